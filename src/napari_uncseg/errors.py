@@ -1,0 +1,27 @@
+"""The errors a user may see: each message is one sentence that names what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class UncsegError(Exception):
+    """Base of every error that is the user's to mend; the message alone is shown, never a traceback."""
+
+
+class StudyError(UncsegError):
+    """An input file or folder that cannot be read as a study."""
+
+
+class ModelError(UncsegError):
+    """A model folder that is corrupted, foreign or does not fit the study."""
+
+
+class SaveError(UncsegError):
+    """A result that could not be written; whatever stood there before is still there."""
+
+
+class DeviceError(UncsegError):
+    """A device that was asked for and cannot be used."""
+
+
+class Cancelled(UncsegError):
+    """The user stopped a run; nothing was written."""

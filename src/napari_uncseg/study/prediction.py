@@ -1,0 +1,87 @@
+"""The prediction: what a model says about a study, and how far to trust it. Holds no torch object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """How a named map is called, bounded and shown.
+
+    Parameters
+    ----------
+    title : str
+        What a reader sees.
+    upper : float
+        Largest possible value; the smallest is 0.
+    unit : str
+        Unit of the values, for colour bars and tables.
+    """
+
+    title: str
+    upper: float
+    unit: str
+
+
+MAPS: Mapping[str, MapInfo] = MappingProxyType(
+    {
+        "unc_output": MapInfo("unc_output", 1.0, "predicted probability of error"),
+        "unc_output_unmasked": MapInfo("unc_output, unmasked", 1.0, "predicted probability of error"),
+        "entropy": MapInfo("entropy (WT)", float(np.log(2.0)), "nats"),
+        "variance": MapInfo("variance (WT)", 0.25, "p(1−p) or between members"),
+        "error": MapInfo("error (WT)", 1.0, "prediction ≠ reference"),
+    }
+)
+"""The maps of the whole tumour a prediction may carry, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Region probabilities, segmentation and named uncertainty maps on the study's own grid.
+
+    Parameters
+    ----------
+    study_id : str
+        The study's id.
+    probabilities : ndarray of float32, shape (3, x, y, z)
+        WT, TC, ET in 0..1.
+    segmentation : ndarray of uint8, shape (x, y, z)
+        Values of :class:`napari_uncseg.labels.Label`.
+    maps : mapping of str to ndarray of float32, shape (x, y, z)
+        Named maps, see :data:`MAPS`; ``error`` only when the study has a reference.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel indices to RAS+ millimetres, the study's own.
+    provenance : mapping
+        Model hash, versions, settings, input hashes, command; plain JSON values.
+    header : nibabel.Nifti1Header, optional
+        Header of the study's T1c file.
+    """
+
+    study_id: str
+    probabilities: npt.NDArray[np.float32]
+    segmentation: npt.NDArray[np.uint8]
+    maps: Mapping[str, npt.NDArray[np.float32]]
+    affine: npt.NDArray[np.float64]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    header: nib.Nifti1Header | None = None
+
+    @property
+    def members(self) -> int:
+        """Number of members (passes) the probabilities are the mean of."""
+        return int(self.provenance.get("settings", {}).get("members", 1))
+
+    def title(self, name: str) -> str:
+        """Title of a map for a reader; a one-pass variance says that it is p(1−p)."""
+        if name == "variance":
+            how = "between members" if self.members > 1 else "p(1−p), one pass"
+            return f"variance (WT, {how})"
+        info = MAPS.get(name)
+        return info.title if info else name

@@ -1,0 +1,101 @@
+"""The study: four modalities of one patient on one grid, with the brain and, if there is one, the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.labels import MODALITIES
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one image of a study came from.
+
+    Parameters
+    ----------
+    role : str
+        A modality (``t1c``, ``t1n``, ``t2f``, ``t2w``) or ``reference``.
+    path : Path
+        The file that was read.
+    sha256 : str
+        Hash of the file's bytes, in hexadecimal.
+    """
+
+    role: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Four MRI volumes on one grid.
+
+    Parameters
+    ----------
+    id : str
+        Name of the study; output files carry it.
+    images : ndarray of float32, shape (4, x, y, z)
+        Finite intensities in the order t1c, t1n, t2f, t2w, in the voxel order of the file on disk.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    brain : ndarray of bool, shape (x, y, z)
+        Voxels of the brain.
+    sources : tuple of Source
+        The files the arrays were read from; empty for arrays made in memory.
+    reference : ndarray of uint8, shape (x, y, z), optional
+        Expert segmentation in values of :class:`napari_uncseg.labels.Label`.
+    header : nibabel.Nifti1Header, optional
+        Header of the T1c file: saved results take its units and codes.
+    warnings : tuple of str
+        What the user should know (skull still there, oblique grid, resampled modalities ...), a sentence each.
+    resampled : bool
+        Whether a modality was put on T1c's grid.
+
+    Raises
+    ------
+    StudyError
+        When shapes do not fit together.
+    """
+
+    id: str
+    images: npt.NDArray[np.float32]
+    affine: npt.NDArray[np.float64]
+    brain: npt.NDArray[np.bool_]
+    sources: tuple[Source, ...] = ()
+    reference: npt.NDArray[np.uint8] | None = None
+    header: nib.Nifti1Header | None = None
+    warnings: tuple[str, ...] = field(default=())
+    resampled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[0] != len(MODALITIES):
+            raise StudyError(
+                f"Study {self.id} has images of shape {self.images.shape}; expected (4, x, y, z) in the order "
+                f"{', '.join(MODALITIES)}."
+            )
+        for name, array in (("brain mask", self.brain), ("reference", self.reference)):
+            if array is not None and array.shape != self.shape:
+                raise StudyError(f"Study {self.id} has a {name} of shape {array.shape} on images of shape {self.shape}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along x, y and z."""
+        x, y, z = self.images.shape[1:]
+        return x, y, z
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along x, y and z in millimetres."""
+        x, y, z = (float(size) for size in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return x, y, z
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
