@@ -1,0 +1,263 @@
+"""The model folder: weights, plans, data set description and provenance, each file held by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from napari_uncseg.errors import ModelError
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.network.heads import Head
+from napari_uncseg.network.unet import build_network
+
+WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
+CONFIGURATION = "3d_fullres"
+FORMAT = "napari-uncseg model 1"
+
+DATASET_JSON: Mapping[str, Any] = {
+    "channel_names": {str(index): name for index, name in enumerate(MODALITIES)},
+    "labels": {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [1, 3], "enhancing_tumor": [3]},
+    "regions_class_order": [2, 1, 3],
+    "file_ending": ".nii.gz",
+}
+"""nnU-Net's ``dataset.json`` of the BraTS 2023 coding; the order of the labels matters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with all that is needed to run it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps ``(batch, 4, x, y, z)`` to logits, see :mod:`napari_uncseg.network.heads`.
+    plans : dict
+        nnU-Net v2 plans; the block ``uncseg`` holds ``head``, ``uncertainty_channels`` and ``orientation``.
+    dataset : dict
+        nnU-Net's ``dataset.json``.
+    provenance : dict
+        How the weights came to be.
+    name : str
+        What to call the model.
+    sha256 : str
+        Hash over weights, plans and data set description; empty for a model never saved.
+    folder : Path, optional
+        Where it was read from.
+    """
+
+    network: nn.Module
+    plans: dict[str, Any]
+    dataset: dict[str, Any] = field(default_factory=lambda: dict(DATASET_JSON))
+    provenance: dict[str, Any] = field(default_factory=dict)
+    name: str = "unnamed"
+    sha256: str = ""
+    folder: Path | None = None
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Patch size, spacing, normalisation and architecture."""
+        return cast(dict[str, Any], self.plans["configurations"][CONFIGURATION])
+
+    @property
+    def head(self) -> Head:
+        """Meaning of the segmentation channels."""
+        return Head(self.plans.get("uncseg", {}).get("head", Head.REGIONS))
+
+    @property
+    def patch_size(self) -> tuple[int, int, int]:
+        """Tile in voxels."""
+        x, y, z = (int(size) for size in self.configuration["patch_size"])
+        return x, y, z
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size the network works at, in millimetres."""
+        x, y, z = (float(size) for size in self.configuration["spacing"])
+        return x, y, z
+
+    @property
+    def orientation(self) -> str | None:
+        """Axis codes the network was trained in, or None when it takes the study as it lies."""
+        return cast("str | None", self.plans.get("uncseg", {}).get("orientation"))
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether the network has the uncertainty channel."""
+        return int(self.plans.get("uncseg", {}).get("uncertainty_channels", 0)) > 0
+
+
+def bundled_model_folder() -> Path:
+    """Folder of the network that comes with the package."""
+    return Path(__file__).parent / "bundled"
+
+
+def output_channels(plans: Mapping[str, Any]) -> int:
+    """Number of output channels that plans ask for, the uncertainty channel included."""
+    block = plans.get("uncseg", {})
+    return Head(block.get("head", Head.REGIONS)).channels + int(block.get("uncertainty_channels", 0))
+
+
+def load_model(folder: str | Path | None = None) -> Model:
+    """Read a model folder.
+
+    Parameters
+    ----------
+    folder : path, optional
+        A folder written by :func:`save_model`; the bundled model when left out.
+
+    Raises
+    ------
+    ModelError
+        When a file is missing, changed, foreign or does not fit the plans. Nothing in the folder is ever executed.
+    """
+    folder = bundled_model_folder() if folder is None else Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a model folder; give the folder that holds {WEIGHTS}, {PLANS} and {PROVENANCE}.")
+    missing = [name for name in (WEIGHTS, PLANS, DATASET, PROVENANCE) if not (folder / name).is_file()]
+    if missing:
+        foreign = sorted(path.name for path in folder.iterdir() if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"})
+        hint = (
+            f"{foreign[0]} is a pickled checkpoint, which is never executed"
+            if foreign
+            else "it was not written by napari-uncseg, or not completely"
+        )
+        raise ModelError(f"Model folder {folder} lacks {', '.join(missing)}: {hint}.")
+    contents = {name: _read(folder / name) for name in (WEIGHTS, PLANS, DATASET, PROVENANCE)}
+    provenance = _parse(folder / PROVENANCE, contents[PROVENANCE])
+    if provenance.get("format") != FORMAT:
+        raise ModelError(f"{folder / PROVENANCE} does not say '{FORMAT}': this is no model of napari-uncseg.")
+    _refuse_pickle(folder / WEIGHTS, contents[WEIGHTS])
+    hashes = _hashes(contents)
+    for name, found in hashes.items():
+        if provenance.get("files", {}).get(name) != found:
+            raise ModelError(
+                f"{folder / name} is not the file the model was saved with (its sha256 differs); copy the model folder again."
+            )
+    plans, dataset = _parse(folder / PLANS, contents[PLANS]), _parse(folder / DATASET, contents[DATASET])
+    network = build_network(plans, len(MODALITIES), output_channels(plans))
+    _load_weights(network, folder / WEIGHTS, contents[WEIGHTS])
+    network.eval()
+    return Model(
+        network=network,
+        plans=plans,
+        dataset=dataset,
+        provenance=provenance,
+        name=str(provenance.get("name", folder.name)),
+        sha256=_digest(hashes),
+        folder=folder,
+    )
+
+
+def save_model(model: Model, folder: str | Path, *, half: bool = False) -> Model:
+    """Write a model folder.
+
+    Parameters
+    ----------
+    model : Model
+        What to write.
+    folder : path
+        Created when absent; the files of a model that stands there are replaced one by one.
+    half : bool
+        Store the weights in float16, which halves the folder.
+
+    Returns
+    -------
+    Model
+        The same model with its hash and folder; ``half`` weights are not rounded in the network given.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.detach().cpu().half() if half else tensor.detach().cpu().float()).contiguous()
+        for name, tensor in model.network.state_dict().items()
+        if not _repeats(name)
+    }
+    contents = {
+        WEIGHTS: save_tensors(tensors),
+        PLANS: _dump(model.plans),
+        DATASET: _dump(model.dataset),
+    }
+    hashes = _hashes(contents)
+    provenance = {**model.provenance, "format": FORMAT, "name": model.name, "files": hashes}
+    contents[PROVENANCE] = _dump(provenance)
+    for name, data in contents.items():
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, folder / name)
+        except OSError as error:
+            Path(temporary).unlink(missing_ok=True)
+            raise ModelError(f"The model could not be written to {folder}: {error.strerror}.") from error
+    return Model(model.network, model.plans, model.dataset, provenance, model.name, _digest(hashes), folder)
+
+
+def _repeats(name: str) -> bool:
+    """Whether a parameter is a second name of another one (nnU-Net registers modules twice)."""
+    return ".all_modules." in name or name.startswith("decoder.encoder.")
+
+
+def _load_weights(network: nn.Module, path: Path, data: bytes) -> None:
+    try:
+        tensors: dict[str, Tensor] = load_tensors(data)
+    except SafetensorError as error:
+        raise ModelError(f"{path} is not a safetensors file ({error}); copy the model folder again.") from error
+    tensors = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items() if not _repeats(name)}
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        different = sorted(
+            name
+            for name in expected.keys() | tensors.keys()
+            if name not in expected or name not in tensors or expected[name] != tensors[name].shape
+        )
+        raise ModelError(f"The weights in {path} do not fit its plans (first difference: {different[0]}).")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ModelError(f"The weights in {path} are not finite; train or copy the model again.")
+    network.load_state_dict(tensors, strict=False)
+
+
+def _refuse_pickle(path: Path, data: bytes) -> None:
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise ModelError(f"{path} is a pickled checkpoint under another name; it is never executed: give safetensors weights.")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); copy the model folder again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} does not hold a JSON object; copy the model folder again.")
+    return content
+
+
+def _dump(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(contents[name]).hexdigest() for name in (WEIGHTS, PLANS, DATASET)}
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(hashes[name] for name in (WEIGHTS, PLANS, DATASET)).encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""``uncseg-train``: anatomies, phantoms, training and export from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
+
+
+@app.command()
+def anatomies(
+    out: Annotated[Path, typer.Argument(help="Array file to write (.npz).")],
+    folder: Annotated[Path | None, typer.Option(help="Folder of FreeSurfer-coded label maps.")] = None,
+    icbm: Annotated[bool, typer.Option(help="Add the ICBM152 template that nilearn ships.")] = True,
+) -> None:
+    """Turn label maps and the ICBM152 template into the one small file that training needs."""
+    from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
+
+    found = _attempt(lambda: build_anatomies(folder, icbm=icbm))
+    save_anatomies(found, out)
+    typer.echo(f"{len(found)} anatomies in {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
+def fit(
+    config: Annotated[str, typer.Option(help="Name of a configuration (smoke, cpu) or a YAML file.")] = "cpu",
+    data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path("cache/anatomies.npz"),
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/<config> by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the configuration's.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Stop at a checkpoint after this time (90s, 8m, 2h); run again to go on.")] = None,
+) -> None:
+    """Train, or go on with a training that was cut."""
+    from uncseg_training.trainer import fit as train
+    from uncseg_training.trainer import read_config
+
+    changes = {} if steps is None else {"steps": steps}
+    settings = _attempt(lambda: read_config(config, **changes))
+    if not data.is_file():
+        typer.echo(f"error: {data} is not there; write it with: uncseg-train anatomies {data}", err=True)
+        raise typer.Exit(1)
+    folder = out or Path("runs") / settings.name
+    seconds = None if budget is None else _attempt(lambda: _seconds(budget))
+    training = _attempt(lambda: train(data, folder, settings, budget=seconds, report=lambda line: typer.echo(json.dumps(line))))
+    done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
+    typer.echo(f"{folder}: {done} at step {training.step} of {settings.steps}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder with a checkpoint.")],
+    out: Annotated[Path, typer.Argument(help="Model folder to write.")],
+) -> None:
+    """Write the averaged network of a run as a model folder that the plugin runs."""
+    import torch
+
+    from napari_uncseg.network.model import save_model
+    from uncseg_training.trainer import Config, Training
+
+    if not (run / "checkpoint.pt").is_file():
+        typer.echo(f"error: {run} holds no checkpoint.pt; train it with uncseg-train fit -o {run}", err=True)
+        raise typer.Exit(1)
+    stored = torch.load(run / "checkpoint.pt", weights_only=True)["config"]
+    config = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    model = save_model(Training.resume(run, config).model(), out, half=True)
+    typer.echo(f"{out}: {model.name}, sha256 {model.sha256}")
+
+
+def _seconds(text: str) -> float:
+    factors = {"s": 1, "m": 60, "h": 3600}
+    try:
+        return float(text[:-1]) * factors[text[-1]]
+    except (KeyError, ValueError, IndexError):
+        raise ValueError(f"{text} is not a time; write 90s, 8m or 2h.") from None
+
+
+def _attempt(action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def main() -> None:
+    """Entry point of ``uncseg-train``."""
+    app()

@@ -1,0 +1,195 @@
+"""Healthy anatomies: tissue maps from FreeSurfer-coded label maps or the ICBM152 template, kept as one small array file.
+
+Label maps of the SynthSeg training set (Billot et al., *Medical Image Analysis* 2023) and the ICBM152 2009 template
+(Fonov et al., *NeuroImage* 2011; as nilearn ships it) are both brought to RAS order, 1 mm and nine tissues.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Tissue(IntEnum):
+    """Tissues with an intensity of their own; 0 is outside of the head's brain and CSF."""
+
+    CSF = 1
+    VENTRICLE = 2
+    CORTEX = 3
+    WHITE = 4
+    DEEP_GREY = 5
+    PALLIDUM = 6
+    BRAINSTEM = 7
+    CEREBELLUM_GREY = 8
+    CEREBELLUM_WHITE = 9
+
+
+_FREESURFER: dict[Tissue, tuple[int, ...]] = {
+    Tissue.CSF: (24,),
+    Tissue.VENTRICLE: (4, 5, 14, 15, 43, 44, 72, 31, 63),
+    Tissue.CORTEX: (3, 42, 136, 137, 163, 164, 19, 20, 55, 56),
+    Tissue.WHITE: (2, 41, 25, 57, 77, 78, 79, 251, 252, 253, 254, 255, 30, 62, 85),
+    Tissue.DEEP_GREY: (10, 11, 12, 17, 18, 26, 49, 50, 51, 53, 54, 58),
+    Tissue.PALLIDUM: (13, 52),
+    Tissue.BRAINSTEM: (16, 28, 60),
+    Tissue.CEREBELLUM_GREY: (8, 47),
+    Tissue.CEREBELLUM_WHITE: (7, 46),
+}
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Tissue map of a healthy head.
+
+    Parameters
+    ----------
+    name : str
+        Where it came from.
+    tissues : ndarray of uint8, shape (x, y, z)
+        Values of :class:`Tissue`, RAS order, 1 mm, cropped to what is not 0.
+    """
+
+    name: str
+    tissues: npt.NDArray[np.uint8]
+
+    def fractions(self, spacing: float) -> Tensor:
+        """Fraction of each tissue in voxels of a coarser grid.
+
+        Parameters
+        ----------
+        spacing : float
+            Voxel size in millimetres, 1 or more.
+
+        Returns
+        -------
+        Tensor of float32, shape (10, x, y, z)
+            Channel 0 is the outside; the channels sum to 1. The grid keeps the centre of the map.
+        """
+        labels = torch.from_numpy(self.tissues.astype(np.int64))
+        one_hot = F.one_hot(labels, len(Tissue) + 1).permute(3, 0, 1, 2).float()
+        if spacing == 1.0:
+            return one_hot
+        size = [max(1, round(n / spacing)) for n in one_hot.shape[1:]]
+        # Voxels of exactly `spacing` about the centre of the map.
+        wanted = [int(np.ceil(n * spacing)) for n in size]
+        pad: list[int] = []
+        for have, want in zip(reversed(one_hot.shape[1:]), reversed(wanted), strict=True):
+            extra = max(0, want - have)
+            pad += [extra // 2, extra - extra // 2]
+        padded = F.pad(one_hot, pad)
+        padded[0] = 1 - padded[1:].sum(0)
+        pooled: Tensor = F.interpolate(padded[None], size=size, mode="area")[0]
+        return pooled
+
+
+def read_freesurfer(path: Path) -> Anatomy:
+    """Tissue map of a FreeSurfer-coded label map.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI file of about 1 mm; codes from 500 up (skull, skin, eyes) and unknown ones count as outside.
+
+    Raises
+    ------
+    ValueError
+        When the map holds no cerebral white matter.
+    """
+    image = nib.as_closest_canonical(nib.load(path))
+    codes = np.asarray(image.dataobj).astype(np.int32)
+    tissues = np.zeros(codes.shape, np.uint8)
+    for tissue, members in _FREESURFER.items():
+        tissues[np.isin(codes, members)] = tissue
+    if not (tissues == Tissue.WHITE).any():
+        raise ValueError(f"{path} holds no FreeSurfer white matter (codes 2 and 41); give label maps of heads.")
+    return Anatomy(path.name.removesuffix(".nii.gz").removesuffix(".nii"), _crop(tissues))
+
+
+def read_icbm152() -> Anatomy:
+    """Tissue map of the ICBM152 template from the probability maps inside the nilearn package.
+
+    The template has grey, white and the rest of the brain only; ventricles, deep grey matter, brainstem and cerebellum are told apart by
+    depth and by their place in MNI space.
+    """
+    from nilearn import datasets
+
+    grey_image = datasets.load_mni152_gm_template(resolution=1)
+    grey = np.asarray(grey_image.dataobj, np.float32)
+    white = np.asarray(datasets.load_mni152_wm_template(resolution=1).dataobj, np.float32)
+    whole = np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
+    x, y, z = (
+        axis.astype(np.float32)
+        for axis in np.meshgrid(
+            *(np.arange(n) * grey_image.affine[i, i] + grey_image.affine[i, 3] for i, n in enumerate(grey.shape)),
+            indexing="ij",
+        )
+    )
+    depth = ndimage.distance_transform_edt(whole)
+    tissues = np.where(whole, Tissue.CSF, 0).astype(np.uint8)
+    tissues[whole & (grey >= 0.4) & (grey >= white)] = Tissue.CORTEX
+    tissues[whole & (white >= 0.4) & (white > grey)] = Tissue.WHITE
+    central = (np.abs(x) < 40) & (y > -55) & (y < 35) & (z > -20) & (z < 35)
+    tissues[(tissues == Tissue.CSF) & central & (depth > 25)] = Tissue.VENTRICLE
+    tissues[(tissues == Tissue.CORTEX) & (np.abs(x) < 32) & (y > -35) & (y < 22) & (z > -8) & (z < 20) & (depth > 30)] = (
+        Tissue.DEEP_GREY
+    )
+    behind = (z < -12 - 0.35 * (y + 40)) & (y < -36) & (z < -8)
+    tissues[behind & (tissues == Tissue.CORTEX)] = Tissue.CEREBELLUM_GREY
+    tissues[behind & (tissues == Tissue.WHITE)] = Tissue.CEREBELLUM_WHITE
+    stem = (np.abs(x) < 16) & (y > -42) & (y < -8) & (z < -10)
+    tissues[stem & np.isin(tissues, (Tissue.WHITE, Tissue.CORTEX))] = Tissue.BRAINSTEM
+    return Anatomy("icbm152", _crop(tissues))
+
+
+def build_anatomies(folder: Path | None = None, *, icbm: bool = True) -> list[Anatomy]:
+    """Anatomies of a folder of label maps, of the template, or of both.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Holds FreeSurfer-coded ``.nii`` or ``.nii.gz`` files.
+    icbm : bool
+        Add the ICBM152 template (needs nilearn).
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    anatomies = [read_icbm152()] if icbm else []
+    if folder is not None:
+        anatomies += [read_freesurfer(path) for path in sorted(folder.glob("*.nii*"))]
+    if not anatomies:
+        raise ValueError(f"{folder} holds no label maps (*.nii.gz), and the template was switched off.")
+    return anatomies
+
+
+def save_anatomies(anatomies: Sequence[Anatomy], path: Path) -> None:
+    """Write anatomies to one compressed array file that :func:`load_anatomies` reads with numpy alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{anatomy.name: anatomy.tissues for anatomy in anatomies})
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(path)
+
+
+def load_anatomies(path: Path) -> list[Anatomy]:
+    """Anatomies of a file written by :func:`save_anatomies`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return [Anatomy(name, arrays[name]) for name in arrays.files]
+
+
+def _crop(tissues: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(tissues[ndimage.find_objects((tissues > 0).astype(np.uint8))[0]])
