@@ -15,9 +15,7 @@ import numpy.typing as npt
 MODALITIES: tuple[str, ...] = ("t1c", "t1n", "t2f", "t2w")
 """The order of the channels of a study, everywhere."""
 
-MODALITY_TITLES: Mapping[str, str] = MappingProxyType(
-    {"t1c": "T1c", "t1n": "T1n", "t2f": "FLAIR (T2f)", "t2w": "T2w"}
-)
+MODALITY_TITLES: Mapping[str, str] = MappingProxyType({"t1c": "T1c", "t1n": "T1n", "t2f": "FLAIR (T2f)", "t2w": "T2w"})
 
 
 class Label(IntEnum):

@@ -29,12 +29,42 @@ def anatomies(
 
 
 @app.command()
+def phantom(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the studies.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same studies.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--anatomies", help="File written by 'uncseg-train anatomies'; the ICBM152 template when left out."
+        ),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Studies are called PREFIX-00000 and so on.")] = "UNCSEG-phantom",
+) -> None:
+    """Write phantoms of 1 mm as BraTS 2023 studies with reference and truth."""
+    from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies
+    from uncseg_training.phantom.cohort import Phantoms, write_phantom
+
+    found = _attempt(lambda: load_anatomies(data) if data else build_anatomies())
+    stream = Phantoms(found, shape=(160, 192, 160), spacing=1.0, seed=seed)
+    for index in range(count):
+        made = stream[index]
+        name = f"{prefix}-{index:05d}"
+        _attempt(lambda made=made, name=name: write_phantom(made, out, name, 1.0))
+        typer.echo(f"{out / name}: {made.kind}, {int((made.labels > 0).sum()) / 1000:.1f} mL in {made.anatomy}")
+
+
+@app.command()
 def fit(
     config: Annotated[str, typer.Option(help="Name of a configuration (smoke, cpu) or a YAML file.")] = "cpu",
-    data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path("cache/anatomies.npz"),
+    data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
+        "cache/anatomies.npz"
+    ),
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/<config> by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the configuration's.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Stop at a checkpoint after this time (90s, 8m, 2h); run again to go on.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Stop at a checkpoint after this time (90s, 8m, 2h); run again to go on.")
+    ] = None,
 ) -> None:
     """Train, or go on with a training that was cut."""
     from uncseg_training.trainer import fit as train
@@ -47,7 +77,9 @@ def fit(
         raise typer.Exit(1)
     folder = out or Path("runs") / settings.name
     seconds = None if budget is None else _attempt(lambda: _seconds(budget))
-    training = _attempt(lambda: train(data, folder, settings, budget=seconds, report=lambda line: typer.echo(json.dumps(line))))
+    training = _attempt(
+        lambda: train(data, folder, settings, budget=seconds, report=lambda line: typer.echo(json.dumps(line)))
+    )
     done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
     typer.echo(f"{folder}: {done} at step {training.step} of {settings.steps}")
 

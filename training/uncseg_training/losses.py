@@ -34,7 +34,9 @@ def region_loss(logits: Tensor, regions: Tensor) -> Tensor:
     return crossentropy + (1 - dice).mean()
 
 
-def failure_loss(uncertainty: Tensor, logits: Tensor, regions: Tensor, dilation: int = 3, outside: float = 0.05) -> Tensor:
+def failure_loss(
+    uncertainty: Tensor, logits: Tensor, regions: Tensor, dilation: int = 3, outside: float = 0.05
+) -> Tensor:
     """Cross-entropy of the uncertainty channel against the network's own whole-tumour failure of this very pass.
 
     Parameters

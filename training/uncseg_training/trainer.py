@@ -1,7 +1,7 @@
 """The light trainer: endless phantoms in, a model folder out. One file that reads top to bottom.
 
-Everything random depends on the seed and the step alone, so a training that was killed goes on as if it had not been:
-the checkpoint holds weights, their running average, the optimiser and the step, and the next phantom is the one of that step.
+Everything random depends on the seed and the step alone, so a training that was killed goes on as if it had not been: the
+checkpoint holds weights, their running average, the optimiser and the step, and the next phantom is the one of that step.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class Training:
         """Seeded weights; the uncertainty channel starts at an error rate of 2 %."""
         torch.manual_seed(config.seed)
         network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
-        bias = network.get_parameter("decoder.seg_layers.%d.bias" % (len(config.features) - 2))
+        bias = network.get_parameter(f"decoder.seg_layers.{len(config.features) - 2}.bias")
         with torch.no_grad():
             bias[3:] = math.log(0.02 / 0.98)
             bias[:3] = -3.0
@@ -267,7 +267,9 @@ class Training:
         free = {"steps", "workers", "validate_every", "checkpoint_every", "validation", "decay", "whole_from"}
         for key, value in asdict(config).items():
             if key not in free and state["config"].get(key) != value:
-                raise ValueError(f"{folder} was trained with {key} = {state['config'].get(key)}, not {value}; take another folder.")
+                raise ValueError(
+                    f"{folder} was trained with {key} = {state['config'].get(key)}, not {value}; take another folder."
+                )
         training = cls.fresh(config)
         training.network.load_state_dict(state["network"])
         training.averaged.load_state_dict(state["averaged"])
@@ -328,7 +330,9 @@ def fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training.network.to(device), training.averaged.to(device)
     for state in training.optimiser.state.values():
-        state.update({key: value.to(device) for key, value in state.items() if isinstance(value, Tensor) and value.ndim})
+        state.update(
+            {key: value.to(device) for key, value in state.items() if isinstance(value, Tensor) and value.ndim}
+        )
     # Validation phantoms come from another stream and are made once; they are always whole.
     unseen = Patches(anatomies, replace(config, whole_from=0.0), seed=config.seed + 7919)
     validation: list[Sample] = []
@@ -355,7 +359,13 @@ def fit(
             training.step += 1
             training.seconds = before + time.monotonic() - started
             if training.step % 20 == 0:
-                note({"step": training.step, "seconds": round(training.seconds, 1), **{k: round(v, 4) for k, v in running.items()}})
+                note(
+                    {
+                        "step": training.step,
+                        "seconds": round(training.seconds, 1),
+                        **{k: round(v, 4) for k, v in running.items()},
+                    }
+                )
             if config.validation and training.step % config.validate_every == 0:
                 validation = validation or [unseen[index] for index in range(config.validation)]
                 note({"step": training.step, "validation": validate(training.averaged, validation, device)})

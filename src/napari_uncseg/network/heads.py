@@ -49,7 +49,9 @@ def split(output: Tensor, head: Head | str) -> tuple[Tensor, Tensor | None]:
     head = Head(head)
     extra = output.shape[1] - head.channels
     if extra not in (0, 1):
-        raise ValueError(f"{output.shape[1]} output channels do not fit head {head}: expected {head.channels} or one more")
+        raise ValueError(
+            f"{output.shape[1]} output channels do not fit head {head}: expected {head.channels} or one more"
+        )
     return output[:, : head.channels], output[:, head.channels :] if extra else None
 
 

@@ -62,7 +62,9 @@ class MaskedUncertaintyNetwork(nn.Module):
     volume, and this wrapper serves whole volumes and training.
     """
 
-    def __init__(self, network: nn.Module, head: Head | str = Head.REGIONS, dilation: int | tuple[int, int, int] = 5) -> None:
+    def __init__(
+        self, network: nn.Module, head: Head | str = Head.REGIONS, dilation: int | tuple[int, int, int] = 5
+    ) -> None:
         super().__init__()
         self.network = network
         self.head = Head(head)

@@ -124,10 +124,14 @@ def load_model(folder: str | Path | None = None) -> Model:
     """
     folder = bundled_model_folder() if folder is None else Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"{folder} is not a model folder; give the folder that holds {WEIGHTS}, {PLANS} and {PROVENANCE}.")
+        raise ModelError(
+            f"{folder} is not a model folder; give the folder that holds {WEIGHTS}, {PLANS} and {PROVENANCE}."
+        )
     missing = [name for name in (WEIGHTS, PLANS, DATASET, PROVENANCE) if not (folder / name).is_file()]
     if missing:
-        foreign = sorted(path.name for path in folder.iterdir() if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"})
+        foreign = sorted(
+            path.name for path in folder.iterdir() if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}
+        )
         hint = (
             f"{foreign[0]} is a pickled checkpoint, which is never executed"
             if foreign
@@ -231,7 +235,9 @@ def _load_weights(network: nn.Module, path: Path, data: bytes) -> None:
 
 def _refuse_pickle(path: Path, data: bytes) -> None:
     if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ModelError(f"{path} is a pickled checkpoint under another name; it is never executed: give safetensors weights.")
+        raise ModelError(
+            f"{path} is a pickled checkpoint under another name; it is never executed: give safetensors weights."
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -35,7 +35,14 @@ class ConvDropoutNormReLU(nn.Module):
     """Convolution, dropout, norm and non-linearity, in nnU-Net's order; absent parts are left out."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], parts: Parts, *, last: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        parts: Parts,
+        *,
+        last: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(
@@ -149,9 +156,7 @@ class Encoder(nn.Module):
                 stages.append(StackedResidualBlocks(count, inputs, outputs, kernel, stride, arguments.parts))
             else:
                 # nnU-Net wraps a plain stage in one more Sequential.
-                stages.append(
-                    nn.Sequential(StackedConvBlocks(count, inputs, outputs, kernel, stride, arguments.parts))
-                )
+                stages.append(nn.Sequential(StackedConvBlocks(count, inputs, outputs, kernel, stride, arguments.parts)))
             inputs = outputs
         self.stages = nn.Sequential(*stages)
 
@@ -211,12 +216,12 @@ class Arguments:
             self.features = _per_stage(kwargs["features_per_stage"], count)
             self.kernels = _triples(kwargs["kernel_sizes"], count)
             self.strides = _triples(kwargs["strides"], count)
-            self.encoder_blocks = _per_stage(
-                kwargs.get("n_conv_per_stage", kwargs.get("n_blocks_per_stage", 2)), count
-            )
+            self.encoder_blocks = _per_stage(kwargs.get("n_conv_per_stage", kwargs.get("n_blocks_per_stage", 2)), count)
             self.decoder_blocks = _per_stage(kwargs["n_conv_per_stage_decoder"], count - 1)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"The plans do not describe a U-Net ({error}); take the plans.json nnU-Net wrote.") from error
+            raise ModelError(
+                f"The plans do not describe a U-Net ({error}); take the plans.json nnU-Net wrote."
+            ) from error
         self.parts = Parts(kwargs)
         self.input_channels = inputs
         self.outputs = outputs
@@ -292,7 +297,9 @@ def build_network(plans: Mapping[str, Any], inputs: int, outputs: int, configura
         name = str(architecture["network_class_name"]).rsplit(".", 1)[-1]
         kwargs = architecture["arch_kwargs"]
     except (KeyError, TypeError) as error:
-        raise ModelError(f"The plans have no architecture for {configuration}; take nnU-Net v2's plans.json.") from error
+        raise ModelError(
+            f"The plans have no architecture for {configuration}; take nnU-Net v2's plans.json."
+        ) from error
     if name not in _NETWORKS:
         raise ModelError(f"The plans ask for the network {name}; known are {', '.join(_NETWORKS)}.")
     return _NETWORKS[name](kwargs, inputs, outputs)

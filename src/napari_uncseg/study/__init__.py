@@ -1,0 +1,34 @@
+"""Studies and predictions: from files to arrays and back, without torch and without Qt."""
+
+from __future__ import annotations
+
+from napari_uncseg.study.brain import brain_mask, has_skull
+from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
+from napari_uncseg.study.load import load_study, study_from_arrays
+from napari_uncseg.study.nifti import read_volume, write_volume
+from napari_uncseg.study.prediction import MAPS, MapInfo, Prediction
+from napari_uncseg.study.save import Saved, check_writable, existing, fingerprint, load_prediction, save_prediction
+from napari_uncseg.study.study import Source, Study
+
+__all__ = [
+    "MAPS",
+    "MapInfo",
+    "Prediction",
+    "Saved",
+    "Source",
+    "Study",
+    "StudyFiles",
+    "brain_mask",
+    "check_writable",
+    "existing",
+    "find_studies",
+    "fingerprint",
+    "has_skull",
+    "load_prediction",
+    "load_study",
+    "read_volume",
+    "save_prediction",
+    "study_files",
+    "study_from_arrays",
+    "write_volume",
+]

@@ -81,7 +81,9 @@ class Study:
             )
         for name, array in (("brain mask", self.brain), ("reference", self.reference)):
             if array is not None and array.shape != self.shape:
-                raise StudyError(f"Study {self.id} has a {name} of shape {array.shape} on images of shape {self.shape}.")
+                raise StudyError(
+                    f"Study {self.id} has a {name} of shape {array.shape} on images of shape {self.shape}."
+                )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,0 +1,1 @@
+"""Uncertainty and failure of a voxel; formulas for numpy and torch arrays alike, no torch needed."""

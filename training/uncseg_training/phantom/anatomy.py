@@ -141,9 +141,9 @@ def read_icbm152() -> Anatomy:
     tissues[whole & (white >= 0.4) & (white > grey)] = Tissue.WHITE
     central = (np.abs(x) < 40) & (y > -55) & (y < 35) & (z > -20) & (z < 35)
     tissues[(tissues == Tissue.CSF) & central & (depth > 25)] = Tissue.VENTRICLE
-    tissues[(tissues == Tissue.CORTEX) & (np.abs(x) < 32) & (y > -35) & (y < 22) & (z > -8) & (z < 20) & (depth > 30)] = (
-        Tissue.DEEP_GREY
-    )
+    tissues[
+        (tissues == Tissue.CORTEX) & (np.abs(x) < 32) & (y > -35) & (y < 22) & (z > -8) & (z < 20) & (depth > 30)
+    ] = Tissue.DEEP_GREY
     behind = (z < -12 - 0.35 * (y + 40)) & (y < -36) & (z < -8)
     tissues[behind & (tissues == Tissue.CORTEX)] = Tissue.CEREBELLUM_GREY
     tissues[behind & (tissues == Tissue.WHITE)] = Tissue.CEREBELLUM_WHITE

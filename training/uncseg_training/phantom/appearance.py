@@ -27,7 +27,9 @@ BASE_CONTRAST = torch.tensor(
 JITTER = torch.tensor([0.0, 0.7, 0.6, 0.2, 0.2, 0.25, 0.3, 0.25, 0.25, 0.2])
 
 
-def render(fractions: Tensor, tumour: Tumour, brain: Tensor, spacing: float, dice: Dice, *, wide: float = 0.2) -> Tensor:
+def render(
+    fractions: Tensor, tumour: Tumour, brain: Tensor, spacing: float, dice: Dice, *, wide: float = 0.2
+) -> Tensor:
     """Draw the four modalities.
 
     Parameters
@@ -55,7 +57,9 @@ def render(fractions: Tensor, tumour: Tumour, brain: Tensor, spacing: float, dic
     healthy = torch.einsum("mt,txyz->mxyz", means.to(fractions.device), fractions)
     healthy = _distract(healthy, fractions, spacing, dice)
     images = _add_tumour(healthy, means, tumour, spacing, dice)
-    texture = dice.smooth(shape, 3.0, 4) * dice.uniform(0.03, 0.15) + dice.smooth(shape, 12 / spacing, 4) * dice.uniform(0.03, 0.15)
+    texture = dice.smooth(shape, 3.0, 4) * dice.uniform(0.03, 0.15) + dice.smooth(
+        shape, 12 / spacing, 4
+    ) * dice.uniform(0.03, 0.15)
     images = images + texture
     images = torch.stack([_scan(images[m : m + 1], spacing, dice)[0] for m in range(4)])
     return torch.where(brain, images, torch.zeros_like(images))
@@ -93,8 +97,13 @@ def _distract(images: Tensor, fractions: Tensor, spacing: float, dice: Dice) -> 
     sheets = (dice.smooth(shape, 8 / spacing)[0].abs() < 0.25).float()
     amount = dice.uniform(0.5, 4.5)
     images[0] += amount * csf * sheets * dice.uniform(0.2, 1)
-    threads = ((dice.smooth(shape, 9 / spacing)[0].abs() < 0.12) & (dice.smooth(shape, 9 / spacing)[0].abs() < 0.2)).float()
+    threads = (
+        (dice.smooth(shape, 9 / spacing)[0].abs() < 0.12) & (dice.smooth(shape, 9 / spacing)[0].abs() < 0.2)
+    ).float()
     images[0] += dice.uniform(0, 3) * threads * (1 - fractions[0])
+    # Venous sinuses: thick bright blobs of the outer CSF.
+    sinus = (dice.smooth(shape, 12 / spacing)[0] > dice.uniform(0.9, 2.2)).float() * (csf > 0.3)
+    images[0] += dice.uniform(0.5, 6) * sinus
     # Choroid plexus: clumps in the ventricles.
     plexus = (dice.smooth(shape, 6 / spacing)[0] > dice.uniform(0.8, 2)).float() * (ventricle > 0.3)
     images[0] += dice.uniform(1, 5) * plexus
@@ -124,23 +133,26 @@ def _add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, d
     if tumour.kind is Kind.NONE:
         return images
     shape = images.shape[1:]
-    white = means[:, Tissue.WHITE].tolist()
+    white, ventricle = means[:, Tissue.WHITE].tolist(), means[:, Tissue.VENTRICLE].tolist()
     masks = torch.stack([(tumour.labels == value).float() for value in (1, 2, 3)])
     soft = blur(masks, dice.uniform(0.5, 1.6) / spacing)
-    oedema_fade = tumour.depth.clamp(0, 1) ** dice.uniform(0.1, 0.7)
+    oedema_fade = tumour.depth.clamp(0, 1) ** dice.uniform(0.1, 0.9)
     patches = dice.smooth(shape, dice.uniform(8, 20) / spacing, 3)
-    # A second kind of core tissue, so that necrosis, cysts and solid non-enhancing tumour may stand side by side.
-    second = torch.sigmoid(4 * (dice.smooth(shape, dice.uniform(12, 30) / spacing)[0] - dice.uniform(-1.5, 1.5)))
-    first_values, second_values = (_core_values(white, tumour.kind, dice) for _ in range(2))
-    faint = [dice.uniform(0.2, 0.6) if dice.chance(0.1) else 1.0 for _ in range(4)]
     oedema = _oedema_values(white, dice)
+    # Up to three kinds of core tissue, so that necrosis, cysts, blood and solid tumour may stand side by side.
+    parts = [_core_values(white, ventricle, oedema, tumour.kind, dice) for _ in range(3)]
+    borders = [torch.sigmoid(4 * (field - dice.uniform(-0.8, 2.2))) for field in _partition(shape, spacing, dice)]
+    faint = [dice.uniform(0.2, 0.6) if dice.chance(0.1) else 1.0 for _ in range(4)]
     enhancing = _enhancing_values(white, dice)
-    grain = dice.uniform(0.05, 0.45)
+    grain = dice.uniform(0.05, 0.9 if tumour.kind is Kind.SOLID else 0.5)
+    mottle = dice.uniform(0.05, 0.5)
     out = images.clone()
     for m in range(4):
-        core = first_values[m] + (second_values[m] - first_values[m]) * second + grain * patches[0]
+        core = parts[0][m] + grain * patches[0]
+        for values, border in zip(parts[1:], borders, strict=True):
+            core = core + (values[m] - core) * border
         rim = enhancing[m] + (dice.uniform(0.1, 1.0) if m == 0 else 0.4) * patches[1]
-        swelling = oedema[m] + 0.35 * grain * patches[2]
+        swelling = oedema[m] + (mottle if m > 1 else 0.4 * mottle) * patches[2]
         weight_oedema = soft[1] * oedema_fade
         target = out[m]
         target = target + weight_oedema * (swelling - target) * faint[m]
@@ -150,16 +162,37 @@ def _add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, d
     return out
 
 
-def _core_values(white: list[float], kind: Kind, dice: Dice) -> list[float]:
-    """Necrosis or cyst (like dirty CSF), solid non-enhancing tumour (brighter than oedema in T2), or blood."""
-    solid_chance = {Kind.NON_ENHANCING: 0.7, Kind.SOLID: 0.5, Kind.OEDEMATOUS: 0.6, Kind.CYSTIC: 0.05}.get(kind, 0.3)
-    if dice.chance(0.06):
-        return [white[0] + dice.uniform(-0.5, 1.8), white[1] + dice.uniform(0, 2), dice.uniform(-1.5, 2.5), dice.uniform(-1.5, 2.5)]
-    if dice.chance(solid_chance):
-        t1 = white[1] - dice.uniform(0.2, 1.8)
-        return [white[0] - dice.uniform(-0.3, 1.5), t1, white[2] + dice.uniform(0.8, 3.6), white[3] + dice.uniform(1.2, 3.6)]
-    t1 = white[1] - dice.uniform(0.5, 3.2)
-    return [t1 - white[1] + white[0] + dice.uniform(-0.2, 1.2), t1, white[2] + dice.uniform(-1.8, 3.4), white[3] + dice.uniform(1.8, 4.6)]
+def _partition(shape: torch.Size, spacing: float, dice: Dice) -> list[Tensor]:
+    return [dice.smooth(shape, dice.uniform(10, 30) / spacing)[0] for _ in range(2)]
+
+
+def _core_values(white: list[float], ventricle: list[float], oedema: list[float], kind: Kind, dice: Dice) -> list[float]:
+    """Blood, solid non-enhancing tumour, a cyst like CSF, or necrosis."""
+    if dice.chance(0.2 if kind is Kind.SOLID else 0.08):
+        t1 = white[1] + dice.uniform(-0.8, 2)
+        return [t1 + dice.uniform(-0.5, 0.8), t1, white[2] + dice.uniform(-1.5, 2.5), white[3] + dice.uniform(-1.2, 2.5)]
+    solid = {Kind.NON_ENHANCING: 0.65, Kind.SOLID: 0.45, Kind.OEDEMATOUS: 0.5, Kind.CYSTIC: 0.08}.get(kind, 0.15)
+    if dice.chance(solid):
+        # In patients brighter than oedema in T2, mostly so in FLAIR, and darker in T1.
+        return [
+            oedema[0] - dice.uniform(-0.3, 1.0),
+            oedema[1] - dice.uniform(-0.1, 1.2),
+            oedema[2] + dice.uniform(-1.0, 1.4),
+            oedema[3] + dice.uniform(0.2, 2.2),
+        ]
+    if dice.chance(0.5 if kind is Kind.CYSTIC else 0.2):
+        share = dice.uniform(0.5, 1.1)
+        values = [value + (fluid - value) * share for value, fluid in zip(white, ventricle, strict=True)]
+        # Protein keeps some cysts from being suppressed in FLAIR.
+        values[2] += dice.uniform(0, 2.5) if dice.chance(0.5) else 0.0
+        return values
+    t1 = white[1] - dice.uniform(0.4, 3.0)
+    return [
+        t1 - white[1] + white[0] + dice.uniform(-0.2, 1.2),
+        t1,
+        white[2] + dice.uniform(-1.5, 3.6),
+        white[3] + dice.uniform(1.2, 4.6),
+    ]
 
 
 def _oedema_values(white: list[float], dice: Dice) -> list[float]:

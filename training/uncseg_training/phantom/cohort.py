@@ -1,15 +1,20 @@
-"""Phantoms one by one: a seed goes in, a study comes out, on any grid."""
+"""Phantoms one by one: a seed goes in, a study comes out, on any grid, in memory or as files named like BraTS 2023."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, sin
+from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_uncseg.labels import MODALITIES, REGIONS, region_masks
 from uncseg_training.phantom import appearance, growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue
 from uncseg_training.phantom.fields import Dice
@@ -67,6 +72,11 @@ class Phantoms:
         Probability of an unusual contrast, per modality.
     device : torch.device or str
         Where phantoms are made.
+
+    Raises
+    ------
+    ValueError
+        Without any anatomy.
     """
 
     def __init__(
@@ -78,9 +88,10 @@ class Phantoms:
         wide: float = 0.2,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.names = [anatomy.name for anatomy in anatomies]
-        # uint8 keeps twenty anatomies in a few hundred megabytes.
-        self.fractions = [(anatomy.fractions(spacing) * 255).round().to(torch.uint8).to(device) for anatomy in anatomies]
+        if not anatomies:
+            raise ValueError("phantoms need at least one anatomy")
+        self.anatomies = tuple(anatomies)
+        self._fractions: dict[int, Tensor] = {}
         self.shape, self.spacing, self.seed, self.wide = shape, spacing, seed, wide
         self.device = torch.device(device)
 
@@ -88,15 +99,22 @@ class Phantoms:
         """Phantom number ``index``."""
         seed = self.seed * 1_000_003 + index
         dice = Dice(seed * 2, self.device)
-        choice = dice.index(len(self.fractions))
-        fractions = self._place(self.fractions[choice].float() / 255, dice)
+        choice = dice.index(len(self.anatomies))
+        fractions = self._place(self._fractions_of(choice), dice)
         tumour = growth.grow(fractions, self.spacing, dice)
         if dice.chance(0.5):
             push = growth.displacement(tumour, self.spacing, dice) / self.spacing
             fractions = warp(fractions, identity_grid(self.shape, self.device) - push)
         brain = appearance.brain_mask(fractions, self.spacing, dice) | (tumour.labels > 0)
         images = appearance.render(fractions, tumour, brain, self.spacing, dice, wide=self.wide)
-        return Phantom(images, tumour.labels, brain, tumour.kind, self.names[choice], seed)
+        return Phantom(images, tumour.labels, brain, tumour.kind, self.anatomies[choice].name, seed)
+
+    def _fractions_of(self, choice: int) -> Tensor:
+        if choice not in self._fractions:
+            # uint8 keeps twenty anatomies in a few hundred megabytes.
+            pooled = self.anatomies[choice].fractions(self.spacing)
+            self._fractions[choice] = (pooled * 255).round().to(torch.uint8).to(self.device)
+        return self._fractions[choice].float() / 255
 
     def _place(self, fractions: Tensor, dice: Dice) -> Tensor:
         """Put an anatomy on the grid with a random pose, size, side and smooth deformation."""
@@ -114,6 +132,54 @@ class Phantoms:
         placed = warp(fractions, positions + source[:, None, None, None])
         placed[0] = (1 - placed[1:].sum(0)).clamp(0, 1)
         return placed
+
+
+def write_phantom(phantom: Phantom, folder: Path, name: str, spacing: float) -> Path:
+    """Write a phantom as a BraTS 2023 study with its truth.
+
+    Parameters
+    ----------
+    phantom : Phantom
+        What to write.
+    folder : Path
+        The study becomes ``folder/name/name-t1c.nii.gz`` and so on, ``name-seg.nii.gz`` and ``name-truth.json``
+        (volumes in mL, type, anatomy, seed).
+    name : str
+        Id of the study.
+    spacing : float
+        Voxel size in millimetres.
+
+    Returns
+    -------
+    Path
+        The study's folder.
+    """
+    study = folder / name
+    study.mkdir(parents=True, exist_ok=True)
+    # BraTS stores its voxels in LPS order; the origin is such that the grid's middle is at 0.
+    size = np.array(phantom.labels.shape) * spacing / 2
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[:3, 3] = size[0], size[1], -size[2]
+    for modality, image in zip(MODALITIES, phantom.images.cpu().numpy(), strict=True):
+        # Fifty steps per unit of contrast, below the weakest noise.
+        _write(study / f"{name}-{modality}.nii.gz", np.round(image[::-1, ::-1] * 50).astype(np.int16), affine)
+    labels = phantom.labels.cpu().numpy()
+    _write(study / f"{name}-seg.nii.gz", labels[::-1, ::-1], affine)
+    volumes = region_masks(labels).sum((1, 2, 3)) * spacing**3 / 1000
+    truth = {
+        "kind": str(phantom.kind),
+        "anatomy": phantom.anatomy,
+        "seed": phantom.seed,
+        "volumes_ml": {str(region): round(float(volume), 3) for region, volume in zip(REGIONS, volumes, strict=True)},
+    }
+    (study / f"{name}-truth.json").write_text(json.dumps(truth, indent=2) + "\n")
+    return study
+
+
+def _write(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
+    image = nib.Nifti1Image(np.ascontiguousarray(data), affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
 
 
 def _middle(fractions: Tensor) -> Tensor:

@@ -32,11 +32,11 @@ class Kind(StrEnum):
 
 KIND_WEIGHTS: dict[Kind, float] = {
     Kind.NONE: 0.04,
-    Kind.RIM: 0.40,
-    Kind.SOLID: 0.17,
-    Kind.NON_ENHANCING: 0.20,
+    Kind.RIM: 0.38,
+    Kind.SOLID: 0.18,
+    Kind.NON_ENHANCING: 0.17,
     Kind.OEDEMATOUS: 0.10,
-    Kind.CYSTIC: 0.09,
+    Kind.CYSTIC: 0.13,
 }
 
 
@@ -85,7 +85,10 @@ def arrival_time(start: Tensor, diffusion: Tensor, proliferation: Tensor, volume
     arrival = torch.where(density > 0.5, 0.0, torch.inf)
     faces = []
     for axis in range(3):
-        near, far = diffusion.narrow(axis, 0, diffusion.shape[axis] - 1), diffusion.narrow(axis, 1, diffusion.shape[axis] - 1)
+        near, far = (
+            diffusion.narrow(axis, 0, diffusion.shape[axis] - 1),
+            diffusion.narrow(axis, 1, diffusion.shape[axis] - 1),
+        )
         faces.append(step * 2 * near * far / (near + far + 1e-6))
     growth = step * proliferation * (diffusion > 0)
     for index in range(1, steps + 1):
@@ -244,7 +247,9 @@ def _seed(white: Tensor, grey: Tensor, deep: Tensor, dice: Dice) -> tuple[int, i
     height = torch.linspace(0, 1, likelihood.shape[2], device=likelihood.device)
     weights = (likelihood * (0.25 + 0.75 * (height > 0.33))).flatten()
     cumulative = weights.cumsum(0)
-    flat = int(torch.searchsorted(cumulative, dice.uniform(0, 1) * float(cumulative[-1])).clamp(max=weights.numel() - 1))
+    flat = int(
+        torch.searchsorted(cumulative, dice.uniform(0, 1) * float(cumulative[-1])).clamp(max=weights.numel() - 1)
+    )
     x, rest = divmod(flat, likelihood.shape[1] * likelihood.shape[2])
     y, z = divmod(rest, likelihood.shape[2])
     return x, y, z
@@ -256,7 +261,13 @@ def _box(seed: tuple[int, int, int], shape: torch.Size, radius: int) -> tuple[sl
 
 
 def _blobs(
-    seed: tuple[int, int, int], box: tuple[slice, slice, slice], local: torch.Size, dice: Dice, spacing: float, *, multifocal: bool
+    seed: tuple[int, int, int],
+    box: tuple[slice, slice, slice],
+    local: torch.Size,
+    dice: Dice,
+    spacing: float,
+    *,
+    multifocal: bool,
 ) -> Tensor:
     axes = [torch.arange(n, device=dice.device, dtype=torch.float32) for n in local]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))

@@ -1,0 +1,59 @@
+# make demo [STUDY=path]   predict on the bundled phantom, or on a study of yours, and open the window (no screen: its picture)
+# make test | test-slow    tests of a few seconds each | the long ones (make test-gpu: those that need a CUDA device)
+# make lint                ruff, mypy, import-linter, the plugin manifest
+# make clean               what builds and tests leave behind (.venv stays; remove it by hand)
+#
+# The first target builds .venv (some minutes) and, as root on Debian, installs the few system libraries a Qt window needs.
+# PYTHON=python3.12 chooses the interpreter. TORCH_INDEX=https://download.pytorch.org/whl/cpu brings the small CPU-only torch.
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+STUDY ?=
+
+VENV := .venv
+STAMP := $(VENV)/.complete
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip install -qq -c constraints.txt
+# Tests draw real windows, on a virtual screen where Linux provides one.
+SCREEN := $(shell uname -s | sed -n 's/^Linux$$/xvfb-run -a -s "-screen 0 1600x1000x24"/p')
+PYTEST := $(SCREEN) $(VENV)/bin/python -m pytest
+
+.PHONY: demo test test-slow test-gpu lint clean system
+.DEFAULT_GOAL := test
+
+demo: $(STAMP)
+	@PYTHON=$(PYTHON) scripts/system-libraries $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--xvfb)
+	@$(VENV)/bin/uncseg demo $(if $(STUDY),"$(STUDY)")
+
+test: system $(STAMP)
+	@$(PYTEST) -m "not slow and not gpu"
+
+test-slow: system $(STAMP)
+	@$(PYTEST) -m "slow and not gpu"
+
+test-gpu: system $(STAMP)
+	@$(PYTEST) -m gpu
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/npe2 validate --imports napari-uncseg
+
+system:
+	@PYTHON=$(PYTHON) scripts/system-libraries --xvfb
+
+# torch comes first, so that TORCH_INDEX decides which build; dynamic-network-architectures is what tests compare the networks
+# with, without the packages it asks for and these tests never load (they would bring torchvision).
+$(STAMP): pyproject.toml constraints.txt
+	@PYTHON=$(PYTHON) scripts/system-libraries
+	@echo "Building $(VENV) (some minutes the first time) ..."
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@$(PIP) -e ".[all,train,dev]"
+	@$(PIP) --no-deps dynamic-network-architectures
+	@touch $@
+
+clean:
+	rm -rf build dist demo-output demo.png .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,285 @@
+"""Predict studies one after the other: what ``uncseg predict`` and ``uncseg demo`` share. Prints nothing."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_uncseg.errors import Cancelled, SaveError, StudyError, UncsegError
+from napari_uncseg.labels import Coding
+from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
+from napari_uncseg.study.load import load_study
+from napari_uncseg.study.prediction import MAPS, Prediction
+from napari_uncseg.study.provenance import read_json
+from napari_uncseg.study.save import JSON_SUFFIX, existing, fingerprint, save_prediction
+from napari_uncseg.study.study import Study
+
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, the total (0 when it is not known yet) and what is going on."""
+
+
+class StudyPredictor(Protocol):
+    """What is needed of :class:`napari_uncseg.inference.predictor.Predictor`; named here so that torch stays out."""
+
+    def provenance(self, study: Study, command: str | None = None) -> Mapping[str, Any]:
+        """What the result of a study will say about its making."""
+        ...
+
+    def predict(
+        self,
+        study: Study,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        command: str | None = None,
+    ) -> Prediction:
+        """Segment a study and say where not to trust the result."""
+        ...
+
+
+def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> StudyPredictor:
+    """Predictor of a model folder (``None``: the bundled one) on a device; loads torch.
+
+    Raises
+    ------
+    ModelError, DeviceError
+        When the model or the device cannot be used.
+    """
+    from napari_uncseg.inference.predictor import Predictor
+    from napari_uncseg.network.model import load_model
+
+    return Predictor(load_model(model), device=device, notify=notify)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the studies of one run are read and saved.
+
+    Parameters
+    ----------
+    out : Path
+        Folder that takes one folder per study.
+    overwrite : bool
+        Whether results that stand there may be replaced.
+    resample : bool
+        Whether modalities on another grid are put on T1c's.
+    coding : Coding, optional
+        Label coding of the references; ``None`` takes it from the names.
+    """
+
+    out: Path
+    overwrite: bool = False
+    resample: bool = False
+    coding: Coding | None = None
+
+    def options(self, device: str, model: Path | None) -> list[str]:
+        """Options that decide what comes out, as they are written on a command line."""
+        words = ["-o", str(self.out), "--device", device]
+        words += ["--model", str(model)] if model is not None else []
+        words += ["--resample"] if self.resample else []
+        return words + (["--coding", self.coding.value] if self.coding is not None else [])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study to predict and the command that makes its result again."""
+
+    files: StudyFiles
+    command: str
+
+
+class Status(StrEnum):
+    """What became of a job."""
+
+    SAVED = "saved"
+    SKIPPED = "already there"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one study.
+
+    Parameters
+    ----------
+    study_id : str
+        The study's id, or the path that led to none.
+    status : Status
+        Saved, already there, or failed.
+    seconds : float
+        From the first file read to the last one written.
+    folder : Path, optional
+        Where the result is.
+    provenance : mapping
+        What the result's JSON says; empty after a failure.
+    error : Exception, optional
+        Why it failed.
+    """
+
+    study_id: str
+    status: Status
+    seconds: float = 0.0
+    folder: Path | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job], list[Outcome]]:
+    """Studies in the given folders and files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Studies, or folders of studies.
+    options : sequence of str
+        What followed the studies on the command line.
+
+    Returns
+    -------
+    tuple of list of Job and list of Outcome
+        Each study once, in the order given, and a failure for each path that holds none.
+
+    Raises
+    ------
+    StudyError
+        When two different studies have the same id, for they would share a folder.
+    """
+    jobs: dict[str, Job] = {}
+    failures = []
+    for path in paths:
+        try:
+            found = find_studies(path)
+        except UncsegError as error:
+            failures.append(Outcome(str(path), Status.FAILED, error=error))
+            continue
+        for files in found:
+            job = Job(files, shlex.join(["uncseg", "predict", str(_own_path(files, path, len(found))), *options]))
+            known = jobs.setdefault(files.id, job)
+            if dict(known.files.modalities) != dict(files.modalities):
+                raise StudyError(
+                    f"Two studies are called {files.id} ({_place(known.files)} and {_place(files)}) and would be saved "
+                    "in the same folder: predict them in two runs with different output folders."
+                )
+    return list(jobs.values()), failures
+
+
+def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Sequence[str]) -> Job:
+    """Job of one study whose files are named one by one.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        A file for each modality, and perhaps one for ``reference``.
+    study_id : str, optional
+        The study's id; ``None`` takes what the names have in common.
+    options : sequence of str
+        What followed the files on the command line.
+
+    Raises
+    ------
+    StudyError
+        When one file is named twice.
+    """
+    study = study_files(**files, id=study_id)
+    words = [word for role, path in files.items() for word in (f"--{role}", str(path))]
+    return Job(study, shlex.join(["uncseg", "predict", *words, "--id", study.id, *options]))
+
+
+def _place(files: StudyFiles) -> Path:
+    """Folder of a study's first file."""
+    source = next(iter(files.modalities.values()), Path())
+    return (source if isinstance(source, Path) else source[0]).parent
+
+
+def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
+    """Path that stands for one study: the given one, or for one of many its own folder if it holds nothing else."""
+    own = _place(files)
+    if found == 1 or own == given:
+        return given
+    try:
+        return own if [other.id for other in find_studies(own)] == [files.id] else given
+    except StudyError:
+        return given
+
+
+def predict_job(
+    job: Job, predictor: StudyPredictor, settings: Settings, *, progress: Progress, cancelled: Callable[[], bool]
+) -> Outcome:
+    """Read, predict and save one study, unless the same result is there.
+
+    Raises
+    ------
+    UncsegError
+        When the study cannot be read, predicted or saved; then nothing was written.
+    """
+    start = time.monotonic()
+    progress(0, 0, "Reading the images")
+    study = load_study(job.files, resample=settings.resample, coding=settings.coding)
+    _stop_if(cancelled)
+    folder = settings.out / study.id
+    if existing(settings.out, study.id, fingerprint(predictor.provenance(study, job.command))):
+        provenance = read_json(folder / f"{study.id}{JSON_SUFFIX}")
+        return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, folder, provenance)
+    _check_free(folder, study, overwrite=settings.overwrite)
+    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command)
+    _stop_if(cancelled)
+    progress(0, 0, "Saving")
+    saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
+    status = Status.SKIPPED if saved.skipped else Status.SAVED
+    return Outcome(study.id, status, time.monotonic() - start, saved.folder, prediction.provenance)
+
+
+def _stop_if(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Cancelled("Stopped before the study was finished; nothing of it was written.")
+
+
+def _check_free(folder: Path, study: Study, *, overwrite: bool) -> None:
+    """Refuse before anything is computed what could not be saved afterwards."""
+    names = [f"{study.id}{JSON_SUFFIX}"] + [f"{study.id}_{name}.nii.gz" for name in ("seg", "probabilities", *MAPS)]
+    there = [folder / name for name in names if (folder / name).exists()]
+    inputs = {source.path.resolve() for source in study.sources}
+    for path in there:
+        if path.resolve() in inputs:
+            raise SaveError(f"{path} is an input of this study and would be overwritten: choose another output folder.")
+    if there and not overwrite:
+        raise SaveError(
+            f"{folder} holds a result of another model, other settings or other images ({there[0].name}): add "
+            "--overwrite to replace it, or choose another output folder."
+        )
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish that a run asks for, so that files under way are finished or removed.
+
+    A second Ctrl-C interrupts at once. Outside the main thread nothing changes, for signals arrive only there.
+
+    Yields
+    ------
+    callable
+        Whether the user wants to stop.
+    """
+    wish = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if wish.is_set():
+            raise KeyboardInterrupt
+        wish.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield wish.is_set
+        return
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield wish.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,304 @@
+"""The command line: ``uncseg predict``, ``view``, ``demo``, ``info`` and ``doctor``.
+
+What a command needs is imported inside it: ``uncseg --help`` loads neither torch nor napari.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_uncseg import __version__
+from napari_uncseg.errors import Cancelled, StudyError
+from napari_uncseg.exits import report, told_plainly
+from napari_uncseg.labels import MODALITIES, Coding
+
+if TYPE_CHECKING:
+    from napari_uncseg.batch import Job, Outcome, Settings
+    from napari_uncseg.study.discover import StudyFiles
+
+DEMO_FOLDER = Path("demo-output")
+"""Where ``uncseg demo`` saves, below the current folder; what stands there is nobody's work and may be replaced."""
+
+app = typer.Typer(
+    name="uncseg",
+    help="Segment glioma MRI and show where not to trust the result. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Device(StrEnum):
+    """Where a network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Resample = Annotated[bool, typer.Option("--resample", help="Put modalities on another grid onto T1c's.")]
+LabelCoding = Annotated[
+    Coding | None, typer.Option("--coding", help="How the reference numbers its labels, where the names do not tell.")
+]
+ModelFolder = Annotated[
+    Path | None, typer.Option("--model", help="Model folder instead of the bundled one.", show_default=False)
+]
+RunsOn = Annotated[Device, typer.Option("--device", help="auto takes a CUDA device when there is one.")]
+Picture = Annotated[
+    Path | None, typer.Option("--screenshot", help="Save a picture of the window here (.png) instead of opening it.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-uncseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def uncseg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Segment glioma MRI and show where not to trust the result. Research use only."""
+
+
+@app.command()
+@told_plainly
+def predict(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.", show_default=False)],
+    studies: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="STUDY", help="Study folders or files, or folders of studies.", show_default=False),
+    ] = None,
+    device: RunsOn = Device.AUTO,
+    model: ModelFolder = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,
+    resample: Resample = False,
+    coding: LabelCoding = None,
+    t1c: Annotated[Path | None, typer.Option("--t1c", help="T1 with contrast, to name four files.")] = None,
+    t1n: Annotated[Path | None, typer.Option("--t1n", help="T1 without contrast.")] = None,
+    t2f: Annotated[Path | None, typer.Option("--t2f", help="T2 FLAIR.")] = None,
+    t2w: Annotated[Path | None, typer.Option("--t2w", help="T2.")] = None,
+    reference: Annotated[Path | None, typer.Option("--reference", help="Expert segmentation, if there is one.")] = None,
+    study_id: Annotated[str | None, typer.Option("--id", help="The study's name, with --t1c and the others.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Segment studies and save the segmentation, the uncertainty maps and how they were made.
+
+    Writes OUT/<id>/<id>_seg.nii.gz and maps beside it. A result that is there already, made in the same way, is kept.
+    """
+    from napari_uncseg.batch import Settings, find_jobs, job_of_files
+    from napari_uncseg.study.save import check_writable
+    from napari_uncseg.terminal import print_outcomes
+
+    named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
+    by_file = any(named.values()) or reference is not None or study_id is not None
+    if bool(studies) == by_file:
+        raise typer.BadParameter(
+            "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w", param_hint="STUDY..."
+        )
+    missing = [f"--{modality}" for modality, path in named.items() if path is None]
+    if by_file and missing:
+        raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
+
+    settings = Settings(out, overwrite, resample, coding)
+    check_writable(out)
+    options = settings.options(device.value, model)
+    failures: list[Outcome] = []
+    if by_file:
+        files = {name: path for name, path in {**named, "reference": reference}.items() if path is not None}
+        jobs = [job_of_files(files, study_id, options)]
+    else:
+        jobs, failures = find_jobs(studies or [], options)
+    for failure in failures:
+        report(failure.error or StudyError(failure.study_id), debug=debug)
+    outcomes, stopped = _run(jobs, settings, device, model, debug) if jobs else ([], False)
+    outcomes += failures
+    if outcomes and (jobs or len(outcomes) > 1):
+        print_outcomes(outcomes, out)
+    _leave(outcomes, stopped)
+
+
+def _run(
+    jobs: list[Job], settings: Settings, device: Device, model: Path | None, debug: bool
+) -> tuple[list[Outcome], bool]:
+    """What became of each study, and whether the user stopped before the last one."""
+    from napari_uncseg import batch
+    from napari_uncseg.terminal import say, study_progress
+
+    predictor = batch.make_predictor(model, device.value, say)
+    outcomes: list[Outcome] = []
+    with batch.stop_on_interrupt() as cancelled:
+        for number, job in enumerate(jobs, start=1):
+            try:
+                with study_progress(f"[{number}/{len(jobs)}] {job.files.id}") as progress:
+                    outcome = batch.predict_job(job, predictor, settings, progress=progress, cancelled=cancelled)
+                for warning in outcome.provenance.get("warnings", ()):
+                    say(f"note: {job.files.id}: {warning}")
+                outcomes.append(outcome)
+            except Cancelled:
+                return outcomes, True
+            except Exception as error:  # a bad study does not stop the ones after it
+                report(error, debug=debug, about=f"{job.files.id}: ")
+                outcomes.append(batch.Outcome(job.files.id, batch.Status.FAILED, error=error))
+            if cancelled():
+                return outcomes, number < len(jobs)
+    return outcomes, False
+
+
+def _leave(outcomes: list[Outcome], stopped: bool) -> None:
+    """End with the exit code of a run, naming what failed."""
+    failed = [outcome.study_id for outcome in outcomes if outcome.error is not None]
+    if stopped:
+        raise Cancelled("Stopped.")
+    if failed and len(outcomes) > 1:
+        typer.echo(f"error: {len(failed)} of {len(outcomes)} studies failed: {', '.join(failed)}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+@told_plainly
+def view(
+    study: Annotated[Path, typer.Argument(help="A study folder or file.", show_default=False)],
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="Where `uncseg predict` saved; else looked for beside the study and here."),
+    ] = None,
+    resample: Resample = False,
+    coding: LabelCoding = None,
+    screenshot: Picture = None,
+    debug: Debug = False,
+) -> None:
+    """Open napari with a study and, if there is one, its result."""
+    from napari_uncseg import demo as window
+    from napari_uncseg.display import has_display
+    from napari_uncseg.study.load import load_study
+    from napari_uncseg.terminal import say
+
+    files = _only_study(study)
+    if not has_display():
+        place = screenshot or Path("uncseg.png")
+        window.picture_elsewhere(_view_words(study, results, resample, coding), place)
+        _tell_picture(place, wanted=screenshot is not None)
+        return
+    loaded = load_study(files, resample=resample, coding=coding)
+    for warning in loaded.warnings:
+        say(f"note: {loaded.id}: {warning}")
+    nearby = (study, study.parent, Path(), DEMO_FOLDER)
+    found = window.results_of(loaded, results, nearby)
+    if screenshot is not None:
+        window.take_picture(loaded, found, screenshot)
+        _tell_picture(screenshot, wanted=True)
+        return
+    if found is None:
+        say(f"No result of {loaded.id} was found; the panel makes one, and so does `uncseg predict`.")
+    window.show_window(loaded, found)
+
+
+@app.command()
+@told_plainly
+def demo(
+    study: Annotated[
+        Path | None, typer.Argument(help="A study of your own instead of the phantom.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the result.")] = DEMO_FOLDER,
+    screenshot: Picture = None,
+    device: RunsOn = Device.AUTO,
+    model: ModelFolder = None,
+    resample: Resample = False,
+    coding: LabelCoding = None,
+    debug: Debug = False,
+) -> None:
+    """Predict on the bundled phantom, or on STUDY, and open the window; without a display, save a picture of it."""
+    from napari_uncseg import demo as window
+    from napari_uncseg.batch import Settings, find_jobs
+    from napari_uncseg.display import is_watched
+    from napari_uncseg.study.save import check_writable
+    from napari_uncseg.terminal import print_outcomes
+
+    path = study if study is not None else window.phantom_folder()
+    _only_study(path)
+    check_writable(out)
+    settings = Settings(out, out == DEMO_FOLDER, resample, coding)
+    jobs, _ = find_jobs([path], settings.options(device.value, model))
+    outcomes, stopped = _run(jobs, settings, device, model, debug)
+    if outcomes:
+        print_outcomes(outcomes, out)
+    _leave(outcomes, stopped)
+    if screenshot is None and is_watched():
+        view(path, results=out, resample=resample, coding=coding, debug=debug)
+        return
+    place = screenshot or Path("demo.png")
+    window.picture_elsewhere(_view_words(path, out, resample, coding), place)
+    _tell_picture(place, wanted=screenshot is not None)
+
+
+def _only_study(path: Path) -> StudyFiles:
+    """Files of the one study at a path."""
+    from napari_uncseg.study.discover import find_studies
+
+    found = find_studies(path)
+    if len(found) > 1:
+        some = ", ".join(files.id for files in found[:3]) + (", …" if len(found) > 3 else "")
+        raise StudyError(f"{path} holds {len(found)} studies ({some}): name the folder of one of them.")
+    return found[0]
+
+
+def _view_words(study: Path, results: Path | None, resample: bool, coding: Coding | None) -> list[str]:
+    """Arguments of ``uncseg view`` for another process."""
+    words = [str(study)] + (["--results", str(results)] if results is not None else [])
+    words += ["--resample"] if resample else []
+    return words + (["--coding", coding.value] if coding is not None else [])
+
+
+def _tell_picture(place: Path, *, wanted: bool) -> None:
+    """Say where the picture is, and why there is one when nobody asked for it."""
+    typer.echo(("" if wanted else "There is no display; ") + f"picture of the window saved as {place.resolve()}")
+
+
+@app.command()
+@told_plainly
+def info(model: ModelFolder = None, debug: Debug = False) -> None:
+    """Print versions, and the model: its name, hash, making, card and plans in short."""
+    from napari_uncseg.about import describe_model, package_versions
+
+    for name, version in package_versions().items():
+        typer.echo(f"{name:<14}{version}")
+    from napari_uncseg.network.model import load_model
+
+    for name, value in describe_model(load_model(model)).items():
+        typer.echo(f"{name:<14}{value}")
+
+
+@app.command()
+@told_plainly
+def doctor(debug: Debug = False) -> None:
+    """Look at what works on this machine, and say what to do where something does not."""
+    from napari_uncseg.doctor import Health, examine
+
+    broken = False
+    for finding in examine():
+        typer.echo(f"{finding.health:<5}{finding.subject}: {finding.detail}")
+        if finding.advice:
+            typer.echo(f"     → {finding.advice}")
+        broken |= finding.health is Health.FAIL
+    if broken:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="uncseg")
+
+
+if __name__ == "__main__":
+    main()

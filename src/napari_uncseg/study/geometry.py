@@ -1,0 +1,117 @@
+"""Grids: whether two images share one, how to say it, and how to bring an image onto another one's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Affine = npt.NDArray[np.float64]
+
+_TOLERANCE_VOXELS = 0.1
+"""Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
+
+
+def spacing(affine: npt.NDArray[np.floating]) -> tuple[float, float, float]:
+    """Voxel size along x, y and z in millimetres."""
+    x, y, z = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    return x, y, z
+
+
+def corners(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Millimetre positions of the eight corner voxels' centres, shape (8, 3)."""
+    index = np.array(np.meshgrid(*[(0, length - 1) for length in shape[:3]], indexing="ij")).reshape(3, -1)
+    return np.asarray((affine[:3, :3] @ index + affine[:3, 3:]).T, dtype=np.float64)
+
+
+def same_grid(
+    shape: tuple[int, ...],
+    affine: npt.NDArray[np.floating],
+    other_shape: tuple[int, ...],
+    other_affine: npt.NDArray[np.floating],
+) -> bool:
+    """Whether two images have the same shape and, but for round-off, the same affine.
+
+    Parameters
+    ----------
+    shape, other_shape : tuple of int
+        Numbers of voxels.
+    affine, other_affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+
+    Returns
+    -------
+    bool
+    """
+    if tuple(shape[:3]) != tuple(other_shape[:3]):
+        return False
+    apart = np.linalg.norm(corners(shape, affine) - corners(shape, other_affine), axis=1).max()
+    return bool(apart <= _TOLERANCE_VOXELS * min(spacing(affine)))
+
+
+def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> str:
+    """Shape and affine in one line, for messages."""
+    size = "×".join(str(length) for length in shape[:3])
+    rows = "; ".join(" ".join(f"{value:.6g}" for value in row) for row in np.asarray(affine)[:3])
+    return f"shape {size}, affine [{rows}]"
+
+
+def obliquity(affine: npt.NDArray[np.floating]) -> float:
+    """Largest angle in degrees between a voxel axis and the nearest axis of the scanner."""
+    matrix = np.asarray(affine)[:3, :3]
+    cosines = np.abs(matrix / np.linalg.norm(matrix, axis=0)).max(axis=0)
+    return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
+
+
+def resample(
+    array: npt.NDArray[np.generic],
+    affine: npt.NDArray[np.floating],
+    to_shape: tuple[int, int, int],
+    to_affine: npt.NDArray[np.floating],
+    *,
+    order: Literal["linear", "nearest"],
+    outside: float = 0.0,
+) -> npt.NDArray[np.generic]:
+    """Bring an image onto another grid with SimpleITK.
+
+    Both images are given to SimpleITK in voxel units, with the whole way between them in one affine transform, so that
+    flipped, permuted, oblique and sheared grids need no case of their own.
+
+    Parameters
+    ----------
+    array : ndarray, shape (x, y, z)
+        The image.
+    affine, to_affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    to_shape : tuple of int
+        Shape of the other grid.
+    order : {'linear', 'nearest'}
+        Interpolation: linear for intensities, nearest for labels.
+    outside : float
+        Value beyond the image.
+
+    Returns
+    -------
+    ndarray, shape ``to_shape``
+        In the dtype of ``array``.
+    """
+    import SimpleITK as sitk
+
+    back = np.linalg.inv(np.asarray(affine, dtype=np.float64)) @ np.asarray(to_affine, dtype=np.float64)
+    way = sitk.AffineTransform(3)
+    way.SetMatrix(back[:3, :3].ravel().tolist())
+    way.SetTranslation(back[:3, 3].tolist())
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    moved = sitk.Resample(
+        image,
+        [int(length) for length in to_shape],
+        way,
+        sitk.sitkLinear if order == "linear" else sitk.sitkNearestNeighbor,
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        tuple(np.eye(3).ravel()),
+        outside,
+        image.GetPixelID(),
+    )
+    return np.ascontiguousarray(sitk.GetArrayFromImage(moved).T)

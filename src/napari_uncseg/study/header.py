@@ -1,0 +1,152 @@
+"""NIfTI headers: what a foreign one has to hold, and the little of it that is kept.
+
+Of a header only the geometry, codes and units are kept: free-text fields and extensions may hold a patient's name, and
+nothing that is written may carry it on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.spatialimages import HeaderDataError
+
+from napari_uncseg.errors import StudyError
+
+_LARGEST = 2**30  # voxels: beyond any brain MRI, and a guard against a header that asks for all memory
+_GEOMETRY = (
+    *("pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"),
+)
+
+
+def geometry_header(
+    affine: npt.NDArray[np.floating], shape: tuple[int, ...], header: nib.Nifti1Header | None = None
+) -> nib.Nifti1Header:
+    """Header that holds an affine and a shape, with the codes and units of another one.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    shape : tuple of int
+        Shape of the image the header is for.
+    header : nibabel.Nifti1Header, optional
+        Where units and codes come from; when its affine is this one, its geometry is copied bit by bit.
+
+    Returns
+    -------
+    nibabel.Nifti1Header
+    """
+    new = nib.Nifti1Header()
+    new.set_data_shape(shape)
+    if header is None:
+        new.set_xyzt_units("mm")
+    else:
+        for field in _GEOMETRY:
+            new[field] = header[field]
+        new["pixdim"][4:] = 1.0
+        if np.array_equal(new.get_best_affine(), affine):
+            return new
+    new.set_qform(affine, int(new["qform_code"]) or 1)
+    new.set_sform(affine, int(new["sform_code"]) or 1)
+    return new
+
+
+def parse_header(path: Path, head: bytes) -> nib.Nifti1Header:
+    """Header of the first bytes of a file, not yet checked."""
+    kinds: dict[int, tuple[Any, bytes, bytes]] = {
+        348: (nib.Nifti1Header, head[344:347], b"n+1"),
+        540: (nib.Nifti2Header, head[4:7], b"n+2"),
+    }
+    for order in ("little", "big"):
+        size = int.from_bytes(head[:4], order)
+        if size in kinds and len(head) >= size:
+            kind, magic, expected = kinds[size]
+            if magic != expected:
+                raise StudyError(
+                    f"{path} is an Analyze or two-file NIfTI header without voxels; "
+                    "convert it to a single .nii.gz file."
+                )
+            header: nib.Nifti1Header = kind(head[:size], "<" if order == "little" else ">", check=False)
+            return header
+    raise StudyError(f"{path} is not a NIfTI file (its first bytes are {head[:8]!r}); convert it to .nii.gz.")
+
+
+def check_header(path: Path, header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape without trailing axes of length 1, and the type of the stored values."""
+    dimensions = int(header["dim"][0])
+    shape = tuple(int(length) for length in header["dim"][1 : 1 + dimensions]) if 1 <= dimensions <= 7 else ()
+    if not shape or min(shape) < 1:
+        raise StudyError(
+            f"{path} has a damaged header (dimensions {[int(n) for n in header['dim']]}); convert it again."
+        )
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    size = " × ".join(map(str, shape))
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise StudyError(f"{path} is a single slice or line ({size}), not a volume; give a 3-D image.")
+    if len(shape) > 4:
+        raise StudyError(f"{path} has {len(shape)} dimensions ({size}); give 3-D images, one per modality.")
+    if int(np.prod(shape, dtype=object)) > _LARGEST:
+        raise StudyError(f"{path} claims {size} voxels, more than any brain MRI has; its header is damaged.")
+    try:
+        dtype = header.get_data_dtype()
+    except (HeaderDataError, KeyError) as error:
+        code = int(header["datatype"])
+        raise StudyError(f"{path} stores its voxels in an unknown type ({code}); convert it to float32.") from error
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        name = "colours" if dtype.kind == "V" else f"values of type {dtype}"
+        raise StudyError(f"{path} holds {name}, not grey values; give the MRI itself, as integers or float32.")
+    return shape, dtype
+
+
+def read_scaling(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
+    """Slope and intercept from stored values to values."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise StudyError(f"{path} has a damaged intensity scaling ({error}); convert it again.") from error
+    return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+
+
+def read_geometry(
+    path: Path, header: nib.Nifti1Header, shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float64], nib.Nifti1Header, tuple[str, ...]]:
+    """Affine, header with the geometry alone, and what had to be mended."""
+    clean = nib.Nifti1Header()
+    clean.set_data_shape(shape)
+    for field in _GEOMETRY:
+        clean[field] = header[field]
+    clean["pixdim"][4:] = 1.0
+    unit = clean.get_xyzt_units()[0] if int(clean["xyzt_units"]) % 8 in (0, 1, 2, 3) else "unknown"
+    if unit in ("meter", "micron"):
+        raise StudyError(f"{path} gives its voxel size in {unit}s; convert it to millimetres.")
+    if clean["pixdim"][0] not in (-1.0, 1.0):
+        clean["pixdim"][0] = 1.0  # as every reader of NIfTI takes it
+    warnings: list[str] = []
+    if clean["sform_code"] > 0 and not _usable(clean.get_sform()) and clean["qform_code"] > 0:
+        clean["sform_code"] = 0
+        warnings.append(f"{path.name} has a degenerate sform; its qform was used.")
+    try:
+        affine = np.asarray(clean.get_best_affine(), dtype=np.float64)
+    except (HeaderDataError, ValueError) as error:
+        raise StudyError(f"{path} has a damaged qform ({error}); repair its header.") from error
+    if not _usable(affine):
+        rows = ", ".join(str([round(float(value), 4) for value in row]) for row in affine[:3])
+        raise StudyError(f"{path} has a degenerate affine ({rows}); repair its header or convert it again.")
+    if not (clean["sform_code"] > 0 or clean["qform_code"] > 0):
+        warnings.append(f"{path.name} does not say how it is oriented; left and right may be swapped.")
+    return affine, clean, tuple(warnings)
+
+
+def _usable(affine: npt.NDArray[np.floating]) -> bool:
+    """Whether an affine is finite and spans a volume."""
+    matrix = affine[:3, :3]
+    lengths = np.linalg.norm(matrix, axis=0)
+    if not np.isfinite(affine).all() or lengths.min() <= 1e-6:
+        return False
+    return bool(abs(np.linalg.det(matrix / lengths)) > 1e-3)

@@ -1,0 +1,92 @@
+"""The JSON beside a prediction: how it came about, and which files belong to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_uncseg.errors import StudyError
+
+SCHEMA = 1
+
+
+def fingerprint(provenance: Mapping[str, Any]) -> str:
+    """Hash of all that decides a result: model, settings and the bytes of the inputs.
+
+    Parameters
+    ----------
+    provenance : mapping
+        As a :class:`Prediction` carries it.
+
+    Returns
+    -------
+    str
+        sha256 in hexadecimal, or an empty string when model or inputs are not known by their hash; such a result equals
+        no other.
+    """
+    model = provenance.get("model") or {}
+    inputs = provenance.get("inputs") or {}
+    hashes = {role: source.get("sha256") for role, source in inputs.items()}
+    if not model.get("sha256") or not hashes or not all(hashes.values()):
+        return ""
+    decisive = {"model": model["sha256"], "settings": provenance.get("settings") or {}, "inputs": hashes}
+    text = json.dumps(plain(decisive), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a prediction's JSON; StudyError when it is not one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StudyError(f"{path} does not exist.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StudyError(f"{path} cannot be read as JSON ({error}); run the prediction again.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("study"), str):
+        raise StudyError(f"{path} is not the JSON of a prediction; run the prediction again.")
+    if content.get("schema") != SCHEMA:
+        raise StudyError(
+            f"{path} has the schema {content.get('schema')}; this version reads {SCHEMA}: update napari-uncseg."
+        )
+    return content
+
+
+def listed_files(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Name of a map -> (file name, hash); a name may not lead out of the folder."""
+    files = content.get("files")
+    result: dict[str, tuple[str, str]] = {}
+    for what, entry in files.items() if isinstance(files, dict) else ():
+        name, sha256 = (entry.get("file"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(sha256, str) or Path(name).name != name or "\\" in name:
+            raise StudyError(f"{path} has a damaged list of files; run the prediction again.")
+        result[str(what)] = (name, sha256)
+    if not result:
+        raise StudyError(f"{path} lists no files; run the prediction again.")
+    return result
+
+
+def fingerprint_of(content: Mapping[str, Any]) -> str:
+    """Fingerprint of a foreign JSON; empty when it is not built as ours are."""
+    try:
+        return fingerprint(content)
+    except (AttributeError, TypeError, KeyError):
+        return ""
+
+
+def plain(value: Any) -> Any:
+    """JSON values only: numbers of NumPy become plain, what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

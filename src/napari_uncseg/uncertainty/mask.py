@@ -1,0 +1,84 @@
+"""Masks in millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+_ROUNDING = 1e-6
+"""Relative slack of a distance, so that five voxels of 1 mm are within 5 mm."""
+
+
+def bounding_box(mask: npt.NDArray[np.bool_], margin: Sequence[int] | None = None) -> tuple[slice, ...] | None:
+    """Smallest box that holds every True voxel.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, any number of axes
+    margin : sequence of int, optional
+        Voxels to add on both sides of each axis, cut at the array's borders.
+
+    Returns
+    -------
+    tuple of slice, or None
+        One slice per axis; None when no voxel is True.
+    """
+    box = []
+    for axis in range(mask.ndim):
+        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if occupied.size == 0:
+            return None
+        extra = margin[axis] if margin is not None else 0
+        box.append(slice(max(int(occupied[0]) - extra, 0), min(int(occupied[-1]) + 1 + extra, mask.shape[axis])))
+    return tuple(box)
+
+
+def dilate_mm(mask: npt.NDArray[np.bool_], spacing: Sequence[float], mm: float) -> npt.NDArray[np.bool_]:
+    """Dilate a mask by a distance in millimetres.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (x, y, z)
+    spacing : sequence of float
+        Voxel size along each axis, mm.
+    mm : float
+        Voxels whose centre lies within this Euclidean distance of the centre of a True voxel join the mask.
+
+    Returns
+    -------
+    ndarray of bool, shape (x, y, z)
+        A new array; equal to ``mask`` when it is empty or ``mm`` is 0.
+
+    Notes
+    -----
+    The ball is taken apart into columns along z: the mask is grown along z once per height of a column, and the grown
+    masks are shifted in x and y. For a few voxels' radius this is exact and far quicker than a distance transform.
+    """
+    dilated = np.array(mask, dtype=bool)
+    reach = [int(mm / size * (1 + _ROUNDING)) for size in spacing]
+    box = bounding_box(dilated, margin=reach)
+    if box is None:
+        return dilated
+    columns: dict[int, list[tuple[int, int]]] = {}
+    for dx in range(-reach[0], reach[0] + 1):
+        for dy in range(-reach[1], reach[1] + 1):
+            left = (mm * (1 + _ROUNDING)) ** 2 - (dx * spacing[0]) ** 2 - (dy * spacing[1]) ** 2
+            if left >= 0:
+                columns.setdefault(int(left**0.5 / spacing[2]), []).append((dx, dy))
+    seed, ball = dilated[box].copy(), dilated[box]
+    grown = seed.copy()
+    for height in range(max(columns) + 1):
+        if height > 0:
+            grown[:, :, height:] |= seed[:, :, :-height]
+            grown[:, :, :-height] |= seed[:, :, height:]
+        for dx, dy in columns.get(height, ()):
+            (to_x, from_x), (to_y, from_y) = _shift(dx), _shift(dy)
+            ball[to_x, to_y] |= grown[from_x, from_y]
+    return dilated
+
+
+def _shift(by: int) -> tuple[slice, slice]:
+    """Where voxels go to and come from when an axis is shifted."""
+    return (slice(by, None), slice(None, -by or None)) if by >= 0 else (slice(None, by), slice(-by, None))

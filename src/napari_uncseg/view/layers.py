@@ -1,0 +1,278 @@
+"""The one place that makes and replaces napari layers of studies and predictions.
+
+Every layer carries a :class:`Tag` in its metadata. It says what the layer shows and which study it belongs to, so that
+a second run replaces the first one's layers, and it keeps the study or the prediction itself for the panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+
+from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
+from napari_uncseg.study.prediction import MAPS, Prediction
+from napari_uncseg.study.study import Study
+from napari_uncseg.view.orientation import display_grid, oblique_warning, to_display
+from napari_uncseg.view.palette import map_colormap, segmentation_colormap
+
+KEY = "uncseg"
+"""Key of the :class:`Tag` in a layer's metadata."""
+
+NOTE = "Radiological view · research use only"
+
+WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
+"""Percentiles of the brain's intensities that become black and white."""
+
+Role = Literal["image", "reference", "map", "segmentation"]
+
+_IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
+"""From the bottom of the layer list to the top: what is looked at first lies on top."""
+
+_MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "error", "unc_output")
+
+
+@dataclass(frozen=True, eq=False)
+class Tag:
+    """What a layer shows and where it comes from.
+
+    Parameters
+    ----------
+    role : {"image", "reference", "map", "segmentation"}
+        Kind of layer.
+    name : str
+        Modality or map; equal to `role` for segmentation and reference.
+    study_id : str
+        The study the layer belongs to, whatever the user names or selects.
+    source : Study or Prediction
+        The object the layer's data is a view of.
+    array : ndarray, shape (i, p, l)
+        The data as displayed.
+    """
+
+    role: Role
+    name: str
+    study_id: str
+    source: Study | Prediction
+    array: npt.NDArray[Any]
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """Voxel indices to RAS+ millimetres, in the source's own voxel order."""
+        return self.source.affine
+
+
+def tag_of(layer: Layer) -> Tag | None:
+    """Tag of a layer made by this plugin, or None.
+
+    A duplicate that the user made carries the same metadata but data of its own: it is the user's, and has no tag.
+    """
+    tag = layer.metadata.get(KEY)
+    if not isinstance(tag, Tag):
+        return None
+    return tag if np.may_share_memory(np.asarray(layer.data), tag.array) else None
+
+
+def tagged(viewer: ViewerModel, study_id: str | None = None, *roles: Role) -> Iterator[tuple[Layer, Tag]]:
+    """Layers of this plugin with their tags, from the bottom up, of one study and of some roles if given."""
+    for layer in list(viewer.layers):
+        tag = tag_of(layer)
+        if tag and (study_id is None or tag.study_id == study_id) and (not roles or tag.role in roles):
+            yield layer, tag
+
+
+def open_studies(viewer: ViewerModel) -> dict[str, Study]:
+    """Studies that have a layer in the viewer, by id, in the order they were opened."""
+    return {tag.study_id: tag.source for _, tag in tagged(viewer) if isinstance(tag.source, Study)}
+
+
+def open_predictions(viewer: ViewerModel) -> dict[str, Prediction]:
+    """Predictions that have a layer in the viewer, by study id."""
+    return {tag.study_id: tag.source for _, tag in tagged(viewer) if isinstance(tag.source, Prediction)}
+
+
+def add_study(viewer: ViewerModel, study: Study) -> list[Layer]:
+    """Show a study: its four modalities and, hidden, its reference. Layers it already has are replaced."""
+    return _replace(viewer, study_layers(study), study.id, "image", "reference")
+
+
+def add_prediction(viewer: ViewerModel, prediction: Prediction) -> list[Layer]:
+    """Show a prediction over its study and go to where there is most to see; an earlier one's layers are replaced."""
+    layers = _replace(viewer, prediction_layers(prediction), prediction.study_id, "map", "segmentation")
+    show_best_slice(viewer, prediction)
+    return layers
+
+
+def study_notes(study: Study) -> tuple[str, ...]:
+    """What the user should know about a study and how it is shown, a sentence each."""
+    oblique = display_grid(study.shape, study.affine).oblique
+    return (*study.warnings, *((oblique_warning(study.affine),) if oblique else ()))
+
+
+def adopt_layers(layers: Mapping[str, Layer], study: Study) -> None:
+    """Make layers of single files the layers of the study that was made of them.
+
+    Parameters
+    ----------
+    layers : mapping of str to Layer
+        A layer for each modality; those that are gone from the viewer do no harm.
+    study : Study
+        What :func:`napari_uncseg.view.volumes.study_from_layers` made of them.
+    """
+    for modality, layer in layers.items():
+        array = to_display(study.images[MODALITIES.index(modality)], study.affine)
+        layer.data = array
+        layer.metadata = {**layer.metadata, KEY: Tag("image", modality, study.id, study, array)}
+
+
+def study_layers(study: Study) -> list[Layer]:
+    """Layers of a study, from the bottom up, for readers and :func:`add_study`."""
+    layers: list[Layer] = []
+    for modality in _IMAGE_ORDER:
+        image = study.images[MODALITIES.index(modality)]
+        layers.append(_image_layer(study, modality, image, visible=modality == "t1c"))
+    if study.reference is not None:
+        reference = _labels_layer(study, "reference", study.reference, study.id, study.voxel_ml)
+        reference.visible = False
+        layers.append(reference)
+    return layers
+
+
+def prediction_layers(prediction: Prediction) -> list[Layer]:
+    """Layers of a prediction, from the bottom up, for readers and :func:`add_prediction`."""
+    known = [name for name in _MAP_ORDER if name in prediction.maps]
+    others = [name for name in prediction.maps if name not in _MAP_ORDER]
+    layers: list[Layer] = [map_layer(prediction, name, visible=name == "unc_output") for name in others + known]
+    voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
+    segmentation = _labels_layer(prediction, "segmentation", prediction.segmentation, prediction.study_id, voxel_ml)
+    # An outline leaves the map inside the tumour to be seen.
+    segmentation.contour = 1
+    return [*layers, segmentation]
+
+
+def map_layer(prediction: Prediction, name: str, *, visible: bool = True) -> Image:
+    """Layer of one map with its colour bar."""
+    values = prediction.maps[name]
+    array = to_display(values, prediction.affine)
+    layer = Image(
+        array,
+        name=prediction.title(name),
+        colormap=map_colormap(name),
+        contrast_limits=(0.0, upper_bound(prediction, name)),
+        blending="translucent_no_depth",
+        opacity=0.85,
+        visible=visible,
+        metadata={KEY: Tag("map", name, prediction.study_id, prediction, array)},
+        **display_grid(_shape(values), prediction.affine).as_kwargs(),
+    )
+    layer.colorbar.visible = True
+    layer.colorbar.size = (22, 160)
+    layer.name_overlay.position = "top_right"
+    layer.name_overlay.visible = True
+    return layer
+
+
+def upper_bound(prediction: Prediction, name: str) -> float:
+    """Largest value a map can take, or does take when nothing is known about it."""
+    info = MAPS.get(name)
+    return info.upper if info else float(prediction.maps[name].max(initial=0.0)) or 1.0
+
+
+def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Intensities of the brain that become black and white (:data:`WINDOW_PERCENTILES`); of the volume if no brain."""
+    low, high = np.percentile(image[brain] if brain.any() else image, WINDOW_PERCENTILES)
+    return float(low), float(high if high > low else low + 1.0)
+
+
+def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
+    """Move the viewer to the slices with most tumour, or with most uncertainty when no tumour was found."""
+    weight = to_display((prediction.segmentation > 0).astype(np.float32), prediction.affine)
+    if not weight.any():
+        weight = to_display(prediction.maps.get("unc_output", prediction.probabilities[0]), prediction.affine)
+    if not weight.any() or viewer.dims.ndim != 3:
+        return
+    grid = display_grid(_shape(prediction.segmentation), prediction.affine)
+    for axis in range(3):
+        profile = weight.sum(axis=tuple(other for other in range(3) if other != axis))
+        viewer.dims.set_point(axis, grid.translate[axis] + grid.scale[axis] * int(profile.argmax()))
+
+
+def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
+    """What a label layer tells when the mouse rests on it: tissue and volume of each label."""
+    counts = np.bincount(labels.ravel(), minlength=max(Label) + 1)
+    return {
+        "index": [int(label) for label in Label],
+        "tissue": [LABEL_TITLES[label] for label in Label],
+        "volume": [f"{counts[label] * voxel_ml:.1f} mL" for label in Label],
+    }
+
+
+def _image_layer(study: Study, modality: str, image: npt.NDArray[np.float32], *, visible: bool) -> Image:
+    array = to_display(image, study.affine)
+    return Image(
+        array,
+        name=MODALITY_TITLES[modality],
+        colormap="gray",
+        contrast_limits=window_level(image, study.brain),
+        interpolation2d="linear",
+        visible=visible,
+        metadata={KEY: Tag("image", modality, study.id, study, array)},
+        **display_grid(study.shape, study.affine).as_kwargs(),
+    )
+
+
+def _labels_layer(
+    source: Study | Prediction,
+    role: Literal["reference", "segmentation"],
+    labels: npt.NDArray[np.uint8],
+    study_id: str,
+    voxel_ml: float,
+) -> Labels:
+    array = to_display(labels, source.affine)
+    layer = Labels(
+        array,
+        name=role.capitalize(),
+        colormap=segmentation_colormap(),
+        features=volumes_table(labels, voxel_ml),
+        opacity=0.8,
+        metadata={KEY: Tag(role, role, study_id, source, array)},
+        **display_grid(_shape(labels), source.affine).as_kwargs(),
+    )
+    # The array is the prediction's own: who wants to paint duplicates the layer.
+    layer.editable = False
+    return layer
+
+
+def _replace(viewer: ViewerModel, layers: list[Layer], study_id: str, *roles: Role) -> list[Layer]:
+    """Put layers in the place of those of the same study and roles; what the user hid or dimmed stays so."""
+    first = len(viewer.layers) == 0
+    kept: dict[tuple[Role, str], dict[str, Any]] = {}
+    place = len(viewer.layers)
+    for layer, tag in tagged(viewer, study_id, *roles):
+        place = min(place, viewer.layers.index(layer))
+        kept[tag.role, tag.name] = {"visible": layer.visible, "opacity": layer.opacity}
+        viewer.layers.remove(layer)
+    for layer in layers:
+        tag = layer.metadata[KEY]
+        for attribute, value in kept.get((tag.role, tag.name), {}).items():
+            setattr(layer, attribute, value)
+        viewer.layers.insert(place, layer)
+        place += 1
+    if first:
+        viewer.reset_view()
+    overlays = viewer.canvas.overlays
+    overlays.scale_bar.visible = True
+    overlays.text.text = NOTE
+    overlays.text.position = "bottom_left"
+    overlays.text.visible = True
+    return layers
+
+
+def _shape(array: npt.NDArray[Any]) -> tuple[int, int, int]:
+    x, y, z = array.shape
+    return x, y, z

@@ -1,0 +1,103 @@
+"""Colours of images, labels and maps.
+
+A map shows nothing at its low end, so that the brain stays visible, and its colours rise in lightness, so that they
+keep their order in grey print and for colour-blind readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.colormaps import Colormap, DirectLabelColormap
+
+from napari_uncseg.labels import LABEL_COLOURS, Label
+
+UNEXPECTED_LABEL = "magenta"
+"""Colour of a label value that no coding knows."""
+
+TRANSPARENT_BELOW = 0.08
+"""Fraction of a map's range that is fully transparent as long as no threshold is set."""
+
+EDGE_WIDTH = 1e-3
+"""Fraction of a map's range over which its lower edge becomes visible."""
+
+Colours = tuple[str, tuple[tuple[float, float, float], ...]]
+
+_RAMPS: Mapping[str, Colours] = MappingProxyType(
+    {
+        # magma without its black end: what is shown is never darker than the brain beneath.
+        "unc_output": (
+            "uncseg unc_output",
+            ((0.44, 0.12, 0.51), (0.72, 0.22, 0.47), (0.95, 0.40, 0.36), (0.99, 0.65, 0.43), (0.99, 0.96, 0.72)),
+        ),
+        # cividis-like blues to yellow for measures derived from the probabilities.
+        "entropy": (
+            "uncseg entropy",
+            ((0.10, 0.30, 0.62), (0.14, 0.49, 0.72), (0.25, 0.69, 0.74), (0.55, 0.85, 0.68), (0.93, 0.98, 0.75)),
+        ),
+        "variance": (
+            "uncseg variance",
+            ((0.16, 0.35, 0.55), (0.13, 0.52, 0.55), (0.24, 0.69, 0.46), (0.60, 0.83, 0.26), (0.99, 0.91, 0.25)),
+        ),
+        "error": ("uncseg error", ((0.86, 0.16, 0.20), (0.96, 0.26, 0.28))),
+    }
+)
+_RAMP_OF: Mapping[str, str] = MappingProxyType({"unc_output_unmasked": "unc_output"})
+
+
+def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Colormap:
+    """Colormap of a named map: nothing below a fraction of the range, the same colour for the same value above it.
+
+    Parameters
+    ----------
+    name : str
+        Name of a map; unknown names look like ``unc_output``.
+    transparent_below : float
+        Fraction of the contrast range, 0 to 1, that is not drawn.
+
+    Returns
+    -------
+    napari.utils.Colormap
+    """
+    title, ramp = _RAMPS[_RAMP_OF.get(name, name if name in _RAMPS else "unc_output")]
+    stops = np.linspace(0.0, 1.0, len(ramp))
+    edge = min(max(transparent_below, 0.0), 1.0 - 2 * EDGE_WIDTH)
+    # Alpha jumps within EDGE_WIDTH: a half-visible value would be read as a lower one.
+    controls = np.array([0.0, edge, edge + EDGE_WIDTH, *stops[stops > edge + EDGE_WIDTH]])
+    rgb = np.stack([np.interp(controls, stops, channel) for channel in np.array(ramp).T], axis=1)
+    alpha = np.where(controls > edge, 1.0, 0.0)
+    if edge == 0.0:
+        controls, rgb, alpha = controls[1:], rgb[1:], alpha[1:]
+    return Colormap(np.column_stack([rgb, alpha]), controls=controls, name=f"{title} {edge:.3f}", display_name=title)
+
+
+@cache
+def segmentation_colormap() -> DirectLabelColormap:
+    """BraTS colours of the labels; one object shared by every layer, because building it is slow."""
+    colours: dict[int | None, object] = {0: "transparent", None: UNEXPECTED_LABEL}
+    colours |= {int(label): colour for label, colour in LABEL_COLOURS.items()}
+    return DirectLabelColormap(color_dict=colours)
+
+
+def labels_colormap(values: npt.NDArray[np.integer]) -> DirectLabelColormap:
+    """Colours for the labels of a file whose coding nobody told.
+
+    Parameters
+    ----------
+    values : ndarray of int
+        Labels as stored.
+
+    Returns
+    -------
+    napari.utils.DirectLabelColormap
+        4 without 3 is the enhancing tumour of BraTS up to 2021; 4 beside 3 shows as unexpected.
+    """
+    if (values == 4).any() and not (values == Label.ET).any():
+        colours: dict[int | None, object] = {0: "transparent", 4: LABEL_COLOURS[Label.ET], None: UNEXPECTED_LABEL}
+        colours |= {int(label): LABEL_COLOURS[label] for label in (Label.NCR, Label.ED)}
+        return DirectLabelColormap(color_dict=colours)
+    return segmentation_colormap()

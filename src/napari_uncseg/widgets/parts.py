@@ -1,0 +1,119 @@
+"""Small pieces that several panels use."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import napari
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+
+PANEL_WIDTH = 340
+"""What a panel asks for, in pixels: the canvas needs the rest."""
+
+FAILURE_COLOUR = "#f0655a"
+"""Red that reads on the dark theme and on the light one."""
+
+
+class LayerWatch(QObject):
+    """Calls back, once per turn of the event loop, after layers came, went or were renamed.
+
+    napari's emitters hold only weak references and know nothing of Qt's deletions; the watch lets go of them when its
+    panel is destroyed, so that no callback reaches a deleted widget.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Whose layers are watched.
+    panel : QWidget
+        Owner.
+    changed : callable
+        Bound method of the panel.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, panel: QWidget, changed: Callable[[], None]) -> None:
+        super().__init__(panel)
+        self._changed = weakref.WeakMethod(changed)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._fire)
+        events = viewer.layers.events
+        self._emitters: tuple[Any, ...] = (events.inserted, events.removed, events.renamed)
+        for emitter in self._emitters:
+            emitter.connect(self._on_change)
+        panel.destroyed.connect(partial(_let_go, weakref.ref(self)))
+
+    def let_go(self) -> None:
+        """Stop watching."""
+        for emitter in self._emitters:
+            emitter.disconnect(self._on_change)
+        self._emitters = ()
+
+    def _on_change(self, event: object = None) -> None:
+        self._timer.start()
+
+    def _fire(self) -> None:
+        changed = self._changed()
+        if changed is not None:
+            changed()
+
+
+def note_label(text: str = "") -> QLabel:
+    """Label of one or more sentences that wraps and can be selected and copied."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(
+        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    )
+    label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+    return label
+
+
+def _let_go(watch: weakref.ref[LayerWatch], _object: object = None) -> None:
+    alive = watch()
+    if alive is not None:
+        alive.let_go()
+
+
+def heading(text: str) -> QLabel:
+    """Title of a part of a panel."""
+    label = QLabel(text)
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    label.setWordWrap(True)
+    label.setContentsMargins(0, 6, 0, 0)
+    return label
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a box be narrower than its longest entry, so that long layer names do not widen the panel."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(12)
+    return box
+
+
+def show_note(label: QLabel, text: str) -> None:
+    """Show a sentence in a label of :func:`note_label`."""
+    label.setStyleSheet("")
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def show_failure(label: QLabel, sentence: str) -> None:
+    """Show why something failed; the sentence can be selected and copied."""
+    label.setStyleSheet(f"color: {FAILURE_COLOUR};")
+    label.setText(sentence)
+    label.show()
+
+
+def row_label(text: str) -> QLabel:
+    """Label in front of a row of a form; all have one width, so that the rows of a panel line up."""
+    label = QLabel(text)
+    label.setFixedWidth(82)
+    return label

@@ -1,0 +1,247 @@
+"""*Segment with uncertainty*: run the model on a study, see what came out, save it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.layers import Layer
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_uncseg.errors import Cancelled, ModelError, UncsegError
+from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers, open_studies, tag_of
+from napari_uncseg.widgets.parts import PANEL_WIDTH, heading, note_label, row_label, show_failure, show_note
+from napari_uncseg.widgets.preferences import DEVICES, read_preferences
+from napari_uncseg.widgets.results import ResultsBox
+from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, failure_sentence, predict
+from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
+
+BUNDLED, OWN_FOLDER = 0, 1
+RESEARCH_USE = "Research use only. Not for diagnosis or treatment."
+LOOK_INTERVAL_MS = 100
+"""How often the panel looks at the report of a run."""
+
+
+class SegmentWidget(QWidget):
+    """Panel of a run: idle, running (only *Cancel* works) or stopping (waiting for the thread to notice).
+
+    The run is bound to the study it was started on, never to what is selected in the viewer. When the panel or the
+    viewer goes away, the thread is told to stop and its result is dropped.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where results are shown.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._stopper = _Stopper()
+        self._layers: dict[str, Layer] = {}
+        self._started = 0.0
+        self.predict: Predict = predict
+        preferences = read_preferences()
+        self.study = StudyChoice(viewer)
+        self.model = QComboBox()
+        self.model.addItems(["Bundled model", "Folder"])
+        self.model_folder = FolderRow("Folder of a model", preferences.model_folder, "folder of a trained model")
+        self.device = QComboBox()
+        self.device.addItems(list(DEVICES))
+        self.device.setCurrentText(preferences.device)
+        self.run_button = QPushButton("Run")
+        self.cancel_button = QPushButton("Cancel")
+        self.bar = QProgressBar()
+        self.status = note_label()
+        self.failure = note_label()
+        self.warnings = note_label()
+        self.results = ResultsBox()
+        self._timer = QTimer(self)
+        self._timer.setInterval(LOOK_INTERVAL_MS)
+        self._timer.timeout.connect(self._look)
+        self.model.currentIndexChanged.connect(self._on_model)
+        self.run_button.clicked.connect(self.run)
+        self.cancel_button.clicked.connect(self.cancel)
+        self._lay_out()
+        self.model.setCurrentIndex(OWN_FOLDER if preferences.model_folder else BUNDLED)
+        self._on_model(self.model.currentIndex())
+        self._set_running(False)
+        self.destroyed.connect(self._stopper.stop)
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is going on."""
+        return self._stopper.report is not None
+
+    def run(self) -> None:
+        """Start a run on what the form says."""
+        if self.running:
+            return
+        self.failure.hide()
+        self.warnings.hide()
+        try:
+            request = self._request()
+        except UncsegError as error:
+            show_failure(self.failure, str(error))
+            return
+        # Layers of single files become the study's own once it is there.
+        self._layers = self.study.layers() if self.study.source.currentIndex() == LAYERS else {}
+        report = Report()
+        worker = create_worker(Run(request, self.predict, report), _start_thread=False, _ignore_errors=True)
+        worker.returned.connect(self._on_outcome)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._stopper.start(report, worker)
+        self._started = time.monotonic()
+        self._set_running(True)
+        worker.start()
+
+    def cancel(self) -> None:
+        """Ask the run to stop; it does within seconds."""
+        if self.running:
+            self._stopper.stop()
+            self.cancel_button.setEnabled(False)
+            self.bar.setRange(0, 0)
+            self.status.setText("Stopping …")
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop when napari takes the panel out of its dock, which it does without closing or deleting it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._stopper.stop()
+        return super().event(event)
+
+    def _request(self) -> Request:
+        folder: Path | None = None
+        if self.model.currentIndex() == OWN_FOLDER:
+            folder = self.model_folder.path
+            if folder is None:
+                raise ModelError("No model folder is chosen; choose one, or take the bundled model.")
+        return Request(self.study.loader(), folder, self.device.currentText())
+
+    def _look(self) -> None:
+        """Show what the thread reported since the last look."""
+        report = self._stopper.report
+        if report is None or report.cancel.is_set():
+            return
+        done, total, message = report.progress
+        self.bar.setRange(0, max(total, 0))
+        self.bar.setValue(done)
+        self.status.setText(f"{message} · {time.monotonic() - self._started:.0f} s")
+        self._show_notices(report)
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        study, prediction = outcome.study, outcome.prediction
+        if open_studies(self._viewer).get(study.id) is not study:
+            if self._layers and all(_is_loose(layer, self._viewer) for layer in self._layers.values()):
+                adopt_layers(self._layers, study)
+            else:
+                add_study(self._viewer, study)
+        add_prediction(self._viewer, prediction)
+        self.results.present(study, prediction)
+        show_note(self.status, f"Done in {time.monotonic() - self._started:.0f} s.")
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, Cancelled):
+            return
+        self.status.hide()
+        show_failure(self.failure, failure_sentence(error))
+
+    def _on_finished(self) -> None:
+        report = self._stopper.report
+        if report is not None:
+            self._show_notices(report)
+            if report.cancel.is_set():
+                show_note(self.status, "Stopped; nothing was changed.")
+        self._stopper.clear()
+        self._layers = {}
+        self._set_running(False)
+
+    def _show_notices(self, report: Report) -> None:
+        show_note(self.warnings, "\n".join(f"⚠ {notice}" for notice in report.notices))
+
+    def _set_running(self, running: bool) -> None:
+        for widget in (self.study, self.model, self.model_folder, self.device, self.run_button):
+            widget.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
+        self.bar.setVisible(running)
+        if running:
+            self.bar.setRange(0, 0)
+            show_note(self.status, "Starting …")
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    def _on_model(self, index: int) -> None:
+        self.model_folder.setVisible(index == OWN_FOLDER)
+
+    def _lay_out(self) -> None:
+        for label in (self.status, self.failure, self.warnings):
+            label.hide()
+        content = QWidget()
+        inner = QVBoxLayout(content)
+        inner.setContentsMargins(8, 4, 8, 8)
+        inner.addWidget(heading("Study"))
+        inner.addWidget(self.study)
+        inner.addWidget(heading("Model"))
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow(row_label("Network"), self.model)
+        form.addRow(row_label("Device"), self.device)
+        inner.addLayout(form)
+        inner.addWidget(self.model_folder)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 2)
+        buttons.addWidget(self.cancel_button, 1)
+        inner.addLayout(buttons)
+        for widget in (self.bar, self.status, self.failure, self.warnings, self.results):
+            inner.addWidget(widget)
+        inner.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(content)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        footer = note_label(RESEARCH_USE)
+        footer.setContentsMargins(8, 2, 8, 6)
+        outer.addWidget(footer)
+        self.setMinimumWidth(PANEL_WIDTH)
+
+
+def _is_loose(layer: Layer, viewer: napari.viewer.Viewer) -> bool:
+    """Whether a layer is still in the viewer and belongs to no study yet."""
+    return layer in viewer.layers and tag_of(layer) is None
+
+
+class _Stopper:
+    """The running thread, kept apart from the panel so that it can be stopped when the panel is gone."""
+
+    def __init__(self) -> None:
+        self.report: Report | None = None
+        self._worker: Any = None
+
+    def start(self, report: Report, worker: Any) -> None:
+        self.report, self._worker = report, worker
+
+    def clear(self) -> None:
+        self.report = self._worker = None
+
+    def stop(self, _object: object = None) -> None:
+        if self.report is not None:
+            self.report.cancel.set()
+            self._worker.quit()

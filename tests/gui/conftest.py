@@ -1,0 +1,59 @@
+"""What window tests share: colours at places of the patient, and a network that is none."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import Cancelled
+
+
+@pytest.fixture
+def colour_at() -> Callable[..., np.ndarray]:
+    """Mean colour, 0 to 255, of a small square of a picture around a voxel that lies in the slice on show."""
+
+    def colour(viewer, picture, affine, voxel, half: int = 2) -> np.ndarray:
+        right, anterior, superior, _ = affine @ (*voxel, 1)
+        world = (-superior, -anterior, -right)
+        displayed = list(viewer.dims.displayed)
+        camera = viewer.scene.camera
+        height, width = picture.shape[:2]
+        row = height / 2 + (world[displayed[0]] - camera.center[-2]) * camera.zoom
+        column = width / 2 + (world[displayed[1]] - camera.center[-1]) * camera.zoom
+        square = picture[round(row) - half : round(row) + half + 1, round(column) - half : round(column) + half + 1, :3]
+        assert square.size, f"voxel {voxel} lies outside the picture"
+        return square.reshape(-1, 3).mean(axis=0)
+
+    return colour
+
+
+class FakePredict:
+    """Stands in for the network: waits until it may answer, and knows whether it was asked to stop."""
+
+    def __init__(self, prediction) -> None:
+        self.prediction = prediction
+        self.may_answer = threading.Event()
+        self.started = threading.Event()
+        self.stopped = threading.Event()
+        self.studies: list = []
+        self.error: Exception | None = None
+
+    def __call__(self, study, model_folder, device, *, progress, notify, cancelled):
+        self.studies.append(study)
+        notify("The tiles were made smaller.")
+        progress(1, 4, "Looking at the brain")
+        self.started.set()
+        while not self.may_answer.wait(0.01):
+            if cancelled():
+                self.stopped.set()
+                raise Cancelled("Stopped.")
+        if self.error is not None:
+            raise self.error
+        return dataclasses.replace(self.prediction, study_id=study.id)
+
+
+@pytest.fixture
+def fake_predict(tiny_prediction) -> FakePredict:
+    return FakePredict(tiny_prediction)

@@ -1,0 +1,217 @@
+"""The panel *Segment with uncertainty*: run, cancel, fail, run again, save, and go away in the middle."""
+
+import dataclasses
+import gc
+import weakref
+
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_uncseg.errors import ModelError
+from napari_uncseg.study.nifti import read_volume
+from napari_uncseg.study.save import load_prediction
+from napari_uncseg.view.layers import add_study, open_predictions, open_studies
+from napari_uncseg.view.volumes import volume_layers
+from napari_uncseg.widgets.segment import OWN_FOLDER, SegmentWidget
+from napari_uncseg.widgets.study_choice import FOLDER
+
+PATIENCE = 30000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def panel(viewer, fake_predict):
+    widget = SegmentWidget(viewer)
+    widget.predict = fake_predict
+    viewer.window.add_dock_widget(widget, name="Segment with uncertainty")
+    yield widget
+    # Whatever a test did, no thread may be left waiting.
+    fake_predict.may_answer.set()
+
+
+def finish(qtbot, panel):
+    panel.predict.may_answer.set()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+
+
+def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study):
+    add_study(viewer, tiny_study)
+    qtbot.waitUntil(lambda: panel.study.boxes["t1c"].currentText() == "T1c", timeout=PATIENCE)
+    panel.run()
+    qtbot.waitUntil(panel.predict.started.is_set, timeout=PATIENCE)
+    assert panel.running
+    assert panel.cancel_button.isEnabled()
+    assert not panel.run_button.isEnabled()
+    qtbot.waitUntil(lambda: "Looking at the brain" in panel.status.text(), timeout=PATIENCE)
+    assert (panel.bar.value(), panel.bar.maximum()) == (1, 4)
+    finish(qtbot, panel)
+    assert panel.predict.studies == [tiny_study]
+    assert list(open_predictions(viewer)) == [tiny_study.id]
+    assert len(viewer.layers) == 11
+    assert "The tiles were made smaller." in panel.warnings.text()
+    assert panel.run_button.isEnabled()
+    assert not panel.cancel_button.isEnabled()
+
+
+def test_running_twice_replaces(qtbot, viewer, panel, tiny_study):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    for _ in range(2):
+        panel.run()
+        finish(qtbot, panel)
+    assert len(viewer.layers) == 11
+
+
+def test_a_run_on_a_folder_opens_the_study(qtbot, viewer, panel, study_folder):
+    panel.study.source.setCurrentIndex(FOLDER)
+    panel.study.folder.line.setText(str(study_folder))
+    panel.run()
+    finish(qtbot, panel)
+    assert list(open_studies(viewer)) == [study_folder.name]
+    assert str(study_folder.parent) in panel.results.folder.line.text()
+
+
+def test_a_run_on_four_files_adopts_their_layers(qtbot, viewer, panel, study_folder):
+    for modality in ("t2w", "t1c", "t2f", "t1n"):
+        for layer in volume_layers(read_volume(study_folder / f"{study_folder.name}-{modality}.nii.gz")):
+            viewer.add_layer(layer)
+    panel.study.refresh()
+    assert panel.study.boxes["t2f"].currentText() == f"{study_folder.name}-t2f"
+    panel.run()
+    finish(qtbot, panel)
+    assert not panel.failure.isVisibleTo(panel), panel.failure.text()
+    assert list(open_studies(viewer)) == [study_folder.name]
+    assert sum(layer.name.endswith(("t1c", "T1c")) for layer in viewer.layers) == 1
+
+
+def test_the_result_goes_to_its_study_whatever_is_selected_by_then(qtbot, viewer, panel, tiny_study):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.run()
+    qtbot.waitUntil(panel.predict.started.is_set, timeout=PATIENCE)
+    add_study(viewer, dataclasses.replace(tiny_study, id="another"))
+    viewer.layers.selection.active = viewer.layers[-1]
+    finish(qtbot, panel)
+    assert list(open_predictions(viewer)) == [tiny_study.id]
+    assert tiny_study.id in panel.results.title.text()
+
+
+def test_volumes_are_shown(qtbot, viewer, panel, tiny_study, tiny_prediction):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.run()
+    finish(qtbot, panel)
+    texts = [label.text() for label in panel.results.findChildren(type(panel.status))]
+    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in texts
+    assert panel.results.isVisibleTo(panel)
+
+
+def test_cancel_stops_and_changes_nothing(qtbot, viewer, panel, tiny_study):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.run()
+    qtbot.waitUntil(panel.predict.started.is_set, timeout=PATIENCE)
+    panel.cancel()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+    assert panel.predict.stopped.is_set()
+    assert len(viewer.layers) == 5
+    assert panel.status.text() == "Stopped; nothing was changed."
+    assert not panel.failure.isVisibleTo(panel)
+    assert panel.run_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ModelError("The model folder x is damaged."), "The model folder x is damaged."),
+        (MemoryError(), "The memory of this computer does not suffice"),
+        (ValueError("odd"), "The run failed unexpectedly (ValueError: odd)"),
+    ],
+)
+def test_a_failure_is_one_sentence_that_can_be_copied(qtbot, viewer, panel, tiny_study, error, sentence):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.predict.error = error
+    panel.run()
+    finish(qtbot, panel)
+    assert panel.failure.text().startswith(sentence)
+    assert "Traceback" not in panel.failure.text()
+    assert panel.failure.textInteractionFlags() & panel.failure.textInteractionFlags().TextSelectableByMouse
+    assert panel.run_button.isEnabled()
+
+
+def test_nothing_chosen_is_said_at_once(panel):
+    panel.study.source.setCurrentIndex(FOLDER)
+    panel.run()
+    assert panel.failure.text().startswith("No folder is chosen")
+    panel.study.folder.line.setText("somewhere")
+    panel.model.setCurrentIndex(OWN_FOLDER)
+    panel.run()
+    assert panel.failure.text().startswith("No model folder is chosen")
+
+
+def test_without_layers_the_panel_says_what_to_do(qtbot, panel):
+    assert panel.study.hint.isVisibleTo(panel)
+    panel.run()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+    assert panel.failure.text().startswith("No layer is chosen for T1c, T1n, FLAIR (T2f), T2w")
+
+
+def save(qtbot, panel):
+    panel.results.save()
+    qtbot.waitUntil(panel.results.save_button.isEnabled, timeout=PATIENCE)
+    return panel.results.message.text()
+
+
+def test_save_results(qtbot, viewer, panel, tiny_study, tiny_prediction, tmp_path):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.run()
+    finish(qtbot, panel)
+    panel.results.folder.line.setText(str(tmp_path / "out"))
+    assert str(tmp_path / "out" / tiny_study.id) in save(qtbot, panel)
+    saved = load_prediction(tmp_path / "out" / tiny_study.id)
+    assert (saved.segmentation == tiny_prediction.segmentation).all()
+    assert "there already" in save(qtbot, panel)
+    # Another run with another model finds those files in its way.
+    provenance = {**tiny_prediction.provenance, "model": {"name": "b", "sha256": "b" * 64}}
+    panel.results.present(tiny_study, dataclasses.replace(tiny_prediction, provenance=provenance))
+    assert "tick 'Overwrite earlier results'" in save(qtbot, panel)
+    panel.results.overwrite.setChecked(True)
+    assert save(qtbot, panel).startswith("Saved")
+
+
+def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, panel, tiny_study):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.run()
+    qtbot.waitUntil(panel.predict.started.is_set, timeout=PATIENCE)
+    viewer.close()
+    qtbot.waitUntil(panel.predict.stopped.is_set, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=PATIENCE)
+    qtbot.wait(50)
+
+
+def test_closing_the_dock_during_a_run_stops_it_and_frees_the_panel(qtbot, viewer, fake_predict, tiny_study):
+    add_study(viewer, tiny_study)
+    panel = SegmentWidget(viewer)
+    panel.predict = fake_predict
+    viewer.window.add_dock_widget(panel, name="Segment with uncertainty")
+    panel.run()
+    qtbot.waitUntil(fake_predict.started.is_set, timeout=PATIENCE)
+    viewer.window.remove_dock_widget(panel)
+    qtbot.waitUntil(fake_predict.stopped.is_set, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=PATIENCE)
+    qtbot.wait(50)
+    gone = weakref.ref(panel)
+    panel.deleteLater()
+    del panel
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None
+    viewer.add_points([[0, 0, 0]])  # no callback reaches for the panel
+    qtbot.wait(50)

@@ -1,0 +1,103 @@
+"""Which device, which precision, and what happens when memory is short."""
+
+import pytest
+import torch
+
+from napari_uncseg.errors import DeviceError
+from napari_uncseg.inference import device as device_module
+from napari_uncseg.inference.device import (
+    attempts,
+    available_devices,
+    precision_of,
+    resolve_device,
+    run_within_memory,
+    smaller_tile,
+)
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def no_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_without_a_gpu():
+    assert available_devices() == ["auto", "cpu"]
+    assert resolve_device("auto") == CPU
+    with pytest.raises(DeviceError, match="no usable NVIDIA GPU; choose 'cpu'"):
+        resolve_device("cuda")
+
+
+def test_with_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert available_devices() == ["auto", "cuda", "cpu"]
+    assert resolve_device("auto") == CUDA
+    assert resolve_device("cuda:1").index == 1
+    assert resolve_device("cpu") == CPU
+    with pytest.raises(DeviceError, match="only 2 GPUs"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["tpu", "mps", "", "cpu:x", "cuda:-3"])
+def test_unknown_devices_are_named(name):
+    with pytest.raises(DeviceError, match="choose one of auto"):
+        resolve_device(name)
+
+
+def test_precision_follows_the_hardware(monkeypatch):
+    assert precision_of(CUDA) == torch.float16
+    monkeypatch.setattr(device_module, "processor_has_bfloat16", lambda: True)
+    assert precision_of(CPU) == torch.bfloat16
+    monkeypatch.setattr(device_module, "processor_has_bfloat16", lambda: False)
+    assert precision_of(CPU) == torch.float32
+
+
+def test_tiles_shrink_by_their_longest_axis_in_steps_the_network_accepts():
+    assert smaller_tile((128, 128, 96), (16, 16, 16)) == (64, 128, 96)
+    assert smaller_tile((80, 96, 80), (8, 8, 8)) == (80, 48, 80)
+    assert smaller_tile((40, 32, 32), (16, 16, 16)) == (32, 32, 32)
+    assert smaller_tile((32, 32, 32), (16, 16, 16)) is None
+
+
+def test_the_processor_is_the_last_resort():
+    planned = list(attempts(CUDA, (128, 64, 64), (16, 16, 16)))
+    assert planned[:3] == [(CUDA, (128, 64, 64)), (CUDA, (64, 64, 64)), (CUDA, (32, 64, 64))]
+    assert planned[3] == (CPU, (128, 64, 64))
+    assert len(planned) == 6
+    assert all(place == CPU for place, _ in attempts(CPU, (128, 64, 64), (16, 16, 16)))
+
+
+def test_out_of_memory_goes_to_smaller_tiles_then_to_the_processor_and_tells(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    tried, said = [], []
+
+    def run(place, tile):
+        tried.append((place.type, tile))
+        if place.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return "done"
+
+    assert run_within_memory(run, CUDA, (64, 64, 64), (8, 8, 8), said.append) == "done"
+    assert [place for place, _ in tried] == ["cuda", "cuda", "cuda", "cpu"]
+    assert len(said) == 3
+    assert "tiles of 32×64×64 voxels" in said[0]
+    assert "trying the processor" in said[2]
+
+
+def test_no_memory_anywhere_is_one_sentence():
+    def run(place, tile):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(DeviceError, match="not enough memory on cpu even for tiles of"):
+        run_within_memory(run, CPU, (64, 64, 64), (8, 8, 8), lambda _: None)
+
+
+def test_other_errors_pass():
+    def run(place, tile):
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        run_within_memory(run, CPU, (64, 64, 64), (8, 8, 8), lambda _: None)

@@ -1,0 +1,349 @@
+"""The command line from the outside: prints, files and exit codes, with a quick predictor in the network's place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from napari_uncseg import batch
+from napari_uncseg.cli import app
+from napari_uncseg.errors import Cancelled, DeviceError
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.study import Study
+
+
+class QuickPredictor:
+    """Answers every study with the same prediction; counts how often it was asked to compute."""
+
+    def __init__(self, prediction: Prediction, sha256: str = "0" * 64) -> None:
+        self.prediction = prediction
+        self.sha256 = sha256
+        self.studies: list[str] = []
+
+    def provenance(self, study: Study, command: str | None = None) -> Mapping[str, Any]:
+        inputs = {source.role: {"file": source.path.name, "sha256": source.sha256} for source in study.sources}
+        model = {"name": "quick", "sha256": self.sha256}
+        said = {"study": study.id, "model": model, "inputs": inputs, "command": command, "warnings": []}
+        return dict(self.prediction.provenance) | said
+
+    def predict(
+        self,
+        study: Study,
+        *,
+        progress: batch.Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        command: str | None = None,
+    ) -> Prediction:
+        self.studies.append(study.id)
+        if progress is not None:
+            progress(1, 2, "Running the network")
+        if cancelled is not None and cancelled():
+            raise Cancelled("The run was cancelled; nothing was written.")
+        provenance = {**self.provenance(study, command), "dice": {"WT": 0.81, "TC": 0.7, "ET": None}}
+        return replace(self.prediction, study_id=study.id, provenance=provenance, header=study.header)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tiny_prediction: Prediction) -> QuickPredictor:
+    predictor = QuickPredictor(tiny_prediction)
+    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: predictor)
+    return predictor
+
+
+@pytest.fixture
+def tiny_model_folder(tmp_path: Path) -> Path:
+    """Folder of a network of two levels with random weights."""
+    import torch
+
+    from napari_uncseg.network.model import Model, output_channels, save_model
+    from napari_uncseg.network.unet import build_network
+
+    layers = {
+        "n_stages": 2,
+        "features_per_stage": [4, 8],
+        "kernel_sizes": [[3, 3, 3]] * 2,
+        "strides": [[1] * 3, [2] * 3],
+    }
+    operations = {
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }
+    plans = {
+        "configurations": {
+            "3d_fullres": {
+                "patch_size": [24, 24, 24],
+                "spacing": [3.0, 3.0, 3.0],
+                "normalization_schemes": ["ZScoreNormalization"] * 4,
+                "use_mask_for_norm": [True] * 4,
+                "architecture": {
+                    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+                    "arch_kwargs": {
+                        **layers,
+                        **operations,
+                        "n_conv_per_stage": [1, 1],
+                        "n_conv_per_stage_decoder": [1],
+                    },
+                },
+            }
+        },
+        "uncseg": {"head": "regions", "uncertainty_channels": 1, "orientation": "RAS"},
+    }
+    torch.manual_seed(0)
+    network = build_network(plans, len(MODALITIES), output_channels(plans))
+    save_model(Model(network, plans, name="tiny"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def uncseg(*words: object) -> Result:
+    """Run a command; whatever it is, no traceback may be seen and no exception may escape."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def copy_study(folder: Path, name: str, into: Path | None = None) -> Path:
+    """A copy of a study folder under another name, its files renamed too."""
+    copy = (into or folder.parent) / name
+    copy.mkdir(parents=True)
+    for file in folder.iterdir():
+        shutil.copy(file, copy / file.name.replace(folder.name, name))
+    return copy
+
+
+def test_predict_writes_results_and_prints_a_table(
+    quick: QuickPredictor, study_folder: Path, tiny_study: Study, tmp_path: Path
+) -> None:
+    out = tmp_path / "a folder"
+    result = uncseg("predict", study_folder, "-o", out)
+    assert result.exit_code == 0, result.output
+    segmentation = nib.load(out / tiny_study.id / f"{tiny_study.id}_seg.nii.gz")
+    assert segmentation.shape == tiny_study.shape
+    np.testing.assert_array_equal(segmentation.affine, tiny_study.affine)
+    provenance = json.loads((out / tiny_study.id / f"{tiny_study.id}_uncseg.json").read_text())
+    assert shlex.split(provenance["command"]) == [
+        *("uncseg", "predict", str(study_folder), "-o", str(out), "--device", "auto")
+    ]
+    volume = f"{provenance['volumes_ml']['WT']:.1f}"
+    for word in (tiny_study.id, volume, "0.810", "Dice WT", "triage score", "saved", str(out), "Research use only"):
+        assert word in result.stdout
+    assert "Running the network" in result.stderr
+    assert "Running the network" not in result.stdout
+
+
+def test_predict_skips_what_is_there(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
+    again = uncseg("predict", study_folder, "-o", tmp_path / "out")
+    assert again.exit_code == 0
+    assert quick.studies == [study_folder.name]
+    assert "already there" in again.stdout
+    assert "0.810" in again.stdout
+
+
+def test_predict_keeps_other_results_unless_told(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert uncseg("predict", study_folder, "-o", out).exit_code == 0
+    saved = out / study_folder.name / f"{study_folder.name}_uncseg.json"
+    before = saved.read_bytes()
+    quick.sha256 = "f" * 64
+    refused = uncseg("predict", study_folder, "-o", out)
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.stderr
+    assert quick.studies == [study_folder.name]  # refused before anything was computed
+    assert saved.read_bytes() == before
+    assert uncseg("predict", study_folder, "-o", out, "--overwrite").exit_code == 0
+    assert json.loads(saved.read_text())["model"]["sha256"] == "f" * 64
+
+
+def test_predict_goes_on_after_a_bad_study(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    parent = tmp_path / "cohort"
+    first, bad, last = (copy_study(study_folder, f"BraTS-GLI-0000{n}-000", parent) for n in (1, 2, 3))
+    truncated = bad / f"{bad.name}-t2f.nii.gz"
+    truncated.write_bytes(truncated.read_bytes()[:2000])
+    result = uncseg("predict", parent, tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert quick.studies == [first.name, last.name]
+    assert truncated.name in result.stderr
+    assert f"2 of 4 studies failed: {bad.name}, {tmp_path / 'nowhere'}" in result.stderr
+    assert not (tmp_path / "out" / bad.name).exists()
+    # One study of many: its own folder remakes it.
+    provenance = json.loads((tmp_path / "out" / last.name / f"{last.name}_uncseg.json").read_text())
+    assert shlex.split(provenance["command"])[2] == str(last)
+
+
+def test_predict_survives_an_unexpected_error(
+    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> Prediction:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(quick, "predict", fail)
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"error: {study_folder.name}: unexpected ZeroDivisionError: division by zero (--debug" in result.stderr
+    told = CliRunner().invoke(app, ["predict", str(study_folder), "-o", str(tmp_path / "out"), "--debug"])
+    assert "Traceback" in told.stderr
+
+
+def test_predict_names_the_missing_modality(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    (study_folder / f"{study_folder.name}-t2f.nii.gz").unlink()
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.strip().splitlines()[-1].startswith(f"error: {study_folder.name}: ")
+    assert "t2f" in result.stderr.lower()
+    assert quick.studies == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="A file stands in the way in another fashion on Windows.")
+def test_predict_refuses_an_unwritable_place_first(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = uncseg("predict", study_folder, "-o", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert str(tmp_path / "file") in result.stderr
+    assert quick.studies == []
+
+
+def test_predict_refuses_two_studies_of_one_id(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    twin = copy_study(study_folder, study_folder.name, tmp_path / "other")
+    result = uncseg("predict", study_folder, twin, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    for word in (study_folder.name, str(study_folder), str(twin)):
+        assert word in result.stderr
+    assert quick.studies == []
+    assert uncseg("predict", study_folder, study_folder, "-o", tmp_path / "out").exit_code == 0
+    assert quick.studies == [study_folder.name]
+
+
+def test_predict_takes_files_one_by_one(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    files = [word for name in MODALITIES for word in (f"--{name}", study_folder / f"{study_folder.name}-{name}.nii.gz")]
+    result = uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    provenance = json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())
+    assert shlex.split(provenance["command"])[:4] == ["uncseg", "predict", "--t1c", str(files[1])]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["-o", "out"],
+        ["study"],
+        ["study", "-o", "out", "--id", "name"],
+        ["study", "-o", "out", "--t1c", "file.nii.gz"],
+        ["--t1c", "file.nii.gz", "-o", "out"],
+        ["study", "-o", "out", "--device", "abacus"],
+        ["study", "-o", "out", "--coding", "brats1999"],
+    ],
+)
+def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert uncseg("predict", *words).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unusable_device_is_one_sentence(
+    study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: object, device: str, notify: object) -> batch.StudyPredictor:
+        raise DeviceError(f"{device} is not here.")
+
+    monkeypatch.setattr(batch, "make_predictor", refuse)
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cuda")
+    assert (result.exit_code, result.stderr.strip()) == (1, "error: cuda is not here.")
+
+
+def test_interrupt_leaves_nothing_half_written(
+    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = [copy_study(study_folder, f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
+    predict = quick.predict
+
+    def interrupted(study: Study, **kwargs: Any) -> Prediction:
+        if study.id == cohort[1].name:
+            signal.raise_signal(signal.SIGINT)
+        return predict(study, **kwargs)
+
+    monkeypatch.setattr(quick, "predict", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == [cohort[0].name]
+    assert cohort[0].name in result.stdout
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, time\nfrom typer.testing import CliRunner\nfrom napari_uncseg.cli import app\n"
+        "result = CliRunner().invoke(app, ['predict', '--help'])\nassert result.exit_code == 0, result.output\n"
+        "print([name for name in ('torch', 'napari', 'nibabel', 'matplotlib', 'scipy') if name in sys.modules])\n"
+        "print(time.process_time())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy, seconds = result.stdout.splitlines()
+    assert heavy == "[]"
+    # Time of the processor, which a busy machine stretches little; well below a second on an idle one.
+    assert float(seconds) < 2.0
+
+
+def test_review_needs_no_torch(study_folder: Path, quick: QuickPredictor, tmp_path: Path) -> None:
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom napari_uncseg.demo import results_of\n"
+        "from napari_uncseg.study.load import load_study\nimport napari_uncseg.view.layers\n"
+        f"study = load_study({str(study_folder)!r})\n"
+        f"found = results_of(study, Path({str(tmp_path / 'out')!r}), ())\n"
+        "print(found.prediction.study_id, 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [study_folder.name, "False"]
+
+
+def test_a_model_with_a_flipped_byte_is_refused(study_folder: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    weights = tiny_model_folder / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    for words in (["predict", study_folder, "-o", tmp_path / "out"], ["info"]):
+        result = uncseg(*words, "--model", tiny_model_folder)
+        assert result.exit_code == 1
+        assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+        assert str(weights) in result.stderr
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_info_describes_a_model(tiny_model_folder: Path) -> None:
+    result = uncseg("info", "--model", tiny_model_folder)
+    assert result.exit_code == 0, result.output
+    for word in ("torch", "sha256", str(tiny_model_folder), "PlainConvUNet", "with an uncertainty channel"):
+        assert word in result.stdout
+
+
+def test_predict_with_a_real_network(study_folder: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    result = uncseg(*("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model_folder))
+    assert result.exit_code == 0, result.output
+    saved = tmp_path / "out" / study_folder.name
+    provenance = json.loads((saved / f"{study_folder.name}_uncseg.json").read_text())
+    assert shlex.split(provenance["command"])[-2:] == ["--model", str(tiny_model_folder)]
+    with gzip.open(saved / f"{study_folder.name}_unc_output.nii.gz") as file:
+        assert len(file.read()) > 352

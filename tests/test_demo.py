@@ -1,0 +1,91 @@
+"""The window that `uncseg view` and `uncseg demo` open, and the picture they take of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_uncseg import batch, demo
+from napari_uncseg.cli import app
+from napari_uncseg.errors import StudyError, UncsegError
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.save import save_prediction
+from napari_uncseg.study.study import Study
+
+
+@pytest.fixture
+def results(tiny_prediction: Prediction, tmp_path: Path) -> Path:
+    save_prediction(tiny_prediction, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_results_are_found_by_either_folder(tiny_study: Study, results: Path) -> None:
+    for named in (results, results / tiny_study.id):
+        found = demo.results_of(tiny_study, named, ())
+        assert found is not None
+        assert found.prediction.study_id == tiny_study.id
+        assert found.folder == results / tiny_study.id
+    assert demo.results_of(tiny_study, None, [results / "nowhere", results]) is not None
+    assert demo.results_of(tiny_study, None, [results / "nowhere"]) is None
+
+
+def test_named_results_that_are_not_there_are_an_error(tiny_study: Study, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no result"):
+        demo.results_of(tiny_study, tmp_path, ())
+
+
+def test_results_on_another_grid_are_refused(tiny_study: Study, results: Path) -> None:
+    moved = replace(tiny_study, affine=tiny_study.affine + np.diag([0.5, 0, 0, 0]))
+    with pytest.raises(StudyError, match="another grid"):
+        demo.results_of(moved, results, ())
+
+
+def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cohort").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "cohort" / name).symlink_to(study_folder, target_is_directory=True)
+    result = CliRunner().invoke(app, ["view", str(tmp_path / "cohort")])
+    assert result.exit_code == 1
+    assert "2 studies" in result.stderr
+
+
+def test_a_failed_picture_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UncsegError, match="does not exist"):
+        demo.picture_elsewhere([str(tmp_path / "nowhere")], tmp_path / "demo.png")
+    assert not (tmp_path / "demo.png").exists()
+
+
+@pytest.mark.slow
+def test_demo_saves_a_picture_in_which_all_is_seen(
+    study_folder: Path, tiny_prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quick:
+        def provenance(self, study: Study, command: str | None = None) -> dict[str, object]:
+            return {**tiny_prediction.provenance, "command": command}
+
+        def predict(self, study: Study, **_: object) -> Prediction:
+            return tiny_prediction
+
+    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: Quick())
+    monkeypatch.chdir(tmp_path)
+    # As on a server: the command has to provide a display itself.
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    result = CliRunner().invoke(app, ["demo", str(study_folder)])
+    assert result.exit_code == 0, result.output
+    assert f"saved as {tmp_path / 'demo.png'}" in result.stdout
+    assert "DISPLAY" not in os.environ
+    with Image.open(tmp_path / "demo.png") as image:
+        pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
+    assert pixels.shape == (1000, 1600, 3)
+    canvas = pixels[150:850, 450:1100]
+    # Not the black canvas of a display without OpenGL: grey brain, and the coloured tumour upon it.
+    grey = np.ptp(canvas, axis=2) < 12
+    assert (grey & (canvas.mean(axis=2) > 40)).mean() > 0.2
+    assert 0.01 < (np.ptp(canvas, axis=2) > 60).mean() < 0.5

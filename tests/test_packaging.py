@@ -1,0 +1,125 @@
+"""What an installation promises: the manifest where napari looks, light imports, and a wheel with everything in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import entry_points, metadata
+from pathlib import Path
+
+import pytest
+from npe2 import PluginManifest
+
+import napari_uncseg
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MANIFEST = REPOSITORY / "src" / "napari_uncseg" / "napari.yaml"
+PACKAGES = (REPOSITORY / "src" / "napari_uncseg", REPOSITORY / "training" / "uncseg_training")
+
+
+def loaded_after_importing(*modules: str) -> set[str]:
+    """Top-level packages in a fresh interpreter after the import of some modules."""
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def command_modules() -> list[str]:
+    """Modules that napari imports for the commands of the manifest."""
+    commands = PluginManifest.from_file(MANIFEST).contributions.commands or []
+    return sorted({str(command.python_name).partition(":")[0] for command in commands})
+
+
+def test_manifest_at_the_top_is_a_relative_link_to_the_one_in_the_package():
+    link = REPOSITORY / "napari.yaml"
+    assert link.is_symlink()
+    assert os.readlink(link) == "src/napari_uncseg/napari.yaml"
+    assert link.resolve() == MANIFEST
+
+
+def test_napari_finds_the_manifest():
+    (entry,) = entry_points(group="napari.manifest", name="napari-uncseg")
+    assert entry.value == "napari_uncseg:napari.yaml"
+    assert PluginManifest.from_distribution("napari-uncseg").name == "napari-uncseg"
+
+
+def test_both_commands_are_installed():
+    scripts = {entry.name: entry.value for entry in entry_points(group="console_scripts") if "uncseg" in entry.name}
+    assert scripts == {"uncseg": "napari_uncseg.cli:main", "uncseg-train": "uncseg_training.cli:main"}
+
+
+def test_version_is_the_one_of_the_distribution():
+    assert napari_uncseg.__version__ == metadata("napari-uncseg")["Version"]
+
+
+def test_extras():
+    extras = set(metadata("napari-uncseg").get_all("Provides-Extra"))
+    assert extras == {"all", "train", "nnunet", "monai", "cluster", "docs", "dev"}
+
+
+def test_no_qt_binding_is_forced_on_an_installation():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    bindings = ("pyqt", "pyside", "napari[")
+    assert not [name for name in project["dependencies"] if name.lower().startswith(bindings)]
+
+
+def test_constraints_are_exact_and_fit_every_build_of_torch():
+    lines = [line for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all("==" in line and "+" not in line and "@" not in line for line in lines)
+    pins = dict(line.split("==") for line in lines)
+    assert pins["torch"] == "2.13.0"
+    assert {"napari", "numpy", "npe2", "ruff", "mypy", "pytest"} <= set(pins)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = {"torch", "matplotlib", "napari", "numpy", "qtpy", "scipy", "nibabel", "SimpleITK"}
+    assert not heavy & loaded_after_importing("napari_uncseg")
+
+
+def test_entry_points_of_the_manifest_load_neither_torch_nor_matplotlib():
+    modules = command_modules()
+    assert modules
+    heavy = {module: {"torch", "matplotlib"} & loaded_after_importing(module) for module in modules}
+    assert not any(heavy.values()), heavy
+
+
+def test_command_line_starts_without_torch():
+    assert not {"torch", "matplotlib", "napari"} & loaded_after_importing("napari_uncseg.cli")
+
+
+@pytest.mark.slow
+def test_wheel_holds_both_packages_with_their_data(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPOSITORY)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("napari_uncseg-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+
+    expected = {
+        str(Path(package.name, path.relative_to(package)))
+        for package in PACKAGES
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert expected <= set(sizes)
+    assert "napari_uncseg/napari.yaml" in sizes
+    assert "napari_uncseg/py.typed" in sizes
+
+    bundled = "napari_uncseg/network/bundled/"
+    weights = [name for name in sizes if name.startswith(bundled) and name.endswith(".safetensors")]
+    assert weights, "no bundled weights in the wheel"
+    assert sum(size for name, size in sizes.items() if name.startswith(bundled)) <= 25e6
+    samples = {name: size for name, size in sizes.items() if name.endswith(".nii.gz")}
+    assert samples, "no sample data in the wheel"
+    assert sum(samples.values()) <= 8e6

@@ -1,0 +1,160 @@
+"""Phantoms: reproducible, anatomically plausible, written as BraTS studies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from napari_uncseg.labels import region_masks
+from napari_uncseg.study.load import load_study
+from tests.training.test_trainer import head
+from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
+from uncseg_training.phantom.cohort import Phantoms, identity_grid, warp, write_phantom
+from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.growth import Kind, arrival_time, first_to_arrive, grow
+
+
+@pytest.fixture(scope="module")
+def stream() -> Phantoms:
+    return Phantoms([head()], shape=(40, 40, 40), spacing=4.0, seed=11)
+
+
+def test_a_seed_makes_the_same_phantom_in_any_order(stream: Phantoms) -> None:
+    again = Phantoms([head()], shape=(40, 40, 40), spacing=4.0, seed=11)
+    wanted = [stream[index] for index in (0, 3)]
+    assert torch.equal(again[3].images, wanted[1].images)
+    assert torch.equal(again[0].labels, wanted[0].labels)
+    assert not torch.equal(wanted[0].images, wanted[1].images)
+
+
+def test_phantoms_are_finite_and_labelled_inside_the_brain(stream: Phantoms) -> None:
+    kinds = set()
+    for index in range(12):
+        phantom = stream[index]
+        kinds.add(phantom.kind)
+        assert bool(torch.isfinite(phantom.images).all())
+        assert float(phantom.images[:, ~phantom.brain].abs().max()) == 0
+        assert float(phantom.images[:, phantom.brain].min()) >= 0
+        assert set(phantom.labels.unique().tolist()) <= {0, 1, 2, 3}
+        assert not bool((phantom.labels.bool() & ~phantom.brain).any())
+        assert bool(phantom.labels.any()) == (phantom.kind is not Kind.NONE)
+        z = phantom.normalised()[:, phantom.brain]
+        assert torch.allclose(z.mean(1), torch.zeros(4), atol=1e-3)
+        assert torch.allclose(z.std(1), torch.ones(4), atol=1e-3)
+    assert len(kinds) > 2
+
+
+def test_front_travels_at_the_speed_of_fisher() -> None:
+    # Fisher 1937: a front moves at 2 sqrt(D rho), approached from below as it forms.
+    line = torch.zeros(120, 3, 3)
+    line[:4] = 1
+    diffusion, rate = torch.full_like(line, 1.0), torch.full_like(line, 0.3)
+    arrival = arrival_time(line, diffusion, rate, volume=float("inf"), steps=500)[:, 1, 1]
+    speed = 30 / (float(arrival[70] - arrival[40]) * 0.15)
+    assert speed == pytest.approx(2 * 0.3**0.5, rel=0.1)
+
+
+def test_front_does_not_cross_what_does_not_diffuse() -> None:
+    start = torch.zeros(20, 5, 5)
+    start[2] = 1
+    diffusion = torch.ones_like(start)
+    diffusion[10] = 0
+    arrival = arrival_time(start, diffusion, torch.full_like(start, 0.5), volume=float("inf"), steps=300)
+    assert bool(torch.isfinite(arrival[:10]).all())
+    assert bool(torch.isinf(arrival[10:]).all())
+
+
+def test_volume_decides_the_outline() -> None:
+    arrival = torch.arange(1.0, 28.0).view(3, 3, 3)
+    mask, lateness = first_to_arrive(arrival, 10)
+    assert int(mask.sum()) == 10
+    assert float(lateness[mask].max()) == 1
+    assert float(lateness[~mask].min()) > 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.NONE])
+def test_every_kind_has_its_parts(kind: Kind) -> None:
+    fractions = head().fractions(4.0)
+    volumes = np.zeros(4)
+    for seed in range(4):
+        tumour = grow(fractions, 4.0, Dice(seed), kind)
+        volumes += np.bincount(tumour.labels.flatten().numpy(), minlength=4) * 0.064
+        assert not bool((tumour.labels.bool() & (fractions[0] > 0.9)).any())
+    assert volumes[1:].sum() > 1
+    if kind is Kind.NON_ENHANCING:
+        assert volumes[1] > 5 * volumes[3]
+    if kind is Kind.OEDEMATOUS:
+        assert volumes[2] > volumes[1] + volumes[3]
+    if kind is Kind.RIM:
+        assert volumes[3] > 0
+
+
+def test_warp_by_whole_voxels_is_a_shift() -> None:
+    volume = torch.rand(2, 6, 7, 8)
+    moved = warp(volume, identity_grid((6, 7, 8)) + torch.tensor([1.0, 0.0, -2.0])[:, None, None, None])
+    assert torch.allclose(moved[:, :5, :, 2:], volume[:, 1:, :, :6], atol=1e-5)
+    assert float(moved[:, 5].abs().max()) < 1e-5
+
+
+def test_blur_matches_scipy() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    volume = torch.rand(1, 15, 16, 17)
+    expected = ndimage.gaussian_filter(volume[0].numpy(), (1.0, 0.0, 2.0), mode="nearest", truncate=3.0)
+    assert np.allclose(blur(volume, (1.0, 0.0, 2.0))[0].numpy(), expected, atol=2e-3)
+
+
+def test_fractions_keep_the_volume() -> None:
+    anatomy = head()
+    for spacing in (1.0, 2.0, 4.0):
+        fractions = anatomy.fractions(spacing)
+        assert torch.allclose(fractions.sum(0), torch.ones(fractions.shape[1:]), atol=1e-5)
+        volume = float(fractions[Tissue.WHITE].sum()) * spacing**3
+        assert volume == pytest.approx(float((anatomy.tissues == Tissue.WHITE).sum()), rel=0.05)
+
+
+def test_freesurfer_maps_are_read_in_any_orientation(tmp_path: Path) -> None:
+    codes = np.zeros((12, 14, 16), np.int16)
+    codes[2:10, 2:12, 2:14] = 3
+    codes[4:8, 4:10, 4:12] = 2
+    codes[0, 0, 0] = 507
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    nib.save(nib.Nifti1Image(codes, affine), tmp_path / "a.nii.gz")
+    nib.save(
+        nib.Nifti1Image(codes[::-1].transpose(2, 0, 1), affine[[2, 0, 1, 3]].T @ np.diag([1, -1, 1, 1])),
+        tmp_path / "b.nii.gz",
+    )
+    first = read_freesurfer(tmp_path / "a.nii.gz")
+    assert first.tissues.shape == (8, 10, 12)
+    assert int((first.tissues == Tissue.WHITE).sum()) == 4 * 6 * 8
+    assert sorted(read_freesurfer(tmp_path / "b.nii.gz").tissues.shape) == [8, 10, 12]
+    found = build_anatomies(tmp_path, icbm=False)
+    save_anatomies(found, tmp_path / "cache.npz")
+    assert [anatomy.name for anatomy in load_anatomies(tmp_path / "cache.npz")] == ["a", "b"]
+
+
+def test_maps_without_white_matter_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no label maps"):
+        build_anatomies(tmp_path, icbm=False)
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(ValueError, match="white matter"):
+        build_anatomies(tmp_path, icbm=False)
+
+
+def test_written_phantom_is_a_brats_study(stream: Phantoms, tmp_path: Path) -> None:
+    index = next(index for index in range(20) if stream[index].kind is Kind.RIM)
+    phantom = stream[index]
+    folder = write_phantom(phantom, tmp_path, "UNCSEG-phantom-00000", 4.0)
+    study = load_study(folder)
+    assert nib.aff2axcodes(study.affine) == ("L", "P", "S")
+    assert study.spacing == (4.0, 4.0, 4.0)
+    assert study.reference is not None
+    assert np.array_equal(study.reference[::-1, ::-1], phantom.labels.numpy())
+    assert np.allclose(study.images[:, ::-1, ::-1] / 50, phantom.images.numpy(), atol=0.011)
+    truth = json.loads((folder / "UNCSEG-phantom-00000-truth.json").read_text())
+    volumes = region_masks(study.reference).sum((1, 2, 3)) * study.voxel_ml
+    assert [truth["volumes_ml"][region] for region in ("WT", "TC", "ET")] == pytest.approx(volumes.tolist(), abs=1e-3)
