@@ -222,10 +222,11 @@ def demo(
     from napari_uncseg import demo as window
     from napari_uncseg.batch import Settings, find_jobs
     from napari_uncseg.display import is_watched
+    from napari_uncseg.sample_data import phantom_folder
     from napari_uncseg.study.save import check_writable
     from napari_uncseg.terminal import print_outcomes
 
-    path = study if study is not None else window.phantom_folder()
+    path = study if study is not None else phantom_folder()
     _only_study(path)
     check_writable(out)
     settings = Settings(out, out == DEMO_FOLDER, resample, coding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import time
 from collections.abc import Sequence
@@ -27,20 +26,6 @@ PANELS: tuple[str, ...] = (SEGMENT, "Threshold")
 
 PICTURE_TIMEOUT_S = 300.0
 """After this long a window that was to be photographed is given up."""
-
-
-def phantom_folder() -> Path:
-    """Folder of the synthetic study that comes with the package.
-
-    Raises
-    ------
-    StudyError
-        When the installation lacks it.
-    """
-    folder = Path(str(importlib.resources.files("napari_uncseg") / "sample" / "UNCSEG-phantom"))
-    if not folder.is_dir():
-        raise StudyError(f"The bundled phantom is missing at {folder}: install napari-uncseg again, or name a study.")
-    return folder
 
 
 def find_results(study_id: str, folders: Sequence[Path]) -> Path | None:

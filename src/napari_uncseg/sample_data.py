@@ -5,12 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-PHANTOM = "UNCSEG-phantom"
+from napari_uncseg.errors import StudyError
+
+PHANTOM = "UNCSEG-phantom-00015"
+"""Written by ``uncseg-train phantom -o src/napari_uncseg/sample --seed 2023 --first 15``."""
 
 
 def phantom_folder() -> Path:
-    """Study folder of the glioma phantom."""
-    return Path(__file__).with_name("sample") / PHANTOM
+    """Study folder of the glioma phantom.
+
+    Raises
+    ------
+    StudyError
+        When the installation lacks it.
+    """
+    folder = Path(__file__).with_name("sample") / PHANTOM
+    if not folder.is_dir():
+        raise StudyError(f"The bundled phantom is missing at {folder}: install napari-uncseg again, or name a study.")
+    return folder
 
 
 def glioma_phantom() -> list[tuple[Any, dict[str, Any], str]]:

@@ -14,7 +14,7 @@ from napari_uncseg.labels import region_masks
 from napari_uncseg.study.load import load_study
 from tests.training.test_trainer import head
 from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
-from uncseg_training.phantom.cohort import Phantoms, identity_grid, warp, write_phantom
+from uncseg_training.phantom.cohort import STEPS_PER_UNIT, Phantoms, identity_grid, warp, write_phantom
 from uncseg_training.phantom.fields import Dice, blur
 from uncseg_training.phantom.growth import Kind, arrival_time, first_to_arrive, grow
 
@@ -154,7 +154,9 @@ def test_written_phantom_is_a_brats_study(stream: Phantoms, tmp_path: Path) -> N
     assert study.spacing == (4.0, 4.0, 4.0)
     assert study.reference is not None
     assert np.array_equal(study.reference[::-1, ::-1], phantom.labels.numpy())
-    assert np.allclose(study.images[:, ::-1, ::-1] / 50, phantom.images.numpy(), atol=0.011)
+    assert np.allclose(
+        study.images[:, ::-1, ::-1] / STEPS_PER_UNIT, phantom.images.numpy(), atol=0.5 / STEPS_PER_UNIT + 1e-4
+    )
     truth = json.loads((folder / "UNCSEG-phantom-00000-truth.json").read_text())
     volumes = region_masks(study.reference).sum((1, 2, 3)) * study.voxel_ml
     assert [truth["volumes_ml"][region] for region in ("WT", "TC", "ET")] == pytest.approx(volumes.tolist(), abs=1e-3)

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from napari_uncseg.network.model import load_model
 from uncseg_training.cli import app
+from uncseg_training.config import Config, read_config
 from uncseg_training.losses import failure_loss, region_loss
 from uncseg_training.phantom.anatomy import Anatomy, Tissue, save_anatomies
-from uncseg_training.trainer import Config, Patches, Training, fit, learning_rate, read_config
+from uncseg_training.trainer import Patches, Training, fit, learning_rate
 
 
 def head(radius: int = 60) -> Anatomy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -33,6 +34,7 @@ def phantom(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the studies.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed writes the same studies.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first study in the stream of that seed.")] = 0,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -47,10 +49,10 @@ def phantom(
 
     found = _attempt(lambda: load_anatomies(data) if data else build_anatomies())
     stream = Phantoms(found, shape=(160, 192, 160), spacing=1.0, seed=seed)
-    for index in range(count):
+    for index in range(first, first + count):
         made = stream[index]
         name = f"{prefix}-{index:05d}"
-        _attempt(lambda made=made, name=name: write_phantom(made, out, name, 1.0))
+        _attempt(partial(write_phantom, made, out, name, 1.0))
         typer.echo(f"{out / name}: {made.kind}, {int((made.labels > 0).sum()) / 1000:.1f} mL in {made.anatomy}")
 
 
@@ -67,8 +69,8 @@ def fit(
     ] = None,
 ) -> None:
     """Train, or go on with a training that was cut."""
+    from uncseg_training.config import read_config
     from uncseg_training.trainer import fit as train
-    from uncseg_training.trainer import read_config
 
     changes = {} if steps is None else {"steps": steps}
     settings = _attempt(lambda: read_config(config, **changes))
@@ -93,13 +95,13 @@ def export(
     import torch
 
     from napari_uncseg.network.model import save_model
-    from uncseg_training.trainer import Config, Training
+    from uncseg_training.config import config_from
+    from uncseg_training.trainer import Training
 
     if not (run / "checkpoint.pt").is_file():
         typer.echo(f"error: {run} holds no checkpoint.pt; train it with uncseg-train fit -o {run}", err=True)
         raise typer.Exit(1)
-    stored = torch.load(run / "checkpoint.pt", weights_only=True)["config"]
-    config = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    config = config_from(torch.load(run / "checkpoint.pt", weights_only=True)["config"])
     model = save_model(Training.resume(run, config).model(), out, half=True)
     typer.echo(f"{out}: {model.name}, sha256 {model.sha256}")
 

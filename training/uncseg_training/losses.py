@@ -1,4 +1,4 @@
-"""Losses of the light trainer: regions by cross-entropy and Dice, uncertainty by cross-entropy against the current failure."""
+"""Losses of the light trainer: Dice and cross-entropy of the regions, cross-entropy of the uncertainty."""
 
 from __future__ import annotations
 

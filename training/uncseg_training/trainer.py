@@ -1,7 +1,8 @@
 """The light trainer: endless phantoms in, a model folder out. One file that reads top to bottom.
 
-Everything random depends on the seed and the step alone, so a training that was killed goes on as if it had not been: the
-checkpoint holds weights, their running average, the optimiser and the step, and the next phantom is the one of that step.
+Everything random depends on the seed and the step alone, so a training that was killed goes on as if it had not been:
+the checkpoint holds weights, their running average, the optimiser and the step, and the next phantom is the one of
+that step.
 """
 
 from __future__ import annotations
@@ -17,150 +18,29 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from napari_uncseg.network.heads import split
 from napari_uncseg.network.model import Model, output_channels
 from napari_uncseg.network.unet import build_network
+from uncseg_training.config import Config
 from uncseg_training.losses import failure_loss, region_loss
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
 
-CONFIGS = Path(__file__).parent / "configs"
-
-
-@dataclass(frozen=True)
-class Config:
-    """All that decides a training.
-
-    Parameters
-    ----------
-    name : str
-        What the model will be called.
-    seed : int
-        Of weights, phantoms and patches.
-    steps : int
-        Optimiser steps in all.
-    learning_rate : float
-        Constant after the warm-up, then linear to 0 over the last ``decay`` of the steps.
-    warmup : int
-        Steps to reach it.
-    decay : float
-        Fraction of the steps.
-    weight_decay, clip, average : float
-        Of AdamW, the largest gradient norm, and the decay of the running average of the weights.
-    uncertainty_weight : float
-        Weight of the loss of the uncertainty channel.
-    spacing : float
-        Voxel size in millimetres.
-    volume, patch : tuple of int
-        Grid of a phantom and of the training patch in voxels.
-    whole_from : float
-        Fraction of the steps after which whole phantoms are trained on instead of patches.
-    features, encoder, decoder : tuple of int
-        Channels per stage and convolutions per stage.
-    dropout : float
-        Probability of dropping a channel, 0 for none.
-    wide : float
-        Probability of an unusual contrast per modality.
-    workers : int
-        Processes that make phantoms.
-    validate_every, checkpoint_every : int
-        In steps.
-    validation : int
-        Number of fixed phantoms to validate on.
-    """
-
-    name: str = "phantom"
-    seed: int = 1
-    steps: int = 4000
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    decay: float = 0.3
-    weight_decay: float = 1e-4
-    clip: float = 2.0
-    average: float = 0.995
-    uncertainty_weight: float = 0.3
-    spacing: float = 2.0
-    volume: tuple[int, int, int] = (80, 96, 80)
-    patch: tuple[int, int, int] = (64, 80, 64)
-    whole_from: float = 0.7
-    features: tuple[int, ...] = (16, 32, 64, 128, 160)
-    encoder: tuple[int, ...] = (1, 2, 2, 2, 2)
-    decoder: tuple[int, ...] = (2, 2, 2, 1)
-    dropout: float = 0.0
-    wide: float = 0.2
-    workers: int = 1
-    validate_every: int = 500
-    checkpoint_every: int = 100
-    validation: int = 8
-
-    def plans(self) -> dict[str, Any]:
-        """The training as nnU-Net plans, from which the network can be rebuilt."""
-        stages = len(self.features)
-        return {
-            "dataset_name": "phantoms",
-            "plans_name": "uncseg",
-            "transpose_forward": [0, 1, 2],
-            "transpose_backward": [0, 1, 2],
-            "configurations": {
-                "3d_fullres": {
-                    "patch_size": list(self.volume),
-                    "spacing": [self.spacing] * 3,
-                    "batch_size": 1,
-                    "normalization_schemes": ["ZScoreNormalization"] * 4,
-                    "use_mask_for_norm": [True] * 4,
-                    "architecture": {
-                        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-                        "arch_kwargs": {
-                            "n_stages": stages,
-                            "features_per_stage": list(self.features),
-                            "conv_op": "torch.nn.modules.conv.Conv3d",
-                            "kernel_sizes": [[3, 3, 3]] * stages,
-                            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-                            "n_conv_per_stage": list(self.encoder),
-                            "n_conv_per_stage_decoder": list(self.decoder),
-                            "conv_bias": True,
-                            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-                            "dropout_op": "torch.nn.modules.dropout.Dropout3d" if self.dropout else None,
-                            "dropout_op_kwargs": {"p": self.dropout} if self.dropout else None,
-                            "nonlin": "torch.nn.LeakyReLU",
-                            "nonlin_kwargs": {"inplace": True},
-                        },
-                        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                    },
-                }
-            },
-            "uncseg": {"head": "regions", "uncertainty_channels": 1, "orientation": "RAS"},
-        }
-
-
-def read_config(source: str | Path, **changes: Any) -> Config:
-    """Configuration by name (``smoke``, ``cpu``) or from a YAML file, with changes on top.
-
-    Raises
-    ------
-    ValueError
-        When the file is absent or holds an unknown key.
-    """
-    path = Path(source) if Path(source).suffix in {".yaml", ".yml"} else CONFIGS / f"{source}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in CONFIGS.glob("*.yaml")))
-        raise ValueError(f"There is no configuration {source}; known are {known}, or give a YAML file.")
-    content = yaml.safe_load(path.read_text()) or {}
-    unknown = sorted(set(content) - set(Config.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"{path} has an unknown key {unknown[0]}; known are {', '.join(Config.__dataclass_fields__)}.")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in (content | changes).items()}
-    return Config(**values)
-
 
 @dataclass
 class Sample:
-    """One training example; ``brain`` is not fed to the network."""
+    """One training example.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (4, x, y, z)
+        z-scores.
+    regions : Tensor of bool, shape (3, x, y, z)
+        WT, TC, ET of the reference.
+    """
 
     images: Tensor
     regions: Tensor
@@ -405,7 +285,7 @@ def _train_step(training: Training, sample: Sample, device: torch.device) -> dic
 
 @torch.no_grad()
 def validate(network: nn.Module, samples: list[Sample], device: torch.device) -> dict[str, float]:
-    """Mean Dice per region over phantoms (regions of at least 1 mL at 2 mm) and the error rate that ``unc_output`` claims."""
+    """Mean Dice per region over the phantoms in which it has at least 125 voxels (1 mL at 2 mm)."""
     network.eval()
     scores: list[list[float]] = [[], [], []]
     for sample in samples:

@@ -11,8 +11,9 @@ from torch import Tensor
 class Head(StrEnum):
     """Meaning of the segmentation channels.
 
-    ``regions`` holds three sigmoid logits (WT, TC, ET), as nnU-Net's region-based training; ``labels4`` a softmax over
-    background, NCR, ED and ET; ``labels3_implicit_bg`` a softmax over NCR, ED and ET with the background logit fixed at 0.
+    ``regions`` holds three sigmoid logits (WT, TC, ET), as nnU-Net's region-based training; ``labels4`` a softmax
+    over background, NCR, ED and ET; ``labels3_implicit_bg`` a softmax over NCR, ED and ET with the background logit
+    fixed at 0.
     """
 
     REGIONS = "regions"

@@ -57,9 +57,9 @@ class MaskedUncertaintyNetwork(nn.Module):
 
     Notes
     -----
-    The mask is made of the prediction alone; no reference is ever an input, so that a network behaves in use as it did
-    when it was evaluated. In a sliding window the mask of a tile would depend on the tile: there the predictor masks once, on the whole
-    volume, and this wrapper serves whole volumes and training.
+    The mask is made of the prediction alone; no reference is ever an input, so that a network behaves in use as it
+    did when it was evaluated. In a sliding window the mask of a tile would depend on the tile: there the predictor
+    masks once, on the whole volume, and this wrapper serves whole volumes and training.
     """
 
     def __init__(

@@ -147,7 +147,8 @@ def load_model(folder: str | Path | None = None) -> Model:
     for name, found in hashes.items():
         if provenance.get("files", {}).get(name) != found:
             raise ModelError(
-                f"{folder / name} is not the file the model was saved with (its sha256 differs); copy the model folder again."
+                f"{folder / name} is not the file the model was saved with (its sha256 differs); "
+                "copy the model folder again."
             )
     plans, dataset = _parse(folder / PLANS, contents[PLANS]), _parse(folder / DATASET, contents[DATASET])
     network = build_network(plans, len(MODALITIES), output_channels(plans))

@@ -1,7 +1,7 @@
 """nnU-Net's U-Nets, rebuilt from a plans dictionary with nnU-Net's own parameter names.
 
-The two architectures follow Isensee et al., *nnU-Net* (Nature Methods 2021) and *nnU-Net Revisited* (MICCAI 2024); modules
-are named as in ``dynamic_network_architectures``, so that its state dictionaries load unchanged.
+The two architectures follow Isensee et al., *nnU-Net* (Nature Methods 2021) and *nnU-Net Revisited* (MICCAI 2024);
+modules are named as in ``dynamic_network_architectures``, so that its state dictionaries load unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ class ConvDropoutNormReLU(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(
-            inputs, outputs, tuple(kernel), tuple(stride), tuple((k - 1) // 2 for k in kernel), bias=parts.conv_bias
+            inputs,
+            outputs,
+            _triple(kernel),
+            _triple(stride),
+            _triple([(k - 1) // 2 for k in kernel]),
+            bias=parts.conv_bias,
         )
         modules: list[nn.Module] = [self.conv]
         if parts.dropout is not None and not last:
@@ -108,7 +113,7 @@ class BasicBlockD(nn.Module):
         self.nonlin2 = parts.nonlin(**parts.nonlin_kwargs) if parts.nonlin is not None else nn.Identity()
         shortcut: list[nn.Module] = []
         if any(step != 1 for step in stride):
-            pool = (stride[0], stride[1], stride[2])
+            pool = _triple(stride)
             shortcut.append(nn.AvgPool3d(pool, pool))
         if inputs != outputs:
             bare = Parts({"norm_op": None})
@@ -182,7 +187,7 @@ class Decoder(nn.Module):
         for step in range(1, depth):
             below, skip = arguments.features[-step], arguments.features[-step - 1]
             stride = arguments.strides[-step]
-            up = (stride[0], stride[1], stride[2])
+            up = _triple(stride)
             transpconvs.append(nn.ConvTranspose3d(below, skip, up, up, bias=arguments.parts.conv_bias))
             stages.append(
                 StackedConvBlocks(
@@ -311,6 +316,11 @@ def _operation(name: str | None) -> type[nn.Module] | None:
     if name not in _OPERATIONS:
         raise ModelError(f"The plans ask for {name}, which is not among the operations nnU-Net's 3-D networks use.")
     return _OPERATIONS[name]
+
+
+def _triple(values: Sequence[int]) -> tuple[int, int, int]:
+    x, y, z = values
+    return x, y, z
 
 
 def _per_stage(value: int | Sequence[int], count: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Dice of a model on real studies with references: ``python -m uncseg_training.experiments.real_studies DIR``.
 
-Prints one row per study and region (Dice over the whole volume, volumes in mL) and the means over the regions of at least 1 mL in the reference;
-smaller ones are listed but kept out of the means. Studies without a reference are listed with the volume that was found.
+Prints one row per study and region (Dice over the whole volume, volumes in mL) and the means over the regions of at
+least 1 mL in the reference; smaller ones are listed but kept out of the means. Studies without a reference are listed
+with the volume that was found.
 """
 
 from __future__ import annotations

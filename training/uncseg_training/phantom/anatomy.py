@@ -1,4 +1,4 @@
-"""Healthy anatomies: tissue maps from FreeSurfer-coded label maps or the ICBM152 template, kept as one small array file.
+"""Healthy anatomies: tissue maps of FreeSurfer-coded label maps or of the ICBM152 template, in one small file.
 
 Label maps of the SynthSeg training set (Billot et al., *Medical Image Analysis* 2023) and the ICBM152 2009 template
 (Fonov et al., *NeuroImage* 2011; as nilearn ships it) are both brought to RAS order, 1 mm and nine tissues.
@@ -119,8 +119,8 @@ def read_freesurfer(path: Path) -> Anatomy:
 def read_icbm152() -> Anatomy:
     """Tissue map of the ICBM152 template from the probability maps inside the nilearn package.
 
-    The template has grey, white and the rest of the brain only; ventricles, deep grey matter, brainstem and cerebellum are told apart by
-    depth and by their place in MNI space.
+    The template has grey, white and the rest of the brain only; ventricles, deep grey matter, brainstem and
+    cerebellum are told apart by depth and by their place in MNI space.
     """
     from nilearn import datasets
 
@@ -179,7 +179,7 @@ def save_anatomies(anatomies: Sequence[Anatomy], path: Path) -> None:
     """Write anatomies to one compressed array file that :func:`load_anatomies` reads with numpy alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{anatomy.name: anatomy.tissues for anatomy in anatomies})
+    np.savez_compressed(buffer, allow_pickle=False, **{anatomy.name: anatomy.tissues for anatomy in anatomies})
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(buffer.getvalue())
     temporary.replace(path)

@@ -1,8 +1,9 @@
 """What a phantom looks like in T1c, T1n, T2f and T2w: contrasts, texture and the faults of real scans.
 
-Contrast is randomised around clinical values and now and then far beyond them, after SynthSeg (Billot et al. 2023): a network that has seen every contrast
-relies on shape and on relations between modalities. Intensities are in units in which normal white and grey matter differ by about one
-and the brain has a standard deviation of about one, i.e. near the z-scores a network is fed with.
+Contrast is randomised around clinical values and now and then far beyond them, after SynthSeg (Billot et al. 2023): a
+network that has seen every contrast relies on shape and on relations between modalities. Intensities are in units in
+which normal white and grey matter differ by about one and the brain has a standard deviation of about one, i.e. near
+the z-scores a network is fed with.
 """
 
 from __future__ import annotations
@@ -166,11 +167,18 @@ def _partition(shape: torch.Size, spacing: float, dice: Dice) -> list[Tensor]:
     return [dice.smooth(shape, dice.uniform(10, 30) / spacing)[0] for _ in range(2)]
 
 
-def _core_values(white: list[float], ventricle: list[float], oedema: list[float], kind: Kind, dice: Dice) -> list[float]:
+def _core_values(
+    white: list[float], ventricle: list[float], oedema: list[float], kind: Kind, dice: Dice
+) -> list[float]:
     """Blood, solid non-enhancing tumour, a cyst like CSF, or necrosis."""
     if dice.chance(0.2 if kind is Kind.SOLID else 0.08):
         t1 = white[1] + dice.uniform(-0.8, 2)
-        return [t1 + dice.uniform(-0.5, 0.8), t1, white[2] + dice.uniform(-1.5, 2.5), white[3] + dice.uniform(-1.2, 2.5)]
+        return [
+            t1 + dice.uniform(-0.5, 0.8),
+            t1,
+            white[2] + dice.uniform(-1.5, 2.5),
+            white[3] + dice.uniform(-1.2, 2.5),
+        ]
     solid = {Kind.NON_ENHANCING: 0.65, Kind.SOLID: 0.45, Kind.OEDEMATOUS: 0.5, Kind.CYSTIC: 0.08}.get(kind, 0.15)
     if dice.chance(solid):
         # In patients brighter than oedema in T2, mostly so in FLAIR, and darker in T1.

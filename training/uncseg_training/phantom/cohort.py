@@ -19,6 +19,9 @@ from uncseg_training.phantom import appearance, growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue
 from uncseg_training.phantom.fields import Dice
 
+STEPS_PER_UNIT = 25
+"""Integer steps of a written image per unit of contrast."""
+
 
 @dataclass(frozen=True)
 class Phantom:
@@ -161,8 +164,10 @@ def write_phantom(phantom: Phantom, folder: Path, name: str, spacing: float) -> 
     affine = np.diag([-spacing, -spacing, spacing, 1.0])
     affine[:3, 3] = size[0], size[1], -size[2]
     for modality, image in zip(MODALITIES, phantom.images.cpu().numpy(), strict=True):
-        # Fifty steps per unit of contrast, below the weakest noise.
-        _write(study / f"{name}-{modality}.nii.gz", np.round(image[::-1, ::-1] * 50).astype(np.int16), affine)
+        # Twenty-five steps per unit of contrast: about as fine as the weakest noise, and it packs well.
+        _write(
+            study / f"{name}-{modality}.nii.gz", np.round(image[::-1, ::-1] * STEPS_PER_UNIT).astype(np.int16), affine
+        )
     labels = phantom.labels.cpu().numpy()
     _write(study / f"{name}-seg.nii.gz", labels[::-1, ::-1], affine)
     volumes = region_masks(labels).sum((1, 2, 3)) * spacing**3 / 1000

@@ -1,9 +1,10 @@
 """Synthetic gliomas grown in an anatomy.
 
-The core grows by the Fisher-Kolmogorov equation ``du/dt = div(D grad u) + rho u (1 - u)`` with a diffusion that differs between white and grey
-matter (Swanson et al., *Cell Proliferation* 2000; Clatz et al., *IEEE TMI* 2005). Oedema starts from the grown core and spreads with its
-own diffusion, almost confined to white matter. What is kept of either is the time of arrival of the front at each voxel: any threshold on it is a
-tumour of some volume, so that target volumes, not densities, set the outlines.
+The core grows by the Fisher-Kolmogorov equation ``du/dt = div(D grad u) + rho u (1 - u)`` with a diffusion that
+differs between white and grey matter (Swanson et al., *Cell Proliferation* 2000; Clatz et al., *IEEE TMI* 2005).
+Oedema starts from the grown core and spreads with its own diffusion, almost confined to white matter. What is kept of
+either is the time of arrival of the front at each voxel: any threshold on it is a tumour of some volume, so that
+target volumes, not densities, set the outlines.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def arrival_time(start: Tensor, diffusion: Tensor, proliferation: Tensor, volume
     start : Tensor, shape (x, y, z)
         Initial density in 0..1.
     diffusion : Tensor, shape (x, y, z)
-        In voxels squared per unit of time, at most 1; a face between voxels takes the harmonic mean, so that 0 stops the front.
+        In voxels squared per unit of time, at most 1; a face between voxels takes the harmonic mean, so that 0 stops
+        the front.
     proliferation : Tensor, shape (x, y, z)
         Rate of growth per unit of time.
     volume : float
@@ -299,7 +301,8 @@ def _enhancing(kind: Kind, lateness: Tensor, spacing: float, core_ml: float, dic
             thickness = (thick / radius_mm) * torch.exp(0.5 * noise)
             gaps = noise > dice.uniform(-2.2, 0.3 if kind is Kind.CYSTIC else -0.5)
             ragged = lateness + 0.06 * fine
-            return (ragged > 1 - thickness) & gaps
+            rim: Tensor = (ragged > 1 - thickness) & gaps
+            return rim
         case Kind.SOLID:
             # Mixed: patches of enhancement of any share, now and then the whole core.
             return (0.7 * noise + 0.5 * fine + dice.uniform(-0.5, 1.5) * (lateness - 0.5)) > dice.uniform(-2.0, 0.6)
@@ -319,7 +322,8 @@ def displacement(tumour: Tumour, spacing: float, dice: Dice) -> Tensor:
 
     Notes
     -----
-    A quasi-static stand-in for the linear elastic response (Hogea et al. 2008): the push follows the gradient of the blurred core.
+    A quasi-static stand-in for the linear elastic response (Hogea et al. 2008): the push follows the gradient of the
+    blurred core.
     """
     core = ((tumour.labels == 1) | (tumour.labels == 3)).float()[None, None]
     coarse = [max(4, round(n * spacing / 6)) for n in core.shape[2:]]
