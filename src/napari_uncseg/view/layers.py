@@ -21,79 +21,15 @@ from napari_uncseg.study.study import Study
 from napari_uncseg.view.orientation import display_grid, oblique_warning, to_display
 from napari_uncseg.view.palette import map_colormap, segmentation_colormap
 
-KEY = "uncseg"
-"""Key of the :class:`Tag` in a layer's metadata."""
-
 NOTE = "Radiological view · research use only"
 
 WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
 """Percentiles of the brain's intensities that become black and white."""
 
-Role = Literal["image", "reference", "map", "segmentation"]
-
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
 """From the bottom of the layer list to the top: what is looked at first lies on top."""
 
 _MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "error", "unc_output")
-
-
-@dataclass(frozen=True, eq=False)
-class Tag:
-    """What a layer shows and where it comes from.
-
-    Parameters
-    ----------
-    role : {"image", "reference", "map", "segmentation"}
-        Kind of layer.
-    name : str
-        Modality or map; equal to `role` for segmentation and reference.
-    study_id : str
-        The study the layer belongs to, whatever the user names or selects.
-    source : Study or Prediction
-        The object the layer's data is a view of.
-    array : ndarray, shape (i, p, l)
-        The data as displayed.
-    """
-
-    role: Role
-    name: str
-    study_id: str
-    source: Study | Prediction
-    array: npt.NDArray[Any]
-
-    @property
-    def affine(self) -> npt.NDArray[np.float64]:
-        """Voxel indices to RAS+ millimetres, in the source's own voxel order."""
-        return self.source.affine
-
-
-def tag_of(layer: Layer) -> Tag | None:
-    """Tag of a layer made by this plugin, or None.
-
-    A duplicate that the user made carries the same metadata but data of its own: it is the user's, and has no tag.
-    """
-    tag = layer.metadata.get(KEY)
-    if not isinstance(tag, Tag):
-        return None
-    return tag if np.may_share_memory(np.asarray(layer.data), tag.array) else None
-
-
-def tagged(viewer: ViewerModel, study_id: str | None = None, *roles: Role) -> Iterator[tuple[Layer, Tag]]:
-    """Layers of this plugin with their tags, from the bottom up, of one study and of some roles if given."""
-    for layer in list(viewer.layers):
-        tag = tag_of(layer)
-        if tag and (study_id is None or tag.study_id == study_id) and (not roles or tag.role in roles):
-            yield layer, tag
-
-
-def open_studies(viewer: ViewerModel) -> dict[str, Study]:
-    """Studies that have a layer in the viewer, by id, in the order they were opened."""
-    return {tag.study_id: tag.source for _, tag in tagged(viewer) if isinstance(tag.source, Study)}
-
-
-def open_predictions(viewer: ViewerModel) -> dict[str, Prediction]:
-    """Predictions that have a layer in the viewer, by study id."""
-    return {tag.study_id: tag.source for _, tag in tagged(viewer) if isinstance(tag.source, Prediction)}
 
 
 def add_study(viewer: ViewerModel, study: Study) -> list[Layer]:

@@ -1,31 +1,37 @@
-"""Dice of a model on real studies with references: ``python -m uncseg_training.experiments.real_studies DIR``.
+"""A model on real studies: ``python -m uncseg_training.experiments.real_studies DIR``.
 
 Prints one row per study and region (Dice over the whole volume, volumes in mL) and the means over the regions of at
-least 1 mL in the reference; smaller ones are listed but kept out of the means. Studies without a reference are listed
-with the volume that was found.
+least 1 mL in the reference; smaller ones are listed but kept out of the means. A second table says how well the maps
+find the whole-tumour errors: AUROC over the voxels of the cancer mask (predicted WT dilated by 5 mm), the error rate
+there and the rate that ``unc_output`` claims. Studies without a reference are listed with the volume that was found.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from sklearn.metrics import roc_auc_score
 
-from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
 from napari_uncseg.labels import REGIONS, region_masks
 from napari_uncseg.network.model import load_model
 from napari_uncseg.study.discover import find_studies
 from napari_uncseg.study.load import load_study
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.mask import dilate_mm
 
 SMALLEST_ML = 1.0
 
 
 @dataclass(frozen=True)
-class Row:
+class Overlap:
     """One region of one study.
 
     Parameters
@@ -35,7 +41,7 @@ class Row:
     dice : float
         ``nan`` without a reference, or where reference and prediction are both empty.
     reference_ml, predicted_ml : float
-        Volumes; ``nan`` without a reference.
+        Volumes; the first is ``nan`` without a reference.
     """
 
     study: str
@@ -45,27 +51,63 @@ class Row:
     predicted_ml: float
 
 
-def score(folder: Path, model: Path | None = None, device: str = "auto") -> list[Row]:
-    """Predict every study of a folder and compare it with its reference."""
-    predictor = Predictor(load_model(model), device=device)
+@dataclass(frozen=True)
+class Doubt:
+    """How the maps of one study relate to its whole-tumour errors inside the cancer mask.
+
+    Parameters
+    ----------
+    study : str
+        Which.
+    voxels : int
+        Of the cancer mask.
+    error_rate, claimed_rate : float
+        Share of voxels where prediction and reference differ, and the mean of ``unc_output``, 0..1.
+    auroc_unc_output, auroc_entropy : float
+        Probability that an erroneous voxel has a higher value than a correct one; ``nan`` when there is one class only.
+    """
+
+    study: str
+    voxels: int
+    error_rate: float
+    claimed_rate: float
+    auroc_unc_output: float
+    auroc_entropy: float
+
+
+def overlaps(study: Study, prediction: Prediction) -> list[Overlap]:
+    """Dice and volumes of the three regions."""
+    predicted = region_masks(prediction.segmentation)
+    reference = None if study.reference is None else region_masks(study.reference)
     rows = []
-    for files in find_studies(folder):
-        study = load_study(files)
-        prediction = predictor.predict(study)
-        predicted = region_masks(prediction.segmentation)
-        reference = None if study.reference is None else region_masks(study.reference)
-        for index, region in enumerate(REGIONS):
-            found = float(predicted[index].sum()) * study.voxel_ml
-            if reference is None:
-                rows.append(Row(study.id, region, float("nan"), float("nan"), found))
-                continue
-            total = int(predicted[index].sum()) + int(reference[index].sum())
-            dice = 2 * int((predicted[index] & reference[index]).sum()) / total if total else float("nan")
-            rows.append(Row(study.id, region, dice, float(reference[index].sum()) * study.voxel_ml, found))
+    for index, region in enumerate(REGIONS):
+        found = int(predicted[index].sum())
+        expected = float("nan") if reference is None else float(reference[index].sum())
+        shared = 0 if reference is None else int((predicted[index] & reference[index]).sum())
+        dice = 2 * shared / (found + expected) if found + expected else float("nan")
+        rows.append(Overlap(study.id, str(region), dice, expected * study.voxel_ml, found * study.voxel_ml))
     return rows
 
 
-def means(rows: list[Row]) -> dict[str, tuple[float, int]]:
+def doubt(study: Study, prediction: Prediction) -> Doubt | None:
+    """Agreement of the maps with the errors; None without a reference or a prediction."""
+    if study.reference is None or not prediction.segmentation.any():
+        return None
+    mask = dilate_mm(prediction.segmentation > 0, study.spacing, MASK_DILATION_MM)
+    error = ((prediction.segmentation > 0) ^ (study.reference > 0))[mask]
+    claimed, entropy = prediction.maps["unc_output"][mask], prediction.maps["entropy"][mask]
+    both = error.any() and not error.all()
+    return Doubt(
+        study.id,
+        int(mask.sum()),
+        float(error.mean()),
+        float(claimed.mean()),
+        float(roc_auc_score(error, claimed)) if both else float("nan"),
+        float(roc_auc_score(error, entropy)) if both else float("nan"),
+    )
+
+
+def means(rows: Sequence[Overlap]) -> dict[str, tuple[float, int]]:
     """Mean Dice and count per region over the studies where the reference has at least 1 mL of it."""
     result = {}
     for region in REGIONS:
@@ -80,17 +122,33 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Also write the rows as JSON.")] = None,
 ) -> None:
-    """Print the table."""
-    rows = score(folder, model, device)
+    """Print the tables."""
+    predictor = Predictor(load_model(model), device=device)
+    regions: list[Overlap] = []
+    doubts: list[Doubt] = []
+    for files in find_studies(folder):
+        study = load_study(files)
+        prediction = predictor.predict(study)
+        regions += overlaps(study, prediction)
+        doubts += [row for row in [doubt(study, prediction)] if row is not None]
     typer.echo(f"{'study':24}{'region':8}{'Dice':>7}{'reference mL':>15}{'predicted mL':>15}")
-    for row in rows:
+    for row in regions:
         typer.echo(f"{row.study:24}{row.region:8}{row.dice:7.3f}{row.reference_ml:15.1f}{row.predicted_ml:15.1f}")
-    for region, (mean, count) in means(rows).items():
+    for region, (mean, count) in means(regions).items():
         typer.echo(
             f"mean Dice {region}: {mean:.3f} over {count} studies with at least {SMALLEST_ML:g} mL in the reference"
         )
+    typer.echo(
+        "\nWT errors in the cancer mask: error rate, rate claimed by unc_output, AUROC of unc_output and of entropy"
+    )
+    for line in doubts:
+        typer.echo(
+            f"{line.study:24}{line.voxels:9d} voxels{line.error_rate:8.3f}{line.claimed_rate:8.3f}"
+            f"{line.auroc_unc_output:8.3f}{line.auroc_entropy:8.3f}"
+        )
     if out is not None:
-        out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        tables = {"overlap": [asdict(row) for row in regions], "doubt": [asdict(line) for line in doubts]}
+        out.write_text(json.dumps(tables, indent=2) + "\n")
 
 
 if __name__ == "__main__":
