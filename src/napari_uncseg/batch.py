@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from napari_uncseg.errors import Cancelled, SaveError, StudyError, UncsegError
+from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.labels import Coding
 from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
 from napari_uncseg.study.load import load_study
-from napari_uncseg.study.prediction import MAPS, Prediction
+from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.provenance import read_json
-from napari_uncseg.study.save import JSON_SUFFIX, existing, fingerprint, save_prediction
+from napari_uncseg.study.save import JSON_SUFFIX, check_free, existing, fingerprint, save_prediction
 from napari_uncseg.study.study import Study
 
 Progress = Callable[[int, int, str], None]
@@ -225,10 +225,11 @@ def predict_job(
     study = load_study(job.files, resample=settings.resample, coding=settings.coding)
     _stop_if(cancelled)
     folder = settings.out / study.id
-    if existing(settings.out, study.id, fingerprint(predictor.provenance(study, job.command))):
+    provenance = predictor.provenance(study, job.command)
+    if existing(settings.out, study.id, fingerprint(provenance)):
         provenance = read_json(folder / f"{study.id}{JSON_SUFFIX}")
         return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, folder, provenance)
-    _check_free(folder, study, overwrite=settings.overwrite)
+    check_free(settings.out, study.id, provenance, overwrite=settings.overwrite)
     prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command)
     _stop_if(cancelled)
     progress(0, 0, "Saving")
@@ -240,21 +241,6 @@ def predict_job(
 def _stop_if(cancelled: Callable[[], bool]) -> None:
     if cancelled():
         raise Cancelled("Stopped before the study was finished; nothing of it was written.")
-
-
-def _check_free(folder: Path, study: Study, *, overwrite: bool) -> None:
-    """Refuse before anything is computed what could not be saved afterwards."""
-    names = [f"{study.id}{JSON_SUFFIX}"] + [f"{study.id}_{name}.nii.gz" for name in ("seg", "probabilities", *MAPS)]
-    there = [folder / name for name in names if (folder / name).exists()]
-    inputs = {source.path.resolve() for source in study.sources}
-    for path in there:
-        if path.resolve() in inputs:
-            raise SaveError(f"{path} is an input of this study and would be overwritten: choose another output folder.")
-    if there and not overwrite:
-        raise SaveError(
-            f"{folder} holds a result of another model, other settings or other images ({there[0].name}): add "
-            "--overwrite to replace it, or choose another output folder."
-        )
 
 
 @contextmanager

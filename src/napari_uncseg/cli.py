@@ -18,7 +18,6 @@ from napari_uncseg.labels import MODALITIES, Coding
 
 if TYPE_CHECKING:
     from napari_uncseg.batch import Job, Outcome, Settings
-    from napari_uncseg.study.discover import StudyFiles
 
 DEMO_FOLDER = Path("demo-output")
 """Where ``uncseg demo`` saves, below the current folder; what stands there is nobody's work and may be replaced."""
@@ -181,10 +180,11 @@ def view(
     """Open napari with a study and, if there is one, its result."""
     from napari_uncseg import demo as window
     from napari_uncseg.display import has_display
+    from napari_uncseg.study.discover import only_study
     from napari_uncseg.study.load import load_study
     from napari_uncseg.terminal import say
 
-    files = _only_study(study)
+    files = only_study(study)
     if not has_display():
         place = screenshot or Path("uncseg.png")
         window.picture_elsewhere(_view_words(study, results, resample, coding), place)
@@ -223,11 +223,12 @@ def demo(
     from napari_uncseg.batch import Settings, find_jobs
     from napari_uncseg.display import is_watched
     from napari_uncseg.sample_data import phantom_folder
+    from napari_uncseg.study.discover import only_study
     from napari_uncseg.study.save import check_writable
     from napari_uncseg.terminal import print_outcomes
 
     path = study if study is not None else phantom_folder()
-    _only_study(path)
+    only_study(path)
     check_writable(out)
     settings = Settings(out, out == DEMO_FOLDER, resample, coding)
     jobs, _ = find_jobs([path], settings.options(device.value, model))
@@ -241,17 +242,6 @@ def demo(
     place = screenshot or Path("demo.png")
     window.picture_elsewhere(_view_words(path, out, resample, coding), place)
     _tell_picture(place, wanted=screenshot is not None)
-
-
-def _only_study(path: Path) -> StudyFiles:
-    """Files of the one study at a path."""
-    from napari_uncseg.study.discover import find_studies
-
-    found = find_studies(path)
-    if len(found) > 1:
-        some = ", ".join(files.id for files in found[:3]) + (", …" if len(found) > 3 else "")
-        raise StudyError(f"{path} holds {len(found)} studies ({some}): name the folder of one of them.")
-    return found[0]
 
 
 def _view_words(study: Path, results: Path | None, resample: bool, coding: Coding | None) -> list[str]:

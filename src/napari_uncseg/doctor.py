@@ -134,7 +134,7 @@ def check_model() -> Finding:
         model = load_model()
     except UncsegError as error:
         return Finding("model", Health.FAIL, str(error), "Install napari-uncseg again, or name a model with --model.")
-    return Finding("model", Health.OK, f"{model.name}, sha256 {model.sha256[:12]}… as published")
+    return Finding("model", Health.OK, f"{model.name}, sha256 {model.sha256[:12]}…, its files are whole")
 
 
 def check_display() -> Finding:

@@ -44,4 +44,9 @@ def report(error: Exception, *, debug: bool, about: str = "") -> None:
     if not isinstance(error, UncsegError):
         sentence = f"unexpected {type(error).__name__}: {' '.join(sentence.split()) or 'no message'}"
         sentence += "" if debug else " (--debug shows the traceback)"
+    else:
+        from napari_uncseg.study.save import AnotherResult
+
+        if isinstance(error, AnotherResult):  # "choose to overwrite it": in a window a box, here an option
+            sentence = f"{sentence.removesuffix('.')} (uncseg predict --overwrite)."
     typer.echo(f"error: {about}{sentence}", err=True)

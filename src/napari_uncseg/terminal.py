@@ -16,8 +16,7 @@ from rich.text import Text
 from napari_uncseg.batch import Outcome, Status
 from napari_uncseg.batch import Progress as ProgressCallback
 from napari_uncseg.labels import REGIONS
-
-RESEARCH_USE_ONLY = "Research use only: not a medical device, not for diagnosis or treatment."
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 
 _WIDE = 160
 """Columns of a table that goes to a file or a pipe, where nothing has to fit a screen."""

@@ -33,7 +33,7 @@ def write_layer(path: str, data: npt.NDArray[Any], attributes: dict[str, Any]) -
         When the layer's orientation is unknown or the file cannot be written.
     """
     from napari_uncseg.study.nifti import write_volume
-    from napari_uncseg.view.layers import KEY
+    from napari_uncseg.view.tags import KEY
     from napari_uncseg.view.volumes import oriented
 
     array, affine = oriented(np.asarray(data), attributes)

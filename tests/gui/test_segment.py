@@ -10,7 +10,8 @@ from qtpy.QtCore import QThreadPool
 from napari_uncseg.errors import ModelError
 from napari_uncseg.study.nifti import read_volume
 from napari_uncseg.study.save import load_prediction
-from napari_uncseg.view.layers import add_study, open_predictions, open_studies
+from napari_uncseg.view.layers import add_study
+from napari_uncseg.view.tags import open_predictions, open_studies
 from napari_uncseg.view.volumes import volume_layers
 from napari_uncseg.widgets.segment import OWN_FOLDER, SegmentWidget
 from napari_uncseg.widgets.study_choice import FOLDER

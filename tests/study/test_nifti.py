@@ -10,7 +10,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -164,6 +164,7 @@ def test_nothing_but_the_geometry_of_a_header_is_kept(write):
     assert b"oe" not in header.binaryblock
 
 
+@settings(deadline=None)
 @given(
     values=hnp.arrays(
         np.float32, hnp.array_shapes(min_dims=3, max_dims=4, min_side=2, max_side=5), elements=st.floats(0, 1, width=32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_uncseg.errors import StudyError
@@ -16,7 +16,7 @@ DECATHLON = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "
 
 def decode(values, implied=None, asked=None, undecided=None):
     array = np.asarray(values).reshape(-1, 1, 1)
-    labels, warnings = decode_reference(array, implied=implied, asked=asked, undecided=undecided, name="seg.nii.gz")
+    labels, _, warnings = decode_reference(array, implied=implied, asked=asked, undecided=undecided, name="seg.nii.gz")
     return labels.ravel().tolist(), warnings
 
 
@@ -89,6 +89,7 @@ def test_names_of_a_dataset_json(names, coding):
     assert coding_of_names(names) is coding
 
 
+@settings(deadline=None)
 @given(coding=st.sampled_from(Coding), data=st.data())
 def test_labels_survive_every_coding(coding, data):
     inverse = {label: value for value, label in CODINGS[coding].items() if label}

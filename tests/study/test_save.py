@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.study import (
     MAPS,
+    AnotherResult,
     Prediction,
     check_writable,
     existing,
@@ -143,7 +144,7 @@ def test_another_result_is_kept_unless_overwritten(tiny_prediction, tmp_path):
     other = dataclasses.replace(
         _other(tiny_prediction), maps={name: m for name, m in tiny_prediction.maps.items() if name != "error"}
     )
-    with pytest.raises(SaveError, match="--overwrite"):
+    with pytest.raises(AnotherResult, match="choose another output folder, or to overwrite it"):
         save_prediction(other, tmp_path)
     assert contents(tmp_path) == before
     replaced = save_prediction(other, tmp_path, overwrite=True)

@@ -8,19 +8,17 @@ from napari.components import ViewerModel
 
 from napari_uncseg.labels import Label
 from napari_uncseg.view.layers import (
-    KEY,
     add_prediction,
     add_study,
-    open_predictions,
-    open_studies,
+    arrange_opened,
+    prediction_layers,
     show_best_slice,
     study_layers,
     study_notes,
-    tag_of,
-    tagged,
     window_level,
 )
 from napari_uncseg.view.orientation import display_grid
+from napari_uncseg.view.tags import KEY, open_predictions, open_studies, tag_of, tagged
 
 
 @pytest.fixture
@@ -98,6 +96,51 @@ def test_a_second_run_replaces_the_first_in_place(viewer, tiny_prediction):
     assert open_predictions(viewer) == {again.study_id: again}
     assert not viewer.layers["unc_output"].visible
     assert viewer.layers["entropy (WT)"].opacity == 0.3
+
+
+def test_images_that_come_after_their_result_lie_below_it(tiny_study, tiny_prediction):
+    model = ViewerModel()
+    add_prediction(model, tiny_prediction)
+    add_study(model, tiny_study)
+    assert names(model) == NAMES
+
+
+def open_as_napari_does(viewer, layers, source):
+    """Add the layers of a reader, then let the plugin arrange them."""
+    for layer in layers:
+        viewer.add_layer(layer)
+    arrange_opened(viewer, source)
+
+
+def test_what_a_reader_opened_is_shown_as_what_a_run_made(tiny_study, tiny_prediction):
+    model = ViewerModel()
+    open_as_napari_does(model, study_layers(tiny_study), tiny_study)
+    assert model.canvas.overlays.scale_bar.visible
+    assert "research use only" in model.canvas.overlays.text.text
+    open_as_napari_does(model, prediction_layers(tiny_prediction), tiny_prediction)
+    assert names(model) == NAMES
+    expected = ViewerModel()
+    add_prediction(expected, tiny_prediction)
+    assert model.dims.point == expected.dims.point
+
+
+def test_opening_twice_replaces(viewer, tiny_study, tiny_prediction):
+    viewer.layers["unc_output"].visible = False
+    viewer.add_points(np.zeros((1, 3)), name="mine")
+    again = dataclasses.replace(tiny_prediction)
+    open_as_napari_does(viewer, prediction_layers(again), again)
+    assert names(viewer) == [*NAMES, "mine"]
+    assert open_predictions(viewer) == {again.study_id: again}
+    assert not viewer.layers["unc_output"].visible
+    same = dataclasses.replace(tiny_study)
+    open_as_napari_does(viewer, study_layers(same), same)
+    assert names(viewer) == [*NAMES, "mine"]
+    assert open_studies(viewer) == {same.id: same}
+
+
+def test_layers_that_napari_did_not_add_change_nothing(viewer, tiny_study):
+    arrange_opened(viewer, dataclasses.replace(tiny_study))
+    assert names(viewer) == NAMES
 
 
 def test_a_map_that_is_gone_leaves_no_old_layer(viewer, tiny_prediction):

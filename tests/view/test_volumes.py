@@ -10,8 +10,9 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, Label
 from napari_uncseg.study.nifti import read_volume
 from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.layers import add_study, adopt_layers, open_studies
+from napari_uncseg.view.layers import add_study, adopt_layers
 from napari_uncseg.view.orientation import to_display
+from napari_uncseg.view.tags import open_studies
 from napari_uncseg.view.volumes import layer_volume, study_from_layers, volume_layers
 
 

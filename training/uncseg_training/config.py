@@ -32,8 +32,9 @@ class Config:
         Fraction of the steps.
     weight_decay, clip, average : float
         Of AdamW, the largest gradient norm, and the decay of the running average of the weights.
-    uncertainty_weight : float
-        Weight of the loss of the uncertainty channel.
+    uncertainty_weight, uncertainty_late, late_from : float
+        Weight of the loss of the uncertainty channel at first, and after that fraction of the steps: the failures of a
+        network that has learnt little are not worth learning.
     spacing : float
         Voxel size in millimetres.
     volume, patch : tuple of int
@@ -64,6 +65,8 @@ class Config:
     clip: float = 2.0
     average: float = 0.995
     uncertainty_weight: float = 0.3
+    uncertainty_late: float = 1.0
+    late_from: float = 0.4
     spacing: float = 2.0
     volume: tuple[int, int, int] = (80, 96, 80)
     patch: tuple[int, int, int] = (64, 80, 64)

@@ -271,7 +271,8 @@ def _train_step(training: Training, sample: Sample, device: torch.device) -> dic
     assert uncertainty is not None
     segmentation = region_loss(logits, regions)
     doubt = failure_loss(uncertainty, logits, regions)
-    loss = segmentation + config.uncertainty_weight * doubt
+    late = training.step >= config.late_from * config.steps
+    loss = segmentation + (config.uncertainty_late if late else config.uncertainty_weight) * doubt
     training.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), config.clip, error_if_nonfinite=True)

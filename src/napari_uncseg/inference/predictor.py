@@ -96,6 +96,7 @@ class Predictor:
             "tile_step": TILE_STEP,
             "mask_dilation_mm": MASK_DILATION_MM,
             "resampled": study.resampled,
+            "coding": str(study.coding) if study.coding is not None else None,
         }
         return describe_run(study, self.model, settings, command)
 
@@ -212,7 +213,7 @@ class Predictor:
         }
         provenance["warnings"] += said
         provenance |= describe_result(study, segmentation, maps["entropy"], cancer_mask)
-        report(report.total, "Done")
+        report(report.total, "The result is ready")
         return Prediction(study.id, probabilities, segmentation, maps, study.affine, provenance, study.header)
 
 

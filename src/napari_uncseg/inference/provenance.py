@@ -14,10 +14,8 @@ import torch
 
 from napari_uncseg.labels import MODALITIES, Region, region_masks
 from napari_uncseg.network.model import Model
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.study.study import Study
-
-SCHEMA = 1
-RESEARCH_USE_ONLY = "Research use only: not a medical device, not for diagnosis or treatment."
 
 
 def describe_run(study: Study, model: Model, settings: dict[str, Any], command: str | None) -> dict[str, Any]:

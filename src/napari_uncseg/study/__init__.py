@@ -7,11 +7,21 @@ from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
 from napari_uncseg.study.load import load_study, study_from_arrays
 from napari_uncseg.study.nifti import read_volume, write_volume
 from napari_uncseg.study.prediction import MAPS, MapInfo, Prediction
-from napari_uncseg.study.save import Saved, check_writable, existing, fingerprint, load_prediction, save_prediction
+from napari_uncseg.study.save import (
+    AnotherResult,
+    Saved,
+    check_free,
+    check_writable,
+    existing,
+    fingerprint,
+    load_prediction,
+    save_prediction,
+)
 from napari_uncseg.study.study import Source, Study
 
 __all__ = [
     "MAPS",
+    "AnotherResult",
     "MapInfo",
     "Prediction",
     "Saved",
@@ -19,6 +29,7 @@ __all__ = [
     "Study",
     "StudyFiles",
     "brain_mask",
+    "check_free",
     "check_writable",
     "existing",
     "find_studies",

@@ -17,6 +17,7 @@ from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
 from napari_uncseg.study.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.study.naming import REFERENCE, NamedFile, channel_of_name, implied_coding, read_name
 from napari_uncseg.study.nifti import is_nifti, stem
+from napari_uncseg.study.provenance import JSON_SUFFIX
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 """Where nnU-Net and the Decathlon keep their images."""
@@ -74,7 +75,7 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
     """
     path = Path(path)
     if not path.exists():
-        raise StudyError(f"{path} does not exist.")
+        raise StudyError(f"{path} does not exist; check how it is written.")
     if not path.is_dir():
         return [_study_of_file(path)]
     studies = _search(path, _DEPTH)
@@ -84,6 +85,15 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
             "such folders, or an nnU-Net or Decathlon dataset."
         )
     return [study for _, study in _distinct(path, studies)]
+
+
+def only_study(path: str | Path) -> StudyFiles:
+    """The one study of a path; StudyError when :func:`find_studies` finds none or several."""
+    found = find_studies(path)
+    if len(found) > 1:
+        some = ", ".join(study.id for study in found[:3]) + (", …" if len(found) > 3 else "")
+        raise StudyError(f"{path} holds {len(found)} studies ({some}); name the folder of one of them.")
+    return found[0]
 
 
 def study_files(
@@ -184,9 +194,12 @@ def _studies_in(folder: Path) -> list[tuple[Path, StudyFiles]]:
     if images:
         return [found for part in images for found in _studies_in(part)]
     try:
-        files = sorted(entry for entry in folder.iterdir() if is_nifti(entry))
+        entries = {entry.name: entry for entry in sorted(folder.iterdir())}
     except OSError as error:
         raise StudyError(f"{folder} cannot be read ({error.strerror or error}).") from error
+    # A segmentation of ours that was saved beside the images is no expert's.
+    ours = {name.removesuffix(JSON_SUFFIX) + "_seg.nii.gz" for name in entries if name.endswith(JSON_SUFFIX)}
+    files = [entry for name, entry in entries.items() if is_nifti(entry) and name not in ours]
     named = [name for name in map(read_name, files) if name is not None]
     if any(name.role != REFERENCE for name in named):
         return [(folder, study) for study in _named_studies(folder, named)]
@@ -250,7 +263,10 @@ def _missing(folder: Path, study_id: str, modalities: Mapping[str, Path]) -> str
     if not missing:
         return None
     found = ", ".join(f"{MODALITY_TITLES[modality]} ({path.name})" for modality, path in modalities.items())
-    return f"Study {study_id} in {folder} has no {' and no '.join(missing)}; found only {found or 'other files'}."
+    return (
+        f"Study {study_id} in {folder} has no {' and no '.join(missing)}; found only {found or 'other files'}: add "
+        "what is missing, or name the four files one by one."
+    )
 
 
 def _dataset_studies(folder: Path, files: Iterable[Path], dataset: Dataset) -> list[StudyFiles]:

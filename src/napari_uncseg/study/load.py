@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_uncseg.errors import StudyError
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding, Label
 from napari_uncseg.study.brain import background_value, brain_mask, has_skull
-from napari_uncseg.study.discover import StudyFiles, find_studies
+from napari_uncseg.study.discover import StudyFiles, only_study
 from napari_uncseg.study.geometry import describe_grid, obliquity, resample, same_grid, spacing
 from napari_uncseg.study.header import geometry_header
 from napari_uncseg.study.nifti import Volume, read_volume
@@ -46,7 +46,7 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
         When a file is missing or damaged, grids differ and ``resample`` is off, an image holds nothing, or the labels
         of the reference fit no coding.
     """
-    files = source if isinstance(source, StudyFiles) else _only_study(Path(source))
+    files = source if isinstance(source, StudyFiles) else only_study(source)
     if files.problem is not None:
         raise StudyError(files.problem)
     volumes = _read_all(files)
@@ -60,10 +60,10 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
     for index, modality in enumerate(MODALITIES):
         images[index] = _image_on_t1c(files, modality, volumes, t1c, moved=modality in moved)
     sources = [Source(m, _path(files.modalities[m]), volumes[_path(files.modalities[m])].sha256) for m in MODALITIES]
-    reference = None
+    reference, used = None, None
     if files.reference is not None:
         volume = volumes[files.reference]
-        reference, notes = _reference_on_t1c(files, volume, t1c, coding, moved="reference" in moved)
+        reference, used, notes = _reference_on_t1c(files, volume, t1c, coding, moved="reference" in moved)
         warnings += notes
         sources.append(Source("reference", files.reference, volume.sha256))
     if moved:
@@ -78,6 +78,7 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
         header=t1c.header,
         warnings=warnings,
         resampled=bool(moved),
+        coding=used,
     )
 
 
@@ -91,6 +92,7 @@ def study_from_arrays(
     header: nib.Nifti1Header | None = None,
     warnings: Sequence[str] = (),
     resampled: bool = False,
+    coding: Coding | None = None,
 ) -> Study:
     """Make a study of arrays: clean them, find the brain and collect what the user should know.
 
@@ -113,6 +115,8 @@ def study_from_arrays(
         What is known already.
     resampled : bool
         Whether a modality was put on T1c's grid.
+    coding : Coding, optional
+        How the reference's file numbered its labels.
 
     Returns
     -------
@@ -121,7 +125,8 @@ def study_from_arrays(
     Raises
     ------
     StudyError
-        When an image is empty, shapes do not fit, the affine is degenerate, or the reference holds other labels.
+        When an image is empty or a mask, shapes do not fit, the affine is degenerate, or the reference holds other
+        labels.
     """
     notes = list(warnings)
     if images.ndim != 4 or images.shape[0] != len(MODALITIES) or min(images.shape) < 2:
@@ -149,7 +154,12 @@ def study_from_arrays(
     brain = brain_mask(cleaned)
     if not brain.any():
         raise StudyError(f"No brain stands out in the images of study {id}; check that they are the MRI and not masks.")
-    notes += _notes(cleaned, brain, exact)
+    for image, modality in zip(cleaned, MODALITIES, strict=True):
+        inside = image[brain]
+        if inside.min() == inside.max():
+            name = names.get(modality, f"The {MODALITY_TITLES[modality]} image of study {id}")
+            raise StudyError(f"{name} is a mask: all of the brain has the value {inside[0]:g}; give the MRI itself.")
+    notes += _same_files(sources) + _notes(cleaned, brain, exact)
     return Study(
         id=id,
         images=cleaned,
@@ -160,15 +170,8 @@ def study_from_arrays(
         header=geometry,
         warnings=tuple(dict.fromkeys(notes)),
         resampled=resampled,
+        coding=coding,
     )
-
-
-def _only_study(path: Path) -> StudyFiles:
-    studies = find_studies(path)
-    if len(studies) > 1:
-        some = ", ".join(study.id for study in studies[:3])
-        raise StudyError(f"{path} holds {len(studies)} studies ({some} …); name one of them.")
-    return studies[0]
 
 
 def _path(entry: Path | tuple[Path, int]) -> Path:
@@ -244,17 +247,17 @@ def _image_on_t1c(
 
 def _reference_on_t1c(
     files: StudyFiles, volume: Volume, t1c: Volume, coding: Coding | None, *, moved: bool
-) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
     if volume.channels > 1:
         raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; a reference is one 3-D label map.")
     plain = volume.data.dtype.kind in "iu" and (volume.slope, volume.intercept) == (1.0, 0.0)
     values = np.ascontiguousarray(volume.data) if plain else volume.values(dtype=np.float64)
-    labels, warnings = decode_reference(
+    labels, used, warnings = decode_reference(
         values, implied=files.coding, asked=coding, undecided=files.undecided, name=str(volume.path)
     )
     if moved:
         labels = np.asarray(resample(labels, volume.affine, t1c.shape, t1c.affine, order="nearest"), dtype=np.uint8)
-    return labels, warnings
+    return labels, used, warnings
 
 
 def _checked_affine(affine: npt.NDArray[np.floating], study_id: str) -> npt.NDArray[np.float64]:
@@ -275,6 +278,17 @@ def _checked_reference(reference: npt.NDArray[np.integer] | None, study_id: str)
             f"The reference of study {study_id} holds the label values {sorted(found)}; expected 0, 1, 2, 3."
         )
     return np.ascontiguousarray(reference, dtype=np.uint8)
+
+
+def _same_files(sources: Sequence[Source]) -> list[str]:
+    """What to say of 3-D files that are one and the same under two names."""
+    first: dict[str, Source] = {}
+    notes = []
+    for source in sources:
+        other = first.setdefault(source.sha256, source)
+        if other.path != source.path:
+            notes.append(f"{other.path.name} and {source.path.name} are the same file twice; check which is which.")
+    return notes
 
 
 def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> list[str]:

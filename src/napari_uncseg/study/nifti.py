@@ -258,7 +258,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise StudyError(f"{path} does not exist.") from error
+        raise StudyError(f"{path} does not exist; check how it is written.") from error
     except OSError as error:
         raise StudyError(f"{path} cannot be read ({error.strerror or error}).") from error
     if not raw:

@@ -15,6 +15,12 @@ from napari_uncseg.errors import StudyError
 
 SCHEMA = 1
 
+JSON_SUFFIX = "_uncseg.json"
+"""What follows the study's id in the name of the JSON; a folder with such a file is a result."""
+
+RESEARCH_USE_ONLY = "Research use only: not a medical device, not for diagnosis or treatment."
+"""Stands wherever results stand."""
+
 
 def fingerprint(provenance: Mapping[str, Any]) -> str:
     """Hash of all that decides a result: model, settings and the bytes of the inputs.

@@ -50,7 +50,7 @@ def choose_coding(values: Iterable[int], implied: Coding | None, *, name: str) -
     if not found <= {1, 2, 3, 4}:
         raise StudyError(
             f"{name} holds the label values {_listing(found)}, which no BraTS coding knows; "
-            "expected a part of 1, 2, 3, 4."
+            "expected some of 1, 2, 3, 4: give another file or take this one out of the study."
         )
     if 4 not in found:
         # A subset such as {1, 2} means the same in every year; what the naming says is the better name for it.
@@ -72,7 +72,7 @@ def decode_reference(
     asked: Coding | None,
     undecided: str | None,
     name: str,
-) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
     """Labels of a reference in the package's own coding.
 
     Parameters
@@ -92,6 +92,8 @@ def decode_reference(
     -------
     labels : ndarray of uint8, shape (x, y, z)
         Values of :class:`Label`.
+    coding : Coding
+        The one they were read by.
     warnings : tuple of str
         A sentence each.
 
@@ -104,7 +106,10 @@ def decode_reference(
     present = np.unique(values[nonzero])
     if not np.isfinite(present).all() or (np.abs(present - np.rint(present)) > 1e-3).any():
         shown = ", ".join(f"{value:g}" for value in present[:5])
-        raise StudyError(f"{name} holds values that are not whole numbers ({shown} …); a reference holds labels.")
+        raise StudyError(
+            f"{name} holds values that are not whole numbers ({shown} …) where labels are expected; take it "
+            "out of the study."
+        )
     if present.size and np.abs(present).max() > 2**31:
         raise StudyError(f"{name} holds label values up to {present.max():g}, which no BraTS coding knows.")
     found = {int(np.rint(value)) for value in present} - {0}
@@ -122,8 +127,8 @@ def decode_reference(
         table[value] = CODINGS[coding][value]
     labels[nonzero] = table[rounded]
     if coding is Coding.BRATS2024 and 4 in found:
-        return labels, (f"{name} marks a resection cavity (4), which belongs to no region and was left out.",)
-    return labels, ()
+        return labels, coding, (f"{name} marks a resection cavity (4), which belongs to no region and was left out.",)
+    return labels, coding, ()
 
 
 def coding_of_names(names: Mapping[object, object]) -> Coding | None:

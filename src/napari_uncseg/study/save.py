@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,15 +21,35 @@ from napari_uncseg.study.atomic import check_writable, write_files
 from napari_uncseg.study.geometry import same_grid
 from napari_uncseg.study.nifti import Volume, encode_volume, read_volume
 from napari_uncseg.study.prediction import MAPS, Prediction
-from napari_uncseg.study.provenance import SCHEMA, fingerprint, fingerprint_of, listed_files, plain, read_json
+from napari_uncseg.study.provenance import (
+    JSON_SUFFIX,
+    SCHEMA,
+    fingerprint,
+    fingerprint_of,
+    listed_files,
+    plain,
+    read_json,
+)
 
-__all__ = ["JSON_SUFFIX", "Saved", "check_writable", "existing", "fingerprint", "load_prediction", "save_prediction"]
-
-JSON_SUFFIX = "_uncseg.json"
+__all__ = [
+    "JSON_SUFFIX",
+    "AnotherResult",
+    "Saved",
+    "check_free",
+    "check_writable",
+    "existing",
+    "fingerprint",
+    "load_prediction",
+    "save_prediction",
+]
 
 _SEGMENTATION = "segmentation"
 _PROBABILITIES = "probabilities"
 _FILE_NAMES = {_SEGMENTATION: "seg"}
+
+
+class AnotherResult(SaveError):
+    """Another result stands where this one would be saved, and nobody chose to overwrite it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,59 @@ def existing(out: Path, study_id: str, fingerprint: str) -> bool:
         return False
 
 
+def check_free(
+    out: Path, study_id: str, provenance: Mapping[str, Any], *, overwrite: bool, maps: Iterable[str] = tuple(MAPS)
+) -> set[str]:
+    """Make sure, also before a long computation, that nothing stands where a result would be saved.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder.
+    study_id : str
+        The study's id.
+    provenance : mapping
+        Tells the inputs by their hash.
+    overwrite : bool
+        Whether another result of the study may be replaced.
+    maps : iterable of str
+        Names of the maps that will be saved; all that there can be when they are not known yet.
+
+    Returns
+    -------
+    set of str
+        Names of the files of the older result that would be replaced.
+
+    Raises
+    ------
+    AnotherResult
+        When another result stands there and ``overwrite`` is off.
+    SaveError
+        When the id cannot name a folder, or a file to be replaced is an input of the prediction.
+    """
+    if Path(study_id).name != study_id or study_id in ("", ".", ".."):
+        raise SaveError(f"The id {study_id!r} cannot name a folder; choose an id of letters, digits, '-' and '_'.")
+    folder = Path(out) / study_id
+    json_path = folder / f"{study_id}{JSON_SUFFIX}"
+    try:
+        content = read_json(json_path) if json_path.is_file() else None
+        old = {name for name, _ in listed_files(json_path, content).values()} if content is not None else set()
+    except StudyError:
+        old = set()
+    names = {json_path.name, *old, *_file_names(study_id, (_SEGMENTATION, _PROBABILITIES, *maps)).values()}
+    there = [folder / name for name in sorted(names) if (folder / name).is_file()]
+    inputs = {source.get("sha256") for source in (provenance.get("inputs") or {}).values()}
+    for path in there:
+        if _sha256(path) in inputs:
+            raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
+    if there and not overwrite:
+        raise AnotherResult(
+            f"{folder} holds a result of another model, other settings or other images ({there[0].name} …); choose "
+            "another output folder, or to overwrite it."
+        )
+    return old
+
+
 def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = False) -> Saved:
     """Write a prediction to ``OUT/<id>/<id>_<map>.nii.gz`` and, last, ``<id>_uncseg.json``.
 
@@ -100,19 +173,16 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     Raises
     ------
     SaveError
-        When another result stands there and ``overwrite`` is off, a file to be replaced is an input of the prediction,
-        or the disk cannot take it. Whatever stood there before is still there.
+        As :func:`check_free`, or when the disk cannot take it. Whatever stood there before is still there.
     """
     study_id = prediction.study_id
-    if Path(study_id).name != study_id or study_id in ("", ".", ".."):
-        raise SaveError(f"The id {study_id!r} cannot name a folder; give another one with --id.")
     folder = Path(out) / study_id
-    names = {what: f"{study_id}_{_FILE_NAMES.get(what, what)}.nii.gz" for what in _arrays(prediction)}
+    names = _file_names(study_id, _arrays(prediction))
     json_path = folder / f"{study_id}{JSON_SUFFIX}"
     targets = (*(folder / name for name in names.values()), json_path)
     if existing(Path(out), study_id, fingerprint(prediction.provenance)):
         return Saved(folder, targets, skipped=True)
-    old = _check_targets(prediction, folder, targets, overwrite=overwrite)
+    old = check_free(out, study_id, prediction.provenance, overwrite=overwrite, maps=prediction.maps)
     check_writable(folder)
     contents = _encode(prediction, folder, names)
     files = {
@@ -191,6 +261,11 @@ def _arrays(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
+def _file_names(study_id: str, names: Iterable[str]) -> dict[str, str]:
+    """File of each array, by name."""
+    return {what: f"{study_id}_{_FILE_NAMES.get(what, what)}.nii.gz" for what in names}
+
+
 def _upper(name: str) -> float:
     """Largest value of a map; ``entropy-et`` is bounded as ``entropy`` is."""
     info = MAPS.get(name.split("-")[0])
@@ -213,31 +288,6 @@ def _encode(prediction: Prediction, folder: Path, names: Mapping[str, str]) -> d
     with ThreadPoolExecutor() as pool:
         encoded = pool.map(lambda what: _encode_one(what, arrays[what], prediction), names)
         return {folder / name: data for name, data in zip(names.values(), encoded, strict=True)}
-
-
-def _check_targets(prediction: Prediction, folder: Path, targets: tuple[Path, ...], *, overwrite: bool) -> set[str]:
-    """Names of the files of an older result; refuse to touch anything that must stay."""
-    json_path = targets[-1]
-    try:
-        old = (
-            {name for name, _ in listed_files(json_path, read_json(json_path)).values()}
-            if json_path.is_file()
-            else set()
-        )
-    except StudyError:
-        old = set()
-    there = [path for path in (*targets, *(folder / name for name in old)) if path.is_file()]
-    inputs = {source.get("sha256") for source in (prediction.provenance.get("inputs") or {}).values()}
-    for path in there:
-        if _sha256(path) in inputs:
-            raise SaveError(
-                f"{path} is an input of this prediction and would be overwritten; choose another output folder."
-            )
-    if there and not overwrite:
-        raise SaveError(
-            f"{folder} holds another result ({there[0].name} …); add --overwrite or choose another output folder."
-        )
-    return old
 
 
 def _sha256(path: Path) -> str:

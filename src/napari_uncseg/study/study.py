@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.labels import MODALITIES
+from napari_uncseg.labels import MODALITIES, Coding
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Study:
         What the user should know (skull still there, oblique grid, resampled modalities ...), a sentence each.
     resampled : bool
         Whether a modality was put on T1c's grid.
+    coding : Coding, optional
+        How the reference's file numbered its labels; None without a file.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Study:
     header: nib.Nifti1Header | None = None
     warnings: tuple[str, ...] = field(default=())
     resampled: bool = False
+    coding: Coding | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(MODALITIES):

@@ -63,8 +63,23 @@ def comparison_cells(study: Study, prediction: Prediction) -> list[tuple[Layer, 
     return cells
 
 
-def prepare_comparison(model: ViewerModel) -> None:
-    """Set the grid and the overlays of an empty model; each setting would lay all cells out again later."""
+def comparison_model(study: Study, prediction: Prediction, *, outline: bool = True) -> ViewerModel:
+    """Model of the six cells, its grid set but still off.
+
+    The grid is switched on once the canvas has its size: napari misplaces colour bars that were laid out before.
+
+    Parameters
+    ----------
+    study, prediction
+        See :func:`comparison_cells`.
+    outline : bool
+        Whether the segmentation's outline is drawn on the maps.
+
+    Returns
+    -------
+    ViewerModel
+    """
+    model = ViewerModel(title="Six views")
     overlays = model.canvas.overlays
     overlays.scale_bar.gridded = True
     overlays.scale_bar.visible = True
@@ -72,26 +87,10 @@ def prepare_comparison(model: ViewerModel) -> None:
     grid.shape = GRID
     grid.stride = STRIDE
     grid.spacing = 4
-
-
-def fill_comparison(model: ViewerModel, study: Study, prediction: Prediction, *, outline: bool = True) -> None:
-    """Put the six cells into a model that is already shown: napari misplaces colour bars laid out before.
-
-    Parameters
-    ----------
-    model : ViewerModel
-        Its layers are replaced.
-    study, prediction
-        See :func:`comparison_cells`.
-    outline : bool
-        Whether the segmentation's outline is drawn on the maps.
-    """
-    model.canvas.grid.enabled = False
-    model.layers.clear()
     for cell in comparison_cells(study, prediction):
         model.layers.extend(cell)
     show_outline(model, outline)
-    model.canvas.grid.enabled = True
+    return model
 
 
 def show_plane(model: ViewerModel, plane: str) -> None:

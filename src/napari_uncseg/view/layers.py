@@ -1,13 +1,8 @@
-"""The one place that makes and replaces napari layers of studies and predictions.
-
-Every layer carries a :class:`Tag` in its metadata. It says what the layer shows and which study it belongs to, so that
-a second run replaces the first one's layers, and it keeps the study or the prediction itself for the panels.
-"""
+"""The one place that makes and replaces napari layers of studies and predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +15,7 @@ from napari_uncseg.study.prediction import MAPS, Prediction
 from napari_uncseg.study.study import Study
 from napari_uncseg.view.orientation import display_grid, oblique_warning, to_display
 from napari_uncseg.view.palette import map_colormap, segmentation_colormap
+from napari_uncseg.view.tags import KEY, Role, Tag, tagged
 
 NOTE = "Radiological view · research use only"
 
@@ -34,14 +30,31 @@ _MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "er
 
 def add_study(viewer: ViewerModel, study: Study) -> list[Layer]:
     """Show a study: its four modalities and, hidden, its reference. Layers it already has are replaced."""
-    return _replace(viewer, study_layers(study), study.id, "image", "reference")
+    layers = study_layers(study)
+    _arrange(viewer, layers, study)
+    return layers
 
 
 def add_prediction(viewer: ViewerModel, prediction: Prediction) -> list[Layer]:
     """Show a prediction over its study and go to where there is most to see; an earlier one's layers are replaced."""
-    layers = _replace(viewer, prediction_layers(prediction), prediction.study_id, "map", "segmentation")
-    show_best_slice(viewer, prediction)
+    layers = prediction_layers(prediction)
+    _arrange(viewer, layers, prediction)
     return layers
+
+
+def arrange_opened(viewer: ViewerModel, source: Study | Prediction) -> None:
+    """Do for layers that napari added itself, after a reader or a sample gave them, what the functions above do.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where they may have been added; if they were not, nothing changes.
+    source : Study or Prediction
+        What the layers show.
+    """
+    layers = [layer for layer, tag in tagged(viewer, _study_id(source)) if tag.source is source]
+    if layers:
+        _arrange(viewer, layers, source)
 
 
 def study_notes(study: Study) -> tuple[str, ...]:
@@ -184,29 +197,66 @@ def _labels_layer(
     return layer
 
 
-def _replace(viewer: ViewerModel, layers: list[Layer], study_id: str, *roles: Role) -> list[Layer]:
-    """Put layers in the place of those of the same study and roles; what the user hid or dimmed stays so."""
-    first = len(viewer.layers) == 0
-    kept: dict[tuple[Role, str], dict[str, Any]] = {}
-    place = len(viewer.layers)
-    for layer, tag in tagged(viewer, study_id, *roles):
-        place = min(place, viewer.layers.index(layer))
-        kept[tag.role, tag.name] = {"visible": layer.visible, "opacity": layer.opacity}
+def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Prediction) -> None:
+    """Put layers, new or just opened, in the place of earlier ones of the same study; what was dimmed stays so."""
+    roles: tuple[Role, ...] = ("image", "reference") if isinstance(source, Study) else ("map", "segmentation")
+    known = list(viewer.layers)
+    earlier = [(layer, tag) for layer, tag in tagged(viewer, _study_id(source), *roles) if layer not in layers]
+    above = _lowest_above(viewer, layers, earlier, source)
+    for layer, _ in earlier:
         viewer.layers.remove(layer)
+    kept = {(tag.role, tag.name): layer for layer, tag in earlier}
     for layer in layers:
         tag = layer.metadata[KEY]
-        for attribute, value in kept.get((tag.role, tag.name), {}).items():
-            setattr(layer, attribute, value)
-        viewer.layers.insert(place, layer)
-        place += 1
-    if first:
+        before = kept.get((tag.role, tag.name))
+        if before is not None:
+            layer.visible, layer.opacity = before.visible, before.opacity
+        place = len(viewer.layers) if above is None else viewer.layers.index(above)
+        if layer not in known:
+            viewer.layers.insert(place, layer)
+            continue
+        viewer.layers.move(viewer.layers.index(layer), place)
+        layer.name = _title(tag)  # napari numbered it while the earlier one was there
+    if not known:
         viewer.reset_view()
+    _say_how_it_is_shown(viewer)
+    if isinstance(source, Prediction):
+        show_best_slice(viewer, source)
+
+
+def _lowest_above(
+    viewer: ViewerModel, layers: Sequence[Layer], earlier: Sequence[tuple[Layer, Tag]], source: Study | Prediction
+) -> Layer | None:
+    """The layer right below which new ones belong; None for the top of the list."""
+    gone = [layer for layer, _ in earlier]
+    if gone:
+        return next(
+            (layer for layer in viewer.layers[viewer.layers.index(gone[0]) :] if layer not in (*gone, *layers)), None
+        )
+    # Images that come after their result must not cover it.
+    over = tagged(viewer, source.id, "map", "segmentation") if isinstance(source, Study) else iter(())
+    return next((layer for layer, _ in over), None)
+
+
+def _say_how_it_is_shown(viewer: ViewerModel) -> None:
     overlays = viewer.canvas.overlays
     overlays.scale_bar.visible = True
     overlays.text.text = NOTE
     overlays.text.position = "bottom_left"
     overlays.text.visible = True
-    return layers
+
+
+def _study_id(source: Study | Prediction) -> str:
+    return source.id if isinstance(source, Study) else source.study_id
+
+
+def _title(tag: Tag) -> str:
+    """Name of a new layer."""
+    if tag.role == "image":
+        return MODALITY_TITLES[tag.name]
+    if tag.role == "map" and isinstance(tag.source, Prediction):
+        return tag.source.title(tag.name)
+    return tag.role.capitalize()
 
 
 def _shape(array: npt.NDArray[Any]) -> tuple[int, int, int]:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
+from napari_uncseg.study.study import Source, Study
 
 KEY = "uncseg"
 """Key of the :class:`Tag` in a layer's metadata."""
@@ -52,6 +53,25 @@ class Tag:
     def affine(self) -> npt.NDArray[np.float64]:
         """Voxel indices to RAS+ millimetres, in the source's own voxel order."""
         return self.source.affine
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """What a layer of a single file keeps: enough to save it and to segment it.
+
+    Parameters
+    ----------
+    affine : ndarray of float64, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    header : nibabel.Nifti1Header, optional
+        Header of the file: units and codes.
+    source : Source, optional
+        The file; None when a layer holds one volume of several.
+    """
+
+    affine: npt.NDArray[np.float64]
+    header: nib.Nifti1Header | None = None
+    source: Source | None = None
 
 
 def tag_of(layer: Layer) -> Tag | None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer
@@ -19,33 +17,14 @@ from napari_uncseg.study.load import study_from_arrays
 from napari_uncseg.study.nifti import Volume, stem
 from napari_uncseg.study.prediction import MAPS
 from napari_uncseg.study.study import Source, Study
-from napari_uncseg.view.layers import KEY, Tag, tag_of
 from napari_uncseg.view.orientation import AXES, display_affine, display_grid, from_display, to_display
 from napari_uncseg.view.palette import labels_colormap, map_colormap
+from napari_uncseg.view.tags import KEY, Plain, Tag, tag_of
 
 _SEGMENTATION = re.compile(r"(^|[-_. ])(seg|label|mask|segmentation)s?($|[-_. ])", re.IGNORECASE)
 _MOST_LABELS = 255
 _MOST_CHANNELS = 8
 """More volumes than this in a 4-D file are taken as a time series."""
-
-
-@dataclass(frozen=True, eq=False)
-class Plain:
-    """What a layer of a single file keeps: enough to save it and to segment it.
-
-    Parameters
-    ----------
-    affine : ndarray of float64, shape (4, 4)
-        Voxel indices to RAS+ millimetres.
-    header : nibabel.Nifti1Header, optional
-        Header of the file: units and codes.
-    source : Source, optional
-        The file; None when a layer holds one volume of several.
-    """
-
-    affine: npt.NDArray[np.float64]
-    header: nib.Nifti1Header | None = None
-    source: Source | None = None
 
 
 def volume_layers(volume: Volume) -> list[Layer]:

@@ -22,7 +22,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_uncseg.errors import Cancelled, ModelError, UncsegError
-from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers, open_studies, tag_of
+from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers
+from napari_uncseg.view.tags import open_studies, tag_of
 from napari_uncseg.widgets.parts import PANEL_WIDTH, heading, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.preferences import DEVICES, read_preferences
 from napari_uncseg.widgets.results import ResultsBox

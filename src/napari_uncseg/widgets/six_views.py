@@ -28,9 +28,10 @@ from qtpy.QtWidgets import (
 
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
-from napari_uncseg.view.compare import fill_comparison, prepare_comparison, show_outline, show_plane
-from napari_uncseg.view.layers import NOTE, open_predictions, open_studies, show_best_slice
+from napari_uncseg.view.compare import comparison_model, show_outline, show_plane
+from napari_uncseg.view.layers import NOTE, show_best_slice
 from napari_uncseg.view.orientation import PLANES
+from napari_uncseg.view.tags import open_predictions, open_studies
 from napari_uncseg.widgets.parts import PANEL_WIDTH, LayerWatch, narrow, note_label, row_label
 
 EMPTY = (
@@ -59,17 +60,16 @@ class SixViewsWindow(QMainWindow):
     ) -> None:
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.model: ViewerModel | None = ViewerModel(title="Six views")
-        prepare_comparison(self.model)
-        self._qt_viewer: QtViewer | None = QtViewer(self.model)
+        self.model: ViewerModel | None = None
+        self._qt_viewer: QtViewer | None = None
         self._plane = plane
         self._point = point
         self._study = study
         self._prediction = prediction
-        self.setCentralWidget(self._qt_viewer)
         self.addToolBar(self._toolbar())
         self.setStyleSheet(get_current_stylesheet())
         self.resize(1500, 940)
+        self._build()
 
     @property
     def study(self) -> Study:
@@ -82,16 +82,34 @@ class SixViewsWindow(QMainWindow):
         return self._prediction
 
     def present(self) -> None:
-        """Show the window, then fill it: the canvas must have its size before cells are laid out."""
+        """Show the window, then lay out its cells, which takes the size of the canvas."""
         self.show()
-        QTimer.singleShot(0, self._fill)
+        QTimer.singleShot(0, partial(_lay_out, weakref.ref(self)))
 
     def replace(self, study: Study, prediction: Prediction) -> None:
         """Show another result at the same place."""
         if self.model is not None and self._prediction is not prediction:
             self._study, self._prediction = study, prediction
             self._point = tuple(self.model.dims.point)
-            self._fill()
+            self._take_down()
+            self._build()
+            QTimer.singleShot(0, partial(_lay_out, weakref.ref(self)))
+
+    def lay_out(self) -> None:
+        """Lay out the cells of the canvas, now that it has its size, and cut them."""
+        if self.model is None:  # closed before its first turn
+            return
+        self.model.canvas.grid.enabled = True
+        if self._point is not None and len(self._point) == self.model.dims.ndim:
+            self.model.dims.point = self._point
+        else:
+            show_best_slice(self.model, self._prediction)
+        QTimer.singleShot(0, partial(_fit, weakref.ref(self)))
+
+    def fit(self) -> None:
+        """Fit the cells once they have their sizes."""
+        if self.model is not None:
+            show_plane(self.model, self._plane)
 
     def screenshot(self, path: str | None = None):
         """Picture of the canvas as an RGBA array, saved to `path` if given."""
@@ -100,14 +118,24 @@ class SixViewsWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Let go of the layers, then of the canvas: nothing outlives the window."""
-        if self._qt_viewer is not None and self.model is not None:
-            self.model.layers.clear()
-            self._qt_viewer.close()
-            self._qt_viewer.deleteLater()
-            self._qt_viewer = None
-            self.model = None
+        if self.model is not None:
+            self._take_down()
             self.closed.emit()
         super().closeEvent(event)
+
+    def _build(self) -> None:
+        """Make a canvas of filled cells: napari would lay out all of them again with every layer added to a canvas."""
+        self.setWindowTitle(f"Six views · {self._study.id} · research use only")
+        self.model = comparison_model(self._study, self._prediction, outline=self.outline_choice.isChecked())
+        self._qt_viewer = QtViewer(self.model)
+        self.setCentralWidget(self._qt_viewer)
+
+    def _take_down(self) -> None:
+        assert self._qt_viewer is not None and self.model is not None
+        self.model.layers.clear()
+        self._qt_viewer.close()
+        self._qt_viewer.deleteLater()
+        self._qt_viewer = self.model = None
 
     def _toolbar(self) -> QToolBar:
         bar = QToolBar("Six views")
@@ -136,22 +164,6 @@ class SixViewsWindow(QMainWindow):
     def _on_outline(self, visible: bool) -> None:
         if self.model is not None:
             show_outline(self.model, visible)
-
-    def _fill(self) -> None:
-        if self.model is None:  # closed before its first turn
-            return
-        self.setWindowTitle(f"Six views · {self._study.id} · research use only")
-        fill_comparison(self.model, self._study, self._prediction, outline=self.outline_choice.isChecked())
-        if self._point is not None and len(self._point) == self.model.dims.ndim:
-            self.model.dims.point = self._point
-        else:
-            show_best_slice(self.model, self._prediction)
-        QTimer.singleShot(0, partial(_settle, weakref.ref(self)))
-
-    def settle(self) -> None:
-        """Fit the cells once they have their sizes."""
-        if self.model is not None:
-            show_plane(self.model, self._plane)
 
 
 class SixViewsWidget(QWidget):
@@ -247,7 +259,13 @@ class _Shown:
         self.window = None
 
 
-def _settle(window: weakref.ref[SixViewsWindow]) -> None:
+def _lay_out(window: weakref.ref[SixViewsWindow]) -> None:
     alive = window()
     if alive is not None:
-        alive.settle()
+        alive.lay_out()
+
+
+def _fit(window: weakref.ref[SixViewsWindow]) -> None:
+    alive = window()
+    if alive is not None:
+        alive.fit()

@@ -25,7 +25,7 @@ from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.study.load import load_study
 from napari_uncseg.study.naming import read_name
 from napari_uncseg.study.study import Study
-from napari_uncseg.view.layers import tag_of
+from napari_uncseg.view.tags import tag_of
 from napari_uncseg.view.volumes import study_from_layers
 from napari_uncseg.widgets.parts import LayerWatch, narrow, note_label, row_label
 

@@ -12,8 +12,9 @@ from superqt import QLabeledDoubleSlider
 
 from napari_uncseg.study.prediction import MAPS, Prediction
 from napari_uncseg.view.flagged import STEPS, Flagged, count_flagged
-from napari_uncseg.view.layers import Tag, tagged, upper_bound
+from napari_uncseg.view.layers import upper_bound
 from napari_uncseg.view.palette import TRANSPARENT_BELOW, map_colormap
+from napari_uncseg.view.tags import Tag, tagged
 from napari_uncseg.widgets.parts import PANEL_WIDTH, LayerWatch, heading, narrow, note_label, row_label
 
 EMPTY = "No map is open. Run Segment with uncertainty, or open the folder that uncseg predict wrote."

@@ -1,0 +1,182 @@
+"""Bad inputs through the command line: each is refused in one sentence that names it, and nothing is lost."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_uncseg import batch
+from napari_uncseg.cli import app
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.study import Study
+
+
+class NeverAsked:
+    """Stands for the network where a study must be refused before it is asked."""
+
+    def provenance(self, study: Study, command: str | None = None) -> dict[str, object]:
+        raise AssertionError(f"{study.id} was read")
+
+    def predict(self, study: Study, **_: object) -> Prediction:
+        raise AssertionError(f"{study.id} was predicted")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refusal(*words: object) -> str:
+    """The one sentence with which a command ends."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 1, result.output
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("[")]  # without progress
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("error: ")
+    assert errors[0].endswith(".")
+    assert "unexpected" not in errors[0]
+    return errors[0]
+
+
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the values of a file."""
+    image = nib.load(path)
+    nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine).to_filename(path)
+
+
+def of(shape: tuple[int, ...]) -> Callable[[Path], None]:
+    """Put an image of another shape into a file's place."""
+    return lambda path: rewrite(path, lambda _: np.ones(shape, dtype=np.int16))
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
+    "missing modality": ("t1n", Path.unlink, ("has no T1n", "add what is missing")),
+    "two files for one modality": (
+        "t1n",
+        lambda path: shutil.copy(path, path.with_name(path.name.replace("t1n", "T1"))),
+        ("2 files for T1n", "-T1.nii.gz and", "-t1n.nii.gz", "keep one"),
+    ),
+    "different grids": (
+        "t2w",
+        lambda path: rewrite(path, lambda values: values[:-2]),
+        ("-t2w.nii.gz has shape 38×44×36, affine [-2 0 0 40;", "-t1c.nii.gz has shape 40×44×36", "--resample"),
+    ),
+    "truncated gzip": ("t2f", lambda path: path.write_bytes(path.read_bytes()[:3000]), ("is truncated", "again")),
+    "text renamed": ("t2f", lambda path: path.write_text("T1 of patient 7"), ("is not a NIfTI file", "convert it")),
+    "all zero": ("t1c", lambda path: rewrite(path, np.zeros_like), ("nothing but the value 0", "another file")),
+    "all NaN": (
+        "t1c",
+        lambda path: rewrite(path, lambda values: np.full(values.shape, np.nan, dtype=np.float32)),
+        ("no finite value", "export it again"),
+    ),
+    "a mask": (
+        "t1c",
+        lambda path: rewrite(path, lambda values: (values > 0).astype(np.uint8)),
+        ("is a mask", "give the MRI"),
+    ),
+    "2-D": ("t2w", of((40, 44)), ("single slice", "40 × 44", "give a 3-D image")),
+    "5-D": ("t2w", of((8, 8, 8, 2, 3)), ("5 dimensions", "one per modality")),
+    "unknown labels": (
+        "seg",
+        lambda path: rewrite(path, lambda values: values * 5),
+        ("label values 5, 10, 15", "give"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("token", "damage", "says"), DAMAGES.values(), ids=DAMAGES)
+def test_a_bad_study_is_refused(
+    token: str,
+    damage: Callable[[Path], object],
+    says: tuple[str, ...],
+    study_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: NeverAsked())
+    damage(study_folder / f"{study_folder.name}-{token}.nii.gz")
+    before = contents(tmp_path)
+    sentence = refusal("predict", study_folder, "-o", tmp_path / "out")
+    for part in (study_folder.name, *says):
+        assert part in sentence
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_nans_are_told_and_count_as_zero(study_folder: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    def spoil(values: np.ndarray) -> np.ndarray:
+        spoilt = values.astype(np.float32)
+        spoilt[:2] = np.nan
+        return spoilt
+
+    rewrite(study_folder / f"{study_folder.name}-t1n.nii.gz", spoil)
+    words = ["predict", study_folder, "-o", tmp_path / "out", "--model", tiny_model_folder]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    assert f"note: {study_folder.name}: T1n held {2 * 44 * 36} values that are not finite" in result.stderr
+
+
+def test_an_unwritable_output_is_refused(study_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    before = contents(tmp_path)
+    sentence = refusal("predict", study_folder, "-o", tmp_path / "file" / "out")
+    for part in ("cannot be written", f"{tmp_path / 'file'} is not a folder", "choose another output folder"):
+        assert part in sentence
+    assert contents(tmp_path) == before
+
+
+NO_SPACE = """
+import resource, sys
+from napari_uncseg.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+sys.argv[0] = "uncseg"
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files.")
+def test_no_space_left_is_told(study_folder: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    before = contents(tmp_path)
+    words = ["predict", study_folder, "-o", tmp_path / "out", "--model", tiny_model_folder, "--device", "cpu"]
+    command = [sys.executable, "-B", "-c", NO_SPACE, *map(str, words)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    for part in (study_folder.name, "cannot be written", "free some space"):
+        assert part in sentence
+    assert "Traceback" not in result.stderr
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [(_flip, "copy the model folder again"), (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "never executed")],
+    ids=["flipped byte", "pickle"],
+)
+def test_a_bad_model_is_refused(
+    damage: Callable[[Path], object], says: str, study_folder: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    weights = tiny_model_folder / "weights.safetensors"
+    damage(weights)
+    before = contents(tmp_path)
+    for words in (["predict", study_folder, "-o", tmp_path / "out"], ["info"]):
+        sentence = refusal(*words, "--model", tiny_model_folder)
+        assert str(weights) in sentence
+        assert says in sentence
+    assert contents(tmp_path) == before
