@@ -69,7 +69,7 @@ def uncseg(
     """Segment glioma MRI and show where not to trust the result. Research use only."""
 
 
-@app.command()
+@app.command(short_help="Segment studies and save what came out.")
 @told_plainly
 def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.", show_default=False)],
@@ -164,7 +164,7 @@ def _leave(outcomes: list[Outcome], stopped: bool) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="Open napari with a study and its result.")
 @told_plainly
 def view(
     study: Annotated[Path, typer.Argument(help="A study folder or file.", show_default=False)],
@@ -204,7 +204,7 @@ def view(
     window.show_window(loaded, found)
 
 
-@app.command()
+@app.command(short_help="Predict on a phantom and open the window.")
 @told_plainly
 def demo(
     study: Annotated[
@@ -256,7 +256,7 @@ def _tell_picture(place: Path, *, wanted: bool) -> None:
     typer.echo(("" if wanted else "There is no display; ") + f"picture of the window saved as {place.resolve()}")
 
 
-@app.command()
+@app.command(short_help="Print versions and what the model is.")
 @told_plainly
 def info(model: ModelFolder = None, debug: Debug = False) -> None:
     """Print versions, and the model: its name, hash, making, card and plans in short."""
@@ -270,7 +270,7 @@ def info(model: ModelFolder = None, debug: Debug = False) -> None:
         typer.echo(f"{name:<14}{value}")
 
 
-@app.command()
+@app.command(short_help="Say what works here and what to mend.")
 @told_plainly
 def doctor(debug: Debug = False) -> None:
     """Look at what works on this machine, and say what to do where something does not."""

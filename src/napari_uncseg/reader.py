@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+
+    from napari_uncseg.study.prediction import Prediction
+    from napari_uncseg.study.study import Study
 
 _DEPTH = 3
 """Levels of folders below the given one where images are looked for."""
@@ -54,15 +58,39 @@ def read(path: str | list[str]) -> list[Layer]:
     return [layer for one in _paths(path) for layer in (_read_folder(one) if one.is_dir() else _read_file(one))]
 
 
+def arrange_soon(source: Study | Prediction) -> None:
+    """Have the layers that are about to be returned to napari shown as those of a run, once it has added them.
+
+    A reader knows no viewer, so napari alone would show a study opened twice twice, and give no scale bar and no note.
+
+    Parameters
+    ----------
+    source : Study or Prediction
+        What the layers show.
+    """
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is None:  # read without a window
+        return
+    from qtpy.QtCore import QTimer
+
+    from napari_uncseg.view.layers import arrange_opened
+
+    QTimer.singleShot(0, partial(arrange_opened, viewer, source))
+
+
 def _read_folder(folder: Path) -> list[Layer]:
     from napari_uncseg.errors import StudyError
     from napari_uncseg.study.discover import find_studies
     from napari_uncseg.study.load import load_study
     from napari_uncseg.study.save import load_prediction
-    from napari_uncseg.view.layers import prediction_layers, study_layers
+    from napari_uncseg.view.layers import prediction_layers
 
     if any(folder.glob(f"*{RESULT_SUFFIX}")):
-        return prediction_layers(load_prediction(folder))
+        prediction = load_prediction(folder)
+        arrange_soon(prediction)
+        return prediction_layers(prediction)
     results = sorted(child.parent.name for child in folder.glob(f"*/*{RESULT_SUFFIX}"))
     if results:
         raise StudyError(f"{folder} holds the results of {len(results)} studies ({_few(results)}); open one folder.")
@@ -71,7 +99,15 @@ def _read_folder(folder: Path) -> list[Layer]:
         raise StudyError(
             f"{folder} holds {len(studies)} studies ({_few([study.id for study in studies])}); open one of them."
         )
-    return study_layers(load_study(studies[0]))
+    return study_layers_to_open(load_study(studies[0]))
+
+
+def study_layers_to_open(study: Study) -> list[Layer]:
+    """Layers of a study for napari to add, here and in the sample; see :func:`arrange_soon`."""
+    from napari_uncseg.view.layers import study_layers
+
+    arrange_soon(study)
+    return study_layers(study)
 
 
 def _read_file(path: Path) -> list[Layer]:
@@ -79,13 +115,12 @@ def _read_file(path: Path) -> list[Layer]:
     from napari_uncseg.study.discover import find_studies
     from napari_uncseg.study.load import load_study
     from napari_uncseg.study.nifti import read_volume
-    from napari_uncseg.view.layers import study_layers
     from napari_uncseg.view.volumes import volume_layers
 
     volume = read_volume(path)
     if volume.channels == 4:
         try:
-            return study_layers(load_study(find_studies(path)[0]))
+            return study_layers_to_open(load_study(find_studies(path)[0]))
         except StudyError:
             # Four volumes that are no study of the Decathlon: shown as they are.
             return volume_layers(volume)

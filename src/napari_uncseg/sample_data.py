@@ -27,7 +27,7 @@ def phantom_folder() -> Path:
 
 def glioma_phantom() -> list[tuple[Any, dict[str, Any], str]]:
     """Layers of the glioma phantom, for *File > Open Sample*."""
+    from napari_uncseg.reader import study_layers_to_open
     from napari_uncseg.study.load import load_study
-    from napari_uncseg.view.layers import study_layers
 
-    return [layer.as_layer_data_tuple() for layer in study_layers(load_study(phantom_folder()))]
+    return [layer.as_layer_data_tuple() for layer in study_layers_to_open(load_study(phantom_folder()))]

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import weakref
+from pathlib import Path
 
 import pytest
 from qtpy.QtCore import QThreadPool
@@ -13,6 +14,7 @@ from napari_uncseg.study.save import load_prediction
 from napari_uncseg.view.layers import add_study
 from napari_uncseg.view.tags import open_predictions, open_studies
 from napari_uncseg.view.volumes import volume_layers
+from napari_uncseg.widgets.preferences import Preferences, read_preferences
 from napari_uncseg.widgets.segment import OWN_FOLDER, SegmentWidget
 from napari_uncseg.widgets.study_choice import FOLDER
 
@@ -186,6 +188,29 @@ def test_save_results(qtbot, viewer, panel, tiny_study, tiny_prediction, tmp_pat
     assert save(qtbot, panel).startswith("Saved")
 
 
+def test_saved_results_name_the_command_that_remakes_them(qtbot, viewer, panel, study_folder, tmp_path):
+    panel.study.source.setCurrentIndex(FOLDER)
+    panel.study.folder.line.setText(str(study_folder))
+    panel.device.setCurrentText("cpu")
+    panel.run()
+    finish(qtbot, panel)
+    panel.results.folder.line.setText(str(tmp_path / "out"))
+    save(qtbot, panel)
+    saved = load_prediction(tmp_path / "out" / study_folder.name)
+    assert saved.provenance["command"] == f"uncseg predict {study_folder} -o {tmp_path / 'out'} --device cpu"
+
+
+def test_a_missing_modality_is_named(qtbot, viewer, panel, tiny_study):
+    add_study(viewer, tiny_study)
+    viewer.layers["T1c"].name = "renamed"
+    viewer.layers.remove(viewer.layers["T1n"])
+    qtbot.waitUntil(lambda: panel.study.boxes["t1c"].currentText() == "renamed", timeout=PATIENCE)
+    assert panel.study.boxes["t1n"].currentText() == ""
+    panel.run()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+    assert panel.failure.text() == "No layer is chosen for T1n; open the image and choose it."
+
+
 def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, panel, tiny_study):
     add_study(viewer, tiny_study)
     panel.study.refresh()
@@ -216,3 +241,20 @@ def test_closing_the_dock_during_a_run_stops_it_and_frees_the_panel(qtbot, viewe
     assert gone() is None
     viewer.add_points([[0, 0, 0]])  # no callback reaches for the panel
     qtbot.wait(50)
+
+
+def test_the_form_starts_as_the_settings_say(viewer, monkeypatch):
+    wanted = Preferences(device="cpu", model_folder="/models/mine", output_folder="/results")
+    monkeypatch.setattr("napari_uncseg.widgets.segment.read_preferences", lambda: wanted)
+    panel = SegmentWidget(viewer)
+    assert panel.device.currentText() == "cpu"
+    assert panel.model.currentIndex() == OWN_FOLDER
+    assert panel.model_folder.path == Path("/models/mine")
+    panel.deleteLater()
+
+
+def test_the_manifest_gives_the_settings_their_defaults(viewer):
+    from napari.settings import get_plugin_settings
+
+    get_plugin_settings("napari-uncseg")  # known to napari, so none of the values below is a fallback
+    assert read_preferences() == Preferences()

@@ -13,7 +13,9 @@ from torch import nn
 from napari_uncseg.errors import Cancelled, DeviceError, ModelError
 from napari_uncseg.inference import predictor as predictor_module
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.labels import Coding
 from napari_uncseg.study.load import load_study
+from napari_uncseg.study.provenance import fingerprint
 from napari_uncseg.study.study import Source
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
 from napari_uncseg.uncertainty.mask import dilate_mm
@@ -151,6 +153,15 @@ def test_studies_made_in_memory_are_told_apart(study_of, model_of):
     first, again, other = (predictor.provenance(study_of(seed=seed))["inputs"] for seed in (0, 0, 1))
     assert first == again
     assert all(first[role] != other[role] for role in ("t1c", "t1n", "t2f", "t2w"))
+
+
+def test_another_coding_of_the_reference_is_another_result(study, model_of):
+    predictor = Predictor(model_of(), device="cpu")
+    marks = {
+        fingerprint(predictor.provenance(dataclasses.replace(study, coding=coding)))
+        for coding in (Coding.BRATS2021, Coding.BRATS2024)
+    }
+    assert len(marks) == 2
 
 
 def test_progress_only_grows_and_ends(study, model_of):

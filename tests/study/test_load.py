@@ -126,6 +126,14 @@ def test_ambiguous_labels_ask_for_the_coding(rewrite, study_folder, tiny_study):
         load_study(study_folder)
     study = load_study(study_folder, coding=Coding.BRATS2021)
     assert np.array_equal(study.reference, tiny_study.reference)
+    assert study.coding is Coding.BRATS2021
+
+
+def test_one_file_under_two_names_is_told(study_folder):
+    t1n, t2w = (study_folder / f"{study_folder.name}-{token}.nii.gz" for token in ("t1n", "t2w"))
+    t2w.write_bytes(t1n.read_bytes())
+    (warning,) = load_study(study_folder).warnings
+    assert warning == f"{t1n.name} and {t2w.name} are the same file twice; check which is which."
 
 
 def test_labels_with_a_slope(rewrite, study_folder, tiny_study):

@@ -20,6 +20,7 @@ from napari_uncseg.study import (
     Prediction,
     check_writable,
     existing,
+    find_studies,
     fingerprint,
     load_prediction,
     save_prediction,
@@ -164,6 +165,14 @@ def test_an_input_is_never_overwritten(tiny_prediction, study_folder):
     with pytest.raises(SaveError, match="is an input"):
         save_prediction(prediction, study_folder.parent, overwrite=True)
     assert contents(study_folder) == before
+
+
+def test_our_segmentation_beside_the_images_is_no_reference(tiny_prediction, study_folder):
+    """Whoever saves into the study's own folder finds the same study there again."""
+    before = find_studies(study_folder)
+    save_prediction(tiny_prediction, study_folder.parent)
+    assert (study_folder / f"{study_folder.name}_seg.nii.gz").is_file()
+    assert find_studies(study_folder) == before
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "link"])

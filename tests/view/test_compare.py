@@ -4,17 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
-from napari_uncseg.view.compare import fill_comparison, prepare_comparison, show_outline, show_plane
+from napari_uncseg.view.compare import comparison_model, show_outline, show_plane
 
 
 @pytest.fixture
 def model(tiny_study, tiny_prediction):
-    viewer = ViewerModel()
-    prepare_comparison(viewer)
-    fill_comparison(viewer, tiny_study, tiny_prediction)
-    return viewer
+    model = comparison_model(tiny_study, tiny_prediction)
+    model.canvas.grid.enabled = True
+    return model
 
 
 def titles(viewer):
@@ -34,9 +32,8 @@ def test_six_cells_in_reading_order(model):
 
 def test_entropy_stands_in_without_a_reference(tiny_study, tiny_prediction):
     maps = {name: array for name, array in tiny_prediction.maps.items() if name != "error"}
-    viewer = ViewerModel()
-    prepare_comparison(viewer)
-    fill_comparison(viewer, tiny_study, dataclasses.replace(tiny_prediction, maps=maps))
+    viewer = comparison_model(tiny_study, dataclasses.replace(tiny_prediction, maps=maps))
+    viewer.canvas.grid.enabled = True
     assert titles(viewer)[-1] == ["entropy (WT)"]
 
 
@@ -65,10 +62,3 @@ def test_planes(model):
     for plane, scrolled in (("coronal", 1), ("sagittal", 2), ("axial", 0)):
         show_plane(model, plane)
         assert model.dims.order[0] == scrolled
-
-
-def test_filling_again_replaces(model, tiny_study, tiny_prediction):
-    before = len(model.layers)
-    fill_comparison(model, tiny_study, tiny_prediction, outline=False)
-    assert len(model.layers) == before
-    assert len(titles(model)) == 6

@@ -138,6 +138,20 @@ def test_opening_twice_replaces(viewer, tiny_study, tiny_prediction):
     assert open_studies(viewer) == {same.id: same}
 
 
+def test_a_study_that_lies_elsewhere_comes_into_view(viewer, tiny_study, tiny_prediction):
+    affine = tiny_study.affine.copy()
+    affine[:3, 3] += (300, -400, 500)
+    far = dataclasses.replace(tiny_study, id="far", affine=affine)
+    add_study(viewer, far)
+    # World axes point to I, P and L: the opposite of R, A, S.
+    middle = -(affine @ (*(np.array(far.shape) - 1) / 2, 1))[2::-1]
+    assert viewer.dims.point == pytest.approx(tuple(middle), abs=2)
+    assert viewer.scene.camera.center[1:] == pytest.approx(tuple(middle[1:]), abs=2)
+    viewer.scene.camera.center = (0, 1, 2)
+    add_prediction(viewer, dataclasses.replace(tiny_prediction, study_id="far", affine=affine))
+    assert viewer.scene.camera.center[1:] == (1, 2)  # the study is in the viewer: where the user looks stays
+
+
 def test_layers_that_napari_did_not_add_change_nothing(viewer, tiny_study):
     arrange_opened(viewer, dataclasses.replace(tiny_study))
     assert names(viewer) == NAMES

@@ -201,6 +201,8 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
     """Put layers, new or just opened, in the place of earlier ones of the same study; what was dimmed stays so."""
     roles: tuple[Role, ...] = ("image", "reference") if isinstance(source, Study) else ("map", "segmentation")
     known = list(viewer.layers)
+    others = [layer for layer in known if layer not in layers]
+    stranger = bool(others) and not any(layer in others for layer, _ in tagged(viewer, _study_id(source)))
     earlier = [(layer, tag) for layer, tag in tagged(viewer, _study_id(source), *roles) if layer not in layers]
     above = _lowest_above(viewer, layers, earlier, source)
     for layer, _ in earlier:
@@ -215,10 +217,13 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
         if layer not in known:
             viewer.layers.insert(place, layer)
             continue
-        viewer.layers.move(viewer.layers.index(layer), place)
+        if above is not None:  # what napari just added is on top already
+            viewer.layers.move(viewer.layers.index(layer), place)
         layer.name = _title(tag)  # napari numbered it while the earlier one was there
     if not known:
         viewer.reset_view()
+    if stranger:
+        _look_at(viewer, layers[0])
     _say_how_it_is_shown(viewer)
     if isinstance(source, Prediction):
         show_best_slice(viewer, source)
@@ -230,12 +235,23 @@ def _lowest_above(
     """The layer right below which new ones belong; None for the top of the list."""
     gone = [layer for layer, _ in earlier]
     if gone:
-        return next(
-            (layer for layer in viewer.layers[viewer.layers.index(gone[0]) :] if layer not in (*gone, *layers)), None
-        )
+        present = list(viewer.layers)
+        rest = present[present.index(gone[0]) :]
+        return next((layer for layer in rest if layer not in gone and layer not in layers), None)
     # Images that come after their result must not cover it.
     over = tagged(viewer, source.id, "map", "segmentation") if isinstance(source, Study) else iter(())
     return next((layer for layer, _ in over), None)
+
+
+def _look_at(viewer: ViewerModel, layer: Layer) -> None:
+    """Move to the middle of a layer: another study may lie elsewhere in the world, out of the picture."""
+    if viewer.dims.ndim != 3:
+        return
+    low, high = np.asarray(layer.extent.world)
+    middle = [float(place) for place in (low + high) / 2]
+    viewer.dims.point = tuple(middle)
+    row, column = viewer.dims.displayed[-2:]
+    viewer.scene.camera.center = (0.0, middle[row], middle[column])
 
 
 def _say_how_it_is_shown(viewer: ViewerModel) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,38 @@ from napari_uncseg.widgets.study_choice import FolderRow
 FOLDER_NAME = "uncseg-results"
 OVERWRITE = "Overwrite earlier results"
 
+Command = Callable[[Path], str]
+"""Gives, for a folder, the command that makes a result there."""
+
 
 class SaveTask:
-    """Saving, as a task that napari can name when it closes."""
+    """Saving, as a task that napari can name when it closes.
 
-    def __init__(self, prediction: Prediction, out: Path, overwrite: bool) -> None:
-        self._save = partial(save_prediction, prediction, out, overwrite=overwrite)
+    Parameters
+    ----------
+    prediction : Prediction
+        What is saved.
+    out : Path
+        Folder that takes a folder per study.
+    overwrite : bool
+        Whether another result may be replaced.
+    command : callable, optional
+        Gives the command that remakes the result in a folder; None leaves the prediction's own.
+    """
+
+    def __init__(self, prediction: Prediction, out: Path, overwrite: bool, command: Command | None) -> None:
+        self._prediction = prediction
+        self._out = out
+        self._overwrite = overwrite
+        self._command = command
 
     def __call__(self) -> Saved:
         """Write the files."""
-        return self._save()
+        prediction = self._prediction
+        if self._command is not None:
+            provenance = {**prediction.provenance, "command": self._command(self._out)}
+            prediction = dataclasses.replace(prediction, provenance=provenance)
+        return save_prediction(prediction, self._out, overwrite=self._overwrite)
 
     def __str__(self) -> str:
         return "saving results"
@@ -44,6 +67,7 @@ class ResultsBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._prediction: Prediction | None = None
+        self._command: Command | None = None
         self.title = heading("Result")
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(14)
@@ -71,9 +95,10 @@ class ResultsBox(QWidget):
         """What *Save results* saves."""
         return self._prediction
 
-    def present(self, study: Study, prediction: Prediction) -> None:
-        """Show an outcome."""
+    def present(self, study: Study, prediction: Prediction, command: Command | None = None) -> None:
+        """Show an outcome; `command` tells how it is remade, unless its provenance does."""
         self._prediction = prediction
+        self._command = command
         self.title.setText(f"Result of {study.id}")
         self._fill_table(prediction)
         self.summary.setText(_summary(prediction))
@@ -93,7 +118,9 @@ class ResultsBox(QWidget):
         self.save_button.setEnabled(False)
         show_note(self.message, "Saving …")
         worker = create_worker(
-            SaveTask(self._prediction, out, self.overwrite.isChecked()), _start_thread=False, _ignore_errors=True
+            SaveTask(self._prediction, out, self.overwrite.isChecked(), self._command),
+            _start_thread=False,
+            _ignore_errors=True,
         )
         worker.returned.connect(self._on_saved)
         worker.errored.connect(self._on_save_error)

@@ -59,10 +59,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A study with its prediction, bound together whatever is selected in the viewer by now."""
+    """A study with its prediction and what was asked for, whatever is selected in the viewer by now."""
 
     study: Study
     prediction: Prediction
+    request: Request
 
 
 def predict(
@@ -162,7 +163,7 @@ class Run:
             notify=report.tell_notice,
             cancelled=report.cancel.is_set,
         )
-        return Outcome(study, prediction)
+        return Outcome(study, prediction, self._request)
 
     def __str__(self) -> str:
         return "a segmentation"

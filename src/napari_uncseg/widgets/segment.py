@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_uncseg.errors import Cancelled, ModelError, UncsegError
 from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.view.tags import open_studies, tag_of
+from napari_uncseg.widgets.command import predict_command
 from napari_uncseg.widgets.parts import PANEL_WIDTH, heading, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.preferences import DEVICES, read_preferences
 from napari_uncseg.widgets.results import ResultsBox
@@ -32,6 +34,8 @@ from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
 RESEARCH_USE = "Research use only. Not for diagnosis or treatment."
+FORM_HEIGHT = 300
+"""What the form takes up to its buttons, in pixels."""
 LOOK_INTERVAL_MS = 100
 """How often the panel looks at the report of a run."""
 
@@ -151,7 +155,10 @@ class SegmentWidget(QWidget):
             else:
                 add_study(self._viewer, study)
         add_prediction(self._viewer, prediction)
-        self.results.present(study, prediction)
+        request = outcome.request
+        self.results.present(
+            study, prediction, partial(predict_command, study, device=request.device, model_folder=request.model_folder)
+        )
         show_note(self.status, f"Done in {time.monotonic() - self._started:.0f} s.")
 
     def _on_error(self, error: Exception) -> None:
@@ -215,6 +222,8 @@ class SegmentWidget(QWidget):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setWidget(content)
+        # Other panels in the same column must not push the buttons out of sight.
+        area.setMinimumHeight(FORM_HEIGHT)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)

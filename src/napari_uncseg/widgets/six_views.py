@@ -131,7 +131,8 @@ class SixViewsWindow(QMainWindow):
         self.setCentralWidget(self._qt_viewer)
 
     def _take_down(self) -> None:
-        assert self._qt_viewer is not None and self.model is not None
+        if self._qt_viewer is None or self.model is None:
+            return
         self.model.layers.clear()
         self._qt_viewer.close()
         self._qt_viewer.deleteLater()

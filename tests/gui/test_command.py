@@ -1,0 +1,36 @@
+"""The command that a result saved from the window names."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.study.load import load_study
+from napari_uncseg.widgets.command import FROM_LAYERS, predict_command
+
+
+@pytest.fixture
+def study(study_folder):
+    return load_study(study_folder)
+
+
+def test_a_folder_that_holds_one_study(study, study_folder, tmp_path):
+    words = shlex.split(predict_command(study, tmp_path / "my results", "auto", tmp_path / "model"))
+    assert words[:3] == ["uncseg", "predict", str(study_folder)]
+    assert words[3:] == ["-o", str(tmp_path / "my results"), "--device", "auto", "--model", str(tmp_path / "model")]
+
+
+def test_files_that_are_no_folder_of_their_own_are_named_one_by_one(study, study_folder, tmp_path):
+    other = dataclasses.replace(study, id="mine", resampled=True)
+    words = shlex.split(predict_command(other, tmp_path, "cpu", None))
+    for modality in MODALITIES:
+        file = study_folder / f"{study_folder.name}-{modality}.nii.gz"
+        assert words[words.index(f"--{modality}") + 1] == str(file)
+    assert words[words.index("--reference") + 1].endswith("-seg.nii.gz")
+    assert words[words.index("--id") + 1] == "mine"
+    assert words[-1] == "--resample"
+
+
+def test_layers_without_files_have_no_command(tiny_study, tmp_path):
+    assert predict_command(tiny_study, tmp_path, "cpu", None) == FROM_LAYERS
