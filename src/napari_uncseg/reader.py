@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_uncseg.study.provenance import JSON_SUFFIX
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
 
 _DEPTH = 3
 """Levels of folders below the given one where images are looked for."""
-
-RESULT_SUFFIX = "_uncseg.json"
-"""End of the name of the file that makes a folder a result folder."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Layer]] | None:
@@ -87,11 +86,11 @@ def _read_folder(folder: Path) -> list[Layer]:
     from napari_uncseg.study.save import load_prediction
     from napari_uncseg.view.layers import prediction_layers
 
-    if any(folder.glob(f"*{RESULT_SUFFIX}")):
+    if any(folder.glob(f"*{JSON_SUFFIX}")):
         prediction = load_prediction(folder)
         arrange_soon(prediction)
         return prediction_layers(prediction)
-    results = sorted(child.parent.name for child in folder.glob(f"*/*{RESULT_SUFFIX}"))
+    results = sorted(child.parent.name for child in folder.glob(f"*/*{JSON_SUFFIX}"))
     if results:
         raise StudyError(f"{folder} holds the results of {len(results)} studies ({_few(results)}); open one folder.")
     studies = find_studies(folder)

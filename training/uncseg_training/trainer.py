@@ -144,7 +144,16 @@ class Training:
             change the result (workers, intervals) may differ.
         """
         state = torch.load(folder / "checkpoint.pt", weights_only=True)
-        free = {"steps", "workers", "validate_every", "checkpoint_every", "validation", "decay", "whole_from", "late_from"}
+        free = {
+            "steps",
+            "workers",
+            "validate_every",
+            "checkpoint_every",
+            "validation",
+            "decay",
+            "whole_from",
+            "late_from",
+        }
         for key, value in asdict(config).items():
             if key not in free and state["config"].get(key) != value:
                 raise ValueError(

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLay
 
 from napari_uncseg.labels import REGION_TITLES, REGIONS, region_masks
 from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import Saved, save_prediction
+from napari_uncseg.study.save import AnotherResult, Saved, save_prediction
 from napari_uncseg.study.study import Study
 from napari_uncseg.widgets.parts import heading, note_label, show_failure, show_note
 from napari_uncseg.widgets.preferences import read_preferences
@@ -135,8 +135,8 @@ class ResultsBox(QWidget):
 
     def _on_save_error(self, error: Exception) -> None:
         self.save_button.setEnabled(True)
-        # The command line's word for it is no help in a window.
-        show_failure(self.message, failure_sentence(error).replace("add --overwrite", f"tick {OVERWRITE!r}"))
+        hint = f" (tick {OVERWRITE!r})" if isinstance(error, AnotherResult) else ""
+        show_failure(self.message, failure_sentence(error) + hint)
 
     def _fill_table(self, prediction: Prediction) -> None:
         while (item := self._grid.takeAt(0)) is not None:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_uncseg.errors import Cancelled, ModelError, UncsegError
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.view.tags import open_studies, tag_of
 from napari_uncseg.widgets.command import predict_command
@@ -33,7 +34,6 @@ from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, fa
 from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
-RESEARCH_USE = "Research use only. Not for diagnosis or treatment."
 FORM_HEIGHT = 300
 """What the form takes up to its buttons, in pixels."""
 LOOK_INTERVAL_MS = 100
@@ -227,7 +227,7 @@ class SegmentWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
-        footer = note_label(RESEARCH_USE)
+        footer = note_label(RESEARCH_USE_ONLY)
         footer.setContentsMargins(8, 2, 8, 6)
         outer.addWidget(footer)
         self.setMinimumWidth(PANEL_WIDTH)
