@@ -51,7 +51,7 @@ def test_region_loss_is_finite_and_falls_for_empty_regions() -> None:
     loss = region_loss(logits, regions)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert bool(torch.isfinite(gradient).all())
-    assert float(region_loss(torch.full_like(logits, -10), regions)) < 0.05 * float(loss)
+    assert float(region_loss(torch.full_like(logits, -10).detach(), regions)) < 0.05 * float(loss.detach())
 
 
 def test_failure_loss_targets_the_xor_and_leaves_the_segmentation_alone() -> None:
