@@ -83,7 +83,10 @@ def test_demo_saves_a_picture_in_which_all_is_seen(
     assert "DISPLAY" not in os.environ
     with Image.open(tmp_path / "demo.png") as image:
         pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
-    assert pixels.shape == (1000, 1600, 3) canvas = pixels[150:850, 450:1100] # Not the black canvas of a display
-    without OpenGL: grey brain, and the coloured tumour upon it. In the tiny study the # enhancing tumour takes the
-    bright end of the T1c window, so its brain is a dark grey. grey = np.ptp(canvas, axis=2) < 12 assert (grey &
-    (canvas.mean(axis=2) > 20)).mean() > 0.2 assert 0.01 < (np.ptp(canvas, axis=2) > 60).mean() < 0.5
+    assert pixels.shape == (1000, 1600, 3)
+    canvas = pixels[150:850, 450:1100]
+    # Not the black canvas of a display without OpenGL: grey brain, and the coloured tumour upon it. In the tiny study
+    # the enhancing tumour takes the bright end of the T1c window, so its brain is a dark grey.
+    grey = np.ptp(canvas, axis=2) < 12
+    assert (grey & (canvas.mean(axis=2) > 20)).mean() > 0.2
+    assert 0.01 < (np.ptp(canvas, axis=2) > 60).mean() < 0.5
