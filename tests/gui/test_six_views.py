@@ -90,6 +90,10 @@ def test_plane_and_outline(qtbot, panel):
     window = opened(qtbot, panel)
     window.plane_choice.setCurrentText("Coronal")
     assert window.model.dims.order[0] == 1
+    assert panel.plane_choice.currentText() == "Coronal"
+    panel.plane_choice.setCurrentText("Sagittal")
+    assert window.model.dims.order[0] == 2
+    assert window.plane_choice.currentText() == "Sagittal"
     window.outline_choice.setChecked(False)
     assert window.model.canvas.grid.actual_shape(window.model.layers) == (2, 3)
 

@@ -183,6 +183,7 @@ class SixViewsWidget(QWidget):
         self.study_choice = narrow(QComboBox())
         self.plane_choice = QComboBox()
         self.plane_choice.addItems([plane.capitalize() for plane in PLANES])
+        self.plane_choice.currentTextChanged.connect(self._turn)
         self.open_button = QPushButton("Open six views")
         self.open_button.clicked.connect(self.open_window)
         self.hint = note_label(EMPTY)
@@ -229,11 +230,18 @@ class SixViewsWidget(QWidget):
         point = tuple(self._viewer.dims.point) if self._viewer.dims.ndim == 3 else None
         window = SixViewsWindow(study, prediction, self.plane_choice.currentText().lower(), point)
         self._shown.hold(window)
+        # Two choosers of one thing: each follows the other.
+        window.plane_choice.currentTextChanged.connect(self.plane_choice.setCurrentText)
         window.present()
 
     def close_window(self) -> None:
         """Close the window if it is open."""
         self._shown.close()
+
+    def _turn(self, plane: str) -> None:
+        shown = self.window_shown
+        if shown is not None:
+            shown.plane_choice.setCurrentText(plane)
 
     def event(self, event: QEvent | None) -> bool:
         """Close the window when napari takes the panel out of its dock, which it does without deleting it."""
