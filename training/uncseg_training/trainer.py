@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,6 @@ class Training:
     optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
-    best: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, config: Config) -> Training:

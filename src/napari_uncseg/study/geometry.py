@@ -7,8 +7,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Affine = npt.NDArray[np.float64]
-
 _TOLERANCE_VOXELS = 0.1
 """Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
 

@@ -245,7 +245,7 @@ def _draw_volumes(kind: Kind, dice: Dice) -> tuple[float, float]:
 def _seed(white: Tensor, grey: Tensor, deep: Tensor, dice: Dice) -> tuple[int, int, int]:
     likelihood = (white + 0.5 * grey + 0.3 * deep).clamp(0, 1)
     likelihood = torch.where(likelihood > 0.5, likelihood, torch.zeros_like(likelihood))
-    # Infratentorial tumours are rare in adults: the lowest quarter is thinned out.
+    # Infratentorial tumours are rare in adults: the lowest third keeps a quarter of its weight.
     height = torch.linspace(0, 1, likelihood.shape[2], device=likelihood.device)
     weights = (likelihood * (0.25 + 0.75 * (height > 0.33))).flatten()
     cumulative = weights.cumsum(0)
