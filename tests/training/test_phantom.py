@@ -14,9 +14,22 @@ from napari_uncseg.labels import region_masks
 from napari_uncseg.study.load import load_study
 from tests.training.test_trainer import head
 from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
-from uncseg_training.phantom.cohort import STEPS_PER_UNIT, Phantoms, identity_grid, warp, write_phantom
-from uncseg_training.phantom.fields import Dice, blur
-from uncseg_training.phantom.growth import Kind, arrival_time, first_to_arrive, grow
+from uncseg_training.phantom.appearance import BASE_CONTRAST
+from uncseg_training.phantom.cohort import (
+    STEPS_PER_UNIT,
+    Grid,
+    Phantoms,
+    Pose,
+    Source,
+    identity_grid,
+    warp,
+    write_phantom,
+)
+from uncseg_training.phantom.fields import Dice, blur, slabs
+from uncseg_training.phantom.growth import arrival_time, cut, displacement, first_to_arrive, grow
+from uncseg_training.phantom.kinds import WEIGHTS, Kind
+from uncseg_training.phantom.lesion import T1N, T2F, T2W, add_tumour, draw_relaxation
+from uncseg_training.phantom.scanner import OFFSET, scan
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +95,8 @@ def test_every_kind_has_its_parts(kind: Kind) -> None:
     fractions = head().fractions(4.0)
     volumes = np.zeros(4)
     for seed in range(4):
-        tumour = grow(fractions, 4.0, Dice(seed), kind)
+        dice = Dice(seed)
+        tumour = cut(grow(fractions, 4.0, dice, kind), fractions, 4.0, dice)
         volumes += np.bincount(tumour.labels.flatten().numpy(), minlength=4) * 0.064
         assert not bool((tumour.labels.bool() & (fractions[0] > 0.9)).any())
     assert volumes[1:].sum() > 1
@@ -92,6 +106,91 @@ def test_every_kind_has_its_parts(kind: Kind) -> None:
         assert volumes[2] > volumes[1] + volumes[3]
     if kind is Kind.RIM:
         assert volumes[3] > 0
+
+
+def test_reused_geometry_keeps_the_labels_and_changes_the_looks() -> None:
+    stream = Phantoms([head()], shape=(32, 32, 32), spacing=5.0, seed=2, reuse=2)
+    first, second, third = stream[2], stream[3], stream[4]
+    assert torch.equal(first.labels, second.labels)
+    assert not torch.equal(first.images, second.images)
+    assert not torch.equal(second.labels, third.labels)
+
+
+def test_kinds_are_drawn_by_their_weights() -> None:
+    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
+    assert set(WEIGHTS) == set(Kind)
+
+
+def test_mass_effect_points_away_from_the_core() -> None:
+    fractions = head().fractions(4.0)
+    seed = next(s for s in range(20) if grow(fractions, 4.0, Dice(s), Kind.SOLID).core_ml > 60)
+    dice = Dice(seed)
+    fronts = grow(fractions, 4.0, dice, Kind.SOLID)
+    core = fronts.core <= 1
+    middle = core.nonzero().float().mean(0)
+    outwards = identity_grid(core.shape) - middle[:, None, None, None]
+    push = displacement(fronts, 4.0, dice)
+    shell = blur(core[None].float(), 1.5)[0]
+    shell = (shell > 0.2) & (shell < 0.6)
+    along = (push * outwards).sum(0)[shell]
+    assert float((along > 0).float().mean()) > 0.8
+    assert float(push.square().sum(0).max().sqrt()) <= 10.001
+
+
+def test_water_relates_the_modalities() -> None:
+    relaxation = draw_relaxation(BASE_CONTRAST, Dice(4))
+    water = torch.linspace(0, 1, 11)[:, None, None]
+    signal = relaxation.signal(water)[:, :, 0, 0]
+    assert torch.allclose(signal[:, 0], torch.zeros(4), atol=1e-6)
+    assert bool((signal[T2W].diff() > 0).all()), "more water is brighter in T2"
+    assert bool((signal[T1N].diff() < 0).all()), "and darker in T1"
+    assert float(signal[T2F, 5]) > 1, "and brighter in FLAIR, before suppression"
+
+
+def test_tumour_changes_its_own_voxels_only() -> None:
+    fractions = head().fractions(4.0)
+    dice = Dice(3)
+    tumour = cut(grow(fractions, 4.0, dice, Kind.RIM), fractions, 4.0, dice)
+    healthy = torch.einsum("mt,txyz->mxyz", BASE_CONTRAST, fractions)
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, dice)
+    far = blur((tumour.labels > 0)[None].float(), 2.0)[0] == 0
+    assert torch.equal(drawn[:, far], healthy[:, far])
+    enhancing = tumour.labels == 3
+    assert float((drawn - healthy)[0][enhancing].median()) > 0.3
+
+
+def test_scan_is_a_positive_magnitude_and_may_lose_a_slab() -> None:
+    lost = 0
+    for seed in range(60):
+        image = scan(torch.zeros(12, 12, 24), 1.0, Dice(seed))
+        assert float(image.min()) >= 0
+        inside = image[:, :, 12]
+        assert float(inside.median()) == pytest.approx(OFFSET, rel=0.5)
+        lost += bool((image[:, :, 0] == 0).all() or (image[:, :, -1] == 0).all())
+    assert 0 < lost < 15
+
+
+def test_slabs_average_and_keep_a_ramp() -> None:
+    volume = torch.arange(24.0).expand(1, 3, 3, 24)
+    thick = slabs(volume, 2, 4.0)
+    assert torch.allclose(thick[..., 2:-2], volume[..., 2:-2], atol=1e-4)
+    assert torch.allclose(thick[..., 0], torch.full((1, 3, 3), 1.5), atol=1e-4)
+
+
+def test_smooth_noise_has_unit_variance_at_any_length() -> None:
+    for length in (2.0, 7.5, 30.0):
+        field = Dice(1).smooth((64, 60, 56), length, 6)
+        assert field.shape == (6, 64, 60, 56)
+        assert float(field.var()) == pytest.approx(1.0, abs=0.05 if length < 20 else 0.4)
+
+
+def test_own_resolution_agrees_with_fractions() -> None:
+    grid, bend = Grid((36, 36, 36), 4.0), torch.zeros(3, 36, 36, 36)
+    pose = Pose(torch.eye(3), torch.zeros(3))
+    fine = Source.of(head(), 1.0, torch.device("cpu")).place(Grid((144, 144, 144), 1.0), pose, bend)
+    coarse = Source.of(head(), 4.0, torch.device("cpu")).place(grid, pose, bend)
+    pooled = torch.nn.functional.avg_pool3d(fine[None], 4)[0]
+    assert float((pooled - coarse).abs().mean()) < 0.02
 
 
 def test_warp_by_whole_voxels_is_a_shift() -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import io
 import math
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
-from napari_uncseg.network.model import load_model
+from napari_uncseg.network.model import load_model, load_snapshot
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
+from uncseg_training.curves import draw_curves, read_log
 from uncseg_training.losses import failure_loss, region_loss
+from uncseg_training.patches import Indices, Patches, augment
 from uncseg_training.phantom.anatomy import Anatomy, Tissue, save_anatomies
-from uncseg_training.trainer import Patches, Training, fit, learning_rate
+from uncseg_training.progress import reporter
+from uncseg_training.trainer import Training, cycles, fit, learning_rate
 
 
 def head(radius: int = 60) -> Anatomy:
@@ -89,6 +96,30 @@ def test_learning_rate_warms_up_stays_and_decays() -> None:
     assert learning_rate(config, 99) == pytest.approx(0.02)
 
 
+def test_learning_rate_starts_again_for_each_snapshot() -> None:
+    config = Config(steps=100, warmup=1, decay=0.4, learning_rate=1.0, snapshots=3, cycle=0.1, restart=0.5)
+    assert cycles(config) == [80, 90, 100]
+    assert learning_rate(config, 79) == pytest.approx(1 / 40)
+    assert [learning_rate(config, step) for step in (80, 85, 90, 99)] == pytest.approx([0.5, 0.25, 0.5, 0.05])
+
+
+def test_processes_share_no_sample() -> None:
+    taken = [list(Indices(3, 5, batch=2, rank=rank, world=3)) for rank in range(3)]
+    assert sorted(index for part in taken for index in part) == list(range(18, 30))
+    assert taken[1] == [20, 21, 26, 27]
+
+
+def test_augmentation_keeps_the_outside_and_loses_a_modality_now_and_then() -> None:
+    images = torch.randn(4, 8, 8, 8)
+    images[:, :2] = 0
+    lost = 0
+    for seed in range(200):
+        shaken = augment(images, np.random.default_rng(seed))
+        assert float(shaken[:, :2].abs().max()) == 0
+        lost += sum(float(channel.abs().max()) == 0 for channel in shaken)
+    assert 2 <= lost <= 25
+
+
 def test_interrupted_training_ends_with_the_same_bits(anatomies: Path, tmp_path: Path) -> None:
     config = read_config("smoke")
     whole = fit(anatomies, tmp_path / "whole", config)
@@ -100,8 +131,61 @@ def test_interrupted_training_ends_with_the_same_bits(anatomies: Path, tmp_path:
         assert torch.equal(tensor, cut.network.state_dict()[name]), name
     for name, tensor in whole.averaged.state_dict().items():
         assert torch.equal(tensor, cut.averaged.state_dict()[name]), name
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert any("validation" in line for line in lines)
+    lines = read_log(tmp_path / "whole")
+    assert [line["step"] for line in lines if "validation" in line] == [6]
+    snapshots = sorted((tmp_path / "whole" / "snapshots").glob("*.pt"))
+    assert [path.name for path in snapshots] == ["1.pt", "2.pt"]
+    kept = torch.load(snapshots[-1], weights_only=True)
+    for name, tensor in whole.averaged.state_dict().items():
+        assert torch.equal(tensor, kept[name]), name
+    draw_curves([tmp_path / "whole", tmp_path / "cut"], tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_with_the_same_bits(anatomies: Path, tmp_path: Path) -> None:
+    # Long enough to be killed in the middle, at a moment that nobody chose.
+    words = [sys.executable, "-m", "uncseg_training", "fit", "--config", "smoke", "--anatomies", str(anatomies)]
+    words += ["--steps", "40"]
+    subprocess.run([*words, "-o", str(tmp_path / "whole")], check=True, capture_output=True)
+    killed = subprocess.Popen([*words, "-o", str(tmp_path / "cut")], stdout=subprocess.DEVNULL)
+    while not (tmp_path / "cut" / "checkpoint.pt").is_file():
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    at = torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["step"]
+    assert at < 40
+    subprocess.run([*words, "-o", str(tmp_path / "cut")], check=True, capture_output=True)
+    ends = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut")]
+    for part in ("network", "averaged"):
+        for name, tensor in ends[0][part].items():
+            assert torch.equal(tensor, ends[1][part][name]), name
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(anatomies: Path, tmp_path: Path) -> None:
+    words = ["-m", "uncseg_training", "fit", "--config", "smoke", "--anatomies", str(anatomies), "--budget", "10m"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*torchrun, *words, "-o", str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = read_config("smoke")
+    together = Training.resume(tmp_path / "run", config)
+    assert together.step == config.steps
+    alone = fit(anatomies, tmp_path / "alone", config)
+    first = "encoder.stages.0.0.convs.0.conv.weight"
+    assert not torch.equal(together.network.get_parameter(first), alone.network.get_parameter(first))
+
+
+def test_reporter_shows_and_draws(anatomies: Path, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with reporter(tmp_path / "run", console) as report:
+        fit(anatomies, tmp_path / "run", read_config("smoke", snapshots=1), report=report)
+    assert isinstance(console.file, io.StringIO)
+    assert "validation Dice" in console.file.getvalue()
+    assert (tmp_path / "run" / "curve.png").is_file()
+    with pytest.raises(ValueError, match="uncseg-train fit"):
+        read_log(tmp_path / "absent")
 
 
 def test_patches_depend_on_the_step_alone(anatomies: Path) -> None:
@@ -142,6 +226,13 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
     assert model.name == "smoke"
     assert model.spacing == (4.0, 4.0, 4.0)
     assert model.provenance["step"] == 2
+    assert model.snapshots == 2
+    earlier = load_snapshot(model, 1)
+    name = "encoder.stages.0.0.convs.0.conv.weight"
+    assert not torch.equal(earlier.network.get_parameter(name), model.network.get_parameter(name))
+    result = runner.invoke(app, ["curve", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "curve.png").is_file()
 
 
 def test_command_line_explains_what_is_missing(tmp_path: Path) -> None:

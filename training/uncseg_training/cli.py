@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,20 +34,29 @@ def phantom(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed writes the same studies.")] = 0,
     first: Annotated[int, typer.Option(min=0, help="Number of the first study in the stream of that seed.")] = 0,
-    data: Annotated[
+    anatomy: Annotated[
         Path | None,
         typer.Option(
-            "--anatomies", help="File written by 'uncseg-train anatomies'; the ICBM152 template when left out."
+            help="Folder of FreeSurfer-coded label maps, or file of 'uncseg-train anatomies'; "
+            "the ICBM152 template when left out."
         ),
     ] = None,
+    wide: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability of a contrast far from clinical ones, per modality.")
+    ] = 0.2,
+    device: Annotated[str, typer.Option(help="Where to make them: cpu or cuda.")] = "cpu",
     prefix: Annotated[str, typer.Option(help="Studies are called PREFIX-00000 and so on.")] = "UNCSEG-phantom",
 ) -> None:
     """Write phantoms of 1 mm as BraTS 2023 studies with reference and truth."""
     from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies
     from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
-    found = _attempt(lambda: load_anatomies(data) if data else build_anatomies())
-    stream = Phantoms(found, shape=(160, 192, 160), spacing=1.0, seed=seed)
+    if anatomy is not None and not anatomy.exists():
+        typer.echo(f"error: {anatomy} is not there; give a folder of label maps or a file of anatomies", err=True)
+        raise typer.Exit(1)
+    file = anatomy if anatomy is not None and anatomy.is_file() else None
+    found = _attempt(lambda: load_anatomies(file) if file else build_anatomies(anatomy, icbm=anatomy is None))
+    stream = Phantoms(found, (160, 192, 160), 1.0, seed, wide, device)
     for index in range(first, first + count):
         made = stream[index]
         name = f"{prefix}-{index:05d}"
@@ -58,7 +66,7 @@ def phantom(
 
 @app.command()
 def fit(
-    config: Annotated[str, typer.Option(help="Name of a configuration (smoke, cpu) or a YAML file.")] = "cpu",
+    config: Annotated[str, typer.Option(help="Name of a configuration (smoke, cpu, gpu) or a YAML file.")] = "cpu",
     data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
         "cache/anatomies.npz"
     ),
@@ -68,8 +76,12 @@ def fit(
         str | None, typer.Option(help="Stop at a checkpoint after this time (90s, 8m, 2h); run again to go on.")
     ] = None,
 ) -> None:
-    """Train, or go on with a training that was cut."""
+    """Train, or go on with a training that was cut.
+
+    For several GPUs: torchrun --nproc-per-node N -m uncseg_training fit
+    """
     from uncseg_training.config import read_config
+    from uncseg_training.progress import reporter
     from uncseg_training.trainer import fit as train
 
     changes = {} if steps is None else {"steps": steps}
@@ -79,11 +91,23 @@ def fit(
         raise typer.Exit(1)
     folder = out or Path("runs") / settings.name
     seconds = None if budget is None else _attempt(lambda: _seconds(budget))
-    training = _attempt(
-        lambda: train(data, folder, settings, budget=seconds, report=lambda line: typer.echo(json.dumps(line)))
-    )
+    with reporter(folder) as report:
+        training = _attempt(lambda: train(data, folder, settings, budget=seconds, report=report))
     done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
     typer.echo(f"{folder}: {done} at step {training.step} of {settings.steps}")
+
+
+@app.command()
+def curve(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders with a log.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Picture to write; RUN/curve.png by default.")] = None,
+) -> None:
+    """Draw the losses and the validation Dice of one run, or of several in one picture."""
+    from uncseg_training.curves import draw_curves
+
+    place = out or runs[0] / "curve.png"
+    _attempt(lambda: draw_curves(runs, place))
+    typer.echo(str(place))
 
 
 @app.command()
@@ -91,19 +115,24 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder with a checkpoint.")],
     out: Annotated[Path, typer.Argument(help="Model folder to write.")],
 ) -> None:
-    """Write the averaged network of a run as a model folder that the plugin runs."""
+    """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
     import torch
 
     from napari_uncseg.network.model import save_model
     from uncseg_training.config import config_from
-    from uncseg_training.trainer import Training
+    from uncseg_training.trainer import CHECKPOINT, SNAPSHOTS, Training
 
-    if not (run / "checkpoint.pt").is_file():
-        typer.echo(f"error: {run} holds no checkpoint.pt; train it with uncseg-train fit -o {run}", err=True)
+    if not (run / CHECKPOINT).is_file():
+        typer.echo(f"error: {run} holds no {CHECKPOINT}; train it with uncseg-train fit -o {run}", err=True)
         raise typer.Exit(1)
-    config = config_from(torch.load(run / "checkpoint.pt", weights_only=True)["config"])
-    model = save_model(Training.resume(run, config).model(), out, half=True)
-    typer.echo(f"{out}: {model.name}, sha256 {model.sha256}")
+    config = config_from(torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["config"])
+    training = _attempt(lambda: Training.resume(run, config))
+    # The last snapshot is the network itself; before the end of a run there is none yet.
+    earlier = range(1, config.snapshots) if training.step == config.steps else range(0)
+    files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]
+    snapshots = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
+    model = save_model(training.model(), out, half=True, snapshots=snapshots)
+    typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 
 def _seconds(text: str) -> float:

@@ -24,14 +24,23 @@ class Config:
         Of weights, phantoms and patches.
     steps : int
         Optimiser steps in all.
+    batch : int
+        Patches per step and process.
     learning_rate : float
-        Constant after the warm-up, then linear to 0 over the last ``decay`` of the steps.
+        Constant after the warm-up, then linear to 0 over ``decay`` of the steps.
     warmup : int
         Steps to reach it.
     decay : float
         Fraction of the steps.
-    weight_decay, clip, average : float
-        Of AdamW, the largest gradient norm, and the decay of the running average of the weights.
+    snapshots : int
+        Networks to keep of one run: the first at the end of the decay, each further one after a cycle that starts again
+        at ``restart`` of the learning rate (Huang et al., "Snapshot ensembles", ICLR 2017).
+    cycle, restart : float
+        Fraction of the steps of one such cycle, and fraction of the learning rate.
+    weight_decay, clip : float
+        Of AdamW, and the largest gradient norm.
+    average, cycle_average : float
+        Decay per step of the running average of the weights, and within a cycle, which must forget the last snapshot.
     uncertainty_weight, uncertainty_late, late_from : float
         Weight of the loss of the uncertainty channel at first, and after that fraction of the steps: the failures of a
         network that has learnt little are not worth learning.
@@ -47,8 +56,12 @@ class Config:
         Probability of dropping a channel, 0 for none.
     wide : float
         Probability of an unusual contrast per modality.
+    augment : bool
+        Shake the z-scores of a phantom, and lose a modality now and then.
+    reuse : int
+        How many phantoms in a row share head and tumour and differ in appearance.
     workers : int
-        Processes that make phantoms.
+        Processes that make phantoms; with 0 they are made where the network is trained, on its device.
     validate_every, checkpoint_every : int
         In steps.
     validation : int
@@ -58,12 +71,17 @@ class Config:
     name: str = "phantom"
     seed: int = 1
     steps: int = 4000
+    batch: int = 1
     learning_rate: float = 1e-3
     warmup: int = 50
     decay: float = 0.3
+    snapshots: int = 1
+    cycle: float = 0.04
+    restart: float = 0.4
     weight_decay: float = 1e-4
     clip: float = 2.0
     average: float = 0.995
+    cycle_average: float = 0.98
     uncertainty_weight: float = 0.3
     uncertainty_late: float = 1.0
     late_from: float = 0.4
@@ -71,11 +89,13 @@ class Config:
     volume: tuple[int, int, int] = (80, 96, 80)
     patch: tuple[int, int, int] = (64, 80, 64)
     whole_from: float = 0.7
-    features: tuple[int, ...] = (16, 32, 64, 128, 160)
+    features: tuple[int, ...] = (16, 32, 64, 96, 112)
     encoder: tuple[int, ...] = (1, 2, 2, 2, 2)
-    decoder: tuple[int, ...] = (2, 2, 2, 1)
+    decoder: tuple[int, ...] = (1, 2, 2, 1)
     dropout: float = 0.0
     wide: float = 0.2
+    augment: bool = True
+    reuse: int = 2
     workers: int = 1
     validate_every: int = 500
     checkpoint_every: int = 100

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,9 @@ from napari_uncseg.network.unet import build_network
 
 WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
 CONFIGURATION = "3d_fullres"
+SNAPSHOT = "snapshot-{}.safetensors"
+"""Weights of an earlier moment of the same training, numbered from 1; ``WEIGHTS`` is the last of the run."""
+
 FORMAT = "napari-uncseg model 1"
 
 DATASET_JSON: Mapping[str, Any] = {
@@ -52,7 +56,7 @@ class Model:
     name : str
         What to call the model.
     sha256 : str
-        Hash over weights, plans and data set description; empty for a model never saved.
+        Hash over weights, plans, data set description and snapshots; empty for a model never saved.
     folder : Path, optional
         Where it was read from.
     """
@@ -96,6 +100,11 @@ class Model:
     def has_uncertainty(self) -> bool:
         """Whether the network has the uncertainty channel."""
         return int(self.plans.get("uncseg", {}).get("uncertainty_channels", 0)) > 0
+
+    @property
+    def snapshots(self) -> int:
+        """How many networks of its run the model holds: 1, or more when earlier snapshots were kept."""
+        return 1 + len(_snapshot_names(self.provenance))
 
 
 def bundled_model_folder() -> Path:
@@ -143,13 +152,8 @@ def load_model(folder: str | Path | None = None) -> Model:
     if provenance.get("format") != FORMAT:
         raise ModelError(f"{folder / PROVENANCE} does not say '{FORMAT}': this is no model of napari-uncseg.")
     _refuse_pickle(folder / WEIGHTS, contents[WEIGHTS])
-    hashes = _hashes(contents)
-    for name, found in hashes.items():
-        if provenance.get("files", {}).get(name) != found:
-            raise ModelError(
-                f"{folder / name} is not the file the model was saved with (its sha256 differs); "
-                "copy the model folder again."
-            )
+    for name, found in _hashes(contents).items():
+        _check_hash(folder / name, found, provenance)
     plans, dataset = _parse(folder / PLANS, contents[PLANS]), _parse(folder / DATASET, contents[DATASET])
     network = build_network(plans, len(MODALITIES), output_channels(plans))
     _load_weights(network, folder / WEIGHTS, contents[WEIGHTS])
@@ -160,12 +164,43 @@ def load_model(folder: str | Path | None = None) -> Model:
         dataset=dataset,
         provenance=provenance,
         name=str(provenance.get("name", folder.name)),
-        sha256=_digest(hashes),
+        sha256=_digest(provenance["files"]),
         folder=folder,
     )
 
 
-def save_model(model: Model, folder: str | Path, *, half: bool = False) -> Model:
+def load_snapshot(model: Model, number: int) -> Model:
+    """Read another network of the same run.
+
+    Parameters
+    ----------
+    model : Model
+        As :func:`load_model` read it.
+    number : int
+        1 for the earliest; ``model.snapshots`` is the network the model itself holds.
+
+    Raises
+    ------
+    ModelError
+        When the model has no such snapshot, or its file is missing or changed.
+    """
+    if number == model.snapshots:
+        return model
+    names = _snapshot_names(model.provenance)
+    if not 1 <= number <= len(names) or model.folder is None:
+        raise ModelError(f"Model {model.name} holds snapshots 1 to {model.snapshots}, not {number}.")
+    path = model.folder / names[number - 1]
+    data = _read(path)
+    _refuse_pickle(path, data)
+    _check_hash(path, hashlib.sha256(data).hexdigest(), model.provenance)
+    network = deepcopy(model.network)
+    _load_weights(network, path, data)
+    return replace(model, network=network.eval())
+
+
+def save_model(
+    model: Model, folder: str | Path, *, half: bool = False, snapshots: Sequence[Mapping[str, Tensor]] = ()
+) -> Model:
     """Write a model folder.
 
     Parameters
@@ -176,6 +211,8 @@ def save_model(model: Model, folder: str | Path, *, half: bool = False) -> Model
         Created when absent; the files of a model that stands there are replaced one by one.
     half : bool
         Store the weights in float16, which halves the folder.
+    snapshots : sequence of mapping of str to Tensor
+        Weights of earlier moments of the same training, the earliest first.
 
     Returns
     -------
@@ -184,15 +221,11 @@ def save_model(model: Model, folder: str | Path, *, half: bool = False) -> Model
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.detach().cpu().half() if half else tensor.detach().cpu().float()).contiguous()
-        for name, tensor in model.network.state_dict().items()
-        if not _repeats(name)
-    }
     contents = {
-        WEIGHTS: save_tensors(tensors),
+        WEIGHTS: _pack(model.network.state_dict(), half),
         PLANS: _dump(model.plans),
         DATASET: _dump(model.dataset),
+        **{SNAPSHOT.format(number): _pack(weights, half) for number, weights in enumerate(snapshots, start=1)},
     }
     hashes = _hashes(contents)
     provenance = {**model.provenance, "format": FORMAT, "name": model.name, "files": hashes}
@@ -207,7 +240,32 @@ def save_model(model: Model, folder: str | Path, *, half: bool = False) -> Model
         except OSError as error:
             Path(temporary).unlink(missing_ok=True)
             raise ModelError(f"The model could not be written to {folder}: {error.strerror}.") from error
+    for stale in {path.name for path in folder.glob(SNAPSHOT.format("*"))} - set(contents):
+        (folder / stale).unlink()
     return Model(model.network, model.plans, model.dataset, provenance, model.name, _digest(hashes), folder)
+
+
+def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
+    """Weights as the bytes of a safetensors file."""
+    tensors = {
+        name: (tensor.detach().cpu().half() if half else tensor.detach().cpu().float()).contiguous()
+        for name, tensor in weights.items()
+        if not _repeats(name)
+    }
+    return bytes(save_tensors(tensors))
+
+
+def _snapshot_names(provenance: Mapping[str, Any]) -> list[str]:
+    """Files of earlier snapshots, the earliest first."""
+    names = [SNAPSHOT.format(number) for number in range(1, 1 + len(provenance.get("files", {})))]
+    return [name for name in names if name in provenance.get("files", {})]
+
+
+def _check_hash(path: Path, found: str, provenance: Mapping[str, Any]) -> None:
+    if provenance.get("files", {}).get(path.name) != found:
+        raise ModelError(
+            f"{path} is not the file the model was saved with (its sha256 differs); copy the model folder again."
+        )
 
 
 def _repeats(name: str) -> bool:
@@ -263,8 +321,9 @@ def _dump(content: Mapping[str, Any]) -> bytes:
 
 
 def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(contents[name]).hexdigest() for name in (WEIGHTS, PLANS, DATASET)}
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items() if name != PROVENANCE}
 
 
 def _digest(hashes: Mapping[str, str]) -> str:
-    return hashlib.sha256("".join(hashes[name] for name in (WEIGHTS, PLANS, DATASET)).encode()).hexdigest()
+    names = [WEIGHTS, PLANS, DATASET, *_snapshot_names({"files": hashes})]
+    return hashlib.sha256("".join(hashes[name] for name in names).encode()).hexdigest()

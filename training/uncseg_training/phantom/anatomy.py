@@ -76,8 +76,8 @@ class Anatomy:
         Tensor of float32, shape (10, x, y, z)
             Channel 0 is the outside; the channels sum to 1. The grid keeps the centre of the map.
         """
-        labels = torch.from_numpy(self.tissues.astype(np.int64))
-        one_hot = F.one_hot(labels, len(Tissue) + 1).permute(3, 0, 1, 2).float()
+        labels = torch.from_numpy(self.tissues)
+        one_hot = torch.stack([labels == tissue for tissue in range(len(Tissue) + 1)]).float()
         if spacing == 1.0:
             return one_hot
         size = [max(1, round(n / spacing)) for n in one_hot.shape[1:]]

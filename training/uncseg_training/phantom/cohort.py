@@ -17,7 +17,11 @@ from torch.nn import functional as F
 from napari_uncseg.labels import MODALITIES, REGIONS, region_masks
 from uncseg_training.phantom import appearance, growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue
-from uncseg_training.phantom.fields import Dice
+from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.kinds import Kind
+
+APPEARANCE_SEEDS = 1_000_000_007
+"""Added to the seed of a phantom's geometry to give that of its appearance."""
 
 STEPS_PER_UNIT = 25
 """Integer steps of a written image per unit of contrast."""
@@ -46,7 +50,7 @@ class Phantom:
     images: Tensor
     labels: Tensor
     brain: Tensor
-    kind: growth.Kind
+    kind: Kind
     anatomy: str
     seed: int
 
@@ -56,6 +60,28 @@ class Phantom:
         mean, deviation = inside.mean(1), inside.std(1).clamp(min=1e-3)
         z = (self.images - mean[:, None, None, None]) / deviation[:, None, None, None]
         return z * self.brain
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A head with its tumour, before it looks like anything.
+
+    Parameters
+    ----------
+    fractions : Tensor of float32, shape (10, x, y, z)
+        Tissue fractions, channel 0 the outside.
+    tumour : Tumour
+        On the same grid.
+    age : float
+        0 young .. 1 old.
+    anatomy : str
+        Name of the anatomy.
+    """
+
+    fractions: Tensor
+    tumour: growth.Tumour
+    age: float
+    anatomy: str
 
 
 class Phantoms:
@@ -75,6 +101,8 @@ class Phantoms:
         Probability of an unusual contrast, per modality.
     device : torch.device or str
         Where phantoms are made.
+    reuse : int
+        How many phantoms in a row share head and tumour, which take most of the time, and differ in appearance alone.
 
     Raises
     ------
@@ -90,51 +118,195 @@ class Phantoms:
         seed: int = 0,
         wide: float = 0.2,
         device: torch.device | str = "cpu",
+        reuse: int = 1,
     ) -> None:
         if not anatomies:
             raise ValueError("phantoms need at least one anatomy")
         self.anatomies = tuple(anatomies)
-        self._fractions: dict[int, Tensor] = {}
-        self.shape, self.spacing, self.seed, self.wide = shape, spacing, seed, wide
+        self._sources: dict[tuple[int, float], Source] = {}
+        self.grid, self.seed, self.wide, self.reuse = Grid(shape, spacing), seed, wide, reuse
         self.device = torch.device(device)
+        self._last: tuple[int, Geometry] | None = None
+
+    @property
+    def spacing(self) -> float:
+        """Voxel size in millimetres."""
+        return self.grid.spacing
 
     def __getitem__(self, index: int) -> Phantom:
         """Phantom number ``index``."""
+        geometry = self.geometry(index // self.reuse)
         seed = self.seed * 1_000_003 + index
-        dice = Dice(seed * 2, self.device)
-        choice = dice.index(len(self.anatomies))
-        fractions = self._place(self._fractions_of(choice), dice)
-        tumour = growth.grow(fractions, self.spacing, dice)
-        if dice.chance(0.5):
-            push = growth.displacement(tumour, self.spacing, dice) / self.spacing
-            fractions = warp(fractions, identity_grid(self.shape, self.device) - push)
+        dice = Dice(2 * seed + APPEARANCE_SEEDS, self.device)
+        fractions, tumour = geometry.fractions, geometry.tumour
         brain = appearance.brain_mask(fractions, self.spacing, dice) | (tumour.labels > 0)
-        images = appearance.render(fractions, tumour, brain, self.spacing, dice, wide=self.wide)
-        return Phantom(images, tumour.labels, brain, tumour.kind, self.anatomies[choice].name, seed)
+        if tumour.cavity is not None:
+            brain |= tumour.cavity > 0.5
+        images = appearance.render(fractions, tumour, brain, geometry.age, self.spacing, dice, wide=self.wide)
+        return Phantom(images, tumour.labels, brain, tumour.kind, geometry.anatomy, seed)
 
-    def _fractions_of(self, choice: int) -> Tensor:
-        if choice not in self._fractions:
-            # uint8 keeps twenty anatomies in a few hundred megabytes.
-            pooled = self.anatomies[choice].fractions(self.spacing)
-            self._fractions[choice] = (pooled * 255).round().to(torch.uint8).to(self.device)
-        return self._fractions[choice].float() / 255
+    def geometry(self, number: int) -> Geometry:
+        """Head and tumour number ``number``, without an appearance; the last one is remembered."""
+        if self._last is not None and self._last[0] == number:
+            return self._last[1]
+        dice = Dice(2 * (self.seed * 1_000_003 + number), self.device)
+        choice, age = dice.index(len(self.anatomies)), dice.uniform(0, 1)
+        pose = draw_pose(dice)
+        # Slow and smooth things (deformation, growth) happen on a coarse grid of the same extent.
+        coarse, fine = self.grid.coarser(GROWTH_SPACING), self.grid
+        bend = dice.uniform(0, 2.5) * dice.smooth(coarse.shape, 32 / coarse.spacing, 3)
+        source = self._source(choice, coarse.spacing)
+        ventricle = source.place(coarse, pose, bend, only=Tissue.VENTRICLE)[1]
+        bend = bend + _widen(ventricle, age, coarse.spacing, dice)
+        fronts = growth.grow(source.place(coarse, pose, bend), coarse.spacing, dice)
+        if dice.chance(0.6):
+            bend = bend - growth.displacement(fronts, coarse.spacing, dice)
+        fractions = self._source(choice, fine.spacing).place(fine, pose, bend)
+        _age_sulci(fractions, age, dice)
+        tumour = growth.cut(fronts, fractions, fine.spacing, dice)
+        geometry = Geometry(fractions, tumour, age, self.anatomies[choice].name)
+        self._last = (number, geometry)
+        return geometry
 
-    def _place(self, fractions: Tensor, dice: Dice) -> Tensor:
-        """Put an anatomy on the grid with a random pose, size, side and smooth deformation."""
-        grid = identity_grid(self.shape, self.device)
-        centre = torch.tensor([(n - 1) / 2 for n in self.shape], device=self.device)
-        source = _middle(fractions)
-        matrix = _rotation([dice.uniform(-0.25, 0.25), dice.uniform(-0.15, 0.15), dice.uniform(-0.15, 0.15)])
-        scales = torch.tensor([1 / (dice.uniform(0.88, 1.1) * dice.uniform(0.95, 1.05)) for _ in range(3)])
-        matrix = (matrix * scales).to(self.device)
-        offset = torch.tensor([dice.normal(3 / self.spacing) for _ in range(3)], device=self.device)
-        positions = torch.einsum("ij,jxyz->ixyz", matrix, grid - (centre + offset)[:, None, None, None])
-        positions = positions + dice.uniform(0, 2.5) / self.spacing * dice.smooth(self.shape, 32 / self.spacing, 3)
-        if dice.chance(0.5):
-            positions[0] = -positions[0]
-        placed = warp(fractions, positions + source[:, None, None, None])
-        placed[0] = (1 - placed[1:].sum(0)).clamp(0, 1)
-        return placed
+    def _source(self, choice: int, spacing: float) -> Source:
+        if (choice, spacing) not in self._sources:
+            self._sources[choice, spacing] = Source.of(self.anatomies[choice], spacing, self.device)
+        return self._sources[choice, spacing]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxels about a middle.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Number of voxels.
+    spacing : float
+        Their size in millimetres.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: float
+
+    def coarser(self, spacing: float) -> Grid:
+        """A grid of nearly the same extent with voxels of at least ``spacing``."""
+        spacing = max(spacing, self.spacing)
+        x, y, z = (max(8, round(n * self.spacing / spacing)) for n in self.shape)
+        return Grid((x, y, z), spacing)
+
+    def positions(self, device: torch.device | str) -> Tensor:
+        """Millimetres from the middle, shape ``(3, x, y, z)``."""
+        middle = torch.tensor([(n - 1) / 2 for n in self.shape], device=device)
+        return (identity_grid(self.shape, device) - middle[:, None, None, None]) * self.spacing
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a head lies in the grid: millimetres of the grid to millimetres of the anatomy.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (3, 3)
+        Rotation, size and side.
+    offset : Tensor, shape (3,)
+        Place of the anatomy's middle in the grid.
+    """
+
+    matrix: Tensor
+    offset: Tensor
+
+
+def draw_pose(dice: Dice) -> Pose:
+    """A head turned, resized, mirrored and moved a little."""
+    matrix = _rotation([dice.uniform(-0.25, 0.25), dice.uniform(-0.15, 0.15), dice.uniform(-0.15, 0.15)])
+    size = dice.uniform(0.88, 1.07)
+    scales = torch.tensor([1 / (size * dice.uniform(0.95, 1.05)) for _ in range(3)])
+    side = torch.tensor([-1.0 if dice.chance(0.5) else 1.0, 1.0, 1.0])
+    offset = torch.tensor([dice.normal(3.0) for _ in range(3)])
+    return Pose((side[:, None] * matrix * scales).to(dice.device), offset.to(dice.device))
+
+
+@dataclass(frozen=True)
+class Source:
+    """An anatomy ready to be placed.
+
+    Parameters
+    ----------
+    tissues : Tensor of uint8
+        Fractions of the tissues in 255ths, shape (9, x, y, z), the outside being what is left; or, at the anatomy's own
+        resolution, its tissue map, shape (x, y, z): twenty heads of fractions would fill a gigabyte there.
+    spacing : float
+        Voxel size in millimetres.
+    middle : Tensor, shape (3,)
+        Voxel that is put at the pose's offset.
+    """
+
+    tissues: Tensor
+    spacing: float
+    middle: Tensor
+
+    @classmethod
+    def of(cls, anatomy: Anatomy, spacing: float, device: torch.device) -> Source:
+        """Tissues of an anatomy at a resolution."""
+        if spacing <= 1.0:
+            tissues = torch.from_numpy(anatomy.tissues)
+            brain = (tissues >= Tissue.VENTRICLE) & (tissues != Tissue.BRAINSTEM)
+        else:
+            fractions = anatomy.fractions(spacing)[1:]
+            # Without the outside, a tissue's channel is its number less one.
+            brain = fractions[Tissue.VENTRICLE - 1 :].sum(0) - fractions[Tissue.BRAINSTEM - 1] > 0.5
+            tissues = (fractions * 255).round().to(torch.uint8)
+        return cls(tissues.to(device), max(spacing, 1.0), _middle(brain).to(device))
+
+    def place(self, grid: Grid, pose: Pose, bend: Tensor, only: Tissue | None = None) -> Tensor:
+        """Tissue fractions ``(10, x, y, z)`` on a grid, or ``(2, x, y, z)`` of one tissue and the rest.
+
+        Parameters
+        ----------
+        grid : Grid
+            Where they are wanted.
+        pose : Pose
+            Of the head.
+        bend : Tensor, shape (3, x', y', z')
+            Displacement in millimetres of where tissue is taken from, on any grid of the same extent.
+        only : Tissue, optional
+            Of this tissue alone.
+        """
+        if bend.shape[1:] != grid.shape:
+            bend = F.interpolate(bend[None], size=grid.shape, mode="trilinear")[0]
+        places = grid.positions(bend.device).add_(bend).sub_(pose.offset[:, None, None, None])
+        matrix, count = pose.matrix / self.spacing, places[0].numel()
+        voxels = torch.addmm(self.middle[:, None], matrix, places.view(3, count)).view_as(places)
+        wanted = list(Tissue) if only is None else [only]
+        if self.tissues.ndim == 3:
+            nearest = _nearest(self.tissues, voxels)
+            # A voxel's edge takes part in its neighbour.
+            tissues = blur(torch.stack([nearest == tissue for tissue in wanted]).float(), 0.5)
+        else:
+            tissues = warp(self.tissues[[tissue - 1 for tissue in wanted]].float().div_(255), voxels)
+        outside = (1 - tissues.sum(0, keepdim=True)).clamp(0, 1)
+        return torch.cat([outside, tissues])
+
+
+GROWTH_SPACING = 3.0
+"""Voxel size in millimetres at which deformations are drawn and tumours grow."""
+
+
+def _widen(ventricle: Tensor, age: float, spacing: float, dice: Dice) -> Tensor:
+    """Displacement, in millimetres, that widens the ventricles of the old and narrows those of the young."""
+    gradient = torch.stack(torch.gradient(blur(ventricle[None], 4.5 / spacing)[0]))
+    strength = float(gradient.square().sum(0).amax().sqrt())
+    amount = 5.0 * age - 1.5 + dice.normal(0.8)
+    return gradient * (amount / strength if strength > 1e-6 else 0.0)
+
+
+def _age_sulci(fractions: Tensor, age: float, dice: Dice) -> None:
+    """Widen the sulci of the old and narrow those of the young, where cortex and CSF share a voxel."""
+    share = (1.2 * age - 0.6 + dice.normal(0.15)) * fractions[Tissue.CSF] * fractions[Tissue.CORTEX]
+    change = torch.minimum(torch.maximum(share, -fractions[Tissue.CSF]), fractions[Tissue.CORTEX])
+    fractions[Tissue.CSF] += change
+    fractions[Tissue.CORTEX] -= change
 
 
 def write_phantom(phantom: Phantom, folder: Path, name: str, spacing: float) -> Path:
@@ -187,15 +359,25 @@ def _write(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
     nib.save(image, path)
 
 
-def _middle(fractions: Tensor) -> Tensor:
-    """Middle of the brain's bounding box, the part of the brainstem that hangs below it left out."""
-    brain = fractions[Tissue.VENTRICLE :].sum(0) - fractions[Tissue.BRAINSTEM] > 0.5
+def _middle(brain: Tensor) -> Tensor:
+    """Middle of a mask's bounding box."""
     middle = []
     for axis in range(3):
         others = [other for other in range(3) if other != axis]
         filled = brain.any(others[1]).any(others[0]).nonzero().flatten()
         middle.append((int(filled[0]) + int(filled[-1])) / 2)
-    return torch.tensor(middle, device=fractions.device)
+    return torch.tensor(middle)
+
+
+def _nearest(labels: Tensor, positions: Tensor) -> Tensor:
+    """Look labels up at voxel ``positions`` (3, x, y, z); 0 outside."""
+    inside = torch.ones(positions.shape[1:], dtype=torch.bool, device=labels.device)
+    flat = torch.zeros(positions.shape[1:], dtype=torch.long, device=labels.device)
+    for axis, size in enumerate(labels.shape):
+        voxel = positions[axis].round().long()
+        inside &= (voxel >= 0) & (voxel < size)
+        flat = flat * size + voxel.clamp(0, size - 1)
+    return labels.flatten()[flat] * inside
 
 
 def identity_grid(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:

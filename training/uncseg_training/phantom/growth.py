@@ -4,13 +4,13 @@ The core grows by the Fisher-Kolmogorov equation ``du/dt = div(D grad u) + rho u
 differs between white and grey matter (Swanson et al., *Cell Proliferation* 2000; Clatz et al., *IEEE TMI* 2005).
 Oedema starts from the grown core and spreads with its own diffusion, almost confined to white matter. What is kept of
 either is the time of arrival of the front at each voxel: any threshold on it is a tumour of some volume, so that
-target volumes, not densities, set the outlines.
+target volumes, not densities, set the outlines. Times are smooth: they are solved on a coarse grid and cut on any.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from math import pi
 
 import torch
 from torch import Tensor
@@ -18,32 +18,42 @@ from torch.nn import functional as F
 
 from uncseg_training.phantom.anatomy import Tissue
 from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.kinds import CORE_ML, OEDEMA_SHARE, Kind, draw_kind
+
+NEVER = 3.0
+"""Relative time of arrival given to voxels no front reached."""
+
+LARGEST_ML = 250.0
+"""Largest whole tumour."""
+
+STEP = 0.15
+"""Units of time of one step of the equations."""
 
 
-class Kind(StrEnum):
-    """What a tumour looks like."""
+@dataclass(frozen=True)
+class Fronts:
+    """A grown tumour before it is cut into labels, on the grid its equations were solved on.
 
-    NONE = "none"
-    RIM = "rim"
-    SOLID = "solid"
-    NON_ENHANCING = "non_enhancing"
-    OEDEMATOUS = "oedematous"
-    CYSTIC = "cystic"
+    Parameters
+    ----------
+    kind : Kind
+        Its type.
+    core, oedema : Tensor of float32, shape (x, y, z)
+        Times of arrival as a fraction of the time at which the target volume was reached: up to 1 inside; at most
+        :data:`NEVER`.
+    core_ml : float
+        Target volume of the core.
+    """
 
-
-KIND_WEIGHTS: dict[Kind, float] = {
-    Kind.NONE: 0.04,
-    Kind.RIM: 0.38,
-    Kind.SOLID: 0.18,
-    Kind.NON_ENHANCING: 0.17,
-    Kind.OEDEMATOUS: 0.10,
-    Kind.CYSTIC: 0.13,
-}
+    kind: Kind
+    core: Tensor
+    oedema: Tensor
+    core_ml: float
 
 
 @dataclass(frozen=True)
 class Tumour:
-    """A grown tumour on the grid of its phantom.
+    """A tumour on the grid of its phantom.
 
     Parameters
     ----------
@@ -51,13 +61,19 @@ class Tumour:
         Its type.
     labels : Tensor of uint8, shape (x, y, z)
         BraTS 2023 coding: 1 NCR, 2 ED, 3 ET.
+    lateness : Tensor of float32, shape (x, y, z)
+        0 in the middle of the core, 1 at its edge, :data:`NEVER` where the front never came.
     depth : Tensor of float32, shape (x, y, z)
-        1 in the middle of the core and of the oedema, falling to 0 at the outer edge; 0 outside.
+        1 in the core and where oedema came first, falling to 0 at its outer edge; 0 outside.
+    cavity : Tensor of float32, shape (x, y, z), or None
+        Fraction of a resection cavity: fluid, no tumour.
     """
 
     kind: Kind
     labels: Tensor
+    lateness: Tensor
     depth: Tensor
+    cavity: Tensor | None = None
 
 
 def arrival_time(start: Tensor, diffusion: Tensor, proliferation: Tensor, volume: float, steps: int = 260) -> Tensor:
@@ -75,36 +91,38 @@ def arrival_time(start: Tensor, diffusion: Tensor, proliferation: Tensor, volume
     volume : float
         Number of voxels at which to stop.
     steps : int
-        Most steps of 0.15 units of time.
+        Most steps of :data:`STEP` units of time.
 
     Returns
     -------
     Tensor of float32, shape (x, y, z)
         Step at which the density passed one half; ``inf`` where it never did.
     """
-    step = 0.15
     density = start.clone()
-    arrival = torch.where(density > 0.5, 0.0, torch.inf)
+    # Counting the steps below one half is the cheapest way to note when it was passed.
+    waited = (density <= 0.5).float()
     faces = []
     for axis in range(3):
-        near, far = (
-            diffusion.narrow(axis, 0, diffusion.shape[axis] - 1),
-            diffusion.narrow(axis, 1, diffusion.shape[axis] - 1),
-        )
-        faces.append(step * 2 * near * far / (near + far + 1e-6))
-    growth = step * proliferation * (diffusion > 0)
+        count = diffusion.shape[axis] - 1
+        near, far = diffusion.narrow(axis, 0, count), diffusion.narrow(axis, 1, count)
+        faces.append(STEP * 2 * near * far / (near + far + 1e-6))
+    growth = STEP * proliferation * (diffusion > 0)
+    done = 0
     for index in range(1, steps + 1):
-        change = growth * density * (1 - density)
+        change = growth * density
+        change.addcmul_(change, density, value=-1)
         for axis, face in enumerate(faces):
             count = density.shape[axis] - 1
             flux = face * (density.narrow(axis, 1, count) - density.narrow(axis, 0, count))
             change.narrow(axis, 0, count).add_(flux)
             change.narrow(axis, 1, count).sub_(flux)
-        density = density + change
-        arrival = torch.where((density > 0.5) & torch.isinf(arrival), float(index), arrival)
-        if index % 10 == 0 and int(torch.isfinite(arrival).sum()) > volume:
+        density += change
+        waiting = density <= 0.5
+        waited += waiting
+        done = index
+        if index % 10 == 0 and waiting.numel() - int(waiting.sum()) > volume:
             break
-    return arrival
+    return torch.where(waited > done, torch.inf, waited)
 
 
 def first_to_arrive(arrival: Tensor, volume: float) -> tuple[Tensor, Tensor]:
@@ -123,179 +141,135 @@ def first_to_arrive(arrival: Tensor, volume: float) -> tuple[Tensor, Tensor]:
     return arrival <= last, arrival / last
 
 
-NEVER = 3.0
-"""Relative time of arrival given to voxels no front reached."""
-
-LARGEST_OEDEMA = 160.0
-"""Millilitres."""
-
-GROWTH_SPACING = 3.0
-"""Voxel size in millimetres at which the equations are solved; finer grids take the smooth arrival times from there."""
-
-
-def grow(fractions: Tensor, spacing: float, dice: Dice, kind: Kind | None = None) -> Tumour:
+def grow(fractions: Tensor, spacing: float, dice: Dice, kind: Kind | None = None) -> Fronts:
     """Grow one tumour.
 
     Parameters
     ----------
     fractions : Tensor, shape (10, x, y, z)
-        Tissue fractions, channel 0 the outside.
+        Tissue fractions, channel 0 the outside; voxels of about 3 mm are fine enough.
     spacing : float
         Voxel size in millimetres.
     dice : Dice
         Source of randomness.
     kind : Kind, optional
-        Drawn by :data:`KIND_WEIGHTS` when left out.
+        Drawn by its weight when left out.
     """
-    shape = fractions.shape[1:]
-    if kind is None:
-        kind = list(KIND_WEIGHTS)[dice.index(len(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))]
+    shape, voxel_ml = fractions.shape[1:], spacing**3 / 1000
+    kind = draw_kind(dice) if kind is None else kind
+    never = torch.full(shape, NEVER, device=fractions.device)
     if kind is Kind.NONE:
-        empty = torch.zeros(shape, device=fractions.device)
-        return Tumour(kind, empty.to(torch.uint8), empty)
-    fine_shape, fine_spacing = shape, spacing
-    fine_tissue = 1 - fractions[: Tissue.CORTEX].sum(0)
-    if spacing < GROWTH_SPACING:
-        size = [max(8, round(n * spacing / GROWTH_SPACING)) for n in shape]
-        fractions = F.interpolate(fractions[None], size=size, mode="area")[0]
-        shape, spacing = fractions.shape[1:], GROWTH_SPACING
+        return Fronts(kind, never, never, 0.0)
     white = fractions[Tissue.WHITE] + fractions[Tissue.CEREBELLUM_WHITE] + 0.8 * fractions[Tissue.BRAINSTEM]
     grey = fractions[Tissue.CORTEX] + fractions[Tissue.CEREBELLUM_GREY]
     deep = fractions[Tissue.DEEP_GREY] + fractions[Tissue.PALLIDUM]
-    tissue = white + grey + deep
-    voxel_ml = spacing**3 / 1000
-    core_ml, oedema_ml = _draw_volumes(kind, dice)
-    oedema_ml = min(oedema_ml, LARGEST_OEDEMA)
+    core_ml = min(dice.log_uniform(*CORE_ML[kind]), LARGEST_ML)
+    oedema_ml = min(core_ml * dice.log_uniform(*OEDEMA_SHARE[kind]), max(LARGEST_ML - core_ml, 1.0))
 
     seed = _seed(white, grey, deep, dice)
-    radius = (3 * (core_ml + oedema_ml) * 1000 / (4 * 3.1416)) ** (1 / 3)
-    box = _box(seed, shape, int((1.9 * radius + 24) / spacing))
-    white, grey, deep, tissue = white[box], grey[box], deep[box], tissue[box]
-    local = white.shape
-    start = _blobs(seed, box, local, dice, spacing, multifocal=dice.chance(0.12))
+    radius = (3 * (core_ml + oedema_ml) * 1000 / (4 * pi)) ** (1 / 3)
+    scattered = dice.chance(0.14)
+    box = _box(seed, shape, int((1.9 * radius + 24 + 30 * scattered) / spacing))
+    white, grey, deep = white[box], grey[box], deep[box]
+    tissue, local = white + grey + deep, white.shape
+    start = _foci(seed, box, tissue, core_ml, dice, spacing, scattered=scattered)
 
-    roughness = torch.exp(dice.uniform(0.3, 0.9) * dice.smooth(local, dice.uniform(8, 24) / spacing)[0])
+    roughness = torch.exp(dice.uniform(0.3, 0.9) * dice.smooth(local, dice.uniform(6, 20) / spacing)[0])
     # Solid tumour pushes through grey matter and, where it is large, into sulci and ventricles; oedema does not.
     permissive = (tissue > dice.uniform(0.05, 0.35)).float()
     diffusion = (white + dice.uniform(0.35, 0.9) * (grey + deep) + 0.15) * roughness * permissive
-    proliferation = 0.35 * torch.exp(0.4 * dice.smooth(local, 10 / spacing)[0]).clamp(0.3, 3)
+    proliferation = 0.35 * torch.exp(0.4 * dice.smooth(local, 8 / spacing)[0]).clamp(0.3, 3)
     core_time = arrival_time(start, diffusion.clamp(0, 1), proliferation, core_ml / voxel_ml)
     core, lateness = first_to_arrive(core_time, core_ml / voxel_ml)
 
     inside = (tissue > 0.4).float()
-    roughness = torch.exp(dice.uniform(0.2, 0.8) * dice.smooth(local, dice.uniform(8, 20) / spacing)[0])
+    roughness = torch.exp(dice.uniform(0.2, 0.8) * dice.smooth(local, dice.uniform(6, 16) / spacing)[0])
     leak = dice.log_uniform(0.004, 0.12)
     diffusion = ((white**2 + leak * grey + 1.5 * leak * deep) * roughness * inside).clamp(0, 1)
     diffusion = torch.maximum(diffusion, core.float() * 0.5)
     oedema_time = arrival_time(core.float(), diffusion, 0.3 * inside, (core_ml + oedema_ml) / voxel_ml)
     _, fade = first_to_arrive(oedema_time, float(core.sum()) + oedema_ml / voxel_ml)
 
-    if fine_spacing < spacing:
-        # Never reached is a long time, so that times can be interpolated; the fine grid cuts at the same times.
-        times = torch.full((2, *shape), NEVER, device=fractions.device)
-        times[0][box], times[1][box] = lateness.clamp(max=NEVER), fade.clamp(max=NEVER)
-        lateness, fade = F.interpolate(times[None], size=tuple(fine_shape), mode="trilinear")[0]
-        box = _bounds(torch.minimum(lateness, fade) <= 1.2)
-        lateness, fade, tissue, spacing = lateness[box], fade[box], fine_tissue[box], fine_spacing
-        local, shape = lateness.shape, fine_shape
-    core = lateness <= 1
-    whole = ((fade <= 1) & (tissue > 0.3)) | core
-
-    labels = torch.zeros(local, dtype=torch.uint8, device=fractions.device)
-    labels[whole] = 2
-    labels[core] = 1
-    labels[core & _enhancing(kind, lateness, spacing, core_ml, dice)] = 3
-    depth = torch.where(core, 1.5 - 0.5 * lateness, (1 - fade).clamp(0, 1)).clamp(0, 1) * whole
-
-    full_labels = torch.zeros(shape, dtype=torch.uint8, device=fractions.device)
-    full_depth = torch.zeros(shape, device=fractions.device)
-    full_labels[box], full_depth[box] = labels, depth
-    return Tumour(kind, full_labels, full_depth)
+    core_full, oedema_full = never.clone(), never
+    core_full[box], oedema_full[box] = lateness.clamp(max=NEVER), fade.clamp(max=NEVER)
+    return Fronts(kind, core_full, oedema_full, core_ml)
 
 
-def _bounds(mask: Tensor) -> tuple[slice, slice, slice]:
-    """Smallest box that holds a mask."""
-    places = mask.nonzero()
-    if not len(places):
-        return slice(0, 1), slice(0, 1), slice(0, 1)
-    low, high = places.min(0).values.tolist(), places.max(0).values.tolist()
-    x, y, z = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
-    return x, y, z
+def cut(fronts: Fronts, fractions: Tensor, spacing: float, dice: Dice) -> Tumour:
+    """Cut a grown tumour into labels on the grid of its phantom.
+
+    Parameters
+    ----------
+    fronts : Fronts
+        Of :func:`grow`, on any grid with the same extent.
+    fractions : Tensor, shape (10, x, y, z)
+        Tissue fractions of the phantom, after mass effect.
+    spacing : float
+        Voxel size of ``fractions`` in millimetres.
+    dice : Dice
+        Source of randomness.
+    """
+    shape = fractions.shape[1:]
+    full = torch.zeros(shape, dtype=torch.uint8, device=fractions.device), torch.zeros(shape, device=fractions.device)
+    labels, depth, lateness = *full, torch.full_like(full[1], NEVER)
+    if fronts.kind is Kind.NONE:
+        return Tumour(fronts.kind, labels, lateness, depth)
+    times = torch.stack([fronts.core, fronts.oedema])
+    if times.shape[1:] != shape:
+        times = F.interpolate(times[None], size=tuple(shape), mode="trilinear")[0]
+    box = _bounds(times.amin(0) <= 1.2)
+    core_time, oedema_time = times[0][box], times[1][box]
+    tissue = 1 - fractions[: Tissue.CORTEX].sum(0)[box]
+    core = core_time <= 1
+    cavity = None
+    if dice.chance(0.04):
+        # What a surgeon took: a part of the core, open or not; it is fluid, and no tumour.
+        taken = dice.uniform(0.3, 0.9) + 0.15 * dice.smooth(core.shape, 10 / spacing)[0]
+        hole = core & (core_time < taken)
+        cavity = torch.zeros(shape, device=fractions.device)
+        cavity[box] = hole.float()
+        core = core & ~hole
+    whole = ((oedema_time <= 1) & (tissue > 0.3) | core) & (cavity[box] < 0.5 if cavity is not None else True)
+    cut_labels = torch.zeros(core.shape, dtype=torch.uint8, device=fractions.device)
+    cut_labels[whole] = 2
+    cut_labels[core] = 1
+    cut_labels[core & _enhancing(fronts, core_time, spacing, dice)] = 3
+    labels[box], lateness[box] = cut_labels, core_time
+    depth[box] = torch.where(core, 1.0, (1 - oedema_time).clamp(0, 1)) * whole
+    return Tumour(fronts.kind, labels, lateness, depth, cavity)
 
 
-def _draw_volumes(kind: Kind, dice: Dice) -> tuple[float, float]:
-    """Core and oedema in millilitres."""
-    match kind:
-        case Kind.RIM:
-            core = dice.log_uniform(2, 110)
-            return core, core * dice.log_uniform(0.25, 6)
-        case Kind.SOLID:
-            core = dice.log_uniform(1, 180)
-            return core, core * dice.log_uniform(0.04, 4)
-        case Kind.NON_ENHANCING:
-            core = dice.log_uniform(3, 170)
-            return core, core * dice.log_uniform(0.08, 2)
-        case Kind.OEDEMATOUS:
-            return dice.log_uniform(0.3, 6), dice.log_uniform(15, 140)
-        case _:
-            core = dice.log_uniform(8, 150)
-            return core, core * dice.log_uniform(0.04, 1.2)
+def displacement(fronts: Fronts, spacing: float, dice: Dice) -> Tensor:
+    """Mass effect: how far tissue is pushed away from the core.
+
+    Returns
+    -------
+    Tensor of float32, shape (3, x, y, z)
+        Millimetres along each axis, outwards, up to 10 mm for a large core; 0 without one.
+
+    Notes
+    -----
+    A quasi-static stand-in for the linear elastic response (Hogea et al., *Journal of Mathematical Biology* 2008): the
+    push follows the gradient of the blurred core.
+    """
+    core = (fronts.core <= 1).float()
+    largest = dice.uniform(0, 1) * min(10.0, 2.8 * fronts.core_ml ** (1 / 3))
+    smooth = blur(core[None], 7.0 / spacing)[0]
+    gradient = torch.stack(torch.gradient(smooth))
+    strength = float(gradient.square().sum(0).amax().sqrt())
+    return -gradient * (largest / strength if strength > 1e-6 else 0.0)
 
 
-def _seed(white: Tensor, grey: Tensor, deep: Tensor, dice: Dice) -> tuple[int, int, int]:
-    likelihood = (white + 0.5 * grey + 0.3 * deep).clamp(0, 1)
-    likelihood = torch.where(likelihood > 0.5, likelihood, torch.zeros_like(likelihood))
-    # Infratentorial tumours are rare in adults: the lowest third keeps a quarter of its weight.
-    height = torch.linspace(0, 1, likelihood.shape[2], device=likelihood.device)
-    weights = (likelihood * (0.25 + 0.75 * (height > 0.33))).flatten()
-    cumulative = weights.cumsum(0)
-    flat = int(
-        torch.searchsorted(cumulative, dice.uniform(0, 1) * float(cumulative[-1])).clamp(max=weights.numel() - 1)
-    )
-    x, rest = divmod(flat, likelihood.shape[1] * likelihood.shape[2])
-    y, z = divmod(rest, likelihood.shape[2])
-    return x, y, z
-
-
-def _box(seed: tuple[int, int, int], shape: torch.Size, radius: int) -> tuple[slice, slice, slice]:
-    x, y, z = (slice(max(0, c - radius), min(n, c + radius + 1)) for c, n in zip(seed, shape, strict=True))
-    return x, y, z
-
-
-def _blobs(
-    seed: tuple[int, int, int],
-    box: tuple[slice, slice, slice],
-    local: torch.Size,
-    dice: Dice,
-    spacing: float,
-    *,
-    multifocal: bool,
-) -> Tensor:
-    axes = [torch.arange(n, device=dice.device, dtype=torch.float32) for n in local]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    start = torch.zeros(local, device=dice.device)
-    centre = [float(c - part.start) for c, part in zip(seed, box, strict=True)]
-    for focus in range(3 if multifocal else 1):
-        if focus and dice.chance(0.4):
-            continue
-        here = [c + (dice.normal(14 / spacing) if focus else 0.0) for c in centre]
-        stretch = [dice.uniform(0.6, 1.6) for _ in range(3)]
-        distance = sum(((grid[i] - here[i]) / stretch[i]) ** 2 for i in range(3))
-        size = (2.5 if not focus else dice.uniform(1.2, 2.5)) * 2.0 / spacing
-        start = torch.maximum(start, torch.exp(-torch.as_tensor(distance) / (2 * size**2)))
-    return start
-
-
-def _enhancing(kind: Kind, lateness: Tensor, spacing: float, core_ml: float, dice: Dice) -> Tensor:
+def _enhancing(fronts: Fronts, lateness: Tensor, spacing: float, dice: Dice) -> Tensor:
     """Where the core takes up contrast; ``lateness`` is 0 at the seed and 1 at the core's edge."""
-    shape = lateness.shape
+    shape, kind = lateness.shape, fronts.kind
     noise = dice.smooth(shape, dice.uniform(6, 16) / spacing)[0]
     fine = dice.smooth(shape, dice.uniform(3, 6) / spacing)[0]
     # The front moves at a constant speed, so lateness is about distance over radius.
-    radius_mm = (3 * core_ml * 1000 / (4 * 3.1416)) ** (1 / 3)
+    radius_mm = (3 * fronts.core_ml * 1000 / (4 * pi)) ** (1 / 3)
     match kind:
         case Kind.RIM | Kind.CYSTIC:
-            if kind is Kind.CYSTIC and dice.chance(0.35):
+            if kind is Kind.CYSTIC and dice.chance(0.45):
                 return torch.zeros_like(lateness, dtype=torch.bool)
             thick = dice.log_uniform(1.5, 4) if kind is Kind.CYSTIC else dice.log_uniform(2.5, 12)
             thickness = (thick / radius_mm) * torch.exp(0.5 * noise)
@@ -312,25 +286,66 @@ def _enhancing(kind: Kind, lateness: Tensor, spacing: float, core_ml: float, dic
             return (noise + 0.5 * fine) > dice.uniform(1.9, 4.5)
 
 
-def displacement(tumour: Tumour, spacing: float, dice: Dice) -> Tensor:
-    """Mass effect: how far tissue is pushed away from the core.
+def _bounds(mask: Tensor) -> tuple[slice, slice, slice]:
+    """Smallest box that holds a mask; one voxel where there is none."""
+    places = mask.nonzero()
+    if not len(places):
+        return slice(0, 1), slice(0, 1), slice(0, 1)
+    low, high = places.min(0).values.tolist(), places.max(0).values.tolist()
+    x, y, z = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
+    return x, y, z
 
-    Returns
-    -------
-    Tensor of float32, shape (3, x, y, z)
-        Millimetres along each axis, outwards; 0 inside a small or absent core.
 
-    Notes
-    -----
-    A quasi-static stand-in for the linear elastic response (Hogea et al. 2008): the push follows the gradient of the
-    blurred core.
-    """
-    core = ((tumour.labels == 1) | (tumour.labels == 3)).float()[None, None]
-    coarse = [max(4, round(n * spacing / 6)) for n in core.shape[2:]]
-    smooth = blur(F.interpolate(core, size=coarse, mode="area")[0], 1.2)[0]
-    gradient = torch.stack(torch.gradient(smooth))
-    strength = float(gradient.square().sum(0).amax().sqrt())
-    if strength < 1e-6:
-        return torch.zeros((3, *core.shape[2:]), device=core.device)
-    push = -gradient / strength * dice.uniform(0, 5)
-    return F.interpolate(push[None], size=core.shape[2:], mode="trilinear")[0]
+def _seed(white: Tensor, grey: Tensor, deep: Tensor, dice: Dice) -> tuple[int, int, int]:
+    likelihood = (white + 0.5 * grey + 0.3 * deep).clamp(0, 1)
+    likelihood = torch.where(likelihood > 0.5, likelihood, torch.zeros_like(likelihood))
+    # Infratentorial tumours are rare in adults: the lowest third keeps a quarter of its weight.
+    height = torch.linspace(0, 1, likelihood.shape[2], device=likelihood.device)
+    return _draw_place(likelihood * (0.25 + 0.75 * (height > 0.33)), dice)
+
+
+def _draw_place(weights: Tensor, dice: Dice) -> tuple[int, int, int]:
+    """A voxel drawn by weight."""
+    cumulative = weights.flatten().double().cumsum(0)
+    flat = int(
+        torch.searchsorted(cumulative, dice.uniform(0, 1) * float(cumulative[-1])).clamp(max=weights.numel() - 1)
+    )
+    x, rest = divmod(flat, weights.shape[1] * weights.shape[2])
+    y, z = divmod(rest, weights.shape[2])
+    return x, y, z
+
+
+def _box(seed: tuple[int, int, int], shape: torch.Size, radius: int) -> tuple[slice, slice, slice]:
+    x, y, z = (slice(max(0, c - radius), min(n, c + radius + 1)) for c, n in zip(seed, shape, strict=True))
+    return x, y, z
+
+
+def _foci(
+    seed: tuple[int, int, int],
+    box: tuple[slice, slice, slice],
+    tissue: Tensor,
+    core_ml: float,
+    dice: Dice,
+    spacing: float,
+    *,
+    scattered: bool,
+) -> Tensor:
+    """Where growth starts: one focus, or with it satellites close by and foci further away."""
+    axes = [torch.arange(n, device=dice.device, dtype=torch.float32) for n in tissue.shape]
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    start = torch.zeros(tissue.shape, device=dice.device)
+    places = [tuple(float(c - part.start) for c, part in zip(seed, box, strict=True))]
+    if scattered:
+        distance = sum((axis - c) ** 2 for axis, c in zip((x, y, z), places[0], strict=True))
+        reach = dice.uniform(12, 35) / spacing
+        near = (tissue > 0.6) * torch.exp(-torch.as_tensor(distance) / (2 * reach**2))
+        places += [tuple(map(float, _draw_place(near + 1e-9, dice))) for _ in range(1 + dice.index(3))]
+    # The first focus is a fraction of the core, however small that is to become.
+    first = min(5.0, 0.5 * (3 * core_ml * 1000 / (4 * pi)) ** (1 / 3))
+    for number, place in enumerate(places):
+        stretch = [dice.uniform(0.6, 1.6) for _ in range(3)]
+        distance = sum(((a - c) / s) ** 2 for a, c, s in zip((x, y, z), place, stretch, strict=True))
+        # Smaller foci start later, so that satellites are smaller than the tumour they belong to.
+        size = first * (1.0 if number == 0 else dice.uniform(0.5, 1.0)) / spacing
+        start = torch.maximum(start, torch.exp(-torch.as_tensor(distance) / (2 * size**2)))
+    return start

@@ -1,0 +1,5 @@
+"""``python -m uncseg_training``, which is what ``torchrun`` starts."""
+
+from uncseg_training.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""What is bright or bent in a head without being tumour: vessels, dura, plexus, ageing white matter, FLAIR artefacts."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from uncseg_training.phantom.anatomy import Tissue
+from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.lesion import T1C, T1N, T2F, T2W
+
+
+def distract(images: Tensor, fractions: Tensor, age: float, spacing: float, dice: Dice) -> Tensor:
+    """Draw distractors into healthy images.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (4, x, y, z)
+        t1c, t1n, t2f, t2w in units of contrast; changed in place.
+    fractions : Tensor, shape (10, x, y, z)
+        Tissue fractions.
+    age : float
+        0 young .. 1 old: white-matter lesions and caps of the ventricles come with it.
+    spacing : float
+        Voxel size in millimetres.
+    dice : Dice
+        Source of randomness.
+    """
+    _enhance(images[T1C], images[T2F], fractions, spacing, dice)
+    _age(images, fractions, age, spacing, dice)
+    _flair(images[T2F], fractions, spacing, dice)
+    return images
+
+
+def _enhance(t1c: Tensor, flair: Tensor, fractions: Tensor, spacing: float, dice: Dice) -> None:
+    """Vessels and dura, venous sinuses and choroid plexus take up contrast."""
+    shape = t1c.shape
+    csf, ventricle = fractions[Tissue.CSF], fractions[Tissue.VENTRICLE]
+    fields = dice.smooth(shape, 7 / spacing, 3)
+    # Thin sheets in the outer CSF, and threads where two sheets cross.
+    t1c += dice.uniform(0.1, 4.5) * csf * (fields[0].abs() < 0.25)
+    threads = (fields[1].abs() < 0.14) & (fields[2].abs() < 0.22)
+    t1c += dice.uniform(0, 3) * threads * (1 - fractions[0])
+    t1c += dice.uniform(0.5, 6) * (dice.smooth(shape, 10 / spacing)[0] > dice.uniform(0.9, 2.2)) * (csf > 0.3)
+    plexus = (dice.smooth(shape, 5 / spacing)[0] > dice.uniform(0.8, 2)) * (ventricle > 0.3)
+    t1c += dice.uniform(1, 5) * plexus
+    flair += dice.uniform(0, 2.5) * plexus
+
+
+def _age(images: Tensor, fractions: Tensor, age: float, spacing: float, dice: Dice) -> None:
+    """Caps and bands along the ventricles, and scattered lesions of the white matter."""
+    white = fractions[Tissue.WHITE]
+    near = blur(fractions[Tissue.VENTRICLE][None], dice.uniform(2, 5) / spacing)[0]
+    caps = white * (near * 4).clamp(0, 1) * dice.uniform(0, 0.6 + 1.1 * age)
+    images[T2F] += caps
+    images[T2W] += 0.5 * caps
+    if not dice.chance(0.2 + 0.5 * age):
+        return
+    noise = dice.smooth(white.shape, dice.uniform(3, 7) / spacing)[0] + 1.2 * (near * 3).clamp(0, 1)
+    lesions = white * ((noise - dice.uniform(3.2 - 1.1 * age, 3.4)) * 3).clamp(0, 1)
+    images[T2F] += dice.uniform(0.8, 2.8) * lesions
+    images[T2W] += dice.uniform(0.4, 2.0) * lesions
+    images[T1N] -= dice.uniform(0.1, 1.0) * lesions
+    images[T1C] -= dice.uniform(0.1, 0.8) * lesions
+    if dice.chance(0.1):
+        # Active plaques enhance, and are no tumour either.
+        images[T1C] += dice.uniform(0.5, 2.0) * lesions
+
+
+def _flair(flair: Tensor, fractions: Tensor, spacing: float, dice: Dice) -> None:
+    """Fluid that flow kept from being suppressed; cortex that shines where the coil is near."""
+    if dice.chance(0.35):
+        flow = (dice.smooth(flair.shape, 12 / spacing)[0] - 0.6).clamp(0, 1)
+        flair += dice.uniform(0.5, 3.5) * flow * (fractions[Tissue.CSF] + fractions[Tissue.VENTRICLE])
+    if dice.chance(0.3):
+        patch = (dice.smooth(flair.shape, 20 / spacing)[0] - 0.4).clamp(0, 1)
+        flair += dice.uniform(0.2, 0.9) * patch * (fractions[Tissue.CORTEX] + fractions[Tissue.DEEP_GREY])
