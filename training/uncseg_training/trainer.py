@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def learning_rate(config: Config, step: int) -> float:
     if step < ends[0]:
         up = min(1.0, (step + 1) / max(1, config.warmup))
         return config.learning_rate * up * min(1.0, (ends[0] - step) / max(1.0, config.decay * config.steps))
-    before, end = next(((a, b) for a, b in zip(ends, ends[1:], strict=False) if step < b), (ends[-1] - 1, ends[-1]))
+    before, end = next(((a, b) for a, b in pairwise(ends) if step < b), (ends[-1] - 1, ends[-1]))
     return config.learning_rate * config.restart * (end - step) / (end - before)
 
 

@@ -2,8 +2,8 @@
 
 Contrast is randomised around clinical values and now and then far beyond them, after SynthSeg (Billot et al., *Medical
 Image Analysis* 2023): a network that has seen every contrast relies on shape and on relations between modalities.
-Intensities are in units in which normal white and grey matter differ by about one and the brain has a standard deviation
-of about one, i.e. near the z-scores a network is fed with.
+Intensities are in units in which normal white and grey matter differ by about one and the brain has a standard
+deviation of about one, i.e. near the z-scores a network is fed with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is bright or bent in a head without being tumour: vessels, dura, plexus, ageing white matter, FLAIR artefacts."""
+"""What is bright in a head without being tumour: vessels, dura, plexus, ageing white matter, artefacts of FLAIR."""
 
 from __future__ import annotations
 

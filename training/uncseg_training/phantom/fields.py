@@ -154,4 +154,5 @@ def _spline_basis(size: int, length: float, device: torch.device) -> Tensor:
     inner = 2 / 3 - distance**2 + distance**3 / 2
     outer = (2 - distance).clamp(min=0) ** 3 / 6
     # The squares of the splines integrate to 151 / 315.
-    return torch.where(distance < 1, inner, outer) * (315 / 151) ** 0.5
+    basis: Tensor = torch.where(distance < 1, inner, outer) * (315 / 151) ** 0.5
+    return basis

@@ -1,4 +1,4 @@
-"""The faults of a scan: misregistration, thick slices, bias field, gamma, noise, clipping, ghosts, a cut field of view."""
+"""The faults of a scan: misregistration, thick slices, bias, gamma, noise, clipping, ghosts, a cut field of view."""
 
 from __future__ import annotations
 
