@@ -1,0 +1,187 @@
+"""Phantoms beside patients: ``python -m uncseg_training.experiments.phantom_statistics STUDIES -o OUT``.
+
+For every study and phantom, at 2 mm and in z-scores of its brain: the median of each modality in normal tissue and in
+NCR, ED and ET, the spread inside each (10th to 90th percentile), the step across the outline of the whole tumour (mean
+of the two voxels inside less mean of the two outside), volumes, and the sphericity of the whole tumour. Prints for each
+quantity the range of the phantoms (5th, 50th, 95th percentile), the patients one by one, and how many of these lie
+inside that range: what a patient has and no phantom has is what the generator lacks. Writes the numbers as JSON and a
+figure; no image of a patient is written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from math import pi
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from scipy import ndimage
+
+from napari_uncseg.labels import MODALITIES, Label
+from napari_uncseg.study.discover import find_studies
+from napari_uncseg.study.load import load_study
+from napari_uncseg.study.study import Study
+from uncseg_training.phantom.anatomy import load_anatomies
+from uncseg_training.phantom.cohort import Phantoms
+
+SPACING = 2.0
+FEWEST = 60
+"""Voxels (about half a millilitre) below which a tissue is not described."""
+
+Statistics = dict[str, float]
+
+
+def describe(
+    images: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_]
+) -> Statistics:
+    """Numbers of one study.
+
+    Parameters
+    ----------
+    images : ndarray of float32, shape (4, x, y, z)
+        z-scores at 2 mm.
+    labels : ndarray of uint8, shape (x, y, z)
+    brain : ndarray of bool, shape (x, y, z)
+
+    Returns
+    -------
+    dict of str to float
+        ``"t1c NCR median"`` and the like; what cannot be told is left out.
+    """
+    numbers: Statistics = {"brain mL": float(brain.sum()) * SPACING**3 / 1000}
+    whole = labels > 0
+    normal = brain & ~ndimage.binary_dilation(whole, iterations=4) & ndimage.binary_erosion(brain, iterations=2)
+    tissues = {"normal": normal, **{label.name: labels == label for label in Label}}
+    for name, mask in tissues.items():
+        if name != "normal":
+            numbers[f"{name} mL"] = float(mask.sum()) * SPACING**3 / 1000
+        if int(mask.sum()) < FEWEST:
+            continue
+        for modality, image in zip(MODALITIES, images, strict=True):
+            low, middle, high = np.percentile(image[mask], [10, 50, 90])
+            numbers[f"{modality} {name} median"] = float(middle)
+            numbers[f"{modality} {name} spread"] = float(high - low)
+    if int(whole.sum()) < FEWEST:
+        return numbers
+    inner = whole & ~ndimage.binary_erosion(whole, iterations=2)
+    outer = ndimage.binary_dilation(whole, iterations=2) & ~whole & brain
+    for modality, image in zip(MODALITIES, images, strict=True):
+        numbers[f"{modality} outline step"] = float(image[inner].mean() - image[outer].mean())
+    # Faces of voxels overestimate a smooth surface by 3/2 (Mullikin and Verbeek, Bioimaging 1993).
+    surface = sum(int(np.abs(np.diff(np.pad(whole, 1).astype(np.int8), axis=axis)).sum()) for axis in range(3)) * 2 / 3
+    numbers["WT sphericity"] = float(pi ** (1 / 3) * (6 * whole.sum()) ** (2 / 3) / surface)
+    return numbers
+
+
+def describe_study(study: Study) -> Statistics:
+    """Numbers of a study with a reference, brought to 2 mm by means over voxels."""
+    assert study.reference is not None
+    every = tuple(max(1, round(SPACING / size)) for size in study.spacing)
+    inside = study.images[:, study.brain]
+    mean, deviation = inside.mean(1), inside.std(1)
+    z = (study.images - mean[:, None, None, None]) / deviation[:, None, None, None]
+    pooled = np.stack([ndimage.uniform_filter(image, every)[tuple(slice(None, None, n) for n in every)] for image in z])
+    sampled = tuple(slice(None, None, n) for n in every)
+    return describe(pooled, study.reference[sampled], study.brain[sampled])
+
+
+def main(
+    studies: Annotated[Path, typer.Argument(help="Folder of studies with references.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for statistics.json and statistics.png.")],
+    anatomies: Annotated[Path, typer.Option(help="File of 'uncseg-train anatomies'.")] = Path("cache/anatomies.npz"),
+    count: Annotated[int, typer.Option("-n", min=10, help="Number of phantoms.")] = 120,
+    seed: Annotated[int, typer.Option(help="Of the phantoms.")] = 99,
+) -> None:
+    """Print the table, write the numbers and the figure."""
+    stream = Phantoms(load_anatomies(anatomies), seed=seed)
+    made = [stream[index] for index in range(count)]
+    phantoms = [
+        describe(phantom.normalised().numpy(), phantom.labels.numpy(), phantom.brain.numpy()) for phantom in made
+    ]
+    patients = {}
+    for files in find_studies(studies):
+        study = load_study(files)
+        if study.reference is not None:
+            patients[study.id] = describe_study(study)
+    ranges = [_range(name, phantoms, patients) for name in sorted({name for n in patients.values() for name in n})]
+    typer.echo(f"{'quantity':24}{'phantoms: n':>12}{'5 %':>8}{'50 %':>8}{'95 %':>8}   patients (*: outside)")
+    for row in ranges:
+        found = " ".join(f"{value:8.2f}{' ' if row.p5 <= value <= row.p95 else '*'}" for value in row.patients.values())
+        typer.echo(f"{row.quantity:24}{row.count:12d}{row.p5:8.2f}{row.p50:8.2f}{row.p95:8.2f}   {found}")
+    total, inside = sum(len(row.patients) for row in ranges), sum(row.inside for row in ranges)
+    typer.echo(f"{inside} of {total} numbers of patients lie between the 5th and 95th percentile of {count} phantoms")
+    out.mkdir(parents=True, exist_ok=True)
+    content = {"phantoms": count, "seed": seed, "numbers": [asdict(row) for row in ranges]}
+    (out / "statistics.json").write_text(json.dumps(content, indent=1) + "\n")
+    draw(phantoms, patients, out / "statistics.png")
+
+
+@dataclass(frozen=True)
+class Range:
+    """One quantity: percentiles over phantoms, and each patient's value."""
+
+    quantity: str
+    count: int
+    p5: float
+    p50: float
+    p95: float
+    patients: dict[str, float]
+
+    @property
+    def inside(self) -> int:
+        """How many patients lie between the percentiles."""
+        return sum(self.p5 <= value <= self.p95 for value in self.patients.values())
+
+
+def _range(name: str, phantoms: list[Statistics], patients: dict[str, Statistics]) -> Range:
+    values = [numbers[name] for numbers in phantoms if name in numbers]
+    low, middle, high = (float(value) for value in np.percentile(values, [5, 50, 95])) if values else (np.nan,) * 3
+    found = {study: numbers[name] for study, numbers in patients.items() if name in numbers}
+    return Range(name, len(values), low, middle, high, found)
+
+
+def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path) -> None:
+    """Phantoms as grey dots, patients as coloured ones, for medians and steps of every modality."""
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    kinds = ["normal median", "NCR median", "ED median", "ET median", "ED spread", "NCR spread", "outline step"]
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    rows = figure.subplots(2, 4)
+    random = np.random.default_rng(0)
+    palette = colormaps["tab10"]
+
+    def scatter(axes: Axes, names: list[str], labels: list[str]) -> None:
+        for place, name in enumerate(names):
+            values = [numbers[name] for numbers in phantoms if name in numbers]
+            axes.scatter(place + random.uniform(-0.22, 0.22, len(values)), values, s=6, color="0.72", lw=0)
+            for index, (study, numbers) in enumerate(patients.items()):
+                if name in numbers:
+                    label = study if place == 0 else None
+                    axes.scatter(place + 0.33, numbers[name], s=26, color=palette(index), label=label, zorder=3)
+        axes.set_xticks(range(len(names)), labels, rotation=40, ha="right")
+        axes.grid(axis="y", alpha=0.25)
+
+    for axes, modality in zip(rows[0], MODALITIES, strict=True):
+        scatter(axes, [f"{modality} {kind}" for kind in kinds], kinds)
+        axes.set_title(modality)
+    rows[0][0].set_ylabel("z-score within the brain")
+    scatter(rows[1][0], ["NCR mL", "ED mL", "ET mL"], ["NCR", "ED", "ET"])
+    rows[1][0].set(title="volume", ylabel="mL", yscale="symlog")
+    scatter(rows[1][1], ["brain mL"], ["brain"])
+    rows[1][1].set(title="brain", ylabel="mL")
+    scatter(rows[1][2], ["WT sphericity"], ["WT"])
+    rows[1][2].set(title="sphericity", ylabel="1 is a ball")
+    rows[1][3].axis("off")
+    handles, labels = rows[1][0].get_legend_handles_labels()
+    rows[1][3].legend(handles, labels, loc="center left", title="patients (coloured); phantoms (grey)")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)
