@@ -74,9 +74,8 @@ def main() -> None:
     ours = seconds(fine.__getitem__, arguments.n)
     other = seconds(lambda index: peer(anatomies[index % len(anatomies)], index), max(2, arguments.n // 4))
     target = TARGET_GPU if cuda else TARGET_CPU
-    print(
-        f"1 mm phantom, 160x192x160            {ours:7.2f} s   target {target} s: {'met' if ours <= target else 'MISSED'}"
-    )
+    verdict = "met" if ours <= target else "MISSED"
+    print(f"1 mm phantom, 160x192x160            {ours:7.2f} s   target {target} s: {verdict}")
     print(f"2 mm phantom, 80x96x80               {seconds(coarse.__getitem__, arguments.n):7.2f} s")
     mean = seconds(lambda index: (reused[2 * index], reused[2 * index + 1]), arguments.n) / 2
     print(f"2 mm phantom, each geometry twice    {mean:7.2f} s")

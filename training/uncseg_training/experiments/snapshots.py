@@ -1,0 +1,91 @@
+"""One network against the snapshots of its run: ``python -m uncseg_training.experiments.snapshots STUDIES [...]``.
+
+For each folder of studies: mean Dice (regions of at least 1 mL in the reference) of every snapshot alone and of the
+mean of their probabilities, and how well the variance between the snapshots, the entropy of one network and the entropy
+of the mean find the errors of that mean: AUROC over the predicted whole tumour and 5 mm around it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from sklearn.metrics import roc_auc_score
+
+from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
+from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.network.model import load_model, load_snapshot
+from napari_uncseg.study.discover import find_studies
+from napari_uncseg.study.load import load_study
+from napari_uncseg.uncertainty.maps import entropy
+from napari_uncseg.uncertainty.mask import dilate_mm
+from uncseg_training.experiments.real_studies import Overlap, means, overlaps
+
+
+@dataclass(frozen=True)
+class Finding:
+    """AUROC of a study's error maps; ``nan`` where nothing or everything is wrong."""
+
+    study: str
+    between_snapshots: float
+    entropy_of_one: float
+    entropy_of_mean: float
+
+
+def main(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of studies with references.")],
+    model: Annotated[Path | None, typer.Option(help="Model folder; the bundled one by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
+) -> None:
+    """Print the tables."""
+    last = load_model(model)
+    count = last.snapshots
+    predictors = [Predictor(load_snapshot(last, number)) for number in range(1, count + 1)]
+    names = [f"snapshot {number}" for number in range(1, count + 1)] + [f"mean of {count}"]
+    results: dict[str, object] = {"model": last.sha256}
+    for folder in folders:
+        rows: dict[str, list[Overlap]] = {name: [] for name in names}
+        findings = []
+        for files in find_studies(folder):
+            study = load_study(files)
+            predictions = [predictor.predict(study) for predictor in predictors]
+            stack = np.stack([prediction.probabilities for prediction in predictions])
+            mean = stack.mean(0)
+            joined = replace(predictions[-1], probabilities=mean, segmentation=labels_from_regions(mean))
+            for name, prediction in zip(names, [*predictions, joined], strict=True):
+                rows[name] += overlaps(study, prediction)
+            if study.reference is None or not joined.segmentation.any():
+                continue
+            mask = dilate_mm(joined.segmentation > 0, study.spacing, MASK_DILATION_MM)
+            wrong = ((joined.segmentation > 0) ^ (study.reference > 0))[mask]
+            maps = stack[:, 0].var(0), predictions[-1].maps["entropy"], entropy(mean[0])
+            findings.append(Finding(study.id, *(_auroc(wrong, values[mask]) for values in maps)))
+        typer.echo(f"\n{folder.name}: mean Dice over regions of at least 1 mL")
+        for name in names:
+            told = "  ".join(f"{region} {mean:.3f} ({n})" for region, (mean, n) in means(rows[name]).items())
+            typer.echo(f"{name:14}{told}")
+        columns = ("between_snapshots", "entropy_of_one", "entropy_of_mean")
+        told = "  ".join(f"{name} {_mean(findings, name):.3f}" for name in columns)
+        typer.echo(f"AUROC of WT errors, mean over {len(findings)} studies: {told}")
+        dice = {name: means(found) for name, found in rows.items()}
+        results[folder.name] = {"dice": dice, "auroc": [asdict(finding) for finding in findings]}
+    if out is not None:
+        out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _auroc(wrong: np.ndarray, values: np.ndarray) -> float:
+    return float(roc_auc_score(wrong, values)) if wrong.any() and not wrong.all() else float("nan")
+
+
+def _mean(findings: Sequence[Finding], name: str) -> float:
+    values = [getattr(finding, name) for finding in findings]
+    return float(np.nanmean(values)) if values else float("nan")
+
+
+if __name__ == "__main__":
+    typer.run(main)
