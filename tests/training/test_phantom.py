@@ -27,9 +27,12 @@ from uncseg_training.phantom.cohort import (
 )
 from uncseg_training.phantom.fields import Dice, blur, slabs
 from uncseg_training.phantom.growth import arrival_time, cut, displacement, first_to_arrive, grow
-from uncseg_training.phantom.kinds import WEIGHTS, Kind
+from uncseg_training.phantom.kinds import Kind
 from uncseg_training.phantom.lesion import T1N, T2F, T2W, add_tumour, draw_relaxation
+from uncseg_training.phantom.looks import LOOKS
 from uncseg_training.phantom.scanner import OFFSET, scan
+
+CLINICAL = LOOKS["clinical"]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_every_kind_has_its_parts(kind: Kind) -> None:
     volumes = np.zeros(4)
     for seed in range(4):
         dice = Dice(seed)
-        tumour = cut(grow(fractions, 4.0, dice, kind), fractions, 4.0, dice)
+        tumour = cut(grow(fractions, 4.0, CLINICAL, dice, kind), fractions, 4.0, CLINICAL, dice)
         volumes += np.bincount(tumour.labels.flatten().numpy(), minlength=4) * 0.064
         assert not bool((tumour.labels.bool() & (fractions[0] > 0.9)).any())
     assert volumes[1:].sum() > 1
@@ -116,16 +119,27 @@ def test_reused_geometry_keeps_the_labels_and_changes_the_looks() -> None:
     assert not torch.equal(second.labels, third.labels)
 
 
-def test_kinds_are_drawn_by_their_weights() -> None:
-    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
-    assert set(WEIGHTS) == set(Kind)
+@pytest.mark.parametrize("name", LOOKS)
+def test_looks_draw_every_kind(name: str) -> None:
+    looks = LOOKS[name]
+    assert sum(looks.kinds.values()) == pytest.approx(1.0)
+    assert set(looks.kinds) == set(Kind)
+    fractions = head().fractions(6.0)
+    drawn = [grow(fractions, 6.0, looks, Dice(seed)).kind for seed in range(60)]
+    assert len(set(drawn)) == len(Kind)
+    assert drawn.count(Kind.RIM) > drawn.count(Kind.NONE)
+
+
+def test_unknown_looks_are_refused() -> None:
+    with pytest.raises(ValueError, match="broad, clinical"):
+        Phantoms([head()], looks="odd")
 
 
 def test_mass_effect_points_away_from_the_core() -> None:
     fractions = head().fractions(4.0)
-    seed = next(s for s in range(20) if grow(fractions, 4.0, Dice(s), Kind.SOLID).core_ml > 60)
+    seed = next(s for s in range(20) if grow(fractions, 4.0, CLINICAL, Dice(s), Kind.SOLID).core_ml > 60)
     dice = Dice(seed)
-    fronts = grow(fractions, 4.0, dice, Kind.SOLID)
+    fronts = grow(fractions, 4.0, CLINICAL, dice, Kind.SOLID)
     core = fronts.core <= 1
     middle = core.nonzero().float().mean(0)
     outwards = identity_grid(core.shape) - middle[:, None, None, None]
@@ -138,7 +152,7 @@ def test_mass_effect_points_away_from_the_core() -> None:
 
 
 def test_water_relates_the_modalities() -> None:
-    relaxation = draw_relaxation(BASE_CONTRAST, Dice(4))
+    relaxation = draw_relaxation(BASE_CONTRAST, CLINICAL, Dice(4))
     water = torch.linspace(0, 1, 11)[:, None, None]
     signal = relaxation.signal(water)[:, :, 0, 0]
     assert torch.allclose(signal[:, 0], torch.zeros(4), atol=1e-6)
@@ -150,9 +164,9 @@ def test_water_relates_the_modalities() -> None:
 def test_tumour_changes_its_own_voxels_only() -> None:
     fractions = head().fractions(4.0)
     dice = Dice(3)
-    tumour = cut(grow(fractions, 4.0, dice, Kind.RIM), fractions, 4.0, dice)
+    tumour = cut(grow(fractions, 4.0, CLINICAL, dice, Kind.RIM), fractions, 4.0, CLINICAL, dice)
     healthy = torch.einsum("mt,txyz->mxyz", BASE_CONTRAST, fractions)
-    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, dice)
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, CLINICAL, dice)
     far = blur((tumour.labels > 0)[None].float(), 2.0)[0] == 0
     assert torch.equal(drawn[:, far], healthy[:, far])
     enhancing = tumour.labels == 3

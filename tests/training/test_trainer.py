@@ -206,6 +206,23 @@ def test_another_configuration_is_refused(anatomies: Path, tmp_path: Path) -> No
     assert fit(anatomies, tmp_path, replace(config, steps=2)).step == 2
 
 
+def test_a_run_may_start_from_another(anatomies: Path, tmp_path: Path) -> None:
+    first = read_config("smoke", steps=2, validation=0, snapshots=1)
+    second = replace(first, start=str(tmp_path / "first"), seed=9)
+    with pytest.raises(ValueError, match="not there"):
+        fit(anatomies, tmp_path / "second", second)
+    fit(anatomies, tmp_path / "first", first, budget=0.0)
+    with pytest.raises(ValueError, match="not finished"):
+        fit(anatomies, tmp_path / "second", second)
+    before = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
+    for name, tensor in Training.fresh(second).network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    with pytest.raises(ValueError, match="features"):
+        fit(anatomies, tmp_path / "wide", replace(second, features=(8, 8, 8)))
+    fit(anatomies, tmp_path / "second", second, budget=0.0)
+    assert fit(anatomies, tmp_path / "second", second).step == 2
+
+
 def test_unknown_configurations_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="smoke"):
         read_config("absent")

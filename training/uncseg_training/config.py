@@ -22,6 +22,8 @@ class Config:
         What the model will be called.
     seed : int
         Of weights, phantoms and patches.
+    start : str
+        Run folder whose averaged weights to start from; fresh weights when empty.
     steps : int
         Optimiser steps in all.
     batch : int
@@ -58,6 +60,8 @@ class Config:
         Probability of an unusual contrast per modality.
     augment : bool
         Shake the z-scores of a phantom, and lose a modality now and then.
+    looks : str
+        Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.looks.LOOKS`.
     reuse : int
         How many phantoms in a row share head and tumour and differ in appearance.
     workers : int
@@ -70,6 +74,7 @@ class Config:
 
     name: str = "phantom"
     seed: int = 1
+    start: str = ""
     steps: int = 4000
     batch: int = 1
     learning_rate: float = 1e-3
@@ -94,6 +99,7 @@ class Config:
     decoder: tuple[int, ...] = (1, 2, 2, 1)
     dropout: float = 0.0
     wide: float = 0.2
+    looks: str = "clinical"
     augment: bool = True
     reuse: int = 2
     workers: int = 1

@@ -69,6 +69,7 @@ class Patches(Dataset[Sample]):
                 config.wide,
                 self.device,
                 reuse=config.reuse,
+                looks=config.looks,
             )
         phantom = self._phantoms[index]
         images, labels = phantom.normalised(), phantom.labels

@@ -51,13 +51,21 @@ class Training:
 
     @classmethod
     def fresh(cls, config: Config) -> Training:
-        """Seeded weights; the uncertainty channel starts at an error rate of 2 %."""
+        """Seeded weights, or those of the run to start from; the uncertainty channel starts at an error rate of 2 %.
+
+        Raises
+        ------
+        ValueError
+            When the run to start from is absent, unfinished or of another network.
+        """
         torch.manual_seed(config.seed)
         network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
         bias = network.get_parameter(f"decoder.seg_layers.{len(config.features) - 2}.bias")
         with torch.no_grad():
             bias[3:] = math.log(0.02 / 0.98)
             bias[:3] = -3.0
+        if config.start:
+            network.load_state_dict(_weights_of(Path(config.start), config))
         averaged.load_state_dict(network.state_dict())
         optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         return cls(config, network, averaged, optimiser)
@@ -77,7 +85,8 @@ class Training:
                 raise ValueError(
                     f"{folder} was trained with {key} = {state['config'].get(key)}, not {value}; take another folder."
                 )
-        training = cls.fresh(config)
+        training = cls.fresh(replace(config, start=""))
+        training.config = config
         training.network.load_state_dict(state["network"])
         training.averaged.load_state_dict(state["averaged"])
         training.optimiser.load_state_dict(state["optimiser"])
@@ -317,6 +326,25 @@ def validate(network: nn.Module, samples: list[Sample], device: torch.device) ->
                 scores[region].append(overlap / float(predicted[region].sum() + reference.sum()))
     means = [float(np.mean(values)) if values else float("nan") for values in scores]
     return {name: round(mean, 4) for name, mean in zip(("WT", "TC", "ET"), means, strict=True)}
+
+
+def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
+    """Averaged weights of a finished run with the same network."""
+    if not (run / CHECKPOINT).is_file():
+        raise ValueError(
+            f"{config.name} starts from {run}, which is not there; train that run first (docs/training.md)."
+        )
+    state = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
+    before = state["config"]
+    if state["step"] < before["steps"]:
+        raise ValueError(
+            f"{config.name} starts from {run}, which stands at step {state['step']}; finish that run first."
+        )
+    for key in ("features", "encoder", "decoder"):
+        if tuple(before[key]) != tuple(getattr(config, key)):
+            raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
+    averaged: dict[str, Tensor] = state["averaged"]
+    return averaged
 
 
 def _agreed(wish: bool, process: Process) -> bool:

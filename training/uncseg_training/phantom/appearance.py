@@ -15,6 +15,7 @@ from uncseg_training.phantom.distractors import distract
 from uncseg_training.phantom.fields import Dice, blur
 from uncseg_training.phantom.growth import Tumour
 from uncseg_training.phantom.lesion import add_tumour
+from uncseg_training.phantom.looks import Looks
 from uncseg_training.phantom.scanner import OFFSET, scan
 
 # Rows: t1c, t1n, t2f, t2w. Columns: outside, then Tissue 1..9.
@@ -30,7 +31,15 @@ JITTER = torch.tensor([0.0, 0.7, 0.6, 0.2, 0.2, 0.25, 0.3, 0.25, 0.25, 0.2])
 
 
 def render(
-    fractions: Tensor, tumour: Tumour, brain: Tensor, age: float, spacing: float, dice: Dice, *, wide: float = 0.2
+    fractions: Tensor,
+    tumour: Tumour,
+    brain: Tensor,
+    age: float,
+    spacing: float,
+    looks: Looks,
+    dice: Dice,
+    *,
+    wide: float = 0.2,
 ) -> Tensor:
     """Draw the four modalities.
 
@@ -46,6 +55,8 @@ def render(
         0 young .. 1 old.
     spacing : float
         Voxel size in millimetres.
+    looks : Looks
+        Ranges to draw from.
     dice : Dice
         Source of randomness.
     wide : float
@@ -62,7 +73,7 @@ def render(
     images = distract(images, fractions, age, spacing, dice)
     images += dice.smooth(shape, 3.0, 4) * dice.uniform(0.02, 0.12)
     images += dice.smooth(shape, 10 / spacing, 4) * dice.uniform(0.02, 0.12)
-    images = add_tumour(images, means, tumour, spacing, dice)
+    images = add_tumour(images, means, tumour, spacing, looks, dice)
     if dice.chance(0.12):
         # Dura or scalp that stripping forgot, as bright as it likes.
         remnant = brain & (fractions[0] > 0.5)

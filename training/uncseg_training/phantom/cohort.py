@@ -19,6 +19,7 @@ from uncseg_training.phantom import appearance, growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue
 from uncseg_training.phantom.fields import Dice, blur
 from uncseg_training.phantom.kinds import Kind
+from uncseg_training.phantom.looks import LOOKS
 
 APPEARANCE_SEEDS = 1_000_000_007
 """Added to the seed of a phantom's geometry to give that of its appearance."""
@@ -103,11 +104,13 @@ class Phantoms:
         Where phantoms are made.
     reuse : int
         How many phantoms in a row share head and tumour, which take most of the time, and differ in appearance alone.
+    looks : str
+        Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.looks.LOOKS`.
 
     Raises
     ------
     ValueError
-        Without any anatomy.
+        Without any anatomy, or for looks that are not known.
     """
 
     def __init__(
@@ -119,9 +122,13 @@ class Phantoms:
         wide: float = 0.2,
         device: torch.device | str = "cpu",
         reuse: int = 1,
+        looks: str = "clinical",
     ) -> None:
         if not anatomies:
             raise ValueError("phantoms need at least one anatomy")
+        if looks not in LOOKS:
+            raise ValueError(f"there are no looks {looks}; known are {', '.join(LOOKS)}")
+        self.looks = LOOKS[looks]
         self.anatomies = tuple(anatomies)
         self._sources: dict[tuple[int, float], Source] = {}
         self.grid, self.seed, self.wide, self.reuse = Grid(shape, spacing), seed, wide, reuse
@@ -142,7 +149,9 @@ class Phantoms:
         brain = appearance.brain_mask(fractions, self.spacing, dice) | (tumour.labels > 0)
         if tumour.cavity is not None:
             brain |= tumour.cavity > 0.5
-        images = appearance.render(fractions, tumour, brain, geometry.age, self.spacing, dice, wide=self.wide)
+        images = appearance.render(
+            fractions, tumour, brain, geometry.age, self.spacing, self.looks, dice, wide=self.wide
+        )
         return Phantom(images, tumour.labels, brain, tumour.kind, geometry.anatomy, seed)
 
     def geometry(self, number: int) -> Geometry:
@@ -158,12 +167,12 @@ class Phantoms:
         source = self._source(choice, coarse.spacing)
         ventricle = source.place(coarse, pose, bend, only=Tissue.VENTRICLE)[1]
         bend = bend + _widen(ventricle, age, coarse.spacing, dice)
-        fronts = growth.grow(source.place(coarse, pose, bend), coarse.spacing, dice)
+        fronts = growth.grow(source.place(coarse, pose, bend), coarse.spacing, self.looks, dice)
         if dice.chance(0.6):
             bend = bend - growth.displacement(fronts, coarse.spacing, dice)
         fractions = self._source(choice, fine.spacing).place(fine, pose, bend)
-        _age_sulci(fractions, age, dice)
-        tumour = growth.cut(fronts, fractions, fine.spacing, dice)
+        _age_sulci(fractions, age, self.looks.sulci, dice)
+        tumour = growth.cut(fronts, fractions, fine.spacing, self.looks, dice)
         geometry = Geometry(fractions, tumour, age, self.anatomies[choice].name)
         self._last = (number, geometry)
         return geometry
@@ -301,9 +310,9 @@ def _widen(ventricle: Tensor, age: float, spacing: float, dice: Dice) -> Tensor:
     return gradient * (amount / strength if strength > 1e-6 else 0.0)
 
 
-def _age_sulci(fractions: Tensor, age: float, dice: Dice) -> None:
+def _age_sulci(fractions: Tensor, age: float, wider: float, dice: Dice) -> None:
     """Widen the sulci of the old and narrow those of the young, where cortex and CSF share a voxel."""
-    share = (1.2 * age - 0.6 + dice.normal(0.15)) * fractions[Tissue.CSF] * fractions[Tissue.CORTEX]
+    share = (1.2 * age - 0.6 + wider + dice.normal(0.15)) * fractions[Tissue.CSF] * fractions[Tissue.CORTEX]
     change = torch.minimum(torch.maximum(share, -fractions[Tissue.CSF]), fractions[Tissue.CORTEX])
     fractions[Tissue.CSF] += change
     fractions[Tissue.CORTEX] -= change

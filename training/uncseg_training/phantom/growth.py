@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from uncseg_training.phantom.anatomy import Tissue
 from uncseg_training.phantom.fields import Dice, blur
-from uncseg_training.phantom.kinds import CORE_ML, OEDEMA_SHARE, Kind, draw_kind
+from uncseg_training.phantom.kinds import CORE_ML, OEDEMA_SHARE, Kind
+from uncseg_training.phantom.looks import Looks
 
 NEVER = 3.0
 """Relative time of arrival given to voxels no front reached."""
@@ -141,7 +142,7 @@ def first_to_arrive(arrival: Tensor, volume: float) -> tuple[Tensor, Tensor]:
     return arrival <= last, arrival / last
 
 
-def grow(fractions: Tensor, spacing: float, dice: Dice, kind: Kind | None = None) -> Fronts:
+def grow(fractions: Tensor, spacing: float, looks: Looks, dice: Dice, kind: Kind | None = None) -> Fronts:
     """Grow one tumour.
 
     Parameters
@@ -150,13 +151,16 @@ def grow(fractions: Tensor, spacing: float, dice: Dice, kind: Kind | None = None
         Tissue fractions, channel 0 the outside; voxels of about 3 mm are fine enough.
     spacing : float
         Voxel size in millimetres.
+    looks : Looks
+        Ranges to draw from.
     dice : Dice
         Source of randomness.
     kind : Kind, optional
         Drawn by its weight when left out.
     """
     shape, voxel_ml = fractions.shape[1:], spacing**3 / 1000
-    kind = draw_kind(dice) if kind is None else kind
+    if kind is None:
+        kind = list(looks.kinds)[dice.index(len(looks.kinds), list(looks.kinds.values()))]
     never = torch.full(shape, NEVER, device=fractions.device)
     if kind is Kind.NONE:
         return Fronts(kind, never, never, 0.0)
@@ -195,7 +199,7 @@ def grow(fractions: Tensor, spacing: float, dice: Dice, kind: Kind | None = None
     return Fronts(kind, core_full, oedema_full, core_ml)
 
 
-def cut(fronts: Fronts, fractions: Tensor, spacing: float, dice: Dice) -> Tumour:
+def cut(fronts: Fronts, fractions: Tensor, spacing: float, looks: Looks, dice: Dice) -> Tumour:
     """Cut a grown tumour into labels on the grid of its phantom.
 
     Parameters
@@ -206,6 +210,8 @@ def cut(fronts: Fronts, fractions: Tensor, spacing: float, dice: Dice) -> Tumour
         Tissue fractions of the phantom, after mass effect.
     spacing : float
         Voxel size of ``fractions`` in millimetres.
+    looks : Looks
+        Ranges to draw from.
     dice : Dice
         Source of randomness.
     """
@@ -222,7 +228,7 @@ def cut(fronts: Fronts, fractions: Tensor, spacing: float, dice: Dice) -> Tumour
     tissue = 1 - fractions[: Tissue.CORTEX].sum(0)[box]
     core = core_time <= 1
     cavity = None
-    if dice.chance(0.04):
+    if dice.chance(looks.cavity):
         # What a surgeon took: a part of the core, open or not; it is fluid, and no tumour.
         taken = dice.uniform(0.3, 0.9) + 0.15 * dice.smooth(core.shape, 10 / spacing)[0]
         hole = core & (core_time < taken)

@@ -1,10 +1,8 @@
-"""The types of tumours: how often each is drawn, and how large its parts are."""
+"""The types of tumours, and how large their parts are."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-
-from uncseg_training.phantom.fields import Dice
 
 
 class Kind(StrEnum):
@@ -17,15 +15,6 @@ class Kind(StrEnum):
     OEDEMATOUS = "oedematous"
     CYSTIC = "cystic"
 
-
-WEIGHTS: dict[Kind, float] = {
-    Kind.NONE: 0.06,
-    Kind.RIM: 0.38,
-    Kind.SOLID: 0.19,
-    Kind.NON_ENHANCING: 0.14,
-    Kind.OEDEMATOUS: 0.10,
-    Kind.CYSTIC: 0.13,
-}
 
 CORE_ML: dict[Kind, tuple[float, float]] = {
     Kind.RIM: (1.5, 130),
@@ -44,8 +33,3 @@ OEDEMA_SHARE: dict[Kind, tuple[float, float]] = {
     Kind.CYSTIC: (0.04, 1.2),
 }
 """Range of the oedema's volume as a multiple of the core's; its logarithm is uniform."""
-
-
-def draw_kind(dice: Dice) -> Kind:
-    """A type, by weight."""
-    return list(WEIGHTS)[dice.index(len(WEIGHTS), list(WEIGHTS.values()))]

@@ -17,6 +17,7 @@ from uncseg_training.phantom.anatomy import Tissue
 from uncseg_training.phantom.fields import Dice, blur
 from uncseg_training.phantom.growth import Tumour
 from uncseg_training.phantom.kinds import Kind
+from uncseg_training.phantom.looks import Looks
 
 T1C, T1N, T2F, T2W = range(4)
 
@@ -71,19 +72,19 @@ class Relaxation:
         )
 
 
-def draw_relaxation(means: Tensor, dice: Dice) -> Relaxation:
+def draw_relaxation(means: Tensor, looks: Looks, dice: Dice) -> Relaxation:
     """Draw how water becomes signal, given the tissue means ``(4, 10)`` of the phantom."""
     return Relaxation(
         means[:, Tissue.WHITE],
         means[:, Tissue.VENTRICLE],
         t1=dice.uniform(0.35, 0.95),
-        t2=dice.uniform(0.55, 1.05),
-        flair=dice.uniform(2.2, 6.5),
+        t2=dice.uniform(*looks.t2),
+        flair=dice.uniform(*looks.flair),
         suppressed=dice.uniform(0.0, 0.35) if dice.chance(0.45) else dice.uniform(0.35, 1.0),
     )
 
 
-def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, dice: Dice) -> Tensor:
+def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, looks: Looks, dice: Dice) -> Tensor:
     """Put a tumour into the images of a healthy head.
 
     Parameters
@@ -96,6 +97,8 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, di
         On the same grid.
     spacing : float
         Voxel size in millimetres.
+    looks : Looks
+        Ranges to draw from.
     dice : Dice
         Source of randomness.
     """
@@ -104,27 +107,27 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, di
     box = _box_of(tumour, int(6 / spacing) + 1)
     labels, lateness, depth = tumour.labels[box], tumour.lateness[box], tumour.depth[box]
     shape = labels.shape
-    relaxation = draw_relaxation(means, dice)
+    relaxation = draw_relaxation(means, looks, dice)
     masks = [(labels == value).float() for value in (1, 2, 3)]
     if tumour.cavity is not None:
         masks.append(tumour.cavity[box])
     soft = blur(torch.stack(masks), dice.uniform(0.4, 1.3) / spacing)
 
-    oedema_level = dice.uniform(0.16, 0.5)
+    oedema_level = dice.uniform(*looks.oedema)
     edge, power = dice.uniform(0.3, 0.95), dice.uniform(0.2, 1.2)
-    mottle, grain = dice.uniform(0.02, 0.12), dice.log_uniform(0.03, 0.35 if tumour.kind is Kind.SOLID else 0.2)
+    mottle, grain = dice.uniform(0.02, 0.12), dice.log_uniform(0.03, looks.grain if tumour.kind is Kind.SOLID else 0.2)
     patches = dice.smooth(shape, dice.uniform(5, 14) / spacing, 3)
     oedema = oedema_level * (edge + (1 - edge) * depth**power) + mottle * patches[0]
-    core = _core_water(tumour.kind, lateness, oedema_level, spacing, dice) + grain * patches[1]
-    enhancing = dice.uniform(0.15, 0.65) + 0.5 * grain * patches[2]
+    core = _core_water(tumour.kind, lateness, oedema_level, spacing, looks, dice) + grain * patches[1]
+    enhancing = dice.uniform(*looks.enhancing) + 0.5 * grain * patches[2]
     water = soft[0] * core + soft[1] * oedema + soft[2] * enhancing
     total = soft[:3].sum(0)
     if tumour.cavity is not None:
         water, total = water + soft[3], total + soft[3]
     change = relaxation.signal(water / total.clamp(min=1e-3))
     change = change + torch.einsum("mt,txyz->mxyz", _jitter(dice).to(soft.device), soft[:3])
-    change[T1C] += _uptake(soft[2], spacing, dice)
-    if dice.chance(0.35 if tumour.kind in (Kind.SOLID, Kind.RIM) else 0.15):
+    change[T1C] += _uptake(soft[2], spacing, looks, dice)
+    if dice.chance(looks.blood[0] if tumour.kind in (Kind.SOLID, Kind.RIM) else looks.blood[1]):
         change += _blood(soft[0] + soft[2], spacing, dice)
 
     # Oedema keeps some of the contrast of what it runs through; the core replaces it.
@@ -154,28 +157,29 @@ def _box_of(tumour: Tumour, margin: int) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _core_water(kind: Kind, lateness: Tensor, oedema_level: float, spacing: float, dice: Dice) -> Tensor:
+def _core_water(kind: Kind, lateness: Tensor, oedema_level: float, spacing: float, looks: Looks, dice: Dice) -> Tensor:
     """Water of the core: up to three parts beside and inside one another, so that kinds of tissue mix."""
-    levels = [_part(kind, oedema_level, dice) for _ in range(3)]
+    levels = [_part(kind, oedema_level, looks, dice) for _ in range(3)]
     fields = dice.smooth(lateness.shape, dice.uniform(8, 26) / spacing, 2)
     water = torch.full_like(lateness, levels[0])
     for level, field in zip(levels[1:], fields, strict=True):
         # The middle of a tumour dies first: parts follow the distance from the seed as well as chance.
-        share = torch.sigmoid(
-            dice.uniform(3, 10) * (field - dice.uniform(-0.8, 2.2) + dice.uniform(0, 2) * (0.6 - lateness))
-        )
+        steep, limit, pull = dice.uniform(3, 10), dice.uniform(-0.8, 2.2), dice.uniform(0, 2)
+        share = torch.sigmoid(steep * (field - limit + pull * (0.6 - lateness)))
         water = water + (level - water) * share
     return water
 
 
-def _part(kind: Kind, oedema_level: float, dice: Dice) -> float:
+def _part(kind: Kind, oedema_level: float, looks: Looks, dice: Dice) -> float:
     solid, necrotic, cystic = CORE_TISSUES[kind]
     match dice.index(3, (solid, necrotic, cystic)):
         case 0:
             # Mostly wetter than oedema, now and then a dense, cellular tumour that is drier.
-            return dice.uniform(0.05, 0.3) if dice.chance(0.18) else oedema_level + dice.uniform(0.06, 0.4)
+            if dice.chance(looks.dense):
+                return dice.uniform(0.05, 0.3)
+            return max(oedema_level + dice.uniform(*looks.solid), looks.driest)
         case 1:
-            return max(dice.uniform(0.5, 1.0), oedema_level + 0.15)
+            return max(dice.uniform(*looks.necrosis), oedema_level + looks.wetter)
         case _:
             return dice.uniform(0.85, 1.05)
 
@@ -186,9 +190,9 @@ def _jitter(dice: Dice) -> Tensor:
     return torch.tensor([[dice.normal(size) for _ in range(3)] for _ in range(4)])
 
 
-def _uptake(enhancing: Tensor, spacing: float, dice: Dice) -> Tensor:
+def _uptake(enhancing: Tensor, spacing: float, looks: Looks, dice: Dice) -> Tensor:
     """Signal that contrast agent adds to T1c."""
-    level = dice.log_uniform(0.9, 5.5)
+    level = dice.log_uniform(*looks.uptake)
     texture = dice.smooth(enhancing.shape, dice.uniform(3, 14) / spacing)[0]
     return enhancing * level * (1 + dice.uniform(0.05, 0.45) * texture).clamp(min=0.2)
 

@@ -1,0 +1,104 @@
+"""How tumours are drawn: two sets of ranges, one as wide as can be, one narrowed to what patients show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from uncseg_training.phantom.kinds import Kind
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Ranges that phantoms are drawn from.
+
+    Parameters
+    ----------
+    kinds : mapping of Kind to float
+        How often each type of tumour is drawn.
+    cavity : float
+        Probability of a resection cavity.
+    sulci : float
+        Added to the width of the sulci, which age widens by -0.6..0.6.
+    t2, flair : (float, float)
+        Exponent of water in T2 (below 1, little water shines already), and what FLAIR gains with water.
+    oedema, necrosis, enhancing : (float, float)
+        Water, 0 for white matter and 1 for fluid.
+    solid, driest : (float, float), float
+        Water that solid, non-enhancing tumour has above oedema, and its least.
+    dense : float
+        Probability of solid tumour that is drier than that.
+    wetter : float
+        Least water that necrosis has above oedema.
+    grain : float
+        Largest variation of water within a solid or mixed core.
+    uptake : (float, float)
+        Signal of contrast agent in T1c.
+    blood : (float, float)
+        Probability of haemorrhage in solid and rim-enhancing tumours, and in the others.
+    """
+
+    kinds: Mapping[Kind, float] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                Kind.NONE: 0.06,
+                Kind.RIM: 0.38,
+                Kind.SOLID: 0.19,
+                Kind.NON_ENHANCING: 0.14,
+                Kind.OEDEMATOUS: 0.10,
+                Kind.CYSTIC: 0.13,
+            }
+        )
+    )
+    cavity: float = 0.04
+    sulci: float = 0.0
+    t2: Range = (0.55, 1.05)
+    flair: Range = (2.2, 6.5)
+    oedema: Range = (0.16, 0.5)
+    necrosis: Range = (0.5, 1.0)
+    enhancing: Range = (0.15, 0.65)
+    solid: Range = (0.06, 0.4)
+    driest: float = 0.0
+    dense: float = 0.18
+    wetter: float = 0.15
+    grain: float = 0.35
+    uptake: Range = (0.9, 5.5)
+    blood: Range = (0.35, 0.15)
+
+
+LOOKS: Mapping[str, Looks] = MappingProxyType(
+    {
+        "broad": Looks(),
+        # Narrowed by the table of experiments/phantom_statistics.py: in patients oedema is brighter in T2, core that
+        # does not enhance is wetter than oedema, mixed tumours are more mottled, and a cavity is rarer than a cyst.
+        "clinical": Looks(
+            kinds=MappingProxyType(
+                {
+                    Kind.NONE: 0.06,
+                    Kind.RIM: 0.36,
+                    Kind.SOLID: 0.23,
+                    Kind.NON_ENHANCING: 0.10,
+                    Kind.OEDEMATOUS: 0.10,
+                    Kind.CYSTIC: 0.15,
+                }
+            ),
+            cavity=0.005,
+            sulci=-0.35,
+            t2=(0.5, 0.9),
+            flair=(2.6, 7.0),
+            oedema=(0.2, 0.6),
+            necrosis=(0.6, 1.05),
+            enhancing=(0.25, 0.75),
+            solid=(0.14, 0.5),
+            driest=0.45,
+            dense=0.05,
+            wetter=0.25,
+            grain=0.5,
+            uptake=(1.3, 6.0),
+            blood=(0.5, 0.2),
+        ),
+    }
+)
