@@ -19,6 +19,10 @@ class SaveError(UncsegError):
     """A result that could not be written; whatever stood there before is still there."""
 
 
+class EvaluationError(UncsegError):
+    """Arrays, files or settings that cannot be compared with a reference, or results that do not belong together."""
+
+
 class DeviceError(UncsegError):
     """A device that was asked for and cannot be used."""
 

@@ -1,0 +1,316 @@
+"""The case: one study's prediction beside its reference, which every metric is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.validation import Map, Mask, bounded_values, brain_of, regions_of, upper_bound, voxel_size
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.mask import dilate_mm
+
+T = TypeVar("T")
+
+__all__ = ["Case", "Map", "Mask", "case_from_arrays", "case_from_prediction", "upper_bound"]
+
+TUMOUR_MARGIN_MM = 5.0
+"""How far beyond tumour, predicted or true, the voxel set ``tumour`` reaches."""
+
+NO_BRAIN = "No brain mask was given: the voxel set 'brain' is the whole volume."
+
+_DERIVED: Mapping[str, Callable[[Any], Any]] = {"entropy": entropy, "variance": bernoulli_variance}
+"""Maps that any region has once its probabilities are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A prediction and its reference on one grid.
+
+    Parameters
+    ----------
+    id : str
+        The study's id.
+    prediction, reference : ndarray of bool, shape (3, x, y, z)
+        WT, TC, ET of the segmentation and of the reference.
+    probabilities : ndarray of float32, shape (3, x, y, z), optional
+        WT, TC, ET in 0..1.
+    maps : mapping of str to ndarray of float32, shape (x, y, z)
+        Named maps of WT, see :data:`napari_uncseg.study.prediction.MAPS` (``error`` is no uncertainty and is left
+        out); a name with ``-tc`` or ``-et`` is the map of that region.
+    brain : ndarray of bool, shape (x, y, z)
+        Voxels of the brain.
+    spacing : tuple of float
+        Voxel size along x, y and z, mm.
+    members : int
+        Passes the probabilities are the mean of; with several, p(1−p) is not their variance.
+    notes : tuple of str
+        What a reader of the results should know, a sentence each.
+
+    Notes
+    -----
+    Masks and maps derived from these arrays are computed when they are first asked for and kept with the case.
+    """
+
+    id: str
+    prediction: Mask
+    reference: Mask
+    probabilities: Map | None
+    maps: Mapping[str, Map]
+    brain: Mask
+    spacing: tuple[float, float, float]
+    members: int = 1
+    notes: tuple[str, ...] = ()
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along x, y and z."""
+        x, y, z = self.brain.shape
+        return x, y, z
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return float(np.prod(self.spacing)) / 1000.0
+
+    @cached_property
+    def tumour(self) -> Mask:
+        """Bool (x, y, z): tumour in prediction or reference, grown by 5 mm."""
+        return dilate_mm(self.prediction[0] | self.reference[0], self.spacing, TUMOUR_MARGIN_MM)
+
+    def failure(self, region: Region) -> Mask:
+        """Voxels of a region where prediction and reference differ, bool (x, y, z)."""
+        index = REGIONS.index(region)
+        return self.once(("failure", region), lambda: self.prediction[index] ^ self.reference[index])
+
+    def uncertainties(self, region: Region) -> tuple[str, ...]:
+        """Names that :meth:`uncertainty` knows for a region."""
+        derived = tuple(name for name in _DERIVED if self._derives(name, region))
+        suffix = f"-{region.lower()}"
+        own = [name.removesuffix(suffix) for name in self.maps if name.endswith(suffix)]
+        if region is Region.WT:
+            own += [name for name in self.maps if _region_of(name) is None]
+        return tuple(dict.fromkeys((*own, *derived)))
+
+    def uncertainty(self, name: str, region: Region) -> Map:
+        """Uncertainty map of a region.
+
+        Parameters
+        ----------
+        name : str
+            One of :meth:`uncertainties`. ``entropy`` and ``variance`` are the stored maps where there are any, else
+            computed from the region's probabilities.
+        region : Region
+
+        Returns
+        -------
+        ndarray of float32, shape (x, y, z)
+            In 0 to :func:`upper_bound` of the name.
+
+        Raises
+        ------
+        EvaluationError
+            When the case has no such map for the region.
+        """
+        stored = self._stored(name, region)
+        if stored is not None:
+            return stored
+        return self.once(("uncertainty", name, region), lambda: self._derived(name, region, self.probability(region)))
+
+    def uncertainty_at(self, name: str, region: Region, voxels: npt.NDArray[np.intp]) -> Map:
+        """Values of :meth:`uncertainty` at some voxels only; nothing is computed elsewhere.
+
+        Parameters
+        ----------
+        name : str
+        region : Region
+        voxels : ndarray of int, shape (n,)
+            Flat indices in C order.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+
+        Raises
+        ------
+        EvaluationError
+            When the case has no such map for the region.
+        """
+        stored = self._stored(name, region)
+        if stored is not None:
+            values: Map = stored.ravel()[voxels]
+            return values
+        return self._derived(name, region, self.probability(region).ravel()[voxels])
+
+    def probability(self, region: Region) -> Map:
+        """Probability of a region, float32 (x, y, z); an :class:`EvaluationError` when the case has none."""
+        if self.probabilities is None:
+            raise EvaluationError(
+                f"Case {self.id} has no probabilities; give them, or leave out metrics that need them."
+            )
+        probability: Map = self.probabilities[REGIONS.index(region)]
+        return probability
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Compute something once per case and keep it, so that metrics share distance transforms and histograms.
+
+        Parameters
+        ----------
+        key : hashable
+            Tells one thing from another, such as ``("failure", region)``.
+        make : callable
+            Computes it from the case alone.
+
+        Returns
+        -------
+        object
+            What ``make`` returned the first time; not to be written to.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        return cast(T, self._kept[key])
+
+    def _stored(self, name: str, region: Region) -> Map | None:
+        if region is Region.WT and name in self.maps:
+            return self.maps[name]
+        return self.maps.get(f"{name}-{region.lower()}")
+
+    def _derives(self, name: str, region: Region) -> bool:
+        if self.probabilities is None or name not in _DERIVED:
+            return False
+        return name != "variance" or self.members == 1
+
+    def _derived(self, name: str, region: Region, probability: Map) -> Map:
+        if not self._derives(name, region):
+            known = ", ".join(self.uncertainties(region)) or "none"
+            raise EvaluationError(f"Case {self.id} has no map {name!r} for {region} (there is: {known}).")
+        return np.asarray(_DERIVED[name](probability), dtype=np.float32)
+
+
+def case_from_prediction(
+    prediction: Prediction,
+    reference: npt.NDArray[np.integer],
+    *,
+    brain: Mask | None = None,
+    spacing: tuple[float, float, float] | None = None,
+) -> Case:
+    """Set a prediction beside a reference.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    reference : ndarray of int, shape (x, y, z)
+        Values of :class:`napari_uncseg.labels.Label`, on the prediction's grid.
+    brain : ndarray of bool, shape (x, y, z), optional
+        Voxels of the brain; the whole volume stands for it when it is not known, and a note says so.
+    spacing : tuple of float, optional
+        Voxel size, mm; that of the prediction's affine when left out.
+
+    Returns
+    -------
+    Case
+
+    Raises
+    ------
+    EvaluationError
+        As :func:`case_from_arrays`.
+    """
+    if spacing is None:
+        x, y, z = (float(size) for size in np.linalg.norm(prediction.affine[:3, :3], axis=0))
+        spacing = (x, y, z)
+    return case_from_arrays(
+        prediction.segmentation,
+        reference,
+        probabilities=prediction.probabilities,
+        maps=prediction.maps,
+        brain=brain,
+        spacing=spacing,
+        id=prediction.study_id,
+        members=prediction.members,
+    )
+
+
+def case_from_arrays(
+    segmentation: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    *,
+    probabilities: npt.ArrayLike | None = None,
+    maps: Mapping[str, npt.ArrayLike] | None = None,
+    brain: npt.ArrayLike | None = None,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    id: str = "case",  # noqa: A002 - the name of the field
+    members: int = 1,
+) -> Case:
+    """Make a case of anyone's arrays.
+
+    Parameters
+    ----------
+    segmentation, reference : array_like of int, shape (x, y, z)
+        Values of :class:`napari_uncseg.labels.Label`: 1 necrosis, 2 oedema, 3 enhancing tumour, 0 elsewhere.
+    probabilities : array_like of float, shape (3, x, y, z), optional
+        WT, TC, ET in 0..1.
+    maps : mapping of str to array_like, shape (x, y, z), optional
+        Uncertainty maps of WT by name, from 0 to :func:`upper_bound` of the name: 1 for a name of your own. ``error``
+        is left out.
+    brain : array_like of bool, shape (x, y, z), optional
+        Voxels of the brain; the whole volume stands for it when it is not known, and a note says so.
+    spacing : tuple of float
+        Voxel size along x, y and z, mm.
+    id : str
+        The study's id.
+    members : int
+        Passes the probabilities are the mean of.
+
+    Returns
+    -------
+    Case
+
+    Raises
+    ------
+    EvaluationError
+        When a shape does not fit, a label is none of 0, 1, 2, 3, or a value is not finite or out of bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reference = np.zeros((8, 8, 8), dtype=np.uint8)
+    >>> reference[2:6, 2:6, 2:6] = 2
+    >>> segmentation = np.roll(reference, 1, axis=0)
+    >>> case = case_from_arrays(segmentation, reference)
+    >>> int(case.failure(Region.WT).sum())
+    32
+    """
+    shape = np.shape(reference)
+    if len(shape) != 3:
+        raise EvaluationError(f"Case {id}: the reference has shape {shape}; give a label map of shape (x, y, z).")
+    arrays = {
+        name: bounded_values(values, id, f"map {name!r}", shape, upper_bound(name))
+        for name, values in (maps or {}).items()
+        if name.split("-")[0] != "error"
+    }
+    return Case(
+        id=id,
+        prediction=regions_of(segmentation, id, "segmentation", shape),
+        reference=regions_of(reference, id, "reference", shape),
+        probabilities=None
+        if probabilities is None
+        else bounded_values(probabilities, id, "array of probabilities", (len(REGIONS), *shape), 1.0),
+        maps=arrays,
+        brain=brain_of(brain, id, shape),
+        spacing=voxel_size(spacing, id),
+        members=members,
+        notes=() if brain is not None else (NO_BRAIN,),
+    )
+
+
+def _region_of(name: str) -> Region | None:
+    """Region that the suffix of a map's name tells."""
+    return next((region for region in REGIONS if name.endswith(f"-{region.lower()}")), None)

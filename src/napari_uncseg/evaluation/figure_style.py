@@ -1,0 +1,146 @@
+"""How figures look: colours, axes, legends, and their bytes.
+
+Colours are those of Okabe and Ito, told apart by colour-blind readers; regions and maps keep theirs in every figure,
+and lines differ in their dashes or markers too. matplotlib is imported only when something is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.labels import REGION_TITLES, Region
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = npt.NDArray[np.float64]
+
+REGION_COLOURS: Mapping[Region, str] = MappingProxyType(
+    {Region.WT: "#0072B2", Region.TC: "#D55E00", Region.ET: "#009E73"}
+)
+REGION_MARKERS: Mapping[Region, str] = MappingProxyType({Region.WT: "o", Region.TC: "s", Region.ET: "^"})
+
+_LINES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "unc_output": ("#CC79A7", "-"),
+        "entropy": ("#0072B2", "-"),
+        "variance": ("#E69F00", "--"),
+        "unc_output_unmasked": ("#CC79A7", ":"),
+    }
+)
+_MORE = ("#009E73", "#D55E00", "#56B4E9", "#999933", "#882255", "#44AA99", "#661100", "#117733")
+_DASHES = ("-", "--", "-.", ":")
+GREY = "#6b6b6b"
+
+PIXELS_PER_INCH = 144
+
+
+def encode_figure(figure: Figure, kind: str) -> bytes:
+    """Bytes of a figure as ``png`` or ``svg``, the same for the same figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    kind : {'png', 'svg'}
+
+    Returns
+    -------
+    bytes
+    """
+    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
+    return buffer.getvalue()
+
+
+def map_colour(name: str, names: Sequence[str] = ()) -> str:
+    """Colour of a named map or aggregator, the same in every figure."""
+    return look(name, names)[0]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """White paper, thin axes, and text that stays text in an SVG."""
+    import matplotlib
+
+    settings: dict[Any, Any] = {
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.titlesize": 10.5,
+        "figure.facecolor": "white",
+        "figure.titlesize": 11.5,
+        "grid.color": "#e6e6e6",
+        "grid.linewidth": 0.7,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "napari-uncseg",
+    }
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings, "backend": "agg"}):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, that lays itself out and opens no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panel_title(axis: Axes, region: Region, filled: bool) -> None:
+    """Name the region above a panel, and say so when there is nothing in it."""
+    axis.set_title(f"{region} – {REGION_TITLES[region]}", color=REGION_COLOURS[region], fontweight="bold")
+    if not filled:
+        axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", va="center", color=GREY)
+
+
+def spread(axis: Axes, x: Floats, cases: Floats, colour: str, *, singles: bool = True) -> None:
+    """Single studies as thin lines while they are few, and the range of the middle 80 % as a band."""
+    if singles and 0 < len(cases) <= 60:
+        axis.plot(x, cases.T, color=colour, lw=0.5, alpha=0.25)
+    enough = np.isfinite(cases).sum(axis=0) >= 3 if len(cases) else np.zeros(len(x), dtype=bool)
+    enough &= np.isfinite(x)
+    if enough.any():
+        low, high = np.nanpercentile(cases[:, enough], (10, 90), axis=0)
+        axis.fill_between(x[enough], low, high, color=colour, alpha=0.14, lw=0, label="middle 80 % of studies")
+
+
+def look(name: str, names: Sequence[str]) -> tuple[str, str]:
+    """Colour and dash of a line."""
+    if name in _LINES:
+        return _LINES[name]
+    others = [other for other in names if other not in _LINES]
+    place = others.index(name) if name in others else 0
+    return _MORE[place % len(_MORE)], _DASHES[place % len(_DASHES)]
+
+
+def words(name: str) -> str:
+    """Name of a map as it is, of an aggregate without underscores."""
+    return name.replace("_", " ") if name not in _LINES else name
+
+
+def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for all panels: each label once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5), fontsize=9
+        )

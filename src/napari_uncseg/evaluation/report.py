@@ -1,0 +1,304 @@
+"""The report of a cohort: one HTML file that leads with the answer, and the tables and figures beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_uncseg import __version__
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.evaluation import csv_text
+from napari_uncseg.evaluation.figure_style import encode_figure
+from napari_uncseg.evaluation.illustrate import Illustration, illustrate
+from napari_uncseg.evaluation.report_tables import (
+    Grid,
+    answer,
+    error_maps,
+    estimate_grids,
+    failure_grid,
+    ranking_grid,
+    strata_grid,
+    study_grid,
+)
+from napari_uncseg.evaluation.summary import RESAMPLES, SCHEMA, SEED, Summary, summary_json
+from napari_uncseg.study.atomic import write_files
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+
+CSV, JSON, HTML, FIGURES = "metrics.csv", "summary.json", "report.html", "figures"
+
+_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its words."""
+
+    title: str
+    grid: Grid
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Making:
+    """How an evaluation came about.
+
+    Parameters
+    ----------
+    command : str
+        What makes it again.
+    versions : mapping of str to str
+        Package -> version.
+    settings : mapping
+        Plain JSON values.
+    folders : mapping of str to str
+        What was read from where.
+    """
+
+    command: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "command": self.command,
+            "versions": dict(self.versions),
+            "settings": dict(self.settings),
+            "folders": dict(self.folders),
+        }
+
+
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Make sure that what would be replaced in an output folder is an evaluation of ours.
+
+    Raises
+    ------
+    EvaluationError
+        When files of other origin carry our names and ``overwrite`` is off.
+    """
+    there = [name for name in (CSV, JSON, HTML) if (out / name).exists()]
+    if not there or overwrite:
+        return
+    try:
+        content = json.loads((out / JSON).read_text(encoding="utf-8"))
+        ours = isinstance(content, dict) and content.get("schema") == SCHEMA and "estimates" in content
+    except (OSError, ValueError, RecursionError):
+        ours = False
+    if not ours:
+        raise EvaluationError(
+            f"{out} holds a {there[0]} that is not of an evaluation of this version; choose another output folder, or "
+            "--overwrite."
+        )
+
+
+def write_report(summary: Summary, making: Making, out: Path) -> list[Path]:
+    """Write ``metrics.csv``, ``summary.json``, ``figures/`` and, last, ``report.html``.
+
+    Parameters
+    ----------
+    summary : Summary
+    making : Making
+    out : Path
+        Output folder.
+
+    Returns
+    -------
+    list of Path
+        What was written, the report last.
+
+    Raises
+    ------
+    SaveError
+        When the disk cannot take it.
+    """
+    illustrations = illustrate(summary)
+    pictures = {each.name: encode_figure(each.figure, "png") for each in illustrations}
+    figures = {out / FIGURES / f"{name}.png": data for name, data in pictures.items()}
+    figures |= {out / FIGURES / f"{each.name}.svg": encode_figure(each.figure, "svg") for each in illustrations}
+    if figures:
+        write_files(figures)
+    text = json.dumps(summary_json(summary, making.json()), indent=2) + "\n"
+    files = {
+        out / CSV: csv_text(summary.cohort.values).encode(),
+        out / JSON: text.encode(),
+        out / HTML: report_html(summary, making, illustrations, pictures).encode(),
+    }
+    write_files(files)
+    return [*figures, *files]
+
+
+def report_html(
+    summary: Summary, making: Making, illustrations: Sequence[Illustration], pictures: Mapping[str, bytes]
+) -> str:
+    """The report as one HTML file that loads nothing.
+
+    Parameters
+    ----------
+    summary : Summary
+    making : Making
+    illustrations : sequence of Illustration
+        In the order in which they are shown.
+    pictures : mapping of str to bytes
+        Name of an illustration -> its PNG.
+
+    Returns
+    -------
+    str
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("napari_uncseg.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cohort = summary.cohort
+    count = len(cohort.records)
+    errors = sum(remark.severity == "error" for remark in summary.remarks)
+    warnings = sum(remark.severity == "warning" for remark in summary.remarks)
+    everyone = study_grid(summary)
+    shown = min(_FIRST, len(everyone.rows))
+    return environment.get_template("report.html.j2").render(
+        version=__version__,
+        title=f"Evaluation of {_studies(count)}",
+        subtitle=_subtitle(summary),
+        research_use_only=RESEARCH_USE_ONLY,
+        lead=_lead(summary),
+        grave=_grave(errors, warnings),
+        answer=answer(summary),
+        maps=error_maps(summary),
+        first_sentence=_first_sentence(summary, shown),
+        first=everyone.cut(shown),
+        rest=everyone if len(everyone.rows) > shown else everyone.cut(0),
+        failures=failure_grid(summary),
+        figures=[
+            {
+                "name": each.name,
+                "alt": each.alt,
+                "caption": each.caption,
+                "data": base64.b64encode(pictures[each.name]).decode(),
+            }
+            for each in illustrations
+        ],
+        sections=[section for section in _sections(summary) if section.grid.rows],
+        folded=[section for section in _folded(summary) if section.grid.rows],
+        remarks=summary.remarks,
+        how=_how(summary),
+        making=_making_grid(making),
+    )
+
+
+def _sections(summary: Summary) -> list[Section]:
+    in_sample = any(each.in_sample for each in summary.strata)
+    source = "of these very studies (in-sample: it flatters)" if in_sample else "of the calibration studies"
+    return [
+        Section(
+            "Sure and unsure studies",
+            strata_grid(summary),
+            f"Studies split at the median triage score {source}; Dice of the sure half against the unsure one. p is "
+            "two-sided and adjusted for all rows by Holm's method; shift is the Hodges–Lehmann estimate with a 95 % "
+            "bootstrap interval.",
+        ),
+        Section(
+            "Scores that rank the studies",
+            ranking_grid(summary, [summary.triage_map or ""]),
+            "Risk is 1 − Dice. A good score has a low AURC (E-AURC: beyond the best possible order), a negative "
+            "correlation with Dice, also with the predicted volume held fixed, and little correlation with the volume "
+            "itself. Triage: AUROC for finding the studies of a Dice below 0.7 or 0.8, with their number.",
+        ),
+    ]
+
+
+def _folded(summary: Summary) -> list[Section]:
+    others = [each.map for each in summary.rankings if each.map != summary.triage_map]
+    scores = Section("Scores of the other maps", ranking_grid(summary, others), "Columns as above.")
+    return [scores, *(Section(title, grid) for title, grid in estimate_grids(summary))]
+
+
+def _subtitle(summary: Summary) -> str:
+    models = {
+        str(model.get("name"))
+        for record in summary.cohort.records
+        if isinstance(model := record.checks.get("model"), Mapping) and model.get("name")
+    }
+    parts = [f"napari-uncseg {__version__}"]
+    parts += [f"model {', '.join(sorted(models))}"] if models else []
+    if summary.calibration is not None:
+        parts.append(f"thresholds from {_studies(len(summary.calibration.records))} for calibration")
+    return " · ".join(parts)
+
+
+def _lead(summary: Summary) -> list[str]:
+    cohort = summary.cohort
+    sentences = list(_dice_sentences(summary))
+    if cohort.failures:
+        sentences.append(
+            f"{_studies(len(cohort.failures)).capitalize()} could not be evaluated and are in no number below."
+        )
+    return sentences
+
+
+def _dice_sentences(summary: Summary) -> Iterable[str]:
+    parts = []
+    for region in ("WT", "TC", "ET"):
+        found = [each for each in summary.estimates if each.mean.metric == "dice" and each.mean.region == region]
+        if found and not math.isnan(found[0].mean.value):
+            parts.append(f"{found[0].mean.value:.3f} for {region} (n = {found[0].mean.count})")
+    if parts:
+        yield f"Mean Dice {', '.join(parts)}; regions below 1 mL in the reference stand apart."
+
+
+def _grave(errors: int, warnings: int) -> str:
+    parts = [f"{errors} error{'s' * (errors != 1)}"] if errors else []
+    parts += [f"{warnings} warning{'s' * (warnings != 1)}"] if warnings else []
+    return f"{' and '.join(parts)} of the lint" if parts else ""
+
+
+def _first_sentence(summary: Summary, shown: int) -> str:
+    if summary.triage_map is None:
+        return (
+            "These segmentations carry no uncertainty, so nothing but the reference can rank them: lowest Dice first."
+        )
+    return (
+        f"The {shown} studies with the highest triage score, the mean {summary.triage_map} of the whole tumour in the "
+        "predicted tumour and 5 mm around it; a study in which nothing was predicted comes first. The score needs no "
+        "reference; the Dice beside it says whether it was right."
+    )
+
+
+def _how(summary: Summary) -> list[str]:
+    without = sum(record.brain != "images" for record in summary.cohort.records)
+    brain = "Brain: from the images of each study."
+    if without:
+        brain = f"Brain: from the images; {_studies(without)} had none, and nothing was measured over their brain."
+    return [
+        f"Means are over studies, with 95 % BCa bootstrap intervals ({RESAMPLES} resamples of patients, seed {SEED}); "
+        "n is the number of studies where the number is defined, and what is undefined is counted, never taken as 0. "
+        "Pooled numbers are of the voxels of all studies together.",
+        "Voxel sets: brain; tumour, that is the whole tumour in prediction or reference and 5 mm around it; union, the "
+        "region in prediction or reference. AUROC and AUPRC ask whether a map finds the voxels where prediction and "
+        "reference of the region differ (4096 bins, ties count half); prevalence is the share of such voxels, the "
+        "AUPRC of a map that knows nothing. ECE: class-wise, 15 bins. HD95: 374 mm where one of both is empty. "
+        "Lesion-wise scores: rules of BraTS 2023.",
+        brain,
+    ]
+
+
+def _making_grid(making: Making) -> Grid:
+    rows = [("command", making.command)]
+    rows += [(name, place) for name, place in making.folders.items()]
+    rows += [(name, json.dumps(value)) for name, value in making.settings.items() if value is not None]
+    rows += [("versions", ", ".join(f"{name} {version}" for name, version in making.versions.items()))]
+    return Grid.of(("", ""), [[name, text] for name, text in rows], words=(0, 1))
+
+
+def _studies(count: int) -> str:
+    return f"{count} {'study' if count == 1 else 'studies'}"

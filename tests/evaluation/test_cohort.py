@@ -1,0 +1,216 @@
+"""Many studies: measured once, kept, resumed, spread over processes or a cluster, and merged."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import Cancelled, EvaluationError
+from napari_uncseg.evaluation import cohort
+from napari_uncseg.evaluation.cohort import Settings, evaluate_pairs, evaluate_study, merge
+from napari_uncseg.evaluation.evaluation import evaluate, select
+from napari_uncseg.evaluation.pairs import Pair, find_pairs
+from napari_uncseg.evaluation.reading import input_hashes, read_case
+from napari_uncseg.evaluation.store import read_record
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.labels import Region
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.save import save_prediction
+
+
+def add_study(folder: Path, study: Path, prediction: Prediction, name: str) -> None:
+    """A study under another name in `folder/ref`, and its prediction in `folder/pred`."""
+    copy = folder / "ref" / name
+    copy.mkdir(parents=True)
+    for file in study.iterdir():
+        shutil.copy(file, copy / file.name.replace(study.name, name))
+    save_prediction(replace(prediction, study_id=name), folder / "pred")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, study_folder: Path, tiny_prediction: Prediction) -> Path:
+    """Two studies with predictions."""
+    place = tmp_path / "cohort"
+    for name in ("first", "second"):
+        add_study(place, study_folder, tiny_prediction, name)
+    return place
+
+
+def pairs_of(folder: Path) -> list[Pair]:
+    return find_pairs(folder / "pred", folder / "ref")
+
+
+def test_merged_statistics_give_the_values_of_the_cases(folder, tmp_path):
+    pairs = pairs_of(folder)
+    measured, failures = evaluate_pairs(pairs, Settings(tmp_path / "out"), workers=1)
+    assert not failures
+    merged = merge(measured)
+    directly = evaluate(read_case(pair).case for pair in pairs)
+
+    def told(values):
+        rows = ((v.metric, v.region, v.map, v.voxel_set, v.aggregation, v.case, v.count, v.value) for v in values)
+        return sorted(map(repr, rows))
+
+    assert told(merged.values) == told(directly.values)
+    assert [record.brain for record in merged.records] == ["images", "images"]
+
+
+def test_the_same_studies_are_kept_and_a_changed_one_is_refused(folder, tmp_path):
+    settings = Settings(tmp_path / "out")
+    pairs = pairs_of(folder)
+    first, _ = evaluate_pairs(pairs, settings, workers=1)
+    stamps = [measured.path.stat().st_mtime_ns for measured in first]
+    again, _ = evaluate_pairs(pairs, settings, workers=1)
+    assert [measured.kept for measured in again] == [True, True]
+    assert [measured.path.stat().st_mtime_ns for measured in again] == stamps
+
+    reference = folder / "ref" / "first" / "first-seg.nii.gz"
+    image = nib.load(reference)
+    labels = np.asarray(image.dataobj).copy()
+    labels[labels == 2] = 0
+    nib.Nifti1Image(labels, image.affine, image.header).to_filename(reference)
+    (kept,), (failure,) = evaluate_pairs(pairs, settings, workers=1)
+    assert kept.study == "second"
+    assert "--overwrite" in str(failure.error)
+    replaced, failures = evaluate_pairs(pairs, replace(settings, overwrite=True), workers=1)
+    assert not failures
+    assert not any(measured.kept for measured in replaced)
+
+
+def test_half_written_statistics_are_measured_again(folder, tmp_path):
+    settings = Settings(tmp_path / "out")
+    pair = pairs_of(folder)[0]
+    path = evaluate_study(pair, settings).path
+    path.with_name("first.npz").write_bytes(b"PK")
+    assert not evaluate_study(pair, settings).kept
+    path.write_text("{")
+    assert not evaluate_study(pair, settings).kept
+    read_record(path)
+
+
+def test_a_study_that_fails_does_not_stop_the_others(folder, tmp_path):
+    reference = folder / "ref" / "first" / "first-seg.nii.gz"
+    image = nib.load(reference)
+    moved = image.affine.copy()
+    moved[0, 3] += 7
+    nib.Nifti1Image(np.asarray(image.dataobj), moved).to_filename(reference)
+    (folder / "ref" / "first" / "first-t1c.nii.gz").unlink()
+    (measured,), (failure,) = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=1)
+    assert (measured.study, failure.study) == ("second", "first")
+    assert "bring both on one grid" in str(failure.error)
+    assert [file.name for file in sorted(measured.path.parent.iterdir())] == ["second.json", "second.npz"]
+
+
+def test_segmentations_of_another_tool_and_no_images(folder, tmp_path):
+    for name in ("first", "second"):
+        seg = folder / "pred" / name / f"{name}_seg.nii.gz"
+        (folder / "plain").mkdir(exist_ok=True)
+        shutil.copy(seg, folder / "plain" / f"{name}.nii.gz")
+        (folder / "ref" / name / f"{name}-t1n.nii.gz").unlink()
+    measured, failures = evaluate_pairs(
+        find_pairs(folder / "plain", folder / "ref"), Settings(tmp_path / "out"), workers=1
+    )
+    assert not failures
+    merged = merge(measured)
+    assert {metric.name for metric in merged.metrics} == {"overlap", "lesionwise_2023"}
+    assert [record.brain for record in merged.records] == ["none", "none"]
+    assert "brain is not known" in merged.records[0].notes[0]
+
+
+def test_without_images_nothing_is_said_of_the_brain(folder, tmp_path):
+    (folder / "ref" / "first" / "first-t1n.nii.gz").unlink()
+    measured = evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "out"))
+    values = select(merge([measured]).values, voxel_set=VoxelSet.BRAIN, aggregation="case")
+    assert values, "aggregates over the brain are told, as undefined"
+    assert not any(value.defined for value in values)
+
+
+def test_some_studies_are_taken_out(folder, tmp_path):
+    measured, _ = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=1)
+    left = merge(measured).without({"first"})
+    assert [record.study for record in left.records] == ["second"]
+    assert {value.case for value in left.values if value.aggregation == "case"} == {"second"}
+
+
+def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
+    done: list[str] = []
+    with pytest.raises(Cancelled, match="after 1 of 2"):
+        evaluate_pairs(
+            pairs_of(folder),
+            Settings(tmp_path / "out"),
+            workers=1,
+            progress=lambda count, total, words: done.append(words),
+            cancelled=lambda: bool(done),
+        )
+    assert done == ["first: measured"]
+    assert (tmp_path / "out" / "studies" / "first.json").is_file()
+
+
+def test_hashes_name_every_file(folder):
+    hashes = input_hashes(pairs_of(folder)[0])
+    assert {"prediction", "prediction/segmentation", "prediction/probabilities", "reference", "t1c"} <= set(hashes)
+    assert all(len(sha256) == 64 for sha256 in hashes.values())
+
+
+def test_confusion_and_volumes_are_kept_for_the_lint(folder, tiny_study):
+    read = read_case(pairs_of(folder)[0])
+    counts = np.asarray(read.checks["confusion"])
+    assert counts.sum() == np.prod(tiny_study.shape)
+    whole = read.checks["volumes_ml"]["reference"]["WT"]
+    assert whole == pytest.approx(counts[1:].sum() * tiny_study.voxel_ml)
+    assert read.checks["agreement"] == {"WT": 1.0, "TC": 1.0, "ET": 1.0}
+
+
+def test_a_dask_cluster_does_the_same(folder, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
+    ) as cluster:
+        settings = Settings(tmp_path / "out")
+        measured, failures = evaluate_pairs(pairs_of(folder), settings, scheduler=cluster.scheduler_address)
+    assert not failures
+    assert [(study.study, study.kept) for study in measured] == [("first", False), ("second", False)]
+    directly = evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "other"))
+    here, there = read_record(directly.path), read_record(measured[0].path)
+    assert here.fingerprint == there.fingerprint
+    assert all(
+        np.array_equal(array, there.statistics[key][name])
+        for key, statistic in here.statistics.items()
+        for name, array in statistic.items()
+    )
+
+
+def test_a_scheduler_that_does_not_answer(folder, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def refuse(*words: object, **options: object) -> None:
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(EvaluationError, match="No dask scheduler answers at tcp://nowhere:1"):
+        evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), scheduler="tcp://nowhere:1")
+
+
+@pytest.mark.slow
+def test_processes_do_the_same(folder, tmp_path):
+    measured, failures = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=2)
+    assert not failures
+    assert [study.study for study in measured] == ["first", "second"]
+    dice = select(merge(measured).values, metric="dice", region=Region.WT, aggregation="case")
+    assert dice[0].value == dice[1].value
+
+
+def test_a_lost_process_is_told(folder, tmp_path):
+    from concurrent.futures import Future
+    from concurrent.futures.process import BrokenProcessPool
+
+    future: Future[cohort.Measured] = Future()
+    future.set_exception(BrokenProcessPool("gone"))
+    lost = cohort._result(future, pairs_of(folder)[0])
+    assert isinstance(lost, cohort.Failure)
+    assert "--workers 1" in str(lost.error)

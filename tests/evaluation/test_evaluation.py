@@ -1,0 +1,143 @@
+"""Cases evaluated in memory: which metrics are measured, and how their values are found and written."""
+
+from __future__ import annotations
+
+import csv
+import doctest
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation import Case, Discrimination, Overlap, Region, VoxelSet, case_from_arrays, evaluate
+from napari_uncseg.evaluation.case import NO_BRAIN
+from napari_uncseg.evaluation.evaluation import (
+    CSV_COLUMNS,
+    default_metrics,
+    metric_of_key,
+    metrics_for,
+    select,
+)
+from napari_uncseg.evaluation.store import metric_key
+
+
+def test_values_are_per_case_over_cases_and_pooled(cases: list[Case]):
+    metric = Discrimination("entropy", Region.WT, VoxelSet.TUMOUR)
+    found = evaluate(cases, metrics=[metric])
+    each = found.table(metric="auroc", aggregation="case")
+    assert [value.case for value in each] == [case.id for case in cases]
+    mean = found.value("auroc", aggregation="mean")
+    assert mean.value == pytest.approx(np.mean([value.value for value in each]))
+    assert mean.count == len(cases)
+    assert found.value("auroc", aggregation="pooled").count == sum(value.count for value in each)
+    assert not metric.cases, "the metric that was given is left as it was"
+
+
+def test_one_case_needs_no_list(case: Case):
+    assert evaluate(case, metrics=[Overlap(Region.ET)]).value("dice_any_size", aggregation="case").case == case.id
+
+
+def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
+    found = evaluate(case)
+    for region in Region:
+        assert found.table(metric="dice_any_size", region=region)
+        for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR):
+            assert found.table(metric="auroc", region=region, map="entropy", voxel_set=voxels)
+            assert found.table(metric="ece_classwise", region=region, voxel_set=voxels)
+    assert found.table(metric="error_ece", map="unc_output", region=Region.WT)
+    assert not found.table(map="unc_output", region=Region.TC)
+
+
+def test_a_plain_segmentation_is_measured_by_overlap_alone(case: Case):
+    plain = replace(case, probabilities=None, maps={})
+    kinds = {metric.name for metric in metrics_for(plain)}
+    assert kinds == {"overlap", "lesionwise_2023"}
+
+
+def test_nothing_is_measured_over_a_brain_that_is_not_known(case: Case):
+    unknown = (replace(case, brain=np.zeros_like(case.brain)), replace(case, notes=(NO_BRAIN,)))
+    for without in unknown:
+        metrics = metrics_for(without)
+        assert all(getattr(metric, "voxel_set", None) is not VoxelSet.BRAIN for metric in metrics)
+        assert "qubrats" not in {metric.name for metric in metrics}
+
+
+def test_cases_with_other_maps_are_evaluated_together(cases: list[Case]):
+    plain = replace(cases[1], probabilities=None, maps={})
+    found = evaluate([cases[0], plain])
+    assert found.value("dice_any_size", region=Region.WT, aggregation="mean").count == 2
+    auroc = found.value("auroc", region=Region.WT, map="entropy", voxel_set=VoxelSet.TUMOUR, aggregation="mean")
+    assert auroc.count == 1
+
+
+@pytest.mark.parametrize("cases_of", [lambda case: [], lambda case: [case, case]])
+def test_no_case_and_the_same_case_twice_are_refused(case: Case, cases_of):
+    with pytest.raises(EvaluationError):
+        evaluate(cases_of(case), metrics=[Overlap(Region.WT)])
+
+
+def test_value_says_what_is_missing(case: Case):
+    with pytest.raises(EvaluationError, match="0 values meet metric=dice_any_size, region=TC"):
+        evaluate(case, metrics=[Overlap(Region.WT)]).value("dice_any_size", region=Region.TC)
+
+
+def test_select_tells_none_from_anything(case: Case):
+    values = evaluate(case, metrics=[Overlap(Region.WT), Discrimination("entropy")]).values
+    assert {value.metric for value in select(values, map=None)} >= {"dice", "hd95"}
+    assert all(value.map == "entropy" for value in select(values, map="entropy"))
+    assert select(values) == values
+
+
+def test_csv_is_long_and_tells_undefined_numbers(tmp_path):
+    empty = np.zeros((6, 6, 6), dtype=np.uint8)
+    path = tmp_path / "metrics.csv"
+    evaluate(case_from_arrays(empty, empty, id="a, b")).to_csv(path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert rows[0]["case"] == "a, b"
+    undefined = [row for row in rows if row["metric"] == "dice" and row["aggregation"] == "case"]
+    assert {row["value"] for row in undefined} == {"nan"}
+    assert all("below 1 mL" in row["undefined"] for row in undefined)
+
+
+@pytest.mark.parametrize("metric", default_metrics(("entropy", "variance", "unc_output", "mine")), ids=metric_key)
+def test_every_metric_is_found_again_by_its_key(metric):
+    again = metric_of_key(metric_key(metric))
+    assert type(again) is type(metric)
+    assert again.settings() == metric.settings()
+
+
+@pytest.mark.parametrize("key", ["", "{}", "[]", '{"metric": "magic"}', '{"metric": "overlap", "depth": 3}'])
+def test_foreign_keys_are_refused(key):
+    with pytest.raises(EvaluationError):
+        metric_of_key(key)
+
+
+def test_the_examples_of_the_documentation_run():
+    page = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted > 15
+    assert result.failed == 0
+
+
+def test_the_example_of_evaluate_runs():
+    result = doctest.testmod(sys.modules["napari_uncseg.evaluation.evaluation"])
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_the_room_is_entered_without_matplotlib_and_torch():
+    code = (
+        "import sys\n"
+        "from napari_uncseg.evaluation import *\n"
+        "import napari_uncseg.evaluation.report\n"
+        "print(*sorted({'torch', 'matplotlib', 'jinja2', 'distributed', 'napari'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

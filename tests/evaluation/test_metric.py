@@ -1,0 +1,138 @@
+import pickle
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.labels import Region
+
+
+@dataclass(eq=False)
+class Share(Metric):
+    """Share of the brain that fails: the smallest additive metric."""
+
+    name: ClassVar[str] = "share"
+    additive: ClassVar[bool] = True
+
+    region: Region = Region.WT
+    voxel_set: VoxelSet = VoxelSet.BRAIN
+
+    def __post_init__(self):
+        self.region, self.voxel_set = Region(self.region), VoxelSet(self.voxel_set)
+
+    def measure(self, case):
+        return {"counts": np.array([case.failure(self.region)[case.brain].sum(), case.brain.sum()])}
+
+    def read(self, statistic):
+        failed, every = (int(number) for number in statistic["counts"])
+        return [Value("share", failed / every, region=self.region, voxel_set=self.voxel_set, count=every)]
+
+
+@dataclass(eq=False)
+class Alone(Share):
+    name: ClassVar[str] = "alone"
+    additive: ClassVar[bool] = False
+
+
+def filled(cases, kind=Share, **settings):
+    metric = kind(**settings)
+    for case in cases:
+        metric.add(case)
+    return metric
+
+
+def test_values_are_per_case_over_cases_and_pooled(cases):
+    metric = filled(cases)
+    by_aggregation = {}
+    for value in metric.values():
+        by_aggregation.setdefault(value.aggregation, []).append(value)
+    assert [value.case for value in by_aggregation["case"]] == [case.id for case in cases]
+    shares = [case.failure(Region.WT)[case.brain].mean() for case in cases]
+    assert [value.value for value in by_aggregation["case"]] == pytest.approx(shares)
+    (mean,), (median,), (pooled,) = (by_aggregation[key] for key in ("mean", "median", "pooled"))
+    assert mean.value == pytest.approx(np.mean(shares))
+    assert median.value == pytest.approx(np.median(shares))
+    failed = sum(int((case.failure(Region.WT) & case.brain).sum()) for case in cases)
+    assert pooled.value == pytest.approx(failed / sum(int(case.brain.sum()) for case in cases))
+    assert (mean.count, pooled.count) == (4, sum(int(case.brain.sum()) for case in cases))
+
+
+def test_merged_parts_equal_the_whole(cases):
+    whole, left, right = filled(cases), filled(cases[:1]), filled(cases[1:])
+    left.merge(right)
+    assert left.values() == whole.values()
+    assert list(right.cases) == [case.id for case in cases[1:]]
+
+
+def test_merge_refuses_other_settings_and_known_cases(cases):
+    metric = filled(cases)
+    with pytest.raises(EvaluationError, match="other settings"):
+        metric.merge(filled([], region=Region.ET))
+    with pytest.raises(EvaluationError, match="other settings"):
+        metric.merge(filled([], Alone))
+    with pytest.raises(EvaluationError, match="case-3 is there already"):
+        metric.merge(filled(cases[3:]))
+    with pytest.raises(EvaluationError, match="case-0 is there already"):
+        metric.add(cases[0])
+    assert len(metric.cases) == 4
+
+
+def test_what_is_not_additive_is_never_pooled(cases):
+    metric = filled(cases, Alone)
+    assert {value.aggregation for value in metric.values()} == {"case", "mean", "median"}
+    with pytest.raises(EvaluationError, match="cannot be pooled"):
+        metric.pooled()
+    with pytest.raises(EvaluationError, match="no case"):
+        Share().pooled()
+    assert Share().values() == []
+
+
+def test_saved_metric_is_the_same(cases, tmp_path):
+    metric = filled(cases, region=Region.TC, voxel_set=VoxelSet.UNION)
+    metric.save(tmp_path / "share.npz")
+    loaded = Share.load(tmp_path / "share.npz")
+    assert loaded.settings() == metric.settings() == {"metric": "share", "region": "TC", "voxel_set": "union"}
+    assert loaded.region is Region.TC
+    assert list(loaded.cases) == list(metric.cases)
+    assert loaded.values() == metric.values()
+    Share().save(tmp_path / "empty.npz")
+    assert Share.load(tmp_path / "empty.npz").values() == []
+
+
+def test_file_that_is_no_metric_is_refused(cases, tmp_path):
+    path = tmp_path / "share.npz"
+    with pytest.raises(EvaluationError, match="holds no saved metric"):
+        Share.load(path)
+    for content in (b"", b"PK\x03\x04 and no more", pickle.dumps({"settings": 1})):
+        path.write_bytes(content)
+        with pytest.raises(EvaluationError, match="holds no saved metric"):
+            Share.load(path)
+    np.savez(path, settings=np.array([{"a": 1}], dtype=object), cases=np.array([]))
+    with pytest.raises(EvaluationError, match="holds no saved metric"):
+        Share.load(path)
+    filled(cases, Alone).save(path)
+    with pytest.raises(EvaluationError, match="'alone' where 'share'"):
+        Share.load(path)
+    np.savez(path, settings=np.array('{"metric": "share", "colour": 3}'), cases=np.array([], dtype=str))
+    with pytest.raises(EvaluationError, match="another version"):
+        Share.load(path)
+
+
+def test_statistics_come_back_as_they_were():
+    metric = Share()
+    arrays = {
+        "counts": np.arange(5, dtype=np.int64),
+        "sums": np.array([np.nan, 1 / 3]),
+        "none": np.zeros((0, 2)),
+        "one": np.array(7),
+    }
+    metric.put("a", arrays)
+    for key, array in metric.cases["a"].items():
+        np.testing.assert_array_equal(array, arrays[key])
+        assert array.dtype == arrays[key].dtype
+        assert array.shape == arrays[key].shape

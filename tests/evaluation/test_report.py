@@ -1,0 +1,141 @@
+"""The report: everything in one file, whatever the studies are called, and whatever is missing."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation import Case, case_from_arrays
+from napari_uncseg.evaluation import summary as summaries
+from napari_uncseg.evaluation.cohort import Cohort, Failure
+from napari_uncseg.evaluation.evaluation import evaluate
+from napari_uncseg.evaluation.illustrate import illustrate
+from napari_uncseg.evaluation.report import CSV, HTML, JSON, Making, check_free, report_html, write_report
+from napari_uncseg.evaluation.store import Record
+from napari_uncseg.evaluation.summary import Summary, summarise, summary_json
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+
+MAKING = Making("uncseg evaluate pred --reference ref -o out", {"numpy": "2"}, {"coding": None}, {"references": "ref"})
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "RESAMPLES", 50)
+
+
+def cohort_of(cases: list[Case], **fields: object) -> Cohort:
+    records = tuple(
+        Record(case.id, "", {}, {"prediction": f"p{case.id}", "reference": f"r{case.id}"}, "images") for case in cases
+    )
+    return replace(Cohort(records, evaluate(cases).metrics), **fields)
+
+
+def html_of(summary: Summary) -> str:
+    return report_html(summary, MAKING, [], {})
+
+
+def test_a_report_is_one_file_that_loads_nothing(cases, tmp_path):
+    summary = summarise(cohort_of(cases))
+    files = write_report(summary, MAKING, tmp_path / "out")
+    assert files[-1] == tmp_path / "out" / HTML
+    assert all(file.is_file() for file in files)
+    page = files[-1].read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:image/png;base64,|#)""", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    assert page.count(RESEARCH_USE_ONLY) == 2
+    assert page.count("data:image/png;base64,") == len(illustrate(summary)) == 6
+    order = [page.index(f'id="{part}"') for part in ("answer", "first", "figures", "tables", "lint", "how")]
+    assert order == sorted(order)
+    assert MAKING.command in page
+
+
+def test_the_same_cohort_gives_the_same_bytes(cases, tmp_path):
+    for name in ("one", "two"):
+        write_report(summarise(cohort_of(cases)), MAKING, tmp_path / name)
+    for file in sorted((tmp_path / "one").rglob("*.*")):
+        assert file.read_bytes() == (tmp_path / "two" / file.relative_to(tmp_path / "one")).read_bytes(), file.name
+
+
+def test_names_of_studies_are_text_and_no_markup(cases):
+    odd = "<img src=x onerror=alert(1)>"
+    failure = Failure("<b>broken</b>", EvaluationError("<i>no</i>"))
+    page = html_of(summarise(cohort_of([replace(cases[0], id=odd), *cases[1:]], failures=(failure,))))
+    assert odd not in page
+    assert "&lt;img src=x" in page
+    assert "<b>broken" not in page
+    assert "<i>no" not in page
+
+
+def test_plain_segmentations_get_a_report_too(cases, tmp_path):
+    plain = [replace(case, probabilities=None, maps={}) for case in cases]
+    summary = summarise(cohort_of(plain))
+    write_report(summary, MAKING, tmp_path)
+    page = (tmp_path / HTML).read_text()
+    assert "carry no uncertainty" in page
+    assert "AUROC of" not in page.split("How it was measured")[0]
+    assert summary.triage_map is None
+
+
+def test_a_single_study_without_a_tumour(tmp_path):
+    empty = np.zeros((8, 8, 8), dtype=np.uint8)
+    case = case_from_arrays(empty, empty, probabilities=np.zeros((3, 8, 8, 8)), brain=np.ones((8, 8, 8)), id="empty")
+    summary = summarise(cohort_of([case]))
+    write_report(summary, MAKING, tmp_path)
+    content = json.loads((tmp_path / JSON).read_text())
+    dice = [each for each in content["estimates"] if each["metric"] == "dice"]
+    assert {(each["mean"], each["undefined"]) for each in dice} == {(None, "1 of 1 undefined")}
+    assert content["triage"]["order"] == [{"study": "empty", "score": "infinite: nothing was predicted"}]
+
+
+def test_the_unsure_come_first(cases):
+    summary = summarise(cohort_of(cases))
+    scores = [score for _, score in summary.order]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == len(cases)
+    page = html_of(summary)
+    assert page.index(summary.order[0][0]) < page.index(summary.order[-1][0])
+
+
+def test_means_come_with_intervals_counts_and_pooled_numbers(cases):
+    summary = summarise(cohort_of(cases))
+    content = summary_json(summary, MAKING.json())
+    json.dumps(content, allow_nan=False)
+    for each in content["estimates"]:
+        if each["mean"] is not None and each["count"] > 1:
+            low, high = each["interval"]
+            assert low <= each["mean"] + 1e-12
+            assert high >= each["mean"] - 1e-12
+    auroc = [each for each in content["estimates"] if each["metric"] == "auroc"]
+    assert all(each["pooled"] is not None and each["bins"] == 4096 for each in auroc)
+    assert content["research_use_only"] == RESEARCH_USE_ONLY
+    assert content["command"] == MAKING.command
+
+
+def test_calibration_studies_fix_thresholds_and_leaks_are_told(cases):
+    calibration = cohort_of(cases[:3])
+    summary = summarise(cohort_of(cases), calibration)
+    assert summary.strata
+    assert not any(each.in_sample for each in summary.strata)
+    assert "leakage" in {remark.rule for remark in summary.remarks}
+    page = html_of(summary)
+    assert "thresholds from 3 studies for calibration" in page
+    assert "of the calibration studies" in page
+    assert all(math.isfinite(each.threshold) for each in summary.strata)
+
+
+def test_files_of_others_are_not_replaced(cases, tmp_path):
+    (tmp_path / CSV).write_text("mine\n")
+    with pytest.raises(EvaluationError, match=r"metrics\.csv that is not of an evaluation"):
+        check_free(tmp_path, overwrite=False)
+    check_free(tmp_path, overwrite=True)
+    write_report(summarise(cohort_of(cases[:1])), MAKING, tmp_path)
+    check_free(tmp_path, overwrite=False)

@@ -1,0 +1,136 @@
+"""``uncseg evaluate`` from the outside: prints, files and exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from napari_uncseg.cli import app
+from napari_uncseg.evaluation import summary as summaries
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.study.save import save_prediction
+
+NAMES = ("first", "second", "third")
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "RESAMPLES", 50)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, study_folder: Path, tiny_prediction: Prediction) -> Path:
+    """Three studies with predictions."""
+    for name in NAMES:
+        copy = tmp_path / "ref" / name
+        copy.mkdir(parents=True)
+        for file in study_folder.iterdir():
+            shutil.copy(file, copy / file.name.replace(study_folder.name, name))
+        save_prediction(replace(tiny_prediction, study_id=name), tmp_path / "pred")
+    return tmp_path
+
+
+def evaluate(folder: Path, *words: object, out: str = "out") -> Result:
+    """Run the command; no traceback may be seen and no exception may escape."""
+    arguments = ["evaluate", folder / "pred", "--reference", folder / "ref", "-o", folder / out, "--workers", 1, *words]
+    result = CliRunner().invoke(app, [str(word) for word in arguments])
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_tables_figures_and_report_are_written_and_a_second_run_keeps_the_studies(folder):
+    result = evaluate(folder)
+    assert result.exit_code == 0, result.output
+    out = folder / "out"
+    assert {file.name for file in out.iterdir()} == {"metrics.csv", "summary.json", "figures", "studies", "report.html"}
+    assert RESEARCH_USE_ONLY in result.stdout
+    assert str(out / "report.html") in result.stdout
+    assert "one reference twice" in result.stdout, "three copies of one study are told"
+    with (out / "metrics.csv").open(newline="") as file:
+        dice = [row for row in csv.DictReader(file) if row["metric"] == "dice" and row["aggregation"] == "case"]
+    assert [row["case"] for row in dice if row["region"] == "WT"] == list(NAMES)
+    content = json.loads((out / "summary.json").read_text())
+    assert content["command"].startswith("uncseg evaluate")
+    assert set(content["studies"]) == set(NAMES)
+
+    before = (out / "report.html").read_bytes()
+    again = evaluate(folder)
+    assert again.exit_code == 0
+    assert "3 of 3 studies were measured before and kept" in again.stderr
+    assert (out / "report.html").read_bytes() == before
+
+
+def test_a_failed_study_is_named_and_the_others_are_told(folder):
+    shutil.rmtree(folder / "ref" / "second")
+    result = evaluate(folder)
+    assert result.exit_code == 1
+    assert "error: second has no reference" in result.stderr
+    assert "error: 1 of 3 studies failed" in result.stderr
+    content = json.loads((folder / "out" / "summary.json").read_text())
+    assert set(content["studies"]) == {"first", "third"}
+    assert set(content["failed"]) == {"second"}
+
+
+def test_nothing_to_evaluate_writes_nothing(folder):
+    shutil.rmtree(folder / "ref")
+    (folder / "ref").mkdir()
+    result = evaluate(folder)
+    assert result.exit_code == 1
+    assert "No study of" in result.stderr
+    assert not (folder / "out").exists()
+
+
+def test_calibration_studies_by_id_are_counted_in_nothing_else(folder):
+    ids = folder / "ids.txt"
+    ids.write_text("# for thresholds\nfirst\n\n")
+    result = evaluate(folder, "--calibration-ids", ids)
+    assert result.exit_code == 0, result.output
+    content = json.loads((folder / "out" / "summary.json").read_text())
+    assert set(content["studies"]) == {"second", "third"}
+    assert set(content["calibration"]) == {"first"}
+    assert "leakage" in {remark["rule"] for remark in content["lint"]}, "the studies are copies of one another"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("frist\n", "names frist, which is not among"),
+        ("\n# none\n", "holds no study id"),
+        ("first\nsecond\nthird\n", "every"),
+    ],
+)
+def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words):
+    (folder / "ids.txt").write_text(text)
+    result = evaluate(folder, "--calibration-ids", folder / "ids.txt")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not (folder / "out").exists()
+
+
+def test_calibration_from_an_earlier_evaluation(folder):
+    assert evaluate(folder, out="earlier").exit_code == 0
+    result = evaluate(folder, "--calibration", folder / "earlier")
+    assert result.exit_code == 0, result.output
+    assert "leakage" in result.stdout
+    result = evaluate(folder, "--calibration", folder / "pred")
+    assert result.exit_code == 1
+    assert "holds no evaluation" in result.stderr
+    assert evaluate(folder, "--calibration", folder, "--calibration-ids", folder / "ids.txt").exit_code == 2
+
+
+def test_a_foreign_report_is_kept_unless_told_otherwise(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "metrics.csv").write_text("mine\n")
+    result = evaluate(folder)
+    assert result.exit_code == 1
+    assert "--overwrite" in result.stderr
+    assert (folder / "out" / "metrics.csv").read_text() == "mine\n"
+    assert evaluate(folder, "--overwrite").exit_code == 0
