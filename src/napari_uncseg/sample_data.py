@@ -7,8 +7,8 @@ from typing import Any
 
 from napari_uncseg.errors import StudyError
 
-PHANTOM = "UNCSEG-phantom-00015"
-"""Written by ``uncseg-train phantom -o src/napari_uncseg/sample --seed 2023 --first 15``."""
+PHANTOM = "UNCSEG-phantom-00026"
+"""Written by ``uncseg-train phantom -o src/napari_uncseg/sample --seed 2023 --first 26``."""
 
 
 def phantom_folder() -> Path:

@@ -212,7 +212,7 @@ def test_a_run_may_start_from_another(anatomies: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not there"):
         fit(anatomies, tmp_path / "second", second)
     fit(anatomies, tmp_path / "first", first, budget=0.0)
-    with pytest.raises(ValueError, match="not finished"):
+    with pytest.raises(ValueError, match="finish that run"):
         fit(anatomies, tmp_path / "second", second)
     before = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
     for name, tensor in Training.fresh(second).network.state_dict().items():

@@ -41,6 +41,8 @@ class Relaxation:
         Signal of white matter and of fluid per modality.
     t1 : float
         Share of the way to fluid that T1 goes with water.
+    t1_free : float
+        Share of what is left of that way that free fluid goes; 1 reaches the fluid of the ventricles.
     t2 : float
         Exponent of water in T2; below 1, little water shines already.
     flair : float
@@ -52,6 +54,7 @@ class Relaxation:
     white: Tensor
     fluid: Tensor
     t1: float
+    t1_free: float
     t2: float
     flair: float
     suppressed: float
@@ -60,6 +63,7 @@ class Relaxation:
         """Change of signal from white matter, shape ``(4, x, y, z)``, for water of shape ``(x, y, z)``."""
         span = (self.fluid - self.white).tolist()
         t1 = water.clamp(min=0) ** 1.3 * self.t1
+        t1 = t1 + (1 - self.t1) * self.t1_free * ((water - 0.7) / 0.25).clamp(0, 1)
         bright = self.flair * water.clamp(min=0) ** 0.8
         free = ((water - 0.6) / 0.35).clamp(0, 1) * self.suppressed
         return torch.stack(
@@ -78,9 +82,10 @@ def draw_relaxation(means: Tensor, looks: Looks, dice: Dice) -> Relaxation:
         means[:, Tissue.WHITE],
         means[:, Tissue.VENTRICLE],
         t1=dice.uniform(0.35, 0.95),
+        t1_free=dice.uniform(*looks.t1_free) if looks.t1_free[1] else 0.0,
         t2=dice.uniform(*looks.t2),
         flair=dice.uniform(*looks.flair),
-        suppressed=dice.uniform(0.0, 0.35) if dice.chance(0.45) else dice.uniform(0.35, 1.0),
+        suppressed=dice.uniform(0.0, 0.35) if dice.chance(looks.protein) else dice.uniform(0.35, 1.0),
     )
 
 

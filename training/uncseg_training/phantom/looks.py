@@ -23,8 +23,11 @@ class Looks:
         Probability of a resection cavity.
     sulci : float
         Added to the width of the sulci, which age widens by -0.6..0.6.
-    t2, flair : (float, float)
-        Exponent of water in T2 (below 1, little water shines already), and what FLAIR gains with water.
+    t1_free, t2, flair : (float, float)
+        How far the T1 of free fluid goes to that of the ventricles, exponent of water in T2 (below 1, little water
+        shines already), and what FLAIR gains with water.
+    protein : float
+        Probability that FLAIR hardly suppresses the fluid of a tumour.
     oedema, necrosis, enhancing : (float, float)
         Water, 0 for white matter and 1 for fluid.
     solid, driest : (float, float), float
@@ -55,8 +58,10 @@ class Looks:
     )
     cavity: float = 0.04
     sulci: float = 0.0
+    t1_free: Range = (0.0, 0.0)
     t2: Range = (0.55, 1.05)
     flair: Range = (2.2, 6.5)
+    protein: float = 0.45
     oedema: Range = (0.16, 0.5)
     necrosis: Range = (0.5, 1.0)
     enhancing: Range = (0.15, 0.65)
@@ -78,17 +83,19 @@ LOOKS: Mapping[str, Looks] = MappingProxyType(
             kinds=MappingProxyType(
                 {
                     Kind.NONE: 0.06,
-                    Kind.RIM: 0.36,
-                    Kind.SOLID: 0.23,
-                    Kind.NON_ENHANCING: 0.10,
-                    Kind.OEDEMATOUS: 0.10,
-                    Kind.CYSTIC: 0.15,
+                    Kind.RIM: 0.33,
+                    Kind.SOLID: 0.24,
+                    Kind.NON_ENHANCING: 0.08,
+                    Kind.OEDEMATOUS: 0.09,
+                    Kind.CYSTIC: 0.20,
                 }
             ),
             cavity=0.005,
             sulci=-0.35,
+            t1_free=(0.0, 1.2),
             t2=(0.5, 0.9),
             flair=(2.6, 7.0),
+            protein=0.3,
             oedema=(0.2, 0.6),
             necrosis=(0.6, 1.05),
             enhancing=(0.25, 0.75),
@@ -98,7 +105,7 @@ LOOKS: Mapping[str, Looks] = MappingProxyType(
             wetter=0.25,
             grain=0.5,
             uptake=(1.3, 6.0),
-            blood=(0.5, 0.2),
+            blood=(0.65, 0.25),
         ),
     }
 )
