@@ -119,8 +119,11 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
     soft = blur(torch.stack(masks), dice.uniform(0.4, 1.3) / spacing)
 
     oedema_level = dice.uniform(*looks.oedema)
-    edge, power = dice.uniform(0.3, 0.95), dice.uniform(0.2, 1.2)
-    mottle, grain = dice.uniform(0.02, 0.12), dice.log_uniform(0.03, looks.grain if tumour.kind is Kind.SOLID else 0.2)
+    edge, power = dice.uniform(*looks.edge), dice.uniform(0.2, 1.2)
+    mottle, grain = (
+        dice.uniform(*looks.mottle),
+        dice.log_uniform(0.03, looks.grain if tumour.kind is Kind.SOLID else 0.2),
+    )
     patches = dice.smooth(shape, dice.uniform(5, 14) / spacing, 3)
     oedema = oedema_level * (edge + (1 - edge) * depth**power) + mottle * patches[0]
     core = _core_water(tumour.kind, lateness, oedema_level, spacing, looks, dice) + grain * patches[1]
