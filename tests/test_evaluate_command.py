@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from napari_uncseg.cli import app
+from napari_uncseg.evaluation import illustrate, report
 from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
@@ -23,6 +24,18 @@ NAMES = ("first", "second", "third")
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summaries, "RESAMPLES", 50)
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of the time of a report, and are looked at elsewhere."""
+    monkeypatch.setattr(report, "illustrate", lambda summary: [])
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first figure alone, for the same reason."""
+    monkeypatch.setattr(report, "illustrate", lambda summary: [illustrate._reliability(summary)])
 
 
 @pytest.fixture
@@ -46,6 +59,7 @@ def evaluate(folder: Path, *words: object, out: str = "out") -> Result:
     return result
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_tables_figures_and_report_are_written_and_a_second_run_keeps_the_studies(folder):
     result = evaluate(folder)
     assert result.exit_code == 0, result.output
@@ -68,6 +82,7 @@ def test_tables_figures_and_report_are_written_and_a_second_run_keeps_the_studie
     assert (out / "report.html").read_bytes() == before
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_failed_study_is_named_and_the_others_are_told(folder):
     shutil.rmtree(folder / "ref" / "second")
     result = evaluate(folder)
@@ -77,6 +92,10 @@ def test_a_failed_study_is_named_and_the_others_are_told(folder):
     content = json.loads((folder / "out" / "summary.json").read_text())
     assert set(content["studies"]) == {"first", "third"}
     assert set(content["failed"]) == {"second"}
+    (folder / "ids.txt").write_text("second\n")
+    result = evaluate(folder, "--calibration-ids", folder / "ids.txt")
+    assert result.exit_code == 1
+    assert "Every calibration study failed" in result.stderr
 
 
 def test_nothing_to_evaluate_writes_nothing(folder):
@@ -88,6 +107,7 @@ def test_nothing_to_evaluate_writes_nothing(folder):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_calibration_studies_by_id_are_counted_in_nothing_else(folder):
     ids = folder / "ids.txt"
     ids.write_text("# for thresholds\nfirst\n\n")
@@ -115,8 +135,10 @@ def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words)
     assert not (folder / "out").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_calibration_from_an_earlier_evaluation(folder):
     assert evaluate(folder, out="earlier").exit_code == 0
+    shutil.copytree(folder / "earlier" / "studies", folder / "out" / "studies")
     result = evaluate(folder, "--calibration", folder / "earlier")
     assert result.exit_code == 0, result.output
     assert "leakage" in result.stdout
@@ -126,6 +148,7 @@ def test_calibration_from_an_earlier_evaluation(folder):
     assert evaluate(folder, "--calibration", folder, "--calibration-ids", folder / "ids.txt").exit_code == 2
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_foreign_report_is_kept_unless_told_otherwise(folder):
     (folder / "out").mkdir()
     (folder / "out" / "metrics.csv").write_text("mine\n")

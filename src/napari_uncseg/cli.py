@@ -1,4 +1,4 @@
-"""The command line: ``uncseg predict``, ``view``, ``demo``, ``info`` and ``doctor``.
+"""The command line: ``uncseg predict``, ``evaluate``, ``view``, ``demo``, ``info`` and ``doctor``.
 
 What a command needs is imported inside it: ``uncseg --help`` loads neither torch nor napari.
 """
@@ -13,6 +13,7 @@ import typer
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled, StudyError
+from napari_uncseg.evaluate_command import evaluate
 from napari_uncseg.exits import report, told_plainly
 from napari_uncseg.labels import MODALITIES, Coding
 
@@ -162,6 +163,9 @@ def _leave(outcomes: list[Outcome], stopped: bool) -> None:
         typer.echo(f"error: {len(failed)} of {len(outcomes)} studies failed: {', '.join(failed)}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+app.command(short_help="Hold predictions against references and write a report.")(evaluate)
 
 
 @app.command(short_help="Open napari with a study and its result.")

@@ -16,7 +16,8 @@ from napari_uncseg.exits import report, told_plainly
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
-    from napari_uncseg.evaluation.cohort import Cohort, Measured, Settings
+    from napari_uncseg.evaluation.cohort import Cohort
+    from napari_uncseg.evaluation.measuring import Measured, Settings
     from napari_uncseg.evaluation.summary import Summary
 
 
@@ -59,7 +60,8 @@ def evaluate(
     Studies are matched by their id. What was measured is kept in OUT/studies: a run that was cut is started again.
     """
     from napari_uncseg.batch import stop_on_interrupt
-    from napari_uncseg.evaluation.cohort import Settings, evaluate_pairs, merge
+    from napari_uncseg.evaluation.cohort import merge
+    from napari_uncseg.evaluation.measuring import Settings, evaluate_pairs
     from napari_uncseg.evaluation.pairs import match
     from napari_uncseg.evaluation.report import HTML, Making, check_free, write_report
     from napari_uncseg.evaluation.summary import summarise
@@ -70,8 +72,8 @@ def evaluate(
         raise typer.BadParameter("name either --calibration or --calibration-ids", param_hint="--calibration")
     settings = Settings(out, overwrite, coding, prediction_coding)
     check_writable(out)
-    check_free(out, overwrite=overwrite)
     matched = match(predictions, reference, images)
+    check_free(out, [pair.id for pair in matched.pairs], overwrite=overwrite)
     chosen = None if calibration_ids is None else _read_ids(calibration_ids, [pair.id for pair in matched.pairs])
     earlier = None if calibration is None else _earlier(calibration)
     with stop_on_interrupt() as cancelled, study_progress("Measuring") as progress:
@@ -157,7 +159,8 @@ def _read_ids(path: Path, known: list[str]) -> set[str]:
 
 def _earlier(folder: Path) -> Cohort:
     """The studies of an earlier evaluation."""
-    from napari_uncseg.evaluation.cohort import Measured, merge
+    from napari_uncseg.evaluation.cohort import merge
+    from napari_uncseg.evaluation.measuring import Measured
     from napari_uncseg.evaluation.store import STUDIES
 
     paths = sorted((folder / STUDIES).glob("*.json"))
@@ -177,7 +180,9 @@ def _split(cohort: Cohort, chosen: set[str] | None, earlier: Cohort | None) -> t
     if not test:
         raise EvaluationError("Every test study failed; see the errors above.")
     fixing = cohort.without(test)
-    return cohort.without(chosen), fixing if fixing.records else None
+    if not fixing.records:
+        raise EvaluationError("Every calibration study failed, so that no threshold is fixed; see the errors above.")
+    return cohort.without(chosen), fixing
 
 
 def _command(

@@ -53,13 +53,21 @@ def make_case(seed: int = 0, *, shape: tuple[int, int, int] = SHAPE, case_id: st
     )
 
 
-@pytest.fixture
-def case() -> Case:
-    """One case of 36x32x28 voxels."""
-    return make_case(0)
+def locked(case: Case) -> Case:
+    """The case with arrays that cannot be written to, so that tests may share it and what it keeps."""
+    for array in (case.prediction, case.reference, case.probabilities, case.brain, *case.maps.values()):
+        assert array is not None
+        array.flags.writeable = False
+    return case
+
+
+@pytest.fixture(scope="session")
+def cases() -> tuple[Case, ...]:
+    """Four cases of 36x32x28 voxels with tumours of their own."""
+    return tuple(locked(make_case(seed)) for seed in range(4))
 
 
 @pytest.fixture
-def cases() -> list[Case]:
-    """Four cases with tumours of their own."""
-    return [make_case(seed) for seed in range(4)]
+def case(cases: tuple[Case, ...]) -> Case:
+    """The first of them."""
+    return cases[0]

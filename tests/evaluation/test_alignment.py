@@ -84,7 +84,7 @@ def test_no_voxels_no_numbers():
 samples = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=60)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(samples)
 def test_ranks_of_failure_need_no_ranking(pairs):
     u, failure = (np.array(column) for column in zip(*pairs, strict=True))

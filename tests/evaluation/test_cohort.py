@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_uncseg.errors import Cancelled, EvaluationError
-from napari_uncseg.evaluation import cohort
-from napari_uncseg.evaluation.cohort import Settings, evaluate_pairs, evaluate_study, merge
+from napari_uncseg.errors import Cancelled, EvaluationError, SaveError
+from napari_uncseg.evaluation import measuring
+from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.evaluation import evaluate, select
+from napari_uncseg.evaluation.measuring import Settings, evaluate_pairs, evaluate_study
 from napari_uncseg.evaluation.pairs import Pair, find_pairs
 from napari_uncseg.evaluation.reading import input_hashes, read_case
 from napari_uncseg.evaluation.store import read_record
@@ -151,6 +153,21 @@ def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
     assert (tmp_path / "out" / "studies" / "first.json").is_file()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_takes_nothing_stops_the_run(folder, tmp_path, monkeypatch, workers):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(measuring, "_executor", lambda count, scheduler: ThreadPoolExecutor(1))
+    told: list[str] = []
+    with pytest.raises(SaveError):
+        evaluate_pairs(
+            pairs_of(folder),
+            Settings(tmp_path / "file" / "out"),
+            workers=workers,
+            progress=lambda count, total, words: told.append(words),
+        )
+    assert not told
+
+
 def test_hashes_name_every_file(folder):
     hashes = input_hashes(pairs_of(folder)[0])
     assert {"prediction", "prediction/segmentation", "prediction/probabilities", "reference", "t1c"} <= set(hashes)
@@ -209,8 +226,8 @@ def test_a_lost_process_is_told(folder, tmp_path):
     from concurrent.futures import Future
     from concurrent.futures.process import BrokenProcessPool
 
-    future: Future[cohort.Measured] = Future()
+    future: Future[measuring.Measured] = Future()
     future.set_exception(BrokenProcessPool("gone"))
-    lost = cohort._result(future, pairs_of(folder)[0])
-    assert isinstance(lost, cohort.Failure)
+    lost = measuring._result(future, pairs_of(folder)[0])
+    assert isinstance(lost, measuring.Failure)
     assert "--workers 1" in str(lost.error)

@@ -22,6 +22,7 @@ from napari_uncseg.evaluation.evaluation import (
     metrics_for,
     select,
 )
+from napari_uncseg.evaluation.glossary import MEANINGS, entry_of
 from napari_uncseg.evaluation.store import metric_key
 
 
@@ -50,6 +51,16 @@ def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
             assert found.table(metric="ece_classwise", region=region, voxel_set=voxels)
     assert found.table(metric="error_ece", map="unc_output", region=Region.WT)
     assert not found.table(map="unc_output", region=Region.TC)
+    # Whatever is measured is explained, and nothing else.
+    assert {entry_of(value.metric) for value in found.values} | {"ue_overlap"} == set(MEANINGS)
+
+
+def test_the_documentation_explains_the_numbers_as_the_report_does():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in MEANINGS.items()]
+    assert "\n".join(rows) in page
+    with pytest.raises(KeyError):
+        entry_of("magic")
 
 
 def test_a_plain_segmentation_is_measured_by_overlap_alone(case: Case):

@@ -56,14 +56,13 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_figure_is_drawn_for_all_regions_and_is_the_same_again(name):
+def test_a_figure_is_drawn_for_all_regions(name):
     figure = FULL[name]()
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert [title[:2] for title in titles] == ["WT", "TC", "ET"]
     png = encode_figure(figure, "png")
     assert png.startswith(b"\x89PNG")
     assert len(png) > 10_000
-    assert encode_figure(FULL[name](), "png") == png
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -74,8 +73,10 @@ def test_a_figure_without_data_says_so(name):
 
 
 def test_svg_keeps_its_text_and_tells_no_date():
-    first, second = (encode_figure(FULL["triage"](), "svg") for _ in range(2))
-    assert first == second
+    figure = FULL["triage"]()
+    first = encode_figure(figure, "svg")
+    assert encode_figure(figure, "svg") == first, "once laid out, a figure stays as it is"
+    assert encode_figure(FULL["triage"](), "svg") == first
     assert "enhancing tumour" in first.decode()
     assert b"<dc:date>" not in first
 

@@ -58,7 +58,7 @@ def test_every_value_is_in_the_bin_that_encloses_it(upper):
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_float_is_in_the_bin_that_encloses_it(values):
     array = np.array(values, dtype=np.float32)
     np.testing.assert_array_equal(bin_indices(array), expected_bins(array, 1.0))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.confusion import better_numbering, confusion, region_dice
-from napari_uncseg.evaluation.lint import lint, patient_of
+from napari_uncseg.evaluation.lint import lint
+from napari_uncseg.evaluation.lint_files import patient_of
 from napari_uncseg.evaluation.remarks import Confounder, Evidence, Severity
 from napari_uncseg.evaluation.store import Record
 from napari_uncseg.evaluation.values import Value

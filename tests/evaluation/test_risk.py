@@ -66,8 +66,8 @@ def test_an_empty_prediction_is_undefined_and_not_certain():
     assert found["mean_brain"].value == found["top_patch"].value == pytest.approx(0.25)
     for name in ("mean_prediction", "mean_tumour", "sum_over_volume"):
         assert math.isnan(found[name].value)
-        assert found[name].undefined == "empty prediction"
-    assert found["above_threshold"].undefined == "no voxel above half the upper bound"
+        assert found[name].undefined.startswith("empty prediction")
+    assert "above half the upper bound" in found["above_threshold"].undefined
     assert found["volume_confounder"].value == 0
 
 
@@ -92,7 +92,7 @@ def test_top_patch_of_a_case_is_10_mm_wide():
 risks = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=30)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(risks, st.randoms())
 def test_curves_agree_with_a_loop_and_ignore_the_order(pairs, shuffle):
     risk, confidence = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
@@ -112,7 +112,7 @@ def test_curves_agree_with_a_loop_and_ignore_the_order(pairs, shuffle):
         assert area(risk, np.exp(confidence)) == pytest.approx(area(risk, confidence))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_a_score_that_knows_nothing_and_one_that_knows_all(risk):
     constant = np.zeros(len(risk))
@@ -141,7 +141,7 @@ def test_an_infinitely_uncertain_study_comes_last_and_nan_is_refused():
             risk_coverage(*arguments)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 1)), min_size=2, max_size=40))
 def test_triage_is_scikit_learns_auroc(pairs):
     scores, dice = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))

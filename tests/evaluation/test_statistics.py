@@ -44,8 +44,11 @@ def test_bootstrap_of_little(statistic):
     same = bootstrap_bca([0.5] * 6, statistic)
     assert (same.estimate, same.low, same.high) == (0.5, 0.5, 0.5)
     one, none = bootstrap_bca([0.5], statistic), bootstrap_bca([math.nan], statistic)
-    assert (one.estimate, one.count, one.undefined) == (0.5, 1, "fewer than two studies")
+    assert (one.estimate, one.count, one.undefined) == (0.5, 1, "fewer than four studies")
     assert math.isnan(one.low)
+    three, four = bootstrap_bca([0.1, 0.2, 0.6], statistic), bootstrap_bca([0.1, 0.2, 0.6, 0.7], statistic)
+    assert math.isnan(three.low), "resamples of three reach their range too often"
+    assert 0.1 <= four.low < four.estimate < four.high <= 0.7
     assert math.isnan(none.estimate)
     assert none.count == 0
 

@@ -44,6 +44,7 @@ def phantom(
     wide: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of a contrast far from clinical ones, per modality.")
     ] = 0.2,
+    looks: Annotated[str, typer.Option(help="How tumours are drawn: broad, wet or clinical.")] = "clinical",
     device: Annotated[str, typer.Option(help="Where to make them: cpu or cuda.")] = "cpu",
     prefix: Annotated[str, typer.Option(help="Studies are called PREFIX-00000 and so on.")] = "UNCSEG-phantom",
 ) -> None:
@@ -56,7 +57,7 @@ def phantom(
         raise typer.Exit(1)
     file = anatomy if anatomy is not None and anatomy.is_file() else None
     found = _attempt(lambda: load_anatomies(file) if file else build_anatomies(anatomy, icbm=anatomy is None))
-    stream = Phantoms(found, (160, 192, 160), 1.0, seed, wide, device)
+    stream = _attempt(lambda: Phantoms(found, (160, 192, 160), 1.0, seed, wide, device, looks=looks))
     for index in range(first, first + count):
         made = stream[index]
         name = f"{prefix}-{index:05d}"

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,22 +43,40 @@ GREY = "#6b6b6b"
 PIXELS_PER_INCH = 144
 
 
-def encode_figure(figure: Figure, kind: str) -> bytes:
+def encode_figure(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     """Bytes of a figure as ``png`` or ``svg``, the same for the same figure.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
+        Laid out when it is first encoded, and left so.
     kind : {'png', 'svg'}
 
     Returns
     -------
     bytes
+
+    Notes
+    -----
+    ``savefig`` draws and lays out a figure twice for every kind, which takes most of the time of a report.
     """
-    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.image import imsave
+
     buffer = io.BytesIO()
+    canvas: Any  # untyped
     with style():
-        figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
+        if kind == "png":
+            figure.dpi = PIXELS_PER_INCH
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            nameless: Any = {"Software": None}
+            imsave(buffer, canvas.buffer_rgba(), format=kind, dpi=PIXELS_PER_INCH, metadata=nameless)
+        else:
+            canvas = FigureCanvasSVG(figure)
+            canvas.print_svg(buffer, metadata={"Date": None})
+        figure.set_layout_engine("none")
     return buffer.getvalue()
 
 
@@ -88,7 +106,9 @@ def style() -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": "napari-uncseg",
     }
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings, "backend": "agg"}):
+    # rc_context does not put the backend back, and a console may be drawing with another.
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    with matplotlib.rc_context({**defaults, **settings}):
         yield
 
 
@@ -96,8 +116,9 @@ def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, that lays itself out and opens no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     FigureCanvasAgg(figure)
     return figure
 

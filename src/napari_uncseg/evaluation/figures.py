@@ -308,7 +308,7 @@ def stratified_figure(strata: Mapping[Region, Strata], title: str) -> Figure:
                     lw=0,
                     zorder=3,
                 )
-            names = ("sure half", "unsure half")
+            names = ("sure", "unsure")
             labels = [f"{name}\n(n = {group.size})" for name, group in zip(names, groups, strict=True)]
             axis.set_xticks([1, 2], labels)
             axis.set_xlabel(stratum.sentence, fontsize=8.5)

@@ -101,8 +101,9 @@ def _reliability(summary: Summary) -> Illustration | None:
         reliability_figure(curves, f"Reliability of the probabilities: {VOXEL_SET_TITLES[voxels]}, 15 bins"),
         "Reliability diagrams of the three regions over the number of voxels per bin",
         "Of the voxels said to be in the region with a probability of 30 %, 30 % should be. Thick: voxels of all "
-        f"{count} studies pooled; thin and shaded: single studies. Below the diagonal the network is too sure. Bins of "
-        "few voxels (lower row, log axis) weigh little. ECE: class-wise, mean over studies, same voxels.",
+        f"{count} studies pooled; thin and shaded: single studies. Below the diagonal the region is claimed too "
+        "often, above it too seldom. Bins of few voxels (lower row, log axis) weigh little. ECE: class-wise, mean "
+        "over studies, same voxels.",
     )
 
 
@@ -154,8 +155,8 @@ def _qubrats(summary: Summary) -> Illustration | None:
         qubrats_figure(curves, f"QU-BraTS curves of {name} (0 to 100 spans 0 to its largest possible value)"),
         "Dice of the voxels kept, and share of true voxels lost, against the uncertainty threshold",
         "From right to left more and more uncertain voxels are taken out. Good uncertainty lets the Dice of the rest "
-        "rise (solid) and takes few voxels that were right (dashed, dotted). Mean over studies; shaded: the middle "
-        "80 % of their Dice.",
+        "rise (solid) and takes few voxels that were right (dashed, dotted). Dice and true positives are of the "
+        "whole volume, true negatives of the brain. Mean over studies; shaded: the middle 80 % of their Dice.",
     )
 
 

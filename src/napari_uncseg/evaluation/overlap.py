@@ -15,7 +15,10 @@ from napari_uncseg.evaluation.values import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
 
-__all__ = ["Overlap", "dice", "hd95"]
+__all__ = ["SMALL_ML", "Overlap", "dice", "hd95", "is_small"]
+
+SMALL_ML = 1.0
+"""Regions of less than this in the reference are reported apart from means."""
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
@@ -67,7 +70,7 @@ class Overlap(Metric):
 
     region: Region
     empty_hd95: float = 374.0
-    small_ml: float = 1.0
+    small_ml: float = SMALL_ML
 
     def __post_init__(self) -> None:
         self.region = Region(self.region)
@@ -88,8 +91,7 @@ class Overlap(Metric):
         both, predicted, expected, size = (int(number) for number in statistic["voxels"])
         voxel_ml = float(statistic["voxel_ml"])
         value = Value("", math.nan, region=self.region, voxel_set=VoxelSet.ALL, count=size)
-        # Rounding in the voxel's volume must not turn 1000 voxels of 1 mm³ into less than 1 mL.
-        small = expected * voxel_ml < self.small_ml * (1 - 1e-9)
+        small = is_small(expected * voxel_ml, self.small_ml)
         values = []
         for name, number, unit in (
             ("dice", _dice(both, predicted, expected), ""),
@@ -106,6 +108,11 @@ class Overlap(Metric):
         for name, voxels in (("volume_prediction", predicted), ("volume_reference", expected)):
             values.append(replace(value, metric=name, value=voxels * voxel_ml, unit="mL"))
         return values
+
+
+def is_small(reference_ml: float, small_ml: float = SMALL_ML) -> bool:
+    """Whether a region of a reference is too small for the means; rounding does not make 1000 mm³ less than 1 mL."""
+    return reference_ml < small_ml * (1 - 1e-9)
 
 
 def _dice(both: int, predicted: int, expected: int) -> float:

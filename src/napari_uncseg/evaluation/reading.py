@@ -47,8 +47,7 @@ class ReadCase:
     checks : mapping
         Plain numbers for the lint: ``confusion`` (4 x 4 voxel counts, rows reference, columns prediction, in the order
         0, NCR, ED, ET), ``volumes_ml`` (``reference`` and ``prediction`` per region), ``agreement`` (Dice of
-        segmentation and probabilities above 0.5, per region), ``triage_score``, ``model`` and ``settings`` of the
-        prediction.
+        segmentation and probabilities above 0.5, per region), ``model`` and ``settings`` of the prediction.
     """
 
     case: Case
@@ -92,7 +91,7 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         x, y, z = segmentation.shape
         shape = (x, y, z)
         checks["agreement"] = _agreement(segmentation, prediction.probabilities)
-        checks |= {name: prediction.provenance.get(name) for name in ("triage_score", "model", "settings")}
+        checks |= {name: prediction.provenance.get(name) for name in ("model", "settings")}
     if not same_grid(shape, affine, volume.shape, volume.affine):
         raise EvaluationError(
             f"{pair.id}: the reference {volume.path} has {describe_grid(volume.shape, volume.affine)}, its prediction "

@@ -10,6 +10,9 @@ from napari_uncseg.evaluation.store import Record
 from napari_uncseg.evaluation.values import Value
 from napari_uncseg.labels import Region
 
+FEW_STUDIES = 10
+"""Fewer say little about a mean, and nothing about a correlation."""
+
 
 class Severity(StrEnum):
     """How much a remark weighs."""
@@ -91,3 +94,8 @@ class Evidence:
     calibration: Mapping[str, str] | None = None
     unpredicted: Sequence[str] = ()
     confounders: Sequence[Confounder] = ()
+
+
+def studies_in_words(count: int) -> str:
+    """``1 study``, ``2 studies``."""
+    return f"{count} {'study' if count == 1 else 'studies'}"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation import report_words as words
 from napari_uncseg.evaluation.evaluation import csv_text
 from napari_uncseg.evaluation.figure_style import encode_figure
+from napari_uncseg.evaluation.glossary import meanings_of
+from napari_uncseg.evaluation.grid import Grid
 from napari_uncseg.evaluation.illustrate import Illustration, illustrate
+from napari_uncseg.evaluation.remarks import studies_in_words
 from napari_uncseg.evaluation.report_tables import (
-    Grid,
     answer,
     error_maps,
     estimate_grids,
@@ -25,7 +27,7 @@ from napari_uncseg.evaluation.report_tables import (
     strata_grid,
     study_grid,
 )
-from napari_uncseg.evaluation.summary import RESAMPLES, SCHEMA, SEED, Summary, summary_json
+from napari_uncseg.evaluation.summary import SCHEMA, Summary, summary_json
 from napari_uncseg.study.atomic import write_files
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 
@@ -74,13 +76,23 @@ class Making:
         }
 
 
-def check_free(out: Path, *, overwrite: bool) -> None:
-    """Make sure that what would be replaced in an output folder is an evaluation of ours.
+def check_free(out: Path, studies: Collection[str], *, overwrite: bool) -> None:
+    """Make sure that what would be replaced in an output folder is an evaluation of ours, and of these studies.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder.
+    studies : collection of str
+        Ids of the studies that are to be evaluated.
+    overwrite : bool
+        Replace whatever is there.
 
     Raises
     ------
     EvaluationError
-        When files of other origin carry our names and ``overwrite`` is off.
+        When files of other origin carry our names, or the report there is of studies that these do not include, and
+        ``overwrite`` is off.
     """
     there = [name for name in (CSV, JSON, HTML) if (out / name).exists()]
     if not there or overwrite:
@@ -88,12 +100,18 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     try:
         content = json.loads((out / JSON).read_text(encoding="utf-8"))
         ours = isinstance(content, dict) and content.get("schema") == SCHEMA and "estimates" in content
-    except (OSError, ValueError, RecursionError):
+        others = sorted(set(content["studies"]) - set(studies)) if ours else []
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         ours = False
     if not ours:
         raise EvaluationError(
             f"{out} holds a {there[0]} that is not of an evaluation of this version; choose another output folder, or "
             "--overwrite."
+        )
+    if others:
+        raise EvaluationError(
+            f"{out} holds an evaluation of other studies ({others[0]} is not among these); choose another output "
+            "folder, or --overwrite."
         )
 
 
@@ -168,14 +186,14 @@ def report_html(
     shown = min(_FIRST, len(everyone.rows))
     return environment.get_template("report.html.j2").render(
         version=__version__,
-        title=f"Evaluation of {_studies(count)}",
-        subtitle=_subtitle(summary),
+        title=f"Evaluation of {studies_in_words(count)}",
+        subtitle=words.subtitle(summary),
         research_use_only=RESEARCH_USE_ONLY,
-        lead=_lead(summary),
-        grave=_grave(errors, warnings),
+        lead=words.lead(summary),
+        grave=words.grave(errors, warnings),
         answer=answer(summary),
         maps=error_maps(summary),
-        first_sentence=_first_sentence(summary, shown),
+        first_sentence=words.first_sentence(summary, shown, len(everyone.rows)),
         first=everyone.cut(shown),
         rest=everyone if len(everyone.rows) > shown else everyone.cut(0),
         failures=failure_grid(summary),
@@ -191,7 +209,7 @@ def report_html(
         sections=[section for section in _sections(summary) if section.grid.rows],
         folded=[section for section in _folded(summary) if section.grid.rows],
         remarks=summary.remarks,
-        how=_how(summary),
+        how=words.how(summary),
         making=_making_grid(making),
     )
 
@@ -203,16 +221,19 @@ def _sections(summary: Summary) -> list[Section]:
         Section(
             "Sure and unsure studies",
             strata_grid(summary),
-            f"Studies split at the median triage score {source}; Dice of the sure half against the unsure one. p is "
-            "two-sided and adjusted for all rows by Holm's method; shift is the Hodges–Lehmann estimate with a 95 % "
-            "bootstrap interval.",
+            "Studies with at least 1 mL of the region in the reference, split by the mean of the region's map in the "
+            f"predicted whole tumour and 5 mm around it, at the median {source}. "
+            "Shift and Cliff's δ: sure less unsure, positive where the sure studies are better; shift is "
+            "the Hodges–Lehmann estimate with a 95 % bootstrap interval. p is that of a two-sided Mann–Whitney test, "
+            "adjusted for all rows by Holm's method.",
         ),
         Section(
             "Scores that rank the studies",
             ranking_grid(summary, [summary.triage_map or ""]),
-            "Risk is 1 − Dice. A good score has a low AURC (E-AURC: beyond the best possible order), a negative "
-            "correlation with Dice, also with the predicted volume held fixed, and little correlation with the volume "
-            "itself. Triage: AUROC for finding the studies of a Dice below 0.7 or 0.8, with their number.",
+            "Over studies with at least 1 mL of the region in the reference. Risk is 1 − Dice. A good score has a low "
+            "AURC (E-AURC: beyond the best possible order), a negative correlation with Dice, also with the predicted "
+            "volume held fixed, and little correlation with the volume itself. Triage: AUROC for finding the studies "
+            "of a Dice below 0.7 or 0.8, with their number.",
         ),
     ]
 
@@ -220,76 +241,9 @@ def _sections(summary: Summary) -> list[Section]:
 def _folded(summary: Summary) -> list[Section]:
     others = [each.map for each in summary.rankings if each.map != summary.triage_map]
     scores = Section("Scores of the other maps", ranking_grid(summary, others), "Columns as above.")
-    return [scores, *(Section(title, grid) for title, grid in estimate_grids(summary))]
-
-
-def _subtitle(summary: Summary) -> str:
-    models = {
-        str(model.get("name"))
-        for record in summary.cohort.records
-        if isinstance(model := record.checks.get("model"), Mapping) and model.get("name")
-    }
-    parts = [f"napari-uncseg {__version__}"]
-    parts += [f"model {', '.join(sorted(models))}"] if models else []
-    if summary.calibration is not None:
-        parts.append(f"thresholds from {_studies(len(summary.calibration.records))} for calibration")
-    return " · ".join(parts)
-
-
-def _lead(summary: Summary) -> list[str]:
-    cohort = summary.cohort
-    sentences = list(_dice_sentences(summary))
-    if cohort.failures:
-        sentences.append(
-            f"{_studies(len(cohort.failures)).capitalize()} could not be evaluated and are in no number below."
-        )
-    return sentences
-
-
-def _dice_sentences(summary: Summary) -> Iterable[str]:
-    parts = []
-    for region in ("WT", "TC", "ET"):
-        found = [each for each in summary.estimates if each.mean.metric == "dice" and each.mean.region == region]
-        if found and not math.isnan(found[0].mean.value):
-            parts.append(f"{found[0].mean.value:.3f} for {region} (n = {found[0].mean.count})")
-    if parts:
-        yield f"Mean Dice {', '.join(parts)}; regions below 1 mL in the reference stand apart."
-
-
-def _grave(errors: int, warnings: int) -> str:
-    parts = [f"{errors} error{'s' * (errors != 1)}"] if errors else []
-    parts += [f"{warnings} warning{'s' * (warnings != 1)}"] if warnings else []
-    return f"{' and '.join(parts)} of the lint" if parts else ""
-
-
-def _first_sentence(summary: Summary, shown: int) -> str:
-    if summary.triage_map is None:
-        return (
-            "These segmentations carry no uncertainty, so nothing but the reference can rank them: lowest Dice first."
-        )
-    return (
-        f"The {shown} studies with the highest triage score, the mean {summary.triage_map} of the whole tumour in the "
-        "predicted tumour and 5 mm around it; a study in which nothing was predicted comes first. The score needs no "
-        "reference; the Dice beside it says whether it was right."
-    )
-
-
-def _how(summary: Summary) -> list[str]:
-    without = sum(record.brain != "images" for record in summary.cohort.records)
-    brain = "Brain: from the images of each study."
-    if without:
-        brain = f"Brain: from the images; {_studies(without)} had none, and nothing was measured over their brain."
-    return [
-        f"Means are over studies, with 95 % BCa bootstrap intervals ({RESAMPLES} resamples of patients, seed {SEED}); "
-        "n is the number of studies where the number is defined, and what is undefined is counted, never taken as 0. "
-        "Pooled numbers are of the voxels of all studies together.",
-        "Voxel sets: brain; tumour, that is the whole tumour in prediction or reference and 5 mm around it; union, the "
-        "region in prediction or reference. AUROC and AUPRC ask whether a map finds the voxels where prediction and "
-        "reference of the region differ (4096 bins, ties count half); prevalence is the share of such voxels, the "
-        "AUPRC of a map that knows nothing. ECE: class-wise, 15 bins. HD95: 374 mm where one of both is empty. "
-        "Lesion-wise scores: rules of BraTS 2023.",
-        brain,
-    ]
+    names = meanings_of(each.mean.metric for each in summary.estimates)
+    glossary = Section("What the names of the numbers mean", Grid.of(("metric", "meaning"), names, (0, 1)))
+    return [scores, *(Section(title, grid) for title, grid in estimate_grids(summary)), glossary]
 
 
 def _making_grid(making: Making) -> Grid:
@@ -298,7 +252,3 @@ def _making_grid(making: Making) -> Grid:
     rows += [(name, json.dumps(value)) for name, value in making.settings.items() if value is not None]
     rows += [("versions", ", ".join(f"{name} {version}" for name, version in making.versions.items()))]
     return Grid.of(("", ""), [[name, text] for name, text in rows], words=(0, 1))
-
-
-def _studies(count: int) -> str:
-    return f"{count} {'study' if count == 1 else 'studies'}"

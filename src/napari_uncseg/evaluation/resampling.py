@@ -16,7 +16,10 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Numbers: TypeAlias = Sequence[float] | npt.NDArray[Any]
 Summary: TypeAlias = Callable[..., Any]
 
-TOO_FEW = "fewer than two studies"
+FEWEST = 4
+"""Fewer studies have no interval: of three, 1 resample in 27 draws the lowest alone, so that 95 % is their range."""
+
+TOO_FEW = "fewer than four studies"
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,16 @@ def bootstrap_bca(
     -------
     Interval
         Of method ``"percentile"`` where BCa does not exist (no spread in the resamples beyond the estimate); a value
-        that all patients share is its own interval.
+        that all patients share is its own interval. Of fewer than :data:`FEWEST` patients there is none.
 
     References
     ----------
     Efron, "Better bootstrap confidence intervals", JASA 82 (1987), 171–185.
     """
     sample = defined(values)
-    if sample.size < 2:
-        estimate = float(statistic(sample, axis=-1)) if sample.size else math.nan
+    estimate = float(statistic(sample, axis=-1)) if sample.size else math.nan
+    if sample.size < FEWEST:
         return Interval(estimate, math.nan, math.nan, confidence, sample.size, "none", TOO_FEW)
-    estimate = float(statistic(sample, axis=-1))
     for method in ("BCa", "percentile"):
         if np.ptp(sample) == 0:
             break

@@ -239,10 +239,13 @@ AGGREGATORS: Mapping[str, Aggregator] = MappingProxyType(
             "mean of the brain's voxels above half the map's upper bound",
             VoxelSet.BRAIN,
             _above_threshold,
-            "no voxel above half the upper bound",
+            "no brain, or none of it above half the upper bound",
         ),
         "sum_over_volume": Aggregator(
-            "sum in the brain over the number of predicted voxels", VoxelSet.BRAIN, _sum_over_volume, _NOTHING_PREDICTED
+            "sum in the brain over the number of predicted voxels",
+            VoxelSet.BRAIN,
+            _sum_over_volume,
+            "empty prediction, or no brain",
         ),
     }
 )

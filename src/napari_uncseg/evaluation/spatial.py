@@ -104,7 +104,7 @@ class Spatial(Metric):
             near = float(statistic["shells"][:NEAR_SHELLS].sum())
             values = [replace(value, metric="buc", value=near / total)]
         else:
-            values = [replace(value, metric="buc", undefined=f"{_NO_BOUNDARY}, or no uncertainty")]
+            values = [replace(value, metric="buc", undefined=f"{_NO_BOUNDARY}, or no uncertainty in the brain")]
         for mm, difference in zip(SMOOTHING_MM, statistic["differences"], strict=True):
             smooth = replace(value, metric=f"smooth_mae_{mm:g}mm", voxel_set=VoxelSet.TUMOUR, count=tumour)
             if tumour:

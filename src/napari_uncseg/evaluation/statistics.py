@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.resampling import TOO_FEW, Floats, Interval, Numbers, bootstrap_bca, defined
+from napari_uncseg.evaluation.resampling import Floats, Interval, Numbers, bootstrap_bca, defined
 from napari_uncseg.evaluation.two_groups import TwoGroups, hodges_lehmann, mann_whitney
 
 __all__ = [
@@ -105,7 +105,7 @@ def paired_difference(first: Numbers, second: Numbers, n: int = 2000, seed: int 
     difference = a - b
     mean, median = (bootstrap_bca(difference, summary, n, seed) for summary in (np.mean, np.median))
     if difference.size < 2:
-        return PairedDifference(mean, median, math.nan, difference.size, TOO_FEW)
+        return PairedDifference(mean, median, math.nan, difference.size, "fewer than two studies")
     p_value = float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
     return PairedDifference(mean, median, p_value, difference.size)
 

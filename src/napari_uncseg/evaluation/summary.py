@@ -98,6 +98,8 @@ def summarise(cohort: Cohort, calibration: Cohort | None = None) -> Summary:
     -------
     Summary
     """
+    if calibration is not None:
+        cohort = cohort.at_thresholds_of(calibration)
     values = cohort.values
     found = estimates(values)
     ranked = rankings(values)
