@@ -16,7 +16,7 @@ from napari_uncseg.evaluation import measuring
 from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.evaluation import evaluate, select
 from napari_uncseg.evaluation.measuring import Settings, evaluate_pairs, evaluate_study
-from napari_uncseg.evaluation.pairs import Pair, find_pairs
+from napari_uncseg.evaluation.pairs import LabelFile, Pair, find_pairs
 from napari_uncseg.evaluation.reading import input_hashes, read_case
 from napari_uncseg.evaluation.store import read_record
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
@@ -154,18 +154,19 @@ def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_disk_that_takes_nothing_stops_the_run(folder, tmp_path, monkeypatch, workers):
-    (tmp_path / "file").write_text("in the way")
+def test_a_full_disk_stops_the_run(tmp_path, monkeypatch, workers):
+    tried: list[str] = []
+
+    def full(pair: Pair, settings: Settings) -> None:
+        tried.append(pair.id)
+        raise SaveError("The disk is full.")
+
+    monkeypatch.setattr(measuring, "evaluate_study", full)
     monkeypatch.setattr(measuring, "_executor", lambda count, scheduler: ThreadPoolExecutor(1))
-    told: list[str] = []
-    with pytest.raises(SaveError):
-        evaluate_pairs(
-            pairs_of(folder),
-            Settings(tmp_path / "file" / "out"),
-            workers=workers,
-            progress=lambda count, total, words: told.append(words),
-        )
-    assert not told
+    pairs = [Pair(str(number), LabelFile(tmp_path)) for number in range(1000)]
+    with pytest.raises(SaveError, match="disk is full"):
+        evaluate_pairs(pairs, Settings(tmp_path / "out"), workers=workers)
+    assert len(tried) < len(pairs)
 
 
 def test_hashes_name_every_file(folder):

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation import Case, case_from_arrays, report
+from napari_uncseg.evaluation import Case, case_from_arrays, illustrate, report
 from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.evaluation import evaluate
-from napari_uncseg.evaluation.illustrate import illustrate
 from napari_uncseg.evaluation.measuring import Failure
 from napari_uncseg.evaluation.report import CSV, HTML, JSON, Making, check_free, report_html, write_report
 from napari_uncseg.evaluation.spatial import Spatial, best_threshold
@@ -85,7 +84,7 @@ def test_a_report_is_one_file_that_loads_nothing(written):
 def test_the_same_cohort_gives_the_same_bytes(cases, summary, written, tmp_path, monkeypatch):
     again = summarise(cohort_of(cases))
     assert html_of(again) == html_of(summary)
-    monkeypatch.setattr(report, "illustrate", lambda summary: illustrate(summary)[:1])
+    monkeypatch.setattr(report, "illustrate", lambda summary: [illustrate._reliability(summary)])
     before = {file.name: file.read_bytes() for file in written}
     for file in write_report(again, MAKING, tmp_path):
         assert file.name == HTML or file.read_bytes() == before[file.name], file.name

@@ -107,7 +107,7 @@ def style() -> Iterator[None]:
         "svg.hashsalt": "napari-uncseg",
     }
     # rc_context does not put the backend back, and a console may be drawing with another.
-    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    defaults: dict[Any, Any] = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context({**defaults, **settings}):
         yield
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_uncseg.evaluation.confusion import better_numbering
 from napari_uncseg.evaluation.remarks import Evidence, Remark, Severity, studies_in_words
+from napari_uncseg.evaluation.store import Record
 from napari_uncseg.labels import Label
 
 _MIX_UP_GAIN = 0.15
@@ -141,7 +142,7 @@ def leakage(evidence: Evidence) -> Iterator[Remark]:
 def mixed_predictions(evidence: Evidence) -> Iterator[Remark]:
     """Predictions of more than one model or setting in one table."""
     models = Counter(str((record.checks.get("model") or {}).get("sha256")) for record in evidence.records)
-    settings = Counter(repr(_sorted(record.checks.get("settings"))) for record in evidence.records)
+    settings = Counter(repr(_sorted(_how_predicted(record))) for record in evidence.records)
     for what, counter in (("models", models), ("settings", settings)):
         if len(counter) > 1:
             yield Remark(
@@ -149,6 +150,11 @@ def mixed_predictions(evidence: Evidence) -> Iterator[Remark]:
                 Severity.WARNING,
                 f"The predictions were made with {len(counter)} different {what}; their means describe none of them.",
             )
+
+
+def _how_predicted(record: Record) -> dict[str, Any]:
+    """Settings of a prediction, less how its reference was read."""
+    return {name: value for name, value in (record.checks.get("settings") or {}).items() if name != "coding"}
 
 
 def unknown_brain(evidence: Evidence) -> Iterator[Remark]:
