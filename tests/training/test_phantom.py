@@ -131,7 +131,7 @@ def test_looks_draw_every_kind(name: str) -> None:
 
 
 def test_unknown_looks_are_refused() -> None:
-    with pytest.raises(ValueError, match="broad, clinical"):
+    with pytest.raises(ValueError, match="broad, wet, clinical"):
         Phantoms([head()], looks="odd")
 
 
