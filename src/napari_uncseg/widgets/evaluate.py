@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import napari
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_uncseg.errors import Cancelled
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.view.tags import tagged
 from napari_uncseg.widgets.edit_watch import EditWatch
 from napari_uncseg.widgets.evaluation_inputs import (
@@ -34,15 +31,15 @@ from napari_uncseg.widgets.evaluation_inputs import (
 from napari_uncseg.widgets.evaluation_results import EvaluationResults
 from napari_uncseg.widgets.evaluation_task import Evaluated, EvaluationTask
 from napari_uncseg.widgets.parts import (
-    PANEL_WIDTH,
     LayerWatch,
+    fill_panel,
     narrow,
     note_label,
     row_label,
     show_failure,
     show_note,
 )
-from napari_uncseg.widgets.run import Report, failure_sentence
+from napari_uncseg.widgets.run import Report, Stopper, failure_sentence
 
 LOOK_INTERVAL_MS = 100
 PANEL_HEIGHT = 300
@@ -64,7 +61,7 @@ class EvaluateWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._running = _Running()
+        self._stopper = Stopper()
         self._references: list[Reference] = []
         self._done: dict[str, Evaluated] = {}
         self._started = 0.0
@@ -85,7 +82,7 @@ class EvaluateWidget(QWidget):
         self.reference_choice.currentIndexChanged.connect(self._on_reference)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
-        self.destroyed.connect(self._running.stop)
+        self.destroyed.connect(self._stopper.stop)
         self._edits = EditWatch(self, self._compare)
         self._watch = LayerWatch(viewer, self, self.refresh)
         self._set_running(False)
@@ -94,7 +91,7 @@ class EvaluateWidget(QWidget):
     @property
     def running(self) -> bool:
         """Whether an evaluation is going on."""
-        return self._running.report is not None
+        return self._stopper.report is not None
 
     def refresh(self) -> None:
         """Offer the open studies and references; keep what was chosen, else take the first that can be evaluated."""
@@ -121,7 +118,7 @@ class EvaluateWidget(QWidget):
         worker.returned.connect(self._on_evaluated)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
-        self._running.start(report, worker)
+        self._stopper.start(report, worker)
         self._started = time.monotonic()
         self._set_running(True)
         worker.start()
@@ -129,7 +126,7 @@ class EvaluateWidget(QWidget):
     def cancel(self) -> None:
         """Ask the evaluation to stop; it does within seconds."""
         if self.running:
-            self._running.stop()
+            self._stopper.stop()
             self.cancel_button.setEnabled(False)
             self.bar.setRange(0, 0)
             self.status.setText("Stopping …")
@@ -137,7 +134,7 @@ class EvaluateWidget(QWidget):
     def event(self, event: QEvent | None) -> bool:
         """Stop when napari takes the panel out of its dock, which it does without closing or deleting it."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._running.stop()
+            self._stopper.stop()
         return super().event(event)
 
     def _inputs(self) -> Inputs | None:
@@ -186,7 +183,7 @@ class EvaluateWidget(QWidget):
 
     def _look(self) -> None:
         """Show what the thread reported since the last look."""
-        report = self._running.report
+        report = self._stopper.report
         if report is None or report.cancel.is_set():
             return
         done, total, message = report.progress
@@ -205,10 +202,10 @@ class EvaluateWidget(QWidget):
             show_failure(self.failure, failure_sentence(error))
 
     def _on_finished(self) -> None:
-        report = self._running.report
+        report = self._stopper.report
         if report is not None and report.cancel.is_set():
             show_note(self.status, "Stopped; nothing was changed.")
-        self._running.clear()
+        self._stopper.clear()
         self._set_running(False)
 
     def _set_running(self, running: bool) -> None:
@@ -249,35 +246,4 @@ class EvaluateWidget(QWidget):
             inner.addWidget(widget)
         inner.addWidget(self.results, 1)
         inner.addStretch(0)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setWidget(content)
-        area.setMinimumHeight(PANEL_HEIGHT)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
-        footer = note_label(RESEARCH_USE_ONLY)
-        footer.setContentsMargins(8, 2, 8, 6)
-        outer.addWidget(footer)
-        self.setMinimumWidth(PANEL_WIDTH)
-
-
-class _Running:
-    """The running thread, kept apart from the panel so that it can be stopped when the panel is gone."""
-
-    def __init__(self) -> None:
-        self.report: Report | None = None
-        self._worker: Any = None
-
-    def start(self, report: Report, worker: Any) -> None:
-        self.report, self._worker = report, worker
-
-    def clear(self) -> None:
-        self.report = self._worker = None
-
-    def stop(self, _object: object = None) -> None:
-        if self.report is not None:
-            self.report.cancel.set()
-            self._worker.quit()
+        fill_panel(self, content, PANEL_HEIGHT)

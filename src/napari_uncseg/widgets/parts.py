@@ -9,7 +9,9 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 
 PANEL_WIDTH = 340
 """What a panel asks for, in pixels: the canvas needs the rest."""
@@ -89,6 +91,31 @@ def heading(text: str) -> QLabel:
     label.setWordWrap(True)
     label.setContentsMargins(0, 6, 0, 0)
     return label
+
+
+def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
+    """Lay out a panel: its content, scrolled where it is longer, and below it what it may be used for.
+
+    Parameters
+    ----------
+    panel, content : QWidget
+        The panel, which has no layout yet, and what it holds.
+    height : int
+        Least height of what is seen of the content, in pixels.
+    """
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setWidget(content)
+    area.setMinimumHeight(height)
+    outer = QVBoxLayout(panel)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
+    footer = note_label(RESEARCH_USE_ONLY)
+    footer.setContentsMargins(8, 2, 8, 6)
+    outer.addWidget(footer)
+    panel.setMinimumWidth(PANEL_WIDTH)
 
 
 def narrow(box: QComboBox) -> QComboBox:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from napari_uncseg.errors import Cancelled, UncsegError
 from napari_uncseg.study.prediction import Prediction
@@ -167,6 +167,31 @@ class Run:
 
     def __str__(self) -> str:
         return "a segmentation"
+
+
+class Stopper:
+    """A running thread, kept apart from its panel so that it can be stopped when the panel is gone.
+
+    ``report`` is that of the thread, or None when nothing runs.
+    """
+
+    def __init__(self) -> None:
+        self.report: Report | None = None
+        self._worker: Any = None
+
+    def start(self, report: Report, worker: Any) -> None:
+        """Take charge of a thread and its report."""
+        self.report, self._worker = report, worker
+
+    def clear(self) -> None:
+        """Forget a thread that has finished."""
+        self.report = self._worker = None
+
+    def stop(self, _object: object = None) -> None:
+        """Tell the thread to stop, if one runs."""
+        if self.report is not None:
+            self.report.cancel.set()
+            self._worker.quit()
 
 
 def failure_sentence(error: BaseException) -> str:

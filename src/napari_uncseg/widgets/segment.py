@@ -5,32 +5,29 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import napari
 from napari.layers import Layer
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_uncseg.errors import Cancelled, ModelError, UncsegError
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.view.tags import open_studies, tag_of
 from napari_uncseg.widgets.command import predict_command
-from napari_uncseg.widgets.parts import PANEL_WIDTH, heading, note_label, row_label, show_failure, show_note
+from napari_uncseg.widgets.parts import fill_panel, heading, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.preferences import DEVICES, read_preferences
 from napari_uncseg.widgets.results import ResultsBox
-from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, failure_sentence, predict
+from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, Stopper, failure_sentence, predict
 from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
@@ -55,7 +52,7 @@ class SegmentWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._stopper = _Stopper()
+        self._stopper = Stopper()
         self._layers: dict[str, Layer] = {}
         self._started = 0.0
         self.predict: Predict = predict
@@ -217,41 +214,10 @@ class SegmentWidget(QWidget):
         for widget in (self.bar, self.status, self.failure, self.warnings, self.results):
             inner.addWidget(widget)
         inner.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setWidget(content)
         # Other panels in the same column must not push the buttons out of sight.
-        area.setMinimumHeight(FORM_HEIGHT)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
-        footer = note_label(RESEARCH_USE_ONLY)
-        footer.setContentsMargins(8, 2, 8, 6)
-        outer.addWidget(footer)
-        self.setMinimumWidth(PANEL_WIDTH)
+        fill_panel(self, content, FORM_HEIGHT)
 
 
 def _is_loose(layer: Layer, viewer: napari.viewer.Viewer) -> bool:
     """Whether a layer is still in the viewer and belongs to no study yet."""
     return layer in viewer.layers and tag_of(layer) is None
-
-
-class _Stopper:
-    """The running thread, kept apart from the panel so that it can be stopped when the panel is gone."""
-
-    def __init__(self) -> None:
-        self.report: Report | None = None
-        self._worker: Any = None
-
-    def start(self, report: Report, worker: Any) -> None:
-        self.report, self._worker = report, worker
-
-    def clear(self) -> None:
-        self.report = self._worker = None
-
-    def stop(self, _object: object = None) -> None:
-        if self.report is not None:
-            self.report.cancel.set()
-            self._worker.quit()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from sklearn.metrics import roc_auc_score
 
@@ -96,15 +97,19 @@ def doubt(study: Study, prediction: Prediction) -> Doubt | None:
     mask = dilate_mm(prediction.segmentation > 0, study.spacing, MASK_DILATION_MM)
     error = ((prediction.segmentation > 0) ^ (study.reference > 0))[mask]
     claimed, entropy = prediction.maps["unc_output"][mask], prediction.maps["entropy"][mask]
-    both = error.any() and not error.all()
     return Doubt(
         study.id,
         int(mask.sum()),
         float(error.mean()),
         float(claimed.mean()),
-        float(roc_auc_score(error, claimed)) if both else float("nan"),
-        float(roc_auc_score(error, entropy)) if both else float("nan"),
+        auroc(error, claimed),
+        auroc(error, entropy),
     )
+
+
+def auroc(error: npt.NDArray[np.bool_], values: npt.NDArray[np.floating]) -> float:
+    """Probability that an erroneous voxel has a higher value than a correct one; ``nan`` with one class only."""
+    return float(roc_auc_score(error, values)) if error.any() and not error.all() else float("nan")
 
 
 def means(rows: Sequence[Overlap]) -> dict[str, tuple[float, int]]:

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from sklearn.metrics import roc_auc_score
 
 from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
 from napari_uncseg.labels import labels_from_regions
@@ -24,7 +23,7 @@ from napari_uncseg.study.discover import find_studies
 from napari_uncseg.study.load import load_study
 from napari_uncseg.uncertainty.maps import entropy
 from napari_uncseg.uncertainty.mask import dilate_mm
-from uncseg_training.experiments.real_studies import Overlap, means, overlaps
+from uncseg_training.experiments.real_studies import Overlap, auroc, means, overlaps
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def main(
             mask = dilate_mm(joined.segmentation > 0, study.spacing, MASK_DILATION_MM)
             wrong = ((joined.segmentation > 0) ^ (study.reference > 0))[mask]
             maps = stack[:, 0].var(0), predictions[-1].maps["entropy"], entropy(mean[0])
-            findings.append(Finding(study.id, *(_auroc(wrong, values[mask]) for values in maps)))
+            findings.append(Finding(study.id, *(auroc(wrong, values[mask]) for values in maps)))
         typer.echo(f"\n{folder.name}: mean Dice over regions of at least 1 mL")
         for name in names:
             told = "  ".join(f"{region} {mean:.3f} ({n})" for region, (mean, n) in means(rows[name]).items())
@@ -76,10 +75,6 @@ def main(
         results[folder.name] = {"dice": dice, "auroc": [asdict(finding) for finding in findings]}
     if out is not None:
         out.write_text(json.dumps(results, indent=2) + "\n")
-
-
-def _auroc(wrong: np.ndarray, values: np.ndarray) -> float:
-    return float(roc_auc_score(wrong, values)) if wrong.any() and not wrong.all() else float("nan")
 
 
 def _mean(findings: Sequence[Finding], name: str) -> float:
