@@ -1,4 +1,4 @@
-"""The command line: ``uncseg predict``, ``evaluate``, ``view``, ``demo``, ``info`` and ``doctor``.
+"""The command line: ``uncseg predict``, ``evaluate``, ``model``, ``view``, ``demo``, ``info`` and ``doctor``.
 
 What a command needs is imported inside it: ``uncseg --help`` loads neither torch nor napari.
 """
@@ -16,6 +16,7 @@ from napari_uncseg.errors import Cancelled, StudyError
 from napari_uncseg.evaluate_command import evaluate
 from napari_uncseg.exits import report, told_plainly
 from napari_uncseg.labels import MODALITIES, Coding
+from napari_uncseg.model_command import model_app
 
 if TYPE_CHECKING:
     from napari_uncseg.batch import Job, Outcome, Settings
@@ -166,6 +167,7 @@ def _leave(outcomes: list[Outcome], stopped: bool) -> None:
 
 
 app.command(short_help="Hold predictions against references and write a report.")(evaluate)
+app.add_typer(model_app, name="model", short_help="Bring in networks trained elsewhere.")
 
 
 @app.command(short_help="Open napari with a study and its result.")

@@ -9,9 +9,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from uncseg_training.nnunet_cli import register
+
 T = TypeVar("T")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
+register(app)
 
 
 @app.command()

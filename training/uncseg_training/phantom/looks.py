@@ -1,4 +1,4 @@
-"""How tumours are drawn: two sets of ranges, one as wide as can be, one narrowed to what patients show."""
+"""How tumours are drawn: sets of ranges, from as wide as can be to what patients show."""
 
 from __future__ import annotations
 
@@ -111,12 +111,29 @@ _WET = Looks(
     blood=(0.65, 0.25),
 )
 
+# As wet, and experts outline oedema to where it fades away, not to where it is bright.
+_CLINICAL = replace(_WET, edge=(0.12, 0.6), mottle=(0.03, 0.2))
+
 LOOKS: Mapping[str, Looks] = MappingProxyType(
     {
         "broad": Looks(),
         "wet": _WET,
-        # As wet, and experts outline oedema to where it fades away, not to where it is bright.
-        "clinical": replace(_WET, edge=(0.12, 0.6), mottle=(0.03, 0.2)),
+        "clinical": _CLINICAL,
+        # As clinical, with more of what a network finds hardest: solid and mixed tumours, cysts, blood.
+        "hard": replace(
+            _CLINICAL,
+            kinds=MappingProxyType(
+                {
+                    Kind.NONE: 0.06,
+                    Kind.RIM: 0.28,
+                    Kind.SOLID: 0.29,
+                    Kind.NON_ENHANCING: 0.07,
+                    Kind.OEDEMATOUS: 0.08,
+                    Kind.CYSTIC: 0.22,
+                }
+            ),
+            blood=(0.75, 0.35),
+        ),
     }
 )
 """By name; a training goes through them in this order."""

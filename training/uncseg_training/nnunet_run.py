@@ -1,0 +1,173 @@
+"""Run :class:`~uncseg_training.nnunet_trainer.nnUNetTrainerUncertainty` from folders, going on where a run was cut."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FINAL, RUNNING = "checkpoint_final.pth", ("checkpoint_latest.pth", "checkpoint_best.pth")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train.
+
+    Parameters
+    ----------
+    dataset : str
+        Name or number of the data set.
+    configuration : str
+        Such as ``3d_fullres``.
+    fold : str
+        A number, or ``all``.
+    plans : str
+        Name of the plans file.
+    device : str
+        ``cuda`` or ``cpu``.
+    epochs : int, optional
+        Instead of 500.
+    iterations, validation_iterations : int, optional
+        Steps per epoch, instead of nnU-Net's 250 and 50.
+    save_every : int, optional
+        Epochs between checkpoints, instead of 10.
+    mirror : bool
+        Average the final validation over all flips, as nnU-Net does.
+    """
+
+    dataset: str
+    configuration: str
+    fold: str
+    plans: str = "nnUNetPlans"
+    device: str = "cuda"
+    epochs: int | None = None
+    iterations: int | None = None
+    validation_iterations: int | None = None
+    save_every: int | None = None
+    mirror: bool = True
+
+
+def train(request: Request, *, restart: bool = False) -> Path:
+    """Train a fold to its end and validate it.
+
+    Parameters
+    ----------
+    request : Request
+        What to train. nnU-Net's folders are read from its environment variables.
+    restart : bool
+        Begin anew although there is a checkpoint.
+
+    Returns
+    -------
+    Path
+        The fold's folder.
+
+    Raises
+    ------
+    ValueError
+        When folders, plans or fold are not there, or the run was begun otherwise.
+    """
+    base = _preprocessed(request.dataset)
+    plans, dataset = _read(base / f"{request.plans}.json"), _read(base / "dataset.json")
+    if request.configuration not in plans.get("configurations", {}):
+        raise ValueError(f"{base / request.plans}.json has no configuration {request.configuration}.")
+    fold = _fold(request.fold, base)
+    # Beyond this line torch and nnU-Net are loaded, which takes seconds.
+    import torch
+
+    from uncseg_training.nnunet_trainer import nnUNetTrainerUncertainty
+
+    if request.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA device; take --device cpu, or a machine with one.")
+    trainer = nnUNetTrainerUncertainty(plans, request.configuration, fold, dataset, torch.device(request.device))
+    for name, value in {
+        "num_epochs": request.epochs,
+        "num_iterations_per_epoch": request.iterations,
+        "num_val_iterations_per_epoch": request.validation_iterations,
+        "save_every": request.save_every,
+        "mirror_validation": request.mirror,
+    }.items():
+        if value is not None:
+            setattr(trainer, name, value)
+    folder = Path(trainer.output_folder)
+    checkpoint = None if restart else newest_checkpoint(folder)
+    if checkpoint is not None:
+        trainer.print_to_log_file(f"going on from {checkpoint.name}")
+        trainer.load_checkpoint(str(checkpoint))
+    if checkpoint is None or checkpoint.name != FINAL:
+        trainer.run_training()
+    trainer.perform_actual_validation()
+    return folder
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from: the final one, or else the one written last."""
+    if (folder / FINAL).is_file():
+        return folder / FINAL
+    found = [folder / name for name in RUNNING if (folder / name).is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns) if found else None
+
+
+def settle_splits(raw: Path, preprocessed: Path) -> Path:
+    """Put the splits of a raw data set where nnU-Net looks for them.
+
+    Parameters
+    ----------
+    raw, preprocessed : Path
+        The data set's folders.
+
+    Returns
+    -------
+    Path
+        The splits that hold.
+
+    Raises
+    ------
+    ValueError
+        When there are none, or others than the raw data set's; nnU-Net would make some that part patients.
+    """
+    source, target = raw / "splits_final.json", preprocessed / "splits_final.json"
+    if source.is_file() and not target.is_file():
+        target.write_bytes(source.read_bytes())
+    if not target.is_file():
+        raise ValueError(f"{target} is not there; write it with uncseg-train brats, or put your own splits there.")
+    if source.is_file() and json.loads(source.read_text()) != json.loads(target.read_text()):
+        raise ValueError(f"{target} and {source} are different splits; remove the one you do not mean.")
+    return target
+
+
+def _preprocessed(dataset: str) -> Path:
+    """Folder of a preprocessed data set, with the splits in place."""
+    places: dict[str, Path] = {}
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        if not os.environ.get(name):
+            raise ValueError(f"{name} is not set; set nnU-Net's variable or give the folder as an option.")
+        places[name] = Path(os.environ[name])
+    wanted = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
+    found = sorted(path for path in places["nnUNet_preprocessed"].glob(wanted) if path.is_dir())
+    if len(found) != 1:
+        raise ValueError(
+            f"{places['nnUNet_preprocessed']} holds {len(found) or 'no'} folders {wanted}; preprocess the data set "
+            f"with nnUNetv2_plan_and_preprocess -d {dataset.removeprefix('Dataset')[:3]}."
+        )
+    settle_splits(places["nnUNet_raw"] / found[0].name, found[0])
+    return found[0]
+
+
+def _fold(text: str, base: Path) -> int | str:
+    """A fold that the splits have; nnU-Net would split at random for one they have not."""
+    if text == "all":
+        return text
+    count = len(json.loads((base / "splits_final.json").read_text()))
+    if not text.isdecimal() or int(text) >= count:
+        raise ValueError(f"There is no fold {text}: the splits have 0 to {count - 1}, and `all` trains on every case.")
+    return int(text)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; run nnUNetv2_plan_and_preprocess first.")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

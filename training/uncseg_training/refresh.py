@@ -1,0 +1,102 @@
+"""Refresh the maps of a training by plain predictions of whole volumes, so that every voxel is in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.uncertainty.failure import compute_prediction_failure
+from uncseg_training.error_map import ErrorMaps
+from uncseg_training.variance import VarianceMaps
+
+
+class Inference(NamedTuple):
+    """What a network in evaluation mode makes of a case; arrays of shape (x, y, z) on the preprocessed grid.
+
+    Parameters
+    ----------
+    prediction, reference : ndarray of int
+        Values of :class:`napari_uncseg.labels.Label`.
+    whole_tumour : ndarray of float
+        Probability.
+    """
+
+    prediction: npt.NDArray[np.integer]
+    reference: npt.NDArray[np.integer]
+    whole_tumour: npt.NDArray[np.floating]
+
+
+def due(cases: Iterable[str], every: int, sweep: int) -> list[str]:
+    """The part of the cases that is refreshed in a sweep: each one once in ``every`` sweeps.
+
+    Parameters
+    ----------
+    cases : iterable of str
+        All of them, in any order.
+    every : int
+        In how many parts they take turns.
+    sweep : int
+        Counts the sweeps (not the epochs between them), from 0.
+
+    Raises
+    ------
+    ValueError
+        When ``every`` is below 1.
+    """
+    if every < 1:
+        raise ValueError(f"Cases cannot take turns in {every} parts; give at least 1.")
+    return sorted(cases)[sweep % every :: every]
+
+
+def refresh_sweep(
+    predict: Callable[[str], Inference],
+    cases: Iterable[str],
+    store: ErrorMaps,
+    every: int,
+    sweep: int,
+    variances: VarianceMaps | None = None,
+) -> list[str]:
+    """Predict the cases that are due, and update their maps.
+
+    Parameters
+    ----------
+    predict : callable
+        Name of a case -> :class:`Inference`, by the network as it is now, in evaluation mode and without gradients.
+    cases : iterable of str
+        All cases that take turns.
+    store : ErrorMaps
+        Error maps to update.
+    every : int
+        In how many parts the cases take turns.
+    sweep : int
+        Counts the sweeps, from 0.
+    variances : VarianceMaps, optional
+        Histories to update with the same predictions.
+
+    Returns
+    -------
+    list of str
+        The cases that were predicted. One that has had this sweep already, before its process was killed, is not
+        visited twice.
+    """
+    done = []
+    for case in due(cases, every, sweep):
+        stale = _before(store.store.cases[case].epoch, sweep)
+        stale_variance = variances is not None and _before(variances.store.cases[case].epoch, sweep)
+        if not (stale or stale_variance):
+            continue
+        inference = predict(case)
+        if stale:
+            failure = compute_prediction_failure(inference.prediction, inference.reference, store.failure)
+            store.update(case, failure.astype(bool), sweep)
+        if variances is not None and stale_variance:
+            variances.update(case, inference.whole_tumour, sweep)
+        done.append(case)
+    return done
+
+
+def _before(epoch: int | None, sweep: int) -> bool:
+    return epoch is None or epoch < sweep

@@ -1,0 +1,81 @@
+"""Which studies validate which fold: patients stay together, and so do studies that share an image."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from napari_uncseg.errors import StudyError
+
+FOLDS, SEED = 5, 12345
+
+
+def patient(study: str) -> str:
+    """Patient of a study named with the number of the visit: ``BraTS-GLI-00003`` of ``BraTS-GLI-00003-001``."""
+    return re.sub(r"-\d{3}$", "", study)
+
+
+def split_by_group(groups: Mapping[str, str], folds: int = FOLDS, seed: int = SEED) -> list[dict[str, list[str]]]:
+    """Splits in nnU-Net's form in which no group is on both sides.
+
+    Parameters
+    ----------
+    groups : mapping of str to str
+        Study -> group.
+    folds : int
+        How many.
+    seed : int
+        The same seed gives the same splits, in whatever order the studies come.
+
+    Returns
+    -------
+    list of dict
+        ``train`` and ``val``, sorted; every study is in ``val`` once, and folds differ by at most the largest group.
+
+    Raises
+    ------
+    StudyError
+        When there are fewer groups than folds.
+    """
+    members: dict[str, list[str]] = defaultdict(list)
+    for study, group in sorted(groups.items()):
+        members[group].append(study)
+    if len(members) < folds:
+        raise StudyError(f"{len(members)} patients cannot be split into {folds} folds; ask for fewer.")
+    names = sorted(members)
+    np.random.default_rng(seed).shuffle(names)
+    parts: list[list[str]] = [[] for _ in range(folds)]
+    for name in sorted(names, key=lambda group: -len(members[group])):  # stable: the shuffle decides among equals
+        min(parts, key=len).extend(members[name])
+    return [{"train": sorted(set(groups) - set(part)), "val": sorted(part)} for part in parts]
+
+
+def join_groups(groups: Mapping[str, str], alike: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Join the groups of studies that are alike.
+
+    Parameters
+    ----------
+    groups : mapping of str to str
+        Study -> group.
+    alike : iterable of sequence of str
+        Studies that must not be parted.
+
+    Returns
+    -------
+    dict of str to str
+        Study -> group, which is called after the first of those that were joined.
+    """
+    parent = {group: group for group in groups.values()}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    for studies in alike:
+        roots = sorted({root(groups[study]) for study in studies})
+        parent.update(dict.fromkeys(roots[1:], roots[0]))
+    return {study: root(group) for study, group in groups.items()}
