@@ -24,7 +24,8 @@ from uncseg_training.losses import failure_loss, region_loss
 from uncseg_training.patches import Indices, Patches, augment
 from uncseg_training.phantom.anatomy import Anatomy, Tissue, save_anatomies
 from uncseg_training.progress import reporter
-from uncseg_training.trainer import Training, cycles, fit, learning_rate
+from uncseg_training.state import Training
+from uncseg_training.trainer import cycles, fit, learning_rate
 
 
 def head(radius: int = 60) -> Anatomy:

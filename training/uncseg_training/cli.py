@@ -102,6 +102,51 @@ def fit(
 
 
 @app.command()
+def cases(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the cases.")],
+    config: Annotated[str, typer.Option(help="Configuration whose grid and contrasts they have.")] = "cpu",
+    count: Annotated[int, typer.Option("-n", "--count", min=0, help="How many phantoms.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the phantoms.")] = 0,
+    studies: Annotated[Path | None, typer.Option(help="Folder of studies with references, to add as cases.")] = None,
+    data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
+        "cache/anatomies.npz"
+    ),
+) -> None:
+    """Write a fixed cohort to train on (key 'cases' of a configuration): phantoms, studies with references, or both."""
+    from uncseg_training.cases import write_phantom_cases, write_study_cases
+    from uncseg_training.config import read_config
+
+    settings = _attempt(lambda: read_config(config, cases="", folds=0, uncertainty="failure"))
+    if not count and studies is None:
+        typer.echo("error: say how many phantoms (-n), or which studies (--studies)", err=True)
+        raise typer.Exit(1)
+    if studies is not None:
+        written = _attempt(lambda: write_study_cases(studies, out, settings, typer.echo))
+    if count:
+        written = _attempt(lambda: write_phantom_cases(data, out, settings, count, seed, typer.echo))
+    typer.echo(f"{out}: {len(written.names)} cases")
+
+
+@app.command()
+def head(
+    run: Annotated[Path, typer.Argument(help="Finished run whose uncertainty channel is taught anew.")],
+    out: Annotated[Path, typer.Argument(help="Model folder to write.")],
+    fold: Annotated[
+        list[Path] | None, typer.Option(help="Runs of every fold on the same cases; fresh phantoms when left out.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Whole heads to learn from.")] = 300,
+    data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
+        "cache/anatomies.npz"
+    ),
+) -> None:
+    """Teach the uncertainty channel alone on failures of networks that never saw the case; nothing else changes."""
+    from uncseg_training.crossfit import teach_run
+
+    model = _attempt(lambda: teach_run(run, out, fold or [], steps, data, typer.echo))
+    typer.echo(f"{out}: {model.name}, sha256 {model.sha256}")
+
+
+@app.command()
 def curve(
     runs: Annotated[list[Path], typer.Argument(help="Run folders with a log.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Picture to write; RUN/curve.png by default.")] = None,
@@ -123,14 +168,10 @@ def export(
     import torch
 
     from napari_uncseg.network.model import save_model
-    from uncseg_training.config import config_from
-    from uncseg_training.trainer import CHECKPOINT, SNAPSHOTS, Training
+    from uncseg_training.state import SNAPSHOTS, Training
 
-    if not (run / CHECKPOINT).is_file():
-        typer.echo(f"error: {run} holds no {CHECKPOINT}; train it with uncseg-train fit -o {run}", err=True)
-        raise typer.Exit(1)
-    config = config_from(torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["config"])
-    training = _attempt(lambda: Training.resume(run, config))
+    training = _attempt(lambda: Training.of_run(run))
+    config = training.config
     # The last snapshot is the network itself; before the end of a run there is none yet.
     earlier = range(1, config.snapshots) if training.step == config.steps else range(0)
     files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]

@@ -64,6 +64,19 @@ class Config:
         Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.looks.LOOKS`.
     reuse : int
         How many phantoms in a row share head and tumour and differ in appearance.
+    cases : str
+        Folder of a fixed cohort (:mod:`uncseg_training.cases`) to train on instead of endless phantoms.
+    share : float
+        Probability that a sample comes from there, and not from the endless phantoms.
+    folds, fold : int
+        Into how many parts the cohort is split, and which of them is never trained on; 0 folds train on all.
+    uncertainty : {"failure", "error_map", "none"}
+        What the uncertainty channel learns: the failure of each pass itself; the moving average of the failure at each
+        voxel of a fixed cohort, with the loss of *Uncertainty-Aware nnU-Net*; nothing, when there is no such channel.
+    mask : str
+        Where that loss compares the two, see :class:`~uncseg_training.paper_losses.Mask`.
+    sweeps : int
+        How often in a training the error maps of all cases are refreshed.
     workers : int
         Processes that make phantoms; with 0 they are made where the network is trained, on its device.
     validate_every, checkpoint_every : int
@@ -102,10 +115,25 @@ class Config:
     looks: str = "clinical"
     augment: bool = True
     reuse: int = 2
+    cases: str = ""
+    share: float = 1.0
+    folds: int = 0
+    fold: int = 0
+    uncertainty: str = "failure"
+    mask: str = "union_dilated"
+    sweeps: int = 20
     workers: int = 1
     validate_every: int = 500
     checkpoint_every: int = 100
     validation: int = 8
+
+    def __post_init__(self) -> None:
+        if self.uncertainty not in ("failure", "error_map", "none"):
+            raise ValueError(f"uncertainty is {self.uncertainty}; take failure, error_map or none.")
+        if self.uncertainty == "error_map" and (not self.cases or self.share < 1):
+            raise ValueError("An error map belongs to a case that comes back: give cases, and share 1.")
+        if self.folds and not (self.cases and 0 <= self.fold < self.folds):
+            raise ValueError(f"There is no fold {self.fold} of {self.folds}; give cases and a fold from 0.")
 
     def plans(self) -> dict[str, Any]:
         """The training as nnU-Net plans, from which the network can be rebuilt."""
@@ -144,7 +172,11 @@ class Config:
                     },
                 }
             },
-            "uncseg": {"head": "regions", "uncertainty_channels": 1, "orientation": "RAS"},
+            "uncseg": {
+                "head": "regions",
+                "uncertainty_channels": int(self.uncertainty != "none"),
+                "orientation": "RAS",
+            },
         }
 
 

@@ -22,14 +22,14 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     path = run / LOG
     if not path.is_file():
         raise ValueError(f"{path} is not there; train with: uncseg-train fit -o {run}")
-    lines: dict[tuple[int, bool], dict[str, Any]] = {}
+    lines: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for text in path.read_text().splitlines():
         try:
             line = json.loads(text)
         except ValueError:
             # A process killed while it wrote leaves half a line.
             continue
-        lines[line["step"], "validation" in line] = line
+        lines[line["step"], "validation" in line, "swept" in line] = line
     return [lines[key] for key in sorted(lines)]
 
 
@@ -54,7 +54,7 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
     losses, dice = figure.subplots(1, 2)
     for run, style in zip(runs, ["-", "--", ":", "-."] * len(runs), strict=False):
         lines = read_log(run)
-        training = [line for line in lines if "validation" not in line]
+        training = [line for line in lines if "segmentation" in line]
         for name, colour in (("segmentation", "#30507a"), ("uncertainty", "#8a4fa3")):
             values = [line.get(name, float("nan")) for line in training]
             losses.plot([line["step"] for line in training], values, style, color=colour, label=f"{name}, {run.name}")

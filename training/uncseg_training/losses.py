@@ -35,7 +35,12 @@ def region_loss(logits: Tensor, regions: Tensor) -> Tensor:
 
 
 def failure_loss(
-    uncertainty: Tensor, logits: Tensor, regions: Tensor, dilation: int = 3, outside: float = 0.05
+    uncertainty: Tensor,
+    logits: Tensor,
+    regions: Tensor,
+    dilation: int = 3,
+    outside: float = 0.05,
+    error: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of the uncertainty channel against the network's own whole-tumour failure of this very pass.
 
@@ -51,6 +56,8 @@ def failure_loss(
         Voxels by which the union of prediction and reference grows to the zone where the loss counts fully.
     outside : float
         Weight elsewhere, so that a false alarm far away is unlearnt too.
+    error : Tensor of float, shape (batch, 1, x, y, z), optional
+        Probability of failure to learn instead of the failure of this pass, 0..1.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def failure_loss(
     """
     predicted = logits[:, :1].detach() > 0
     reference = regions[:, :1] > 0.5
-    failure = (predicted ^ reference).float()
+    failure = (predicted ^ reference).float() if error is None else error.float()
     near = get_cancer_mask((predicted | reference).float(), dilation)
     weights = torch.where(near, 1.0, outside)
     values = F.binary_cross_entropy_with_logits(uncertainty.float(), failure, reduction="none")

@@ -49,6 +49,9 @@ def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[
                 progress.console.print(f"step {line['step']}: validation Dice {dice}")
                 draw_curves([folder], folder / "curve.png")
                 return
+            if "swept" in line:
+                progress.console.print(f"step {line['step']}: error maps of {line['swept']} cases")
+                return
             losses = "  ".join(f"{name} {line[name]:.3f}" for name in line if name not in {"step", "of", "seconds"})
             progress.update(task, completed=line["step"], total=line["of"], description=f"{folder}  {losses}")
 

@@ -8,163 +8,30 @@ that step. Started by ``torchrun``, every process trains on phantoms of its own 
 from __future__ import annotations
 
 import json
-import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from napari_uncseg.network.heads import split
-from napari_uncseg.network.model import Model, output_channels
-from napari_uncseg.network.unet import build_network
 from uncseg_training.config import Config
 from uncseg_training.losses import failure_loss, region_loss
-from uncseg_training.patches import Indices, Patches, Sample, stack
+from uncseg_training.paper_losses import Mask, PaperLoss
+from uncseg_training.patches import Indices, Patches, Sample, stack, whole_case
+from uncseg_training.processes import Process, agreed, joined, meet
+from uncseg_training.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
 
-CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"
-
-FREE = {"steps", "workers", "validate_every", "checkpoint_every", "validation", "decay", "whole_from", "late_from"}
-FREE |= {"snapshots", "cycle", "restart", "cycle_average"}
-"""What may change when a training is gone on with: where it runs, and the schedule of what has not come yet."""
-
-
-@dataclass
-class Training:
-    """State of a training: what a checkpoint holds."""
-
-    config: Config
-    network: nn.Module
-    averaged: nn.Module
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0
-
-    @classmethod
-    def fresh(cls, config: Config) -> Training:
-        """Seeded weights, or those of the run to start from; the uncertainty channel starts at an error rate of 2 %.
-
-        Raises
-        ------
-        ValueError
-            When the run to start from is absent, unfinished or of another network.
-        """
-        torch.manual_seed(config.seed)
-        network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
-        bias = network.get_parameter(f"decoder.seg_layers.{len(config.features) - 2}.bias")
-        with torch.no_grad():
-            bias[3:] = math.log(0.02 / 0.98)
-            bias[:3] = -3.0
-        if config.start:
-            network.load_state_dict(_weights_of(Path(config.start), config))
-        averaged.load_state_dict(network.state_dict())
-        optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-        return cls(config, network, averaged, optimiser)
-
-    @classmethod
-    def resume(cls, folder: Path, config: Config) -> Training:
-        """Go on from a checkpoint.
-
-        Raises
-        ------
-        ValueError
-            When the checkpoint was made with another configuration; only what :data:`FREE` names may differ.
-        """
-        state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
-        for key, value in asdict(config).items():
-            if key not in FREE and state["config"].get(key, value) != value:
-                raise ValueError(
-                    f"{folder} was trained with {key} = {state['config'].get(key)}, not {value}; take another folder."
-                )
-        training = cls.fresh(replace(config, start=""))
-        training.config = config
-        training.network.load_state_dict(state["network"])
-        training.averaged.load_state_dict(state["averaged"])
-        training.optimiser.load_state_dict(state["optimiser"])
-        training.step, training.seconds = int(state["step"]), float(state["seconds"])
-        return training
-
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint."""
-        state = {
-            "config": asdict(self.config),
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        _save(state, folder / CHECKPOINT)
-
-    def to(self, device: torch.device) -> None:
-        """Move networks and optimiser."""
-        self.network.to(device), self.averaged.to(device)
-        for state in self.optimiser.state.values():
-            moved = {key: value.to(device) for key, value in state.items() if isinstance(value, Tensor) and value.ndim}
-            state.update(moved)
-
-    def model(self) -> Model:
-        """The averaged network as a model to save."""
-        provenance = {
-            "trained_by": "uncseg-train fit",
-            "config": asdict(self.config),
-            "step": self.step,
-            "hours": round(self.seconds / 3600, 3),
-            "torch": torch.__version__,
-        }
-        return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
-
-
-@dataclass(frozen=True)
-class Process:
-    """One of the processes that train together; alone by default.
-
-    Parameters
-    ----------
-    rank, world : int
-        Which of how many.
-    device : torch.device
-        Where this one trains.
-    """
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @property
-    def leads(self) -> bool:
-        """Whether this one writes, validates and reports."""
-        return self.rank == 0
-
-
-@contextmanager
-def joined() -> Iterator[Process]:
-    """Join the other processes when ``torchrun`` started this one."""
-    world, rank, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN.items())
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
-    if world == 1:
-        yield Process(0, 1, device)
-        return
-    if cuda:
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield Process(rank, world, device)
-    finally:
-        distributed.destroy_process_group()
-
-
-_TORCHRUN = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0}
+if TYPE_CHECKING:
+    from uncseg_training.cases import Cases
+    from uncseg_training.targets import Targets
 
 
 def cycles(config: Config) -> list[int]:
@@ -232,15 +99,17 @@ def _fit(
     resumed = (folder / CHECKPOINT).is_file()
     training = Training.resume(folder, config) if resumed else Training.fresh(config)
     training.to(process.device)
+    cases, names, held_out = _cohort(config)
+    targets = _targets(folder, cases, process, begins=training.step == 0) if config.uncertainty == "error_map" else None
     # Without deep supervision the lower output layers of nnU-Net's decoder stay unused.
     together = DistributedDataParallel(training.network, find_unused_parameters=True) if process.world > 1 else None
     trained = together or training.network
     makes_phantoms = process.device if config.workers == 0 else "cpu"
-    # Validation phantoms come from another stream and are made once; they are always whole.
+    # Cases that are held out, or phantoms of another stream, which are made once; they are always whole.
     plain = replace(config, whole_from=0.0, augment=False, reuse=1)
     unseen, validation = Patches(anatomies, plain, config.seed + 7919, makes_phantoms), list[Sample]()
     loader = DataLoader(
-        Patches(anatomies, config, config.seed, makes_phantoms, config.batch * process.world),
+        Patches(anatomies, config, config.seed, makes_phantoms, config.batch * process.world, cases, names),
         batch_size=config.batch,
         sampler=Indices(training.step, config.steps, config.batch, process.rank, process.world),
         collate_fn=stack,
@@ -257,8 +126,19 @@ def _fit(
                 log.flush()
                 report(line)
 
+        def sweep() -> None:
+            number, rest = divmod(training.step, max(1, config.steps // config.sweeps))
+            if targets is None or rest or not number:
+                return
+            if process.leads:
+                # From here on a killed training comes back to this step: before it, maps would be ahead of the weights.
+                training.save(folder)
+                note({"step": training.step, "swept": len(targets.sweep(training.network, number, process.device))})
+            meet(process)
+
+        sweep()
         for sample in loader:
-            losses = _train_step(training, trained, sample, process.device)
+            losses = _train_step(training, trained, sample, process.device, targets)
             for key, value in losses.items():
                 running[key] = value if key not in running else 0.98 * running[key] + 0.02 * value
             training.step += 1
@@ -268,20 +148,47 @@ def _fit(
                 rounded = {key: round(value, 4) for key, value in running.items()}
                 note({"step": step, "of": config.steps, "seconds": round(training.seconds, 1), **rounded})
             if process.leads and config.validation and step % config.validate_every == 0:
-                validation = validation or [unseen[index] for index in range(config.validation)]
+                validation = validation or (
+                    [whole_case(cases, name) for name in held_out[: config.validation]]
+                    if cases is not None and held_out
+                    else [unseen[index] for index in range(config.validation)]
+                )
                 note({"step": step, "validation": validate(training.averaged, validation, process.device)})
             if process.leads and step in ends:
                 (folder / SNAPSHOTS).mkdir(exist_ok=True)
-                _save(training.averaged.state_dict(), folder / SNAPSHOTS / f"{ends.index(step) + 1}.pt")
-            stop = budget is not None and _agreed(time.monotonic() - started > budget, process)
+                save_state(training.averaged.state_dict(), folder / SNAPSHOTS / f"{ends.index(step) + 1}.pt")
+            stop = budget is not None and agreed(time.monotonic() - started > budget, process)
             if process.leads and (step % config.checkpoint_every == 0 or step == config.steps or stop):
                 training.save(folder)
+            sweep()
             if stop:
                 break
     return training
 
 
-def _train_step(training: Training, trained: nn.Module, sample: Sample, device: torch.device) -> dict[str, float]:
+def _cohort(config: Config) -> tuple[Cases | None, tuple[str, ...], tuple[str, ...]]:
+    """The fixed cohort, the cases to train on and those held out."""
+    if not config.cases:
+        return None, (), ()
+    from uncseg_training.cases import Cases
+
+    cases = Cases.open(Path(config.cases), config)
+    return cases, *cases.split(config.folds, config.fold)
+
+
+def _targets(folder: Path, cases: Cases | None, process: Process, *, begins: bool) -> Targets:
+    from uncseg_training.targets import Targets
+
+    assert cases is not None  # the configuration was refused otherwise
+    if process.leads:
+        Targets.of_run(folder, cases, begins=begins)
+    meet(process)
+    return Targets.of_run(folder, cases, begins=False)
+
+
+def _train_step(
+    training: Training, trained: nn.Module, sample: Sample, device: torch.device, targets: Targets | None = None
+) -> dict[str, float]:
     """One step of the optimiser and of the running average; the losses it was taken at."""
     config, step = training.config, training.step
     for group in training.optimiser.param_groups:
@@ -292,12 +199,13 @@ def _train_step(training: Training, trained: nn.Module, sample: Sample, device: 
     images, regions = sample.images.to(device), sample.regions.to(device).float()
     with torch.autocast(device.type, torch.bfloat16):
         output = trained(images)
-    logits, uncertainty = split(output, "regions")
-    assert uncertainty is not None
-    segmentation = region_loss(logits, regions)
-    doubt = failure_loss(uncertainty, logits, regions)
-    late = step >= config.late_from * config.steps
-    loss = segmentation + (config.uncertainty_late if late else config.uncertainty_weight) * doubt
+    if targets is not None:
+        error, visited = (target.to(device) for target in targets.of_patches(sample.patches))
+        terms = PaperLoss(mask=Mask(config.mask))(output, regions, error, visited)
+        loss, named = terms.total, {"segmentation": terms.segmentation, "uncertainty": terms.unc}
+        named |= {"rmsd": terms.rmsd, "correlation": terms.correlation}
+    else:
+        loss, named = _plain_loss(output, regions, config, step)
     training.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(training.network.parameters(), config.clip, error_if_nonfinite=True)
@@ -307,7 +215,19 @@ def _train_step(training: Training, trained: nn.Module, sample: Sample, device: 
     with torch.no_grad():
         for mean, value in zip(training.averaged.parameters(), training.network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-    return {"segmentation": float(segmentation.detach()), "uncertainty": float(doubt.detach())}
+    return {name: float(value.detach()) for name, value in named.items()}
+
+
+def _plain_loss(output: Tensor, regions: Tensor, config: Config, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Segmentation, and the failure of this very pass where the network has a channel for it."""
+    logits, uncertainty = split(output, "regions")
+    segmentation = region_loss(logits, regions)
+    if uncertainty is None:
+        return segmentation, {"segmentation": segmentation}
+    doubt = failure_loss(uncertainty, logits, regions)
+    late = step >= config.late_from * config.steps
+    weight = config.uncertainty_late if late else config.uncertainty_weight
+    return segmentation + weight * doubt, {"segmentation": segmentation, "uncertainty": doubt}
 
 
 @torch.no_grad()
@@ -326,38 +246,3 @@ def validate(network: nn.Module, samples: list[Sample], device: torch.device) ->
                 scores[region].append(overlap / float(predicted[region].sum() + reference.sum()))
     means = [float(np.mean(values)) if values else float("nan") for values in scores]
     return {name: round(mean, 4) for name, mean in zip(("WT", "TC", "ET"), means, strict=True)}
-
-
-def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
-    """Averaged weights of a finished run with the same network."""
-    if not (run / CHECKPOINT).is_file():
-        raise ValueError(
-            f"{config.name} starts from {run}, which is not there; train that run first (docs/training.md)."
-        )
-    state = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
-    before = state["config"]
-    if state["step"] < before["steps"]:
-        raise ValueError(
-            f"{config.name} starts from {run}, which stands at step {state['step']}; finish that run first."
-        )
-    for key in ("features", "encoder", "decoder"):
-        if tuple(before[key]) != tuple(getattr(config, key)):
-            raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
-    averaged: dict[str, Tensor] = state["averaged"]
-    return averaged
-
-
-def _agreed(wish: bool, process: Process) -> bool:
-    """Whether any process wishes to stop: all must stop at the same step."""
-    if process.world == 1:
-        return wish
-    flag = torch.tensor(float(wish), device=process.device)
-    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-    return bool(flag)
-
-
-def _save(state: Mapping[str, Any], path: Path) -> None:
-    """Write under a temporary name and rename."""
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)

@@ -34,7 +34,8 @@ from napari_uncseg.study.load import load_study
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments.real_studies import means, overlaps
 from uncseg_training.phantom.anatomy import load_anatomies, save_anatomies
-from uncseg_training.trainer import CHECKPOINT, Training, fit
+from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.trainer import fit
 
 ICBM = "icbm152"
 

@@ -1,0 +1,279 @@
+"""Teach the uncertainty channel alone, on failures of networks that never saw the case.
+
+A network fails less on what it was trained with than on what it will meet, so a channel that learns from its training
+cases is too sure of itself. For a fixed cohort the errors here are those of the networks of the other folds; fresh
+phantoms are unseen by nature. The backbone is frozen: only the last layer's row of the uncertainty channel changes, and
+the segmentation stays what it was, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.network.heads import Head, split
+from napari_uncseg.network.model import Model, save_model
+from napari_uncseg.uncertainty.failure import compute_prediction_failure
+from uncseg_training.cases import Cases
+from uncseg_training.error_map import ErrorMaps
+from uncseg_training.losses import failure_loss
+from uncseg_training.paper_losses import PaperLoss
+from uncseg_training.patches import Patches, whole_case
+from uncseg_training.state import SNAPSHOTS, Training
+from uncseg_training.targets import predict_case
+
+
+@dataclass(frozen=True)
+class Example:
+    """Whole studies and where networks that never saw them failed.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (batch, 4, x, y, z)
+        z-scores.
+    regions : Tensor of float32, shape (batch, 3, x, y, z)
+        Reference.
+    error : Tensor of float32, shape (batch, 1, x, y, z), optional
+        Error probability, 0..1; the failure of the pass itself when left out, for studies that are new.
+    """
+
+    images: Tensor
+    regions: Tensor
+    error: Tensor | None = None
+
+
+def out_of_fold_errors(
+    cases: Cases, runs: Sequence[Path], folder: Path, device: torch.device, tell: Callable[[str], None] = lambda _: None
+) -> ErrorMaps:
+    """Error maps of a cohort, every case judged by the run of the fold that held it out.
+
+    Parameters
+    ----------
+    cases : Cases
+        The cohort.
+    runs : sequence of Path
+        Finished runs, one per fold, on these cases. Each of their snapshots is a visit.
+    folder : Path
+        Takes the maps; cases that are there already are not predicted again.
+    device : torch.device
+        Where to predict.
+    tell : callable
+        Told the name of each case that is done.
+
+    Returns
+    -------
+    ErrorMaps
+
+    Raises
+    ------
+    ValueError
+        When a run is of other cases, unfinished, or the runs are not all folds of one split.
+    """
+    trainings = [_finished(run, cases) for run in runs]
+    folds = [training.config.fold for training in trainings]
+    if sorted(folds) != list(range(len(runs))) or any(t.config.folds != len(runs) for t in trainings):
+        raise ValueError(f"The runs are folds {folds}; give every fold of one split, each once.")
+    identity = {"runs": [training.model().name for training in trainings], "folds": len(runs)}
+    shapes = {name: cases.load(name).labels.shape for name in cases.names}
+    if (folder / "manifest.json").is_file():
+        maps = ErrorMaps.open(folder, cases.preprocessing, settings=identity)
+    else:
+        maps = ErrorMaps.create(folder, shapes, cases.preprocessing, settings=identity)
+    for run, training in zip(runs, trainings, strict=True):
+        _, held_out = cases.split(training.config.folds, training.config.fold)
+        for visit, network in enumerate(networks_of(run, training)):
+            network.to(device).eval()
+            for name in held_out:
+                epoch = maps.store.cases[name].epoch
+                if epoch is not None and epoch >= visit:
+                    continue
+                probabilities = predict_case(network, cases, name, device)[:3]
+                labels = labels_from_regions(probabilities.numpy())
+                failure = compute_prediction_failure(labels, cases.load(name).labels)
+                maps.update(name, failure.astype(bool), visit)
+                tell(name)
+    return maps
+
+
+def teach_run(
+    run: Path, out: Path, folds: Sequence[Path], steps: int, anatomies: Path, tell: Callable[[str], None]
+) -> Model:
+    """Teach the uncertainty channel of a finished run, and write the model.
+
+    Parameters
+    ----------
+    run : Path
+        Finished.
+    out : Path
+        Model folder to write.
+    folds : sequence of Path
+        Runs of every fold of its cohort, whose errors are learnt; without any, the run's own failures on phantoms of
+        a stream it never saw.
+    steps : int
+        Whole heads to learn from.
+    anatomies : Path
+        File of :func:`uncseg_training.phantom.anatomy.save_anatomies`, for phantoms.
+    tell : callable
+        Told what goes on.
+
+    Raises
+    ------
+    ValueError
+        When a run is unfinished, or the runs do not belong together.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training = Training.of_run(run)
+    config = training.config
+    if training.step < config.steps:
+        raise ValueError(f"{run} stands at step {training.step} of {config.steps}; finish that run first.")
+    if folds:
+        cases = Cases.open(Path(config.cases), config)
+        errors = out_of_fold_errors(cases, folds, run / OUT_OF_FOLD, device, tell)
+        examples = examples_of_cases(cases, cases.split(config.folds, config.fold)[0], errors, steps, config.seed)
+    else:
+        plain = replace(config, whole_from=0.0, augment=False, cases="", folds=0, uncertainty="failure")
+        examples = examples_of_phantoms(Patches(anatomies, plain, config.seed + HEAD_SEED), steps)
+    teach_uncertainty(training.averaged, examples, device, report=lambda step, loss: tell(f"{step}: {loss:.4f}"))
+    training.averaged.cpu()
+    model = training.model()
+    taught = {"uncertainty_taught": {"steps": steps, "on": [fold.name for fold in folds] or "fresh phantoms"}}
+    return save_model(replace(model, provenance={**model.provenance, **taught}), out, half=True)
+
+
+OUT_OF_FOLD = "out_of_fold"
+
+HEAD_SEED = 15_485_863
+"""Added to the seed of a run for the phantoms its channel is taught on."""
+
+
+def networks_of(run: Path, training: Training) -> Iterator[nn.Module]:
+    """The snapshots of a run that come before its end, then the network itself."""
+    final = {key: value.clone() for key, value in training.averaged.state_dict().items()}
+    for number in range(1, training.config.snapshots):
+        state = torch.load(run / SNAPSHOTS / f"{number}.pt", weights_only=True, map_location="cpu")
+        training.averaged.load_state_dict(state)
+        yield training.averaged
+    training.averaged.load_state_dict(final)
+    yield training.averaged
+
+
+def examples_of_cases(
+    cases: Cases, names: Sequence[str], errors: ErrorMaps, steps: int, seed: int
+) -> Iterator[Example]:
+    """Whole cases with their error maps, every case once in each round."""
+    for step in range(steps):
+        turn, place = divmod(step, len(names))
+        name = names[int(np.random.default_rng((seed, turn)).permutation(len(names))[place])]
+        sample, found = whole_case(cases, name), errors.read(name)
+        error = torch.from_numpy(np.nan_to_num(found.error))
+        yield Example(sample.images[None], sample.regions[None].float(), error[None])
+
+
+def examples_of_phantoms(samples: Patches, steps: int, first: int = 0) -> Iterator[Example]:
+    """Phantoms that no training has seen, by number."""
+    for index in range(first, first + steps):
+        sample = samples[index]
+        yield Example(sample.images[None], sample.regions[None].float())
+
+
+def teach_uncertainty(
+    network: nn.Module,
+    examples: Iterable[Example],
+    device: torch.device,
+    *,
+    learning_rate: float = 0.02,
+    loss: PaperLoss | None = None,
+    report: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> None:
+    """Learn the uncertainty channel's row of the output layer; nothing else changes.
+
+    Parameters
+    ----------
+    network : Module
+        nnU-Net's, with a head of regions and one channel more; its output layer is changed in place.
+    examples : iterable of Example
+        One step each.
+    device : torch.device
+        Where to learn.
+    learning_rate : float
+        Of Adam.
+    loss : PaperLoss, optional
+        Of the paper; for examples that bring no error, or when left out, the cross-entropy, whose minimum is the
+        probability of failure.
+    report : callable
+        Told step and loss.
+
+    Raises
+    ------
+    ValueError
+        When the network has no uncertainty channel.
+    """
+    layer = output_layer(network)
+    if layer.out_channels != Head.REGIONS.channels + 1:
+        raise ValueError("The network has no uncertainty channel; train one with it.")
+    network.to(device).eval()
+    frozen = [parameter.requires_grad for parameter in network.parameters()]
+    network.requires_grad_(False)
+    row = Head.REGIONS.channels
+    weight = layer.weight[row:].detach().clone().requires_grad_()
+    assert layer.bias is not None  # nnU-Net's output layers have one
+    bias = layer.bias[row:].detach().clone().requires_grad_()
+    features: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    optimiser = torch.optim.Adam((weight, bias), learning_rate)
+    try:
+        for step, example in enumerate(examples):
+            regions = example.regions.to(device)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                features.clear()
+                output = network(example.images.to(device))
+            logits = split(output, Head.REGIONS)[0].float()
+            doubt = F.conv3d(features.pop().float(), weight, bias)
+            value = _compare(doubt, logits, regions, example.error, loss)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+            report(step + 1, float(value.detach()))
+    finally:
+        hook.remove()
+        for parameter, needed in zip(network.parameters(), frozen, strict=True):
+            parameter.requires_grad_(needed)
+    with torch.no_grad():
+        layer.weight[row:] = weight
+        layer.bias[row:] = bias
+
+
+def output_layer(network: nn.Module) -> nn.Conv3d:
+    """The layer that makes the output: the decoder's last."""
+    layers = network.get_submodule("decoder.seg_layers")
+    assert isinstance(layers, nn.ModuleList)
+    layer = layers[-1]
+    assert isinstance(layer, nn.Conv3d)
+    return layer
+
+
+def _compare(doubt: Tensor, logits: Tensor, regions: Tensor, error: Tensor | None, loss: PaperLoss | None) -> Tensor:
+    """Loss of the uncertainty of a batch against the error map, or against the failure of the pass."""
+    if error is None:
+        return failure_loss(doubt, logits, regions)
+    error = error.to(doubt.device)
+    if loss is not None:
+        return loss(torch.cat((logits, doubt), 1), regions, error).total
+    return failure_loss(doubt, logits, regions, error=error)
+
+
+def _finished(run: Path, cases: Cases) -> Training:
+    training = Training.of_run(run)
+    config = training.config
+    if training.step < config.steps:
+        raise ValueError(f"{run} stands at step {training.step} of {config.steps}; finish that run first.")
+    if not config.cases or Cases.open(Path(config.cases), config).preprocessing != cases.preprocessing:
+        raise ValueError(f"{run} was trained on other cases than {cases.folder}; take runs of this cohort.")
+    return training

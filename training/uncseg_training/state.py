@@ -1,0 +1,149 @@
+"""The state of a training, and what stays of it on disk."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_uncseg.network.model import Model, output_channels
+from napari_uncseg.network.unet import build_network
+from uncseg_training.config import Config, config_from
+
+CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"
+
+FREE = {"steps", "workers", "validate_every", "checkpoint_every", "validation", "decay", "whole_from", "late_from"}
+FREE |= {"snapshots", "cycle", "restart", "cycle_average"}
+"""What may change when a training is gone on with: where it runs, and the schedule of what has not come yet."""
+
+
+@dataclass
+class Training:
+    """State of a training: what a checkpoint holds."""
+
+    config: Config
+    network: nn.Module
+    averaged: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def fresh(cls, config: Config) -> Training:
+        """Seeded weights, or those of the run to start from; the uncertainty channel starts at an error rate of 2 %.
+
+        Raises
+        ------
+        ValueError
+            When the run to start from is absent, unfinished or of another network.
+        """
+        torch.manual_seed(config.seed)
+        network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
+        bias = network.get_parameter(f"decoder.seg_layers.{len(config.features) - 2}.bias")
+        with torch.no_grad():
+            bias[3:] = math.log(0.02 / 0.98)
+            bias[:3] = -3.0
+        if config.start:
+            network.load_state_dict(_weights_of(Path(config.start), config))
+        averaged.load_state_dict(network.state_dict())
+        optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        return cls(config, network, averaged, optimiser)
+
+    @classmethod
+    def resume(cls, folder: Path, config: Config) -> Training:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        ValueError
+            When the checkpoint was made with another configuration; only what :data:`FREE` names may differ.
+        """
+        state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
+        for key, value in asdict(config).items():
+            if key not in FREE and state["config"].get(key, value) != value:
+                raise ValueError(
+                    f"{folder} was trained with {key} = {state['config'].get(key)}, not {value}; take another folder."
+                )
+        training = cls.fresh(replace(config, start=""))
+        training.config = config
+        training.network.load_state_dict(state["network"])
+        training.averaged.load_state_dict(state["averaged"])
+        training.optimiser.load_state_dict(state["optimiser"])
+        training.step, training.seconds = int(state["step"]), float(state["seconds"])
+        return training
+
+    @classmethod
+    def of_run(cls, run: Path) -> Training:
+        """A training as its run folder has it, whatever it was configured with.
+
+        Raises
+        ------
+        ValueError
+            When the folder holds no checkpoint.
+        """
+        if not (run / CHECKPOINT).is_file():
+            raise ValueError(f"{run} holds no {CHECKPOINT}; train it with uncseg-train fit -o {run}")
+        stored = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["config"]
+        return cls.resume(run, config_from(stored))
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint."""
+        state = {
+            "config": asdict(self.config),
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        save_state(state, folder / CHECKPOINT)
+
+    def to(self, device: torch.device) -> None:
+        """Move networks and optimiser."""
+        self.network.to(device), self.averaged.to(device)
+        for state in self.optimiser.state.values():
+            moved = {key: value.to(device) for key, value in state.items() if isinstance(value, Tensor) and value.ndim}
+            state.update(moved)
+
+    def model(self) -> Model:
+        """The averaged network as a model to save."""
+        provenance = {
+            "trained_by": "uncseg-train fit",
+            "config": asdict(self.config),
+            "step": self.step,
+            "hours": round(self.seconds / 3600, 3),
+            "torch": torch.__version__,
+        }
+        return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
+
+
+def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
+    """Averaged weights of a finished run with the same network."""
+    if not (run / CHECKPOINT).is_file():
+        raise ValueError(
+            f"{config.name} starts from {run}, which is not there; train that run first (docs/training.md)."
+        )
+    state = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
+    before = state["config"]
+    if state["step"] < before["steps"]:
+        raise ValueError(
+            f"{config.name} starts from {run}, which stands at step {state['step']}; finish that run first."
+        )
+    for key in ("features", "encoder", "decoder"):
+        if tuple(before[key]) != tuple(getattr(config, key)):
+            raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
+    averaged: dict[str, Tensor] = state["averaged"]
+    return averaged
+
+
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write under a temporary name and rename."""
+    temporary = path.with_suffix(".part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,103 @@
+"""What the uncertainty channel learns on a fixed cohort: error maps that the training itself keeps up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.network.heads import region_probabilities, split
+from uncseg_training.case_manifest import MANIFEST
+from uncseg_training.case_maps import Box
+from uncseg_training.cases import Cases
+from uncseg_training.error_map import ErrorMaps
+from uncseg_training.patches import whole_case
+from uncseg_training.refresh import Inference, refresh_sweep
+from uncseg_training.variance import VarianceMaps
+
+ERRORS, VARIANCES = "error_maps", "variance_maps"
+
+
+class Targets:
+    """Error maps and variances of all cases of a cohort, in the folder of a run.
+
+    The cases that are held out have maps as well, as those of the validation have in the paper: what is measured
+    against them is said apart from what is measured against failures.
+
+    Parameters
+    ----------
+    cases : Cases
+        The cohort.
+    errors : ErrorMaps
+        What is learnt.
+    variances : VarianceMaps
+        What the paper compares it with.
+    """
+
+    def __init__(self, cases: Cases, errors: ErrorMaps, variances: VarianceMaps) -> None:
+        self.cases, self.errors, self.variances = cases, errors, variances
+
+    @classmethod
+    def of_run(cls, folder: Path, cases: Cases, *, begins: bool) -> Targets:
+        """Go on with the maps of a run, or begin them where the training ``begins``.
+
+        Raises
+        ------
+        ValueError
+            When they are of other cases, or absent although the training has begun.
+        """
+        hashed, places = cases.preprocessing, (folder / ERRORS, folder / VARIANCES)
+        if begins and not (places[1] / MANIFEST).is_file():
+            shapes = {name: cases.load(name).labels.shape for name in cases.names}
+            if not (places[0] / MANIFEST).is_file():
+                ErrorMaps.create(places[0], shapes, hashed)
+            VarianceMaps.create(places[1], shapes, hashed)
+        return cls(cases, ErrorMaps.open(places[0], hashed), VarianceMaps.open(places[1], hashed))
+
+    def of_patches(self, patches: Sequence[tuple[str, Box]]) -> tuple[Tensor, Tensor]:
+        """Error ``(batch, 1, x, y, z)`` in 0..1, and where there is one, of the patches of a batch."""
+        target = self.errors.batch(patches)
+        return torch.from_numpy(target.error), torch.from_numpy(target.visited)
+
+    def sweep(self, network: nn.Module, number: int, device: torch.device) -> list[str]:
+        """Predict every case, un-augmented, and update its maps; a case that has had this sweep is left alone.
+
+        Parameters
+        ----------
+        network : Module
+            As it is now, with a head of regions; left in evaluation mode.
+        number : int
+            Of the sweep, from 1.
+        device : torch.device
+            Where it lies.
+
+        Returns
+        -------
+        list of str
+            Cases that were predicted.
+        """
+
+        def predict(name: str) -> Inference:
+            probabilities = predict_case(network, self.cases, name, device)[:3]
+            labels = self.cases.load(name).labels
+            return Inference(labels_from_regions(probabilities.numpy()), labels, probabilities[0].numpy())
+
+        return refresh_sweep(predict, self.cases.names, self.errors, 1, number, self.variances)
+
+
+@torch.no_grad()
+def predict_case(network: nn.Module, cases: Cases, name: str, device: torch.device) -> Tensor:
+    """Probabilities of WT, TC, ET and, where the network has it, the uncertainty: ``(3 or 4, x, y, z)`` in 0..1.
+
+    The network is left in evaluation mode.
+    """
+    network.eval()
+    with torch.autocast(device.type, torch.bfloat16):
+        output = network(whole_case(cases, name).images[None].to(device))
+    logits, uncertainty = split(output.float(), "regions")
+    parts = [region_probabilities(logits, "regions")]
+    parts += [torch.sigmoid(uncertainty)] if uncertainty is not None else []
+    return torch.cat(parts, 1)[0].cpu()
