@@ -12,12 +12,15 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.network.model import Model, load_model, save_model
 from tests.training.test_trainer import head
 from uncseg_training.config import Config, read_config
-from uncseg_training.experiments import ablation, phantom_statistics, snapshots
+from uncseg_training.experiments import ablation, paper1, phantom_statistics, snapshots
+from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms
+from uncseg_training.variance import Reading
 
 
 def run(main: object, *words: object) -> str:
@@ -106,3 +109,45 @@ def test_snapshots_are_compared_with_their_mean(study_folder: Path, tiny_model_f
         "snapshot 2",
         "mean of 2",
     }
+
+
+@pytest.mark.slow
+def test_paper1_writes_every_table_and_figure_and_goes_on(tmp_path: Path) -> None:
+    save_anatomies([head()], tmp_path / "balls.npz")
+    words = "-o", tmp_path / "out", "--config", "smoke", "--anatomies", tmp_path / "balls.npz"
+    assert "run the same command" in run(paper1.main, *words, "--minutes", 0)
+    output = run(paper1.main, *words)
+    assert "two seeds without" in output
+    expected = {"table1.csv", "table1.md", "table2.csv", "table2.md", "figure1.png", "figure2.png", "paper1.json"}
+    assert expected <= {path.name for path in (tmp_path / "out").iterdir()}
+    told = json.loads((tmp_path / "out" / "paper1.json").read_text())
+    assert {row["target"] for row in told["table2"]} == {
+        "error map, held out",
+        "final failure, held out",
+        "final failure, unseen",
+    }
+    maps = {row["map"] for row in told["table2"] if row["target"] == "error map, held out"}
+    assert maps == {"unc_output", *Reading}
+    checkpoint = tmp_path / "out" / "runs" / "head-0" / "checkpoint.pt"
+    before = checkpoint.stat().st_mtime_ns
+    run(paper1.main, *words)
+    assert checkpoint.stat().st_mtime_ns == before
+    again = json.loads((tmp_path / "out" / "paper1.json").read_text())
+    assert again["table1"] == told["table1"]
+    assert again["table2"] == told["table2"]
+
+
+def test_paper1_compares_by_hand() -> None:
+    reference = np.zeros((9, 9, 9), np.uint8)
+    reference[3:6, 3:6, 3:6] = 2
+    predicted = np.roll(reference, 1, axis=0)
+    wrong = ((reference > 0) ^ (predicted > 0)).astype(np.float32)
+    case = case_from_arrays(predicted, reference, maps={"right": wrong, "half": wrong / 2}, spacing=(5.0, 5.0, 5.0))
+    right, half = (compare(case, key, "failure") for key in ("right", "half"))
+    assert (right.pearson, right.rmsd, right.auroc, right.auprc, right.ratio) == pytest.approx((1, 0, 1, 1, 1))
+    assert half.pearson == pytest.approx(1)
+    assert half.ratio == pytest.approx(0.5)
+    assert half.rmsd == pytest.approx(0.5 * np.sqrt(wrong[case.tumour].mean()))
+    aimed = compare(case, "half", "error map", target=wrong / 4)
+    assert aimed.ratio == pytest.approx(2)
+    assert np.isnan(aimed.auroc)

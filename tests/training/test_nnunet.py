@@ -29,8 +29,8 @@ from tests.network.test_import_nnunet import as_nnunet_counts
 from tests.training.test_trainer import head
 from uncseg_training.cli import app
 from uncseg_training.error_map import ErrorMaps
-from uncseg_training.nnunet_loss import count_voxels, split_target, uncertainty_terms
-from uncseg_training.nnunet_run import newest_checkpoint, settle_splits
+from uncseg_training.nnunet.loss import count_voxels, split_target, uncertainty_terms
+from uncseg_training.nnunet.run import newest_checkpoint, settle_splits
 from uncseg_training.paper_losses import PaperLoss
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
@@ -161,7 +161,7 @@ def shrink(path: Path) -> None:
 
 
 def trainer_of(folders: dict[str, Path], fold: int) -> Any:
-    from uncseg_training.nnunet_trainer import nnUNetTrainerUncertainty
+    from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
 
     base = folders["preprocessed"] / "Dataset137_BraTS2023"
     plans, dataset = (json.loads((base / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
@@ -175,11 +175,11 @@ def test_class_is_found_in_the_folder_for_external_trainers() -> None:
 
     import uncseg_training
 
-    folder = str(Path(uncseg_training.__file__).parent / "nnunet_ext")
+    folder = str(Path(uncseg_training.__file__).parent / "nnunet" / "ext")
     found = recursive_find_python_class(
         folder, "nnUNetTrainerUncertainty", None, base_folder=folder, cleanup_imports_from_base_folder=True
     )
-    from uncseg_training.nnunet_trainer import nnUNetTrainerUncertainty
+    from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
 
     assert found is nnUNetTrainerUncertainty
 
@@ -322,7 +322,7 @@ def predicted_by_nnunet(results: Path, images: np.ndarray) -> tuple[np.ndarray, 
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    from uncseg_training.nnunet_trainer import nnUNetTrainerUncertainty
+    from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
 
     manager = PlansManager(str(results / "plans.json"))
     dataset = json.loads((results / "dataset.json").read_text())

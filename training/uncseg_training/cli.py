@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from uncseg_training.nnunet_cli import register
+from uncseg_training.nnunet.cli import register
 
 T = TypeVar("T")
 

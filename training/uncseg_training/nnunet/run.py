@@ -1,4 +1,4 @@
-"""Run :class:`~uncseg_training.nnunet_trainer.nnUNetTrainerUncertainty` from folders, going on where a run was cut."""
+"""Run :class:`~uncseg_training.nnunet.trainer.nnUNetTrainerUncertainty` from folders, going on where a run was cut."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def train(request: Request, *, restart: bool = False) -> Path:
     # Beyond this line torch and nnU-Net are loaded, which takes seconds.
     import torch
 
-    from uncseg_training.nnunet_trainer import nnUNetTrainerUncertainty
+    from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
 
     if request.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("There is no CUDA device; take --device cpu, or a machine with one.")

@@ -5,7 +5,7 @@ more, and between epochs a part of the cases is predicted whole, to keep the err
 of a fold have such a map, those of the validation too: their reference makes their map, so what is measured against it
 is said apart from what is measured against the failure of the final network.
 
-The class is found by ``nnUNetv2_train -tr nnUNetTrainerUncertainty`` in the folder ``nnunet_ext``, and is started by
+The class is found by ``nnUNetv2_train -tr nnUNetTrainerUncertainty`` in the folder ``nnunet/ext``, and is started by
 ``uncseg-train nnunet`` without any search.
 """
 
@@ -34,8 +34,8 @@ from napari_uncseg.network.heads import region_probabilities
 from napari_uncseg.network.importers.nnunet import read_checkpoint
 from uncseg_training.case_manifest import MANIFEST
 from uncseg_training.error_map import ErrorMaps
-from uncseg_training.nnunet_data import ErrorLoader, Labelling, describe_preprocessing
-from uncseg_training.nnunet_loss import count_voxels, uncertainty_terms
+from uncseg_training.nnunet.data import ErrorLoader, Labelling, describe_preprocessing
+from uncseg_training.nnunet.loss import count_voxels, uncertainty_terms
 from uncseg_training.paper_losses import PaperLoss
 from uncseg_training.refresh import Inference, refresh_sweep
 from uncseg_training.variance import VarianceMaps
@@ -324,7 +324,7 @@ class nnUNetTrainerUncertainty(nnUNetTrainer):  # type: ignore[misc]
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Predict the validation cases whole, and measure segmentation and uncertainty."""
-        from uncseg_training.nnunet_validation import validate
+        from uncseg_training.nnunet.validation import validate
 
         validate(self, save_probabilities=save_probabilities)
 

@@ -29,7 +29,7 @@ from napari_uncseg.uncertainty.maps import bernoulli_variance
 from uncseg_training.normalise import times_four
 
 if TYPE_CHECKING:
-    from uncseg_training.nnunet_trainer import nnUNetTrainerUncertainty
+    from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
 
 FOLDER, SUMMARY, UNCERTAINTY = "validation", "summary.json", "uncertainty.json"
 

@@ -110,7 +110,7 @@ def nnunet(
             os.environ[variable] = str(folder.absolute())
     if workers is not None:
         os.environ[WORKERS] = str(workers)
-    from uncseg_training.nnunet_run import Request, train
+    from uncseg_training.nnunet.run import Request, train
 
     request = Request(
         dataset,

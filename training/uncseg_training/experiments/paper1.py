@@ -1,0 +1,301 @@
+"""*Uncertainty-Aware nnU-Net* on phantoms: ``python -m uncseg_training.experiments.paper1 --config cpu -o OUT``.
+
+Trains, on a fixed cohort of phantoms split into folds, the same network with the uncertainty channel (``head``),
+without it (``plain``), and without it from another seed (``again``: what chance alone changes). One more with the
+channel is trained on all cases and judged on phantoms of another stream. Then it writes
+
+    table1.csv/.md   Dice with and without the channel, their difference, and that of two seeds
+    table2.csv/.md   channel, variances and entropy against the error map of the training, against the final failure of
+                     the held-out cases, and, taught on its own errors or out of fold, on unseen phantoms
+    figure1.png      one held-out case: image, error, channel, both variances
+    figure2.png      the channel in six held-out cases
+    paper1.json      every number, and the configurations
+
+Runs go on where they were cut; what is trained is not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import typer
+
+from napari_uncseg.evaluation.case import Case, case_from_arrays
+from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.study.atomic import write_files
+from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from uncseg_training.cases import Cases, write_phantom_cases
+from uncseg_training.config import Config, read_config
+from uncseg_training.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
+from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_one_case
+from uncseg_training.experiments.paper1_tables import (
+    Compared,
+    Overlaps,
+    compare,
+    overlaps_of,
+    write_table1,
+    write_table2,
+)
+from uncseg_training.normalise import Normalisation, normalise
+from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.targets import Targets, predict_case
+from uncseg_training.trainer import fit
+from uncseg_training.variance import readings
+
+Map = npt.NDArray[np.floating[Any]]
+
+COHORT_SEED, UNSEEN_SEED = 41, 77
+
+
+class Size(StrEnum):
+    """How much to spend."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One size of the experiment.
+
+    Parameters
+    ----------
+    config : Config
+        Of every network; names, folds and what the channel learns are set by the experiment.
+    cases, unseen : int
+        Phantoms to train and to be held out, and phantoms of another stream.
+    folds : int
+        Of the cohort; every one is trained.
+    teach : int
+        Whole heads the channel is taught on out of fold.
+    """
+
+    config: Config
+    cases: int
+    unseen: int
+    folds: int
+    teach: int
+
+
+def plan_of(size: Size) -> Plan:
+    """The sizes; ``gpu`` is that of the paper, as far as phantoms go."""
+    common = {"start": "", "snapshots": 1, "validation": 0, "looks": "clinical", "decay": 0.6, "late_from": 0.0}
+    if size is Size.SMOKE:
+        return Plan(read_config("smoke", **common | {"sweeps": 3}), cases=4, unseen=4, folds=2, teach=4)
+    small = {
+        "steps": 900,
+        "spacing": 3.0,
+        "volume": (56, 64, 56),
+        "patch": (40, 48, 40),
+        "features": (12, 24, 48, 64),
+        "encoder": (1, 2, 2, 2),
+        "decoder": (1, 2, 1),
+        "whole_from": 0.5,
+        "workers": 0,
+    }
+    if size is Size.CPU:
+        return Plan(read_config("cpu", **common | small), cases=60, unseen=40, folds=3, teach=240)
+    large = {"steps": 20_000, "whole_from": 0.5, "sweeps": 20, "batch": 2, "workers": 0}
+    return Plan(read_config("gpu", **common | large), cases=400, unseen=100, folds=5, teach=800)
+
+
+def runs_of(plan: Plan, cases: Path) -> Iterator[Config]:
+    """Every training: with the channel, without, and without it again, per fold; with it on all cases."""
+    base = replace(plan.config, cases=str(cases), share=1.0)
+    for fold in range(plan.folds):
+        part = replace(base, folds=plan.folds, fold=fold)
+        yield replace(part, name=f"head-{fold}", uncertainty="error_map")
+        yield replace(part, name=f"plain-{fold}", uncertainty="none")
+        yield replace(part, name=f"again-{fold}", uncertainty="none", seed=base.seed + 1000)
+    yield replace(base, name="head-all", uncertainty="error_map")
+
+
+def train(plan: Plan, out: Path, anatomies: Path, minutes: float | None) -> bool:
+    """Write the cohorts and train what is missing; whether all is done."""
+    started = time.monotonic()
+    write_phantom_cases(anatomies, out / "cases", plan.config, plan.cases, COHORT_SEED)
+    write_phantom_cases(anatomies, out / "unseen", plan.config, plan.unseen, UNSEEN_SEED)
+    for config in runs_of(plan, out / "cases"):
+        run = out / "runs" / config.name
+        if (run / CHECKPOINT).is_file() and Training.of_run(run).step == config.steps:
+            continue
+        left = None if minutes is None else minutes * 60 - (time.monotonic() - started)
+        if left is not None and left <= 0:
+            typer.echo("The time is over; run the same command to go on.")
+            return False
+        training = fit(anatomies, run, config, budget=left)
+        typer.echo(f"{config.name}: step {training.step} of {config.steps}, {training.seconds:.0f} s")
+        if training.step < config.steps:
+            typer.echo("The time is over; run the same command to go on.")
+            return False
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A case as a network sees it.
+
+    Parameters
+    ----------
+    case : Case
+        Prediction, reference and maps.
+    image, flair : ndarray, shape (x, y, z)
+        z-scores of T1c and T2-FLAIR.
+    """
+
+    case: Case
+    image: Map
+    flair: Map
+
+
+def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Seen:
+    """Predict a case; its maps are those given, the channel, var1shot and the entropy."""
+    stored = cases.load(name)
+    answer = predict_case(network, cases, name, torch.device("cpu")).numpy()
+    own = {"unc_output": answer[3]} if len(answer) > 3 else {}
+    own |= {"var1shot (x4)": 4 * bernoulli_variance(answer[0]), "entropy (/ln 2)": entropy(answer[0]) / np.log(2)}
+    case = case_from_arrays(
+        labels_from_regions(answer[:3]),
+        stored.labels,
+        probabilities=answer[:3],
+        maps={**maps, **{key: np.clip(value, 0, 1) for key, value in own.items()}},
+        brain=stored.images.any(0),
+        spacing=(spacing,) * 3,
+        id=name,
+    )
+    return Seen(case, stored.images[0].astype(np.float32), stored.images[2].astype(np.float32))
+
+
+def measure(plan: Plan, out: Path) -> dict[str, Any]:
+    """Every number of the finished trainings, and the figures."""
+    spacing = plan.config.spacing
+    cases = Cases.open(out / "cases", plan.config)
+    overlaps: dict[str, list[Overlaps]] = {"head": [], "plain": [], "again": []}
+    learnt: list[Compared] = []
+    failing: list[Compared] = []
+    panels: list[Panel] = []
+    for fold in range(plan.folds):
+        _, held_out = cases.split(plan.folds, fold)
+        for kind, rows in overlaps.items():
+            run = out / "runs" / f"{kind}-{fold}"
+            network = Training.of_run(run).averaged
+            targets = Targets.of_run(run, cases, begins=False) if kind == "head" else None
+            for name in held_out:
+                maps = {} if targets is None else kept_maps(targets, name)
+                seen = see(network, cases, name, spacing, {key: np.clip(value, 0, 1) for key, value in maps.items()})
+                rows.append(overlaps_of(seen.case))
+                if targets is None:
+                    continue
+                error = targets.errors.read(name).error[0]
+                learnt += against_the_error_map(seen.case, error, targets, name)
+                failing += [
+                    compare(seen.case, key, "final failure, held out") for key in seen.case.maps if key != "error map"
+                ]
+                panels.append(Panel(name, seen.case, seen.image, seen.flair))
+    unseen = list(on_unseen(plan, out, cases))
+    draw_one_case(panels, out / "figure1.png")
+    draw_cases(panels, out / "figure2.png")
+    table1 = write_table1(overlaps, out)
+    table2 = write_table2([*learnt, *failing, *unseen], out)
+    return {"plan": asdict(plan), "torch": torch.__version__, "table1": table1, "table2": table2}
+
+
+def kept_maps(targets: Targets, name: str) -> dict[str, Map]:
+    """Error map and moving variance of a case, as the training kept them; 4 v, so that an even coin is 1."""
+    history = targets.variances.read(name)
+    return {
+        "error map": np.nan_to_num(targets.errors.read(name).error[0]),
+        "variance_stable (x4)": 4 * np.clip(history.variance, 0, 0.25),
+        "bernoulli_ema (x4)": 4 * np.clip(history.bernoulli, 0, 0.25),
+    }
+
+
+def against_the_error_map(case: Case, error: Map, targets: Targets, name: str) -> list[Compared]:
+    """The paper's comparison: the channel and every reading of the variances with the error map, each normalised."""
+    assert case.probabilities is not None  # made with them
+    mask = case.tumour & np.isfinite(error)
+    history = targets.variances.read(name)
+    found = [compare(case, "unc_output", "error map, held out", target=error, mask=mask)]
+    squeezed = normalise(case.maps["unc_output"], Normalisation.SQUEEZE, mask, error)
+    found.append(
+        compare(
+            case,
+            "unc_output",
+            "error map, held out",
+            target=normalise(error, Normalisation.SQUEEZE, mask, error),
+            mask=mask,
+            values=squeezed,
+            scale="squeeze",
+        )
+    )
+    for reading, variance in readings(case.probabilities, history).items():
+        for scale in Normalisation:
+            both = scale is Normalisation.SQUEEZE
+            found.append(
+                compare(
+                    case,
+                    str(reading),
+                    "error map, held out",
+                    target=normalise(error, scale, mask, error) if both else error,
+                    mask=mask & np.isfinite(variance),
+                    values=normalise(np.nan_to_num(variance), scale, mask, error),
+                    scale=str(scale),
+                )
+            )
+    return found
+
+
+def on_unseen(plan: Plan, out: Path, cases: Cases) -> Iterator[Compared]:
+    """Phantoms of another stream: the channel as the training left it, and taught on errors out of fold."""
+    unseen = Cases.open(out / "unseen", plan.config)
+    training = Training.of_run(out / "runs" / "head-all")
+    network, device = training.averaged, torch.device("cpu")
+    before = {name: predict_case(network, unseen, name, device)[3].numpy() for name in unseen.names}
+    folds = [out / "runs" / f"head-{fold}" for fold in range(plan.folds)]
+    errors = out_of_fold_errors(cases, folds, out / "out_of_fold", device)
+    teach_uncertainty(network, examples_of_cases(cases, cases.names, errors, plan.teach, plan.config.seed), device)
+    for name in unseen.names:
+        seen = see(network, unseen, name, plan.config.spacing, {"unc_output, paper": before[name]})
+        for key in seen.case.maps:
+            yield compare(
+                seen.case, key, "final failure, unseen", name="unc_output, sound" if key == "unc_output" else key
+            )
+
+
+def main(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for cohorts, runs, tables and figures.")],
+    config: Annotated[Size, typer.Option(help="How much to spend.")] = Size.CPU,
+    anatomies: Annotated[
+        Path | None, typer.Option(help="File of 'uncseg-train anatomies'; the ICBM152 template when left out.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
+) -> None:
+    """Train what is missing, write tables and figures."""
+    plan = plan_of(config)
+    out.mkdir(parents=True, exist_ok=True)
+    if anatomies is None:
+        from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
+
+        anatomies = out / "anatomies.npz"
+        if not anatomies.is_file():
+            save_anatomies(build_anatomies(None, icbm=True), anatomies)
+    if not train(plan, out, anatomies, minutes):
+        return
+    found = measure(plan, out)
+    write_files({out / "paper1.json": (json.dumps(found, indent=1) + "\n").encode()})
+    for name in ("table1.md", "table2.md"):
+        typer.echo("\n" + (out / name).read_text())
+
+
+if __name__ == "__main__":
+    typer.run(main)
