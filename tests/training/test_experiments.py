@@ -15,11 +15,14 @@ from typer.testing import CliRunner
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.network.model import Model, load_model, save_model
 from tests.training.test_trainer import head
+from uncseg_training.cases import Cases
 from uncseg_training.config import Config, read_config
-from uncseg_training.experiments import ablation, paper1, phantom_statistics, snapshots
+from uncseg_training.experiments import ablation, leave_one_out, paper1, phantom_statistics, snapshots
 from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
-from uncseg_training.phantom.cohort import Phantoms
+from uncseg_training.phantom.cohort import Phantoms, write_phantom
+from uncseg_training.state import Training
+from uncseg_training.trainer import fit
 from uncseg_training.variance import Reading
 
 
@@ -72,7 +75,7 @@ def test_ablation_goes_on_where_it_was_cut(study_folder: Path, tmp_path: Path) -
     template = Anatomy(ablation.ICBM, head(40).tissues)
     save_anatomies([template, head()], tmp_path / "both.npz")
     words = [study_folder.parent, "-o", tmp_path / "out", "--anatomies", tmp_path / "both.npz", "--size", "smoke"]
-    assert "cut at step" in run(ablation.main, *words, "--only", "anatomy", "--minutes", 0.0001)
+    assert "run the same command to go on" in run(ablation.main, *words, "--only", "anatomy", "--minutes", 0.0001)
     output = run(ablation.main, *words, "--only", "anatomy")
     assert "label maps only" in output
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text())["rows"]
@@ -151,3 +154,26 @@ def test_paper1_compares_by_hand() -> None:
     aimed = compare(case, "half", "error map", target=wrong / 4)
     assert aimed.ratio == pytest.approx(2)
     assert np.isnan(aimed.auroc)
+
+
+def test_leave_one_out_never_shows_the_patient_it_is_judged_on(tmp_path: Path) -> None:
+    save_anatomies([head()], tmp_path / "balls.npz")
+    stream = Phantoms([head()], (40, 48, 40), 4.0, 6)
+    for number in range(3):
+        write_phantom(stream[number], tmp_path / "studies", f"BraTS-GLI-0000{number}-000", 4.0)
+    start = tmp_path / "start"
+    fit(tmp_path / "balls.npz", start, read_config("smoke", steps=2, snapshots=1, validation=0))
+    words = tmp_path / "studies", "-o", tmp_path / "out", "--start", start, "--anatomies", tmp_path / "balls.npz"
+    assert "run the same command" in run(leave_one_out.main, *words, "--steps", 2, "--minutes", 0)
+    output = run(leave_one_out.main, *words, "--steps", 2)
+    assert output.count("\n| ") == 4  # a head and three rows
+    for number in range(3):
+        name = f"BraTS-GLI-0000{number}-000"
+        config = Training.of_run(tmp_path / "out" / "runs" / f"without-{name}").config
+        cases = Cases.open(tmp_path / "out" / "cases", config)
+        assert cases.split(config.folds, config.fold) == (
+            tuple(other for other in cases.names if other != name),
+            (name,),
+        )
+    rows = json.loads((tmp_path / "out" / "leave_one_out.json").read_text())["rows"]
+    assert [len(found) for found in rows.values()] == [9, 9, 9]

@@ -93,14 +93,14 @@ def plan_of(size: Size) -> Plan:
     if size is Size.SMOKE:
         return Plan(read_config("smoke", **common | {"sweeps": 3}), cases=4, unseen=4, folds=2, teach=4)
     small = {
-        "steps": 900,
+        "steps": 500,
         "spacing": 3.0,
         "volume": (56, 64, 56),
         "patch": (40, 48, 40),
         "features": (12, 24, 48, 64),
         "encoder": (1, 2, 2, 2),
         "decoder": (1, 2, 1),
-        "whole_from": 0.5,
+        "whole_from": 0.7,
         "workers": 0,
     }
     if size is Size.CPU:
