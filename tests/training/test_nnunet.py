@@ -282,7 +282,7 @@ def check_fold(folders: dict[str, Path], fold: Path, number: int) -> None:
     assert set(summary["mean"]) == {"(1, 2, 3)", "(1, 3)", "(3,)"}
     told = json.loads((fold / "validation" / "uncertainty.json").read_text())
     found = {(value["metric"], value["map"], value["voxel_set"], value["aggregation"]) for value in told["values"]}
-    for name in ("unc_output", "variance_stable", "var1shot"):
+    for name in ("unc_output", "variance_stable_x4", "var1shot_x4"):
         for voxel_set in ("tumour", "brain"):
             for metric in ("rmsd_to_error_stable", "pearson_to_error_stable", "rmsd", "pearson", "auroc", "auprc"):
                 assert {(metric, name, voxel_set, how) for how in ("case", "mean", "pooled")} <= found

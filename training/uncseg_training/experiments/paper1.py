@@ -101,6 +101,7 @@ def plan_of(size: Size) -> Plan:
         "encoder": (1, 2, 2, 2),
         "decoder": (1, 2, 1),
         "whole_from": 0.7,
+        "sweeps": 10,
         "workers": 0,
     }
     if size is Size.CPU:
@@ -163,7 +164,7 @@ def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps:
     stored = cases.load(name)
     answer = predict_case(network, cases, name, torch.device("cpu")).numpy()
     own = {"unc_output": answer[3]} if len(answer) > 3 else {}
-    own |= {"var1shot (x4)": 4 * bernoulli_variance(answer[0]), "entropy (/ln 2)": entropy(answer[0]) / np.log(2)}
+    own |= {"var1shot_x4": 4 * bernoulli_variance(answer[0]), "entropy_in_bits": entropy(answer[0]) / np.log(2)}
     case = case_from_arrays(
         labels_from_regions(answer[:3]),
         stored.labels,
@@ -215,8 +216,8 @@ def kept_maps(targets: Targets, name: str) -> dict[str, Map]:
     history = targets.variances.read(name)
     return {
         "error map": np.nan_to_num(targets.errors.read(name).error[0]),
-        "variance_stable (x4)": 4 * np.clip(history.variance, 0, 0.25),
-        "bernoulli_ema (x4)": 4 * np.clip(history.bernoulli, 0, 0.25),
+        "variance_stable_x4": 4 * np.clip(history.variance, 0, 0.25),
+        "bernoulli_ema_x4": 4 * np.clip(history.bernoulli, 0, 0.25),
     }
 
 

@@ -32,7 +32,7 @@ class Panel:
     name : str
         Of the case.
     case : Case
-        With the maps ``unc_output``, ``error map`` and ``variance_stable (x4)``.
+        With the maps ``unc_output``, ``error map`` and ``variance_stable_x4``.
     image, flair : ndarray, shape (x, y, z)
         z-scores, in RAS order.
     """
@@ -63,8 +63,8 @@ def draw_one_case(panels: Sequence[Panel], path: Path) -> None:
         ("failure", panel.case.failure(Region.WT).astype(float)),
         ("error map", maps["error map"]),
         ("unc_output", maps["unc_output"]),
-        ("variance_stable × 4", maps["variance_stable (x4)"]),
-        ("var1shot × 4", maps["var1shot (x4)"]),
+        ("variance_stable × 4", maps["variance_stable_x4"]),
+        ("var1shot × 4", maps["var1shot_x4"]),
     )
     figure = Figure(figsize=(10.5, 7.4), layout="constrained")
     axes = figure.subplots(2, 3).ravel()

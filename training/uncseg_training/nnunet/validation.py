@@ -36,7 +36,7 @@ FOLDER, SUMMARY, UNCERTAINTY = "validation", "summary.json", "uncertainty.json"
 TARGET = "error_stable"
 """Name of the error map among the maps of a case."""
 
-MAPS = ("unc_output", "variance_stable", "var1shot")
+MAPS = ("unc_output", "variance_stable_x4", "var1shot_x4")
 """What is compared with it, and with the failure of the final network; variances are taken times four."""
 
 VOXEL_SETS = (VoxelSet.TUMOUR, VoxelSet.BRAIN)
@@ -121,8 +121,8 @@ def _case(trainer: nnUNetTrainerUncertainty, case: str, output: Tensor, referenc
     error, history = trainer.errors.read(case), trainer.variances.read(case)
     maps = {
         "unc_output": torch.sigmoid(output[trainer.heads]).numpy(),
-        "variance_stable": times_four(history.variance).clip(0, 1),
-        "var1shot": times_four(bernoulli_variance(probabilities[0])).clip(0, 1),
+        "variance_stable_x4": times_four(history.variance).clip(0, 1),
+        "var1shot_x4": times_four(bernoulli_variance(probabilities[0])).clip(0, 1),
     }
     if error.visits.min() > 0:
         maps[TARGET] = error.error[0].clip(0, 1)
