@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +264,23 @@ def test_command_line_explains_what_is_missing(tmp_path: Path) -> None:
         result = runner.invoke(app, arguments)
         assert result.exit_code == 1
         assert words in result.output
+
+
+def test_training_needs_torch_and_numpy_alone(anatomies: Path, tmp_path: Path) -> None:
+    config = {**asdict(read_config("smoke", steps=2)), "validate_every": 1}
+    code = f"""
+import importlib.abc, json, sys
+class Bare(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        known = {{"scipy", "nibabel", "yaml", "safetensors", "typer", "rich", "blosc2", "matplotlib", "sklearn", "nilearn"}}
+        if name.split(".")[0] in known:
+            raise ImportError(name)
+sys.meta_path.insert(0, Bare())
+from pathlib import Path
+from uncseg_training.config import config_from
+from uncseg_training.trainer import fit
+assert fit(Path({str(anatomies)!r}), Path({str(tmp_path)!r}), config_from(json.loads({json.dumps(config)!r}))).step == 2
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "checkpoint.pt").is_file()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -188,6 +186,8 @@ def read_config(source: str | Path, **changes: Any) -> Config:
     ValueError
         When the file is absent or holds an unknown key.
     """
+    import yaml
+
     path = Path(source) if Path(source).suffix in {".yaml", ".yml"} else CONFIGS / f"{source}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(item.stem for item in CONFIGS.glob("*.yaml")))

@@ -2,7 +2,8 @@
 
 Everything random depends on the seed and the step alone, so a training that was killed goes on as if it had not been:
 the checkpoint holds weights, their running average, the optimiser and the step, and the next phantom is the one of
-that step. Started by ``torchrun``, every process trains on phantoms of its own and gradients are averaged.
+that step. Started by ``torchrun``, every process trains on phantoms of its own and gradients are averaged. Phantoms and
+training need torch, numpy and the one file of anatomies, nothing else, so that a bare machine with a GPU will do.
 """
 
 from __future__ import annotations

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
@@ -247,6 +244,8 @@ def save_model(
 
 def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
     """Weights as the bytes of a safetensors file."""
+    from safetensors.torch import save as save_tensors
+
     tensors = {
         name: (tensor.detach().cpu().half() if half else tensor.detach().cpu().float()).contiguous()
         for name, tensor in weights.items()
@@ -274,6 +273,9 @@ def _repeats(name: str) -> bool:
 
 
 def _load_weights(network: nn.Module, path: Path, data: bytes) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_tensors
+
     try:
         tensors: dict[str, Tensor] = load_tensors(data)
     except SafetensorError as error:

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -106,6 +104,8 @@ def read_freesurfer(path: Path) -> Anatomy:
     ValueError
         When the map holds no cerebral white matter.
     """
+    import nibabel as nib
+
     image = nib.as_closest_canonical(nib.load(path))
     codes = np.asarray(image.dataobj).astype(np.int32)
     tissues = np.zeros(codes.shape, np.uint8)
@@ -123,6 +123,7 @@ def read_icbm152() -> Anatomy:
     cerebellum are told apart by depth and by their place in MNI space.
     """
     from nilearn import datasets
+    from scipy import ndimage
 
     grey_image = datasets.load_mni152_gm_template(resolution=1)
     grey = np.asarray(grey_image.dataobj, np.float32)
@@ -192,4 +193,6 @@ def load_anatomies(path: Path) -> list[Anatomy]:
 
 
 def _crop(tissues: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    from scipy import ndimage
+
     return np.ascontiguousarray(tissues[ndimage.find_objects((tissues > 0).astype(np.uint8))[0]])

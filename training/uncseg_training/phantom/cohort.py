@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from math import cos, sin
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from torch import Tensor
@@ -363,6 +362,8 @@ def write_phantom(phantom: Phantom, folder: Path, name: str, spacing: float) -> 
 
 
 def _write(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
+    import nibabel as nib
+
     image = nib.Nifti1Image(np.ascontiguousarray(data), affine)
     image.header.set_xyzt_units("mm")
     nib.save(image, path)
