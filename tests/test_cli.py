@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from napari_uncseg import batch
 from napari_uncseg.cli import app
 from napari_uncseg.errors import Cancelled, DeviceError
+from napari_uncseg.inference.member_spec import parse_members
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
@@ -34,11 +35,15 @@ class QuickPredictor:
         self.prediction = prediction
         self.sha256 = sha256
         self.studies: list[str] = []
+        self.wishes: list[dict[str, Any]] = []
 
-    def provenance(self, study: Study, command: str | None = None) -> Mapping[str, Any]:
+    def provenance(self, study: Study, command: str | None = None, **wishes: Any) -> Mapping[str, Any]:
         inputs = {source.role: {"file": source.path.name, "sha256": source.sha256} for source in study.sources}
         model = {"name": "quick", "sha256": self.sha256}
         said = {"study": study.id, "model": model, "inputs": inputs, "command": command, "warnings": []}
+        if "members" in wishes:
+            settings = {**self.prediction.provenance["settings"], "members": 8, "method": wishes["members"].method}
+            said |= {"settings": settings, "members": {"members_done": 8, "members_wanted": 8}}
         return dict(self.prediction.provenance) | said
 
     def predict(
@@ -48,13 +53,15 @@ class QuickPredictor:
         progress: batch.Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
         command: str | None = None,
+        **wishes: Any,
     ) -> Prediction:
         self.studies.append(study.id)
+        self.wishes.append(wishes)
         if progress is not None:
             progress(1, 2, "Running the network")
         if cancelled is not None and cancelled():
             raise Cancelled("The run was cancelled; nothing was written.")
-        provenance = {**self.provenance(study, command), "dice": {"WT": 0.81, "TC": 0.7, "ET": None}}
+        provenance = {**self.provenance(study, command, **wishes), "dice": {"WT": 0.81, "TC": 0.7, "ET": None}}
         return replace(self.prediction, study_id=study.id, provenance=provenance, header=study.header)
 
 
@@ -186,6 +193,10 @@ def test_predict_takes_files_one_by_one(quick: QuickPredictor, study_folder: Pat
         ["--t1c", "file.nii.gz", "-o", "out"],
         ["study", "-o", "out", "--device", "abacus"],
         ["study", "-o", "out", "--coding", "brats1999"],
+        ["study", "-o", "out", "--members", "tta:9"],
+        ["study", "-o", "out", "--members", "guess"],
+        ["study", "-o", "out", "--members", "ensemble:a,b", "--model", "c"],
+        ["study", "-o", "out", "--maps", "entropie"],
     ],
 )
 def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +234,71 @@ def test_interrupt_leaves_nothing_half_written(
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == [cohort[0].name]
     assert cohort[0].name in result.stdout
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_predict_hands_on_members_and_maps(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    words = ("--members", "tta:8", "--maps", "entropy, variance-ET")
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out", *words).exit_code == 0
+    assert quick.wishes == [{"members": parse_members("tta:8"), "maps": ("entropy", "variance-et")}]
+    provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
+    command = shlex.split(provenance["command"])
+    assert command[-4:] == ["--members", "tta:8", "--maps", "entropy,variance-et"]
+    assert uncseg(*command[1:]).stdout.count("already there") == 1
+
+
+def test_without_such_wishes_nothing_is_handed_on(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "single").exit_code == 0
+    assert quick.wishes == [{}]
+
+
+def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
+    quick: QuickPredictor, study_folder: Path, tmp_path: Path
+) -> None:
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "none.json")
+    assert result.exit_code == 1
+    assert "none.json" in result.stderr
+    assert quick.studies == []
+
+
+def test_an_ensemble_loads_its_first_folder(
+    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path | None] = []
+    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: loaded.append(model) or quick)
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "ensemble:a,b").exit_code == 0
+    assert loaded == [Path("a")]
+
+
+def test_an_interrupted_run_of_members_saves_those_that_are_done_and_goes_on_next_time(
+    study_folder: Path, tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_uncseg.inference.predictor import Predictor
+
+    cohort = [copy_study(study_folder, f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2)]
+    predict = Predictor.predict
+
+    def interrupted(self: Predictor, study: Study, *, progress: batch.Progress, **options: Any) -> Prediction:
+        def interrupt(done: int, total: int, message: str) -> None:
+            progress(done, total, message)
+            if "member 3 of 4" in message:
+                signal.raise_signal(signal.SIGINT)
+
+        return predict(self, study, progress=interrupt, **options)
+
+    words = ("predict", tmp_path / "cohort", "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model_folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "predict", interrupted)
+        stopped = uncseg(*words, "--members", "tta:4")
+    assert stopped.exit_code == 130
+    assert "saved in part" in stopped.stdout
+    assert "partial: 2 of 4 members" in stopped.stderr
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == [cohort[0].name]
+    first = tmp_path / "out" / cohort[0].name / f"{cohort[0].name}_uncseg.json"
+    assert json.loads(first.read_text())["members"]["members_done"] == 2
+    again = uncseg(*words, "--members", "tta:4")
+    assert again.exit_code == 0, again.output
+    assert json.loads(first.read_text())["members"]["members_done"] == 4
+    assert uncseg(*words, "--members", "tta:4").stdout.count("already there") == 2
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
+from napari_uncseg.inference.member_spec import SINGLE, Members
 from napari_uncseg.labels import Coding
 from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
 from napari_uncseg.study.load import load_study
@@ -21,6 +22,7 @@ from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.provenance import read_json
 from napari_uncseg.study.save import JSON_SUFFIX, check_free, existing, fingerprint, save_prediction
 from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.recalibrate import Calibration, load_calibration
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""
@@ -29,7 +31,15 @@ Progress = Callable[[int, int, str], None]
 class StudyPredictor(Protocol):
     """What is needed of :class:`napari_uncseg.inference.predictor.Predictor`; named here so that torch stays out."""
 
-    def provenance(self, study: Study, command: str | None = None) -> Mapping[str, Any]:
+    def provenance(
+        self,
+        study: Study,
+        command: str | None = None,
+        *,
+        members: Members | str = ...,
+        maps: Sequence[str] | None = ...,
+        calibration: Calibration | None = ...,
+    ) -> Mapping[str, Any]:
         """What the result of a study will say about its making."""
         ...
 
@@ -37,9 +47,12 @@ class StudyPredictor(Protocol):
         self,
         study: Study,
         *,
-        progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        command: str | None = None,
+        members: Members | str = ...,
+        maps: Sequence[str] | None = ...,
+        calibration: Calibration | None = ...,
+        progress: Progress | None = ...,
+        cancelled: Callable[[], bool] | None = ...,
+        command: str | None = ...,
     ) -> Prediction:
         """Segment a study and say where not to trust the result."""
         ...
@@ -73,19 +86,45 @@ class Settings:
         Whether modalities on another grid are put on T1c's.
     coding : Coding, optional
         Label coding of the references; ``None`` takes it from the names.
+    members : Members
+        What the probabilities are the mean of.
+    maps : tuple of str, optional
+        Maps to make; ``None`` for the usual ones.
+    calibration : Path, optional
+        File of a calibration that the mean probability goes through.
     """
 
     out: Path
     overwrite: bool = False
     resample: bool = False
     coding: Coding | None = None
+    members: Members = SINGLE
+    maps: tuple[str, ...] | None = None
+    calibration: Path | None = None
 
     def options(self, device: str, model: Path | None) -> list[str]:
         """Options that decide what comes out, as they are written on a command line."""
         words = ["-o", str(self.out), "--device", device]
         words += ["--model", str(model)] if model is not None else []
+        words += ["--members", str(self.members)] if self.members != SINGLE else []
+        words += ["--maps", ",".join(self.maps)] if self.maps is not None else []
+        words += ["--calibration", str(self.calibration)] if self.calibration is not None else []
         words += ["--resample"] if self.resample else []
         return words + (["--coding", self.coding.value] if self.coding is not None else [])
+
+    def wishes(self) -> dict[str, Any]:
+        """What a predictor is asked for besides the usual, by the names of its arguments.
+
+        Raises
+        ------
+        UncsegError
+            When the calibration cannot be read.
+        """
+        wishes: dict[str, Any] = {"members": self.members} if self.members != SINGLE else {}
+        wishes |= {"maps": self.maps} if self.maps is not None else {}
+        if self.calibration is not None:
+            wishes["calibration"] = load_calibration(self.calibration)
+        return wishes
 
 
 @dataclass(frozen=True)
@@ -100,6 +139,7 @@ class Status(StrEnum):
     """What became of a job."""
 
     SAVED = "saved"
+    PARTIAL = "saved in part"
     SKIPPED = "already there"
     FAILED = "failed"
 
@@ -113,7 +153,7 @@ class Outcome:
     study_id : str
         The study's id, or the path that led to none.
     status : Status
-        Saved, already there, or failed.
+        Saved (in part when the run was stopped after some of its members), already there, or failed.
     seconds : float
         From the first file read to the last one written.
     folder : Path, optional
@@ -215,6 +255,9 @@ def predict_job(
 ) -> Outcome:
     """Read, predict and save one study, unless the same result is there.
 
+    A run of several members that is stopped after the first of them saves those that are done; the next run replaces
+    them by all.
+
     Raises
     ------
     UncsegError
@@ -225,16 +268,16 @@ def predict_job(
     study = load_study(job.files, resample=settings.resample, coding=settings.coding)
     _stop_if(cancelled)
     folder = settings.out / study.id
-    provenance = predictor.provenance(study, job.command)
+    wishes = settings.wishes()
+    provenance = predictor.provenance(study, job.command, **wishes)
     if existing(settings.out, study.id, fingerprint(provenance)):
         provenance = read_json(folder / f"{study.id}{JSON_SUFFIX}")
         return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, folder, provenance)
     check_free(settings.out, study.id, provenance, overwrite=settings.overwrite)
-    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command)
-    _stop_if(cancelled)
+    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **wishes)
     progress(0, 0, "Saving")
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
-    status = Status.SKIPPED if saved.skipped else Status.SAVED
+    status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED
     return Outcome(study.id, status, time.monotonic() - start, saved.folder, prediction.provenance)
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``uncseg predict``, ``evaluate``, ``model``, ``view``, ``demo``, ``info`` and ``doctor``.
+"""The command line: ``uncseg predict``, ``evaluate``, ``calibrate``, ``model``, ``view``, ``demo``, ``info``, …
 
 What a command needs is imported inside it: ``uncseg --help`` loads neither torch nor napari.
 """
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_uncseg import __version__
-from napari_uncseg.errors import Cancelled, StudyError
+from napari_uncseg.calibrate_command import calibrate
+from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.evaluate_command import evaluate
 from napari_uncseg.exits import report, told_plainly
 from napari_uncseg.labels import MODALITIES, Coding
@@ -20,6 +21,7 @@ from napari_uncseg.model_command import model_app
 
 if TYPE_CHECKING:
     from napari_uncseg.batch import Job, Outcome, Settings
+    from napari_uncseg.inference.member_spec import Members
 
 DEMO_FOLDER = Path("demo-output")
 """Where ``uncseg demo`` saves, below the current folder; what stands there is nobody's work and may be replaced."""
@@ -81,6 +83,29 @@ def predict(
     ] = None,
     device: RunsOn = Device.AUTO,
     model: ModelFolder = None,
+    members: Annotated[
+        str,
+        typer.Option(
+            "--members",
+            metavar="KIND[:N][,OPTION=VALUE]",
+            help="What the probabilities are the mean of: single, tta:8, snapshots, dropout_injection:10,p=0.05, "
+            "mc_dropout:20,p=0.2, logit_sampling:20, or ensemble:DIR,DIR of model folders.",
+        ),
+    ] = "single",
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            "--maps",
+            metavar="MAP[,MAP]",
+            help="Instead of entropy, variance and, of several members, mutual_information; also expected_entropy, "
+            "disagreement, var1shot, one_minus_max, and any of them of a region: entropy-tc, entropy-et.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", help="File of `uncseg calibrate` for this model and these members."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,
     resample: Resample = False,
     coding: LabelCoding = None,
@@ -95,6 +120,7 @@ def predict(
     """Segment studies and save the segmentation, the uncertainty maps and how they were made.
 
     Writes OUT/<id>/<id>_seg.nii.gz and maps beside it. A result that is there already, made in the same way, is kept.
+    Stopped in the middle of several members, it saves those that are done as a partial result; run again, it makes all.
     """
     from napari_uncseg.batch import Settings, find_jobs, job_of_files
     from napari_uncseg.study.save import check_writable
@@ -110,7 +136,9 @@ def predict(
     if by_file and missing:
         raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
 
-    settings = Settings(out, overwrite, resample, coding)
+    wanted, names = _members_and_maps(members, maps, model)
+    settings = Settings(out, overwrite, resample, coding, wanted, names, calibration)
+    settings.wishes()  # a calibration that cannot be read stops the run before its first study
     check_writable(out)
     options = settings.options(device.value, model)
     failures: list[Outcome] = []
@@ -128,6 +156,24 @@ def predict(
     _leave(outcomes, stopped)
 
 
+def _members_and_maps(members: str, maps: str | None, model: Path | None) -> tuple[Members, tuple[str, ...] | None]:
+    """What the words say; wrong ones are wrong usage."""
+    from napari_uncseg.inference.member_spec import Kind, parse_members
+    from napari_uncseg.uncertainty.maps import parse_maps
+
+    try:
+        wanted = parse_members(members)
+    except UncsegError as error:
+        raise typer.BadParameter(str(error), param_hint="--members") from error
+    if wanted.kind is Kind.ENSEMBLE and model is not None:
+        raise typer.BadParameter("name every network in ensemble:DIR,DIR and leave out --model", param_hint="--model")
+    try:
+        names = None if maps is None else tuple(map(str, parse_maps(maps.split(","))))
+    except UncsegError as error:
+        raise typer.BadParameter(str(error), param_hint="--maps") from error
+    return wanted, names
+
+
 def _run(
     jobs: list[Job], settings: Settings, device: Device, model: Path | None, debug: bool
 ) -> tuple[list[Outcome], bool]:
@@ -135,7 +181,7 @@ def _run(
     from napari_uncseg import batch
     from napari_uncseg.terminal import say, study_progress
 
-    predictor = batch.make_predictor(model, device.value, say)
+    predictor = batch.make_predictor(model or settings.members.stand_in, device.value, say)
     outcomes: list[Outcome] = []
     with batch.stop_on_interrupt() as cancelled:
         for number, job in enumerate(jobs, start=1):
@@ -151,7 +197,7 @@ def _run(
                 report(error, debug=debug, about=f"{job.files.id}: ")
                 outcomes.append(batch.Outcome(job.files.id, batch.Status.FAILED, error=error))
             if cancelled():
-                return outcomes, number < len(jobs)
+                return outcomes, number < len(jobs) or outcomes[-1].status is batch.Status.PARTIAL
     return outcomes, False
 
 
@@ -167,6 +213,7 @@ def _leave(outcomes: list[Outcome], stopped: bool) -> None:
 
 
 app.command(short_help="Hold predictions against references and write a report.")(evaluate)
+app.command(short_help="Fit the calibration of a model on studies with references.")(calibrate)
 app.add_typer(model_app, name="model", short_help="Bring in networks trained elsewhere.")
 
 

@@ -30,7 +30,10 @@ def colour_at() -> Callable[..., np.ndarray]:
 
 
 class FakePredict:
-    """Stands in for the network: waits until it may answer, and knows whether it was asked to stop."""
+    """Stands in for the network: waits until it may answer, and knows whether it was asked to stop.
+
+    When it is, it gives what ``partial`` holds, or else nothing.
+    """
 
     def __init__(self, prediction) -> None:
         self.prediction = prediction
@@ -38,16 +41,21 @@ class FakePredict:
         self.started = threading.Event()
         self.stopped = threading.Event()
         self.studies: list = []
+        self.members: list = []
         self.error: Exception | None = None
+        self.partial = None
 
-    def __call__(self, study, model_folder, device, *, progress, notify, cancelled):
+    def __call__(self, study, model_folder, device, *, members, progress, notify, cancelled):
         self.studies.append(study)
+        self.members.append(members)
         notify("The tiles were made smaller.")
         progress(1, 4, "Looking at the brain")
         self.started.set()
         while not self.may_answer.wait(0.01):
             if cancelled():
                 self.stopped.set()
+                if self.partial is not None:
+                    return self.partial
                 raise Cancelled("Stopped.")
         if self.error is not None:
             raise self.error

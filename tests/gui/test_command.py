@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from napari_uncseg.inference.member_spec import parse_members
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.study.load import load_study
 from napari_uncseg.widgets.command import FROM_LAYERS, predict_command
@@ -30,6 +31,12 @@ def test_files_that_are_no_folder_of_their_own_are_named_one_by_one(study, study
     assert words[words.index("--reference") + 1].endswith("-seg.nii.gz")
     assert words[words.index("--id") + 1] == "mine"
     assert words[-1] == "--resample"
+
+
+def test_members_are_named_unless_they_are_the_usual_one(study, tmp_path):
+    words = shlex.split(predict_command(study, tmp_path, "cpu", None, parse_members("tta:8")))
+    assert words[-2:] == ["--members", "tta:8"]
+    assert "--members" not in predict_command(study, tmp_path, "cpu", None)
 
 
 def test_layers_without_files_have_no_command(tiny_study, tmp_path):

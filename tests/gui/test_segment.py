@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import re
 import weakref
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from qtpy.QtCore import QThreadPool
 
 from napari_uncseg.errors import ModelError
+from napari_uncseg.inference.member_spec import parse_members
 from napari_uncseg.study.nifti import read_volume
 from napari_uncseg.study.save import load_prediction
 from napari_uncseg.view.layers import add_study
 from napari_uncseg.view.tags import open_predictions, open_studies
 from napari_uncseg.view.volumes import volume_layers
+from napari_uncseg.widgets.member_choice import OWN_WORDS, SNAPSHOTS
 from napari_uncseg.widgets.preferences import Preferences, read_preferences
 from napari_uncseg.widgets.segment import OWN_FOLDER, SegmentWidget
 from napari_uncseg.widgets.study_choice import FOLDER
@@ -125,6 +128,78 @@ def test_cancel_stops_and_changes_nothing(qtbot, viewer, panel, tiny_study):
     assert panel.status.text() == "Stopped; nothing was changed."
     assert not panel.failure.isVisibleTo(panel)
     assert panel.run_button.isEnabled()
+
+
+def partial(prediction, done, wanted):
+    settings = {**prediction.provenance["settings"], "members": wanted, "method": f"tta:{wanted}"}
+    members = {"members_done": done, "members_wanted": wanted}
+    return dataclasses.replace(
+        prediction, provenance={**prediction.provenance, "settings": settings, "members": members}
+    )
+
+
+def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, panel, tiny_study, tiny_prediction):
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.predict.partial = partial(tiny_prediction, 3, 8)
+    panel.members.preset.setCurrentIndex(1)
+    panel.run()
+    qtbot.waitUntil(panel.predict.started.is_set, timeout=PATIENCE)
+    assert str(panel.predict.members[0]) == "tta:8"
+    panel.cancel()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+    assert "partial: 3 of 8 members" in panel.status.text()
+    assert "partial: 3 of 8 members (tta:8)" in panel.results.summary.text()
+    assert viewer.layers[-2].name == "unc_output · partial: 3 of 8"
+    assert "last run" not in panel.members.cost.text()
+
+
+def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_study):
+    choice = panel.members
+    assert not choice.cost.isVisibleTo(panel)
+    choice.preset.setCurrentIndex(1)
+    assert choice.cost.text() == "8 passes: up to 8 times the time of one."
+    choice.preset.setCurrentIndex(SNAPSHOTS)
+    assert choice.preset.currentText() == "Snapshots (5)"
+    assert choice.cost.text().startswith("5 passes")
+    choice.preset.setCurrentIndex(OWN_WORDS)
+    assert choice.words.isVisibleTo(panel)
+    assert not choice.cost.isVisibleTo(panel)
+    choice.words.setText("mc_dropout:20,p=2")
+    assert choice.cost.text() == "p=2 of mc_dropout is not a share of channels from 0 to below 1."
+    choice.preset.setCurrentIndex(0)
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    panel.run()
+    finish(qtbot, panel)
+    assert re.fullmatch(r"Expected: about \d+ (s|min), as the last run went\.", choice.cost.text())
+    choice.learn(parse_members("single"), 12.0)
+    choice.preset.setCurrentIndex(1)
+    assert choice.cost.text() == "Expected: up to about 2 min, as the last run went."
+    choice.learn(parse_members("tta:8"), 60.0)
+    assert choice.cost.text() == "Expected: about 60 s, as the last run went."
+
+
+def test_wrong_words_for_members_are_said_at_once(panel):
+    panel.members.preset.setCurrentIndex(OWN_WORDS)
+    panel.members.words.setText("guess")
+    panel.run()
+    assert panel.failure.text().startswith("There are no members 'guess'")
+    panel.members.words.setText("ensemble:a,b")
+    panel.model.setCurrentIndex(OWN_FOLDER)
+    panel.model_folder.line.setText("c")
+    panel.run()
+    assert panel.failure.text().startswith("An ensemble names all its model folders itself")
+
+
+def test_a_folder_without_snapshots_is_told(panel, tmp_path):
+    panel.model.setCurrentIndex(OWN_FOLDER)
+    panel.model_folder.line.setText(str(tmp_path))
+    panel.members.preset.setCurrentIndex(SNAPSHOTS)
+    assert panel.members.preset.currentText() == "Snapshots (none)"
+    assert panel.members.cost.text() == "This model holds one network and no snapshots; choose other members."
+    panel.model.setCurrentIndex(0)
+    assert panel.members.preset.currentText() == "Snapshots (5)"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from napari_uncseg.errors import Cancelled, DeviceError, ModelError
-from napari_uncseg.inference import predictor as predictor_module
+from napari_uncseg.inference import runner as runner_module
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import Coding
 from napari_uncseg.study.load import load_study
@@ -261,7 +261,7 @@ def test_numbers_that_are_not_finite_are_an_error_of_the_model(study, model_of, 
 
 
 def test_low_precision_that_overflows_is_repeated_in_float32(study, model_of, threshold_network, monkeypatch):
-    monkeypatch.setattr(predictor_module, "precision_of", lambda _: torch.bfloat16)
+    monkeypatch.setattr(runner_module, "precision_of", lambda _: torch.bfloat16)
     said = []
     model = model_of(Unlimited(float("inf"), threshold_network()))
     prediction = Predictor(model, device="cpu", notify=said.append).predict(study)

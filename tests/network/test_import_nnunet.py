@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from napari_uncseg.cli import app
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference import predictor as predictor_module
-from napari_uncseg.inference import sliding_window
+from napari_uncseg.inference import runner as runner_module
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import Label, labels_from_regions
 from napari_uncseg.network.heads import Head, region_probabilities, split
-from napari_uncseg.network.importers.nnunet import find_folds, import_nnunet, read_checkpoint
+from napari_uncseg.network.importers.checkpoint import read_checkpoint
+from napari_uncseg.network.importers.nnunet import find_folds, import_nnunet
 from napari_uncseg.network.model import Model, load_model, save_model
 from napari_uncseg.study.load import study_from_arrays
 from napari_uncseg.study.study import Study
@@ -337,19 +337,9 @@ def study() -> Study:
     return study_from_arrays(images.astype(np.float32), np.diag([-2.0, -2.0, 2.0, 1.0]), id="noise")
 
 
-def nnunet_gaussian(tile: Any, device: Any = "cpu") -> torch.Tensor:
-    """nnU-Net's weight of a tile: its Gaussian is centred on a voxel, ours between the two in the middle."""
-    weight = torch.ones((), dtype=torch.float32)
-    for size in tile:
-        distance = torch.arange(size, dtype=torch.float32) - size // 2
-        weight = weight[..., None] * torch.exp(-0.5 * (distance / (size * sliding_window.SIGMA)) ** 2)
-    return weight
-
-
 def as_nnunet_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Float32, as nnU-Net does on the processor, and its weights of tiles."""
-    monkeypatch.setattr(predictor_module, "precision_of", lambda device: torch.float32)
-    monkeypatch.setattr(sliding_window, "gaussian_weight", nnunet_gaussian)
+    """Float32, as nnU-Net does on the processor."""
+    monkeypatch.setattr(runner_module, "precision_of", lambda device: torch.float32)
 
 
 def agreement(model: Model, case: Study, theirs: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:

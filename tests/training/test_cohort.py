@@ -55,7 +55,8 @@ def cohort(anatomies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(cohort: Path) -> Callable[..., Config]:
     def made(**changes: object) -> Config:
-        plain = {"cases": str(cohort), "folds": 2, "uncertainty": "error_map", "snapshots": 1, "sweeps": 3}
+        plain = {"cases": str(cohort), "folds": 2, "uncertainty": "error_map", "snapshots": 1}
+        plain |= {"sweeps": 3, "late_from": 0.0}
         return read_config("smoke", **(plain | changes))
 
     return made

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from napari_uncseg.errors import UncsegError
 from uncseg_training.nnunet.cli import register
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def phantom(
     wide: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of a contrast far from clinical ones, per modality.")
     ] = 0.2,
-    looks: Annotated[str, typer.Option(help="How tumours are drawn: broad, wet or clinical.")] = "clinical",
+    looks: Annotated[str, typer.Option(help="How tumours are drawn: broad, wet, clinical or hard.")] = "clinical",
     device: Annotated[str, typer.Option(help="Where to make them: cpu or cuda.")] = "cpu",
     prefix: Annotated[str, typer.Option(help="Studies are called PREFIX-00000 and so on.")] = "UNCSEG-phantom",
 ) -> None:
@@ -76,6 +77,13 @@ def fit(
     ),
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/<config> by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the configuration's.")] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="Another network than the configuration's, from fresh weights: unet, or of MONAI segresnet, unet_res, "
+            "swin_unetr (pip install 'napari-uncseg[monai]')."
+        ),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Stop at a checkpoint after this time (90s, 8m, 2h); run again to go on.")
     ] = None,
@@ -90,6 +98,8 @@ def fit(
 
     changes = {} if steps is None else {"steps": steps}
     settings = _attempt(lambda: read_config(config, **changes))
+    if arch is not None:
+        settings = _attempt(lambda: settings.with_arch(arch))
     if not data.is_file():
         typer.echo(f"error: {data} is not there; write it with: uncseg-train anatomies {data}", err=True)
         raise typer.Exit(1)
@@ -191,7 +201,7 @@ def _seconds(text: str) -> float:
 def _attempt(action: Callable[[], T]) -> T:
     try:
         return action()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, UncsegError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from uncseg_training.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
+
+HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
+"""What a network answers with, see :class:`napari_uncseg.network.heads.Head`."""
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -43,15 +48,22 @@ class Config:
         Decay per step of the running average of the weights, and within a cycle, which must forget the last snapshot.
     uncertainty_weight, uncertainty_late, late_from : float
         Weight of the loss of the uncertainty channel at first, and after that fraction of the steps: the failures of a
-        network that has learnt little are not worth learning.
+        network that has learnt little are not worth learning. Error maps begin there.
     spacing : float
         Voxel size in millimetres.
     volume, patch : tuple of int
         Grid of a phantom and of the training patch in voxels.
     whole_from : float
         Fraction of the steps after which whole phantoms are trained on instead of patches.
+    arch : str
+        One of :data:`~uncseg_training.architectures.ARCHES`; all but ``unet`` need MONAI.
+    head : str
+        One of :data:`HEADS`. ``regions_gaussian`` says a mean and a variance of each logit, ``regions_auxiliary`` has a
+        branch that learns the error of each region, in place of the uncertainty channel.
+    samples : int
+        Samples of Gaussian logits in the loss.
     features, encoder, decoder : tuple of int
-        Channels per stage and convolutions per stage.
+        Channels per stage and convolutions per stage, see :func:`~uncseg_training.architectures.architecture`.
     dropout : float
         Probability of dropping a channel, 0 for none.
     wide : float
@@ -105,6 +117,9 @@ class Config:
     volume: tuple[int, int, int] = (80, 96, 80)
     patch: tuple[int, int, int] = (64, 80, 64)
     whole_from: float = 0.7
+    arch: str = "unet"
+    head: str = "regions"
+    samples: int = 10
     features: tuple[int, ...] = (16, 32, 64, 96, 112)
     encoder: tuple[int, ...] = (1, 2, 2, 2, 2)
     decoder: tuple[int, ...] = (1, 2, 2, 1)
@@ -133,9 +148,47 @@ class Config:
         if self.folds and not (self.cases and 0 <= self.fold < self.folds):
             raise ValueError(f"There is no fold {self.fold} of {self.folds}; give cases and a fold from 0.")
 
+        if self.arch not in ARCHES:
+            raise ValueError(f"arch is {self.arch}; take one of {', '.join(ARCHES)}.")
+        unit = divisor(self.arch, len(self.features))
+        for what, sizes in (("volume", self.volume), ("patch", self.patch)):
+            if self.arch != "unet" and fitting(sizes, unit) != tuple(sizes):
+                raise ValueError(f"The {what} {sizes} does not fit {self.arch}; take multiples of {unit}.")
+        if self.head not in HEADS:
+            raise ValueError(f"head is {self.head}; take one of {', '.join(HEADS)}.")
+        if self.head != "regions" and self.uncertainty == "error_map":
+            raise ValueError(f"An error map is learnt by the uncertainty channel of the head regions, not {self.head}.")
+        if self.head == "regions_auxiliary" and (self.arch != "unet" or self.uncertainty != "failure"):
+            raise ValueError("The head regions_auxiliary learns failures on the features of the unet; take these two.")
+
+    def with_arch(self, arch: str) -> Config:
+        """The same training of another network: from fresh weights, with dropout, on a grid that fits it.
+
+        Raises
+        ------
+        ValueError
+            When there is no such network.
+        """
+        if arch == self.arch:
+            return self
+        if arch not in ARCHES:
+            raise ValueError(f"There is no network {arch}; take one of {', '.join(ARCHES)}.")
+        unit = divisor(arch, len(self.features))
+        volume, patch = fitting(self.volume, unit), fitting(self.patch, unit)
+        return replace(
+            self,
+            name=f"{self.name}-{arch}",
+            arch=arch,
+            start="",
+            dropout=self.dropout if arch == "unet" else self.dropout or DROPOUT,
+            volume=volume,
+            # In a single cell of its coarsest grid a network has nothing to normalise.
+            patch=volume if max(patch) == unit else patch,
+        )
+
     def plans(self) -> dict[str, Any]:
         """The training as nnU-Net plans, from which the network can be rebuilt."""
-        stages = len(self.features)
+        per_region = self.head == "regions_auxiliary"
         return {
             "dataset_name": "phantoms",
             "plans_name": "uncseg",
@@ -148,31 +201,12 @@ class Config:
                     "batch_size": 1,
                     "normalization_schemes": ["ZScoreNormalization"] * 4,
                     "use_mask_for_norm": [True] * 4,
-                    "architecture": {
-                        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-                        "arch_kwargs": {
-                            "n_stages": stages,
-                            "features_per_stage": list(self.features),
-                            "conv_op": "torch.nn.modules.conv.Conv3d",
-                            "kernel_sizes": [[3, 3, 3]] * stages,
-                            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-                            "n_conv_per_stage": list(self.encoder),
-                            "n_conv_per_stage_decoder": list(self.decoder),
-                            "conv_bias": True,
-                            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-                            "dropout_op": "torch.nn.modules.dropout.Dropout3d" if self.dropout else None,
-                            "dropout_op_kwargs": {"p": self.dropout} if self.dropout else None,
-                            "nonlin": "torch.nn.LeakyReLU",
-                            "nonlin_kwargs": {"inplace": True},
-                        },
-                        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                    },
+                    "architecture": architecture(self.arch, self.features, self.encoder, self.decoder, self.dropout),
                 }
             },
             "uncseg": {
-                "head": "regions",
-                "uncertainty_channels": int(self.uncertainty != "none"),
+                "head": self.head,
+                "uncertainty_channels": 3 if per_region else int(self.uncertainty != "none"),
                 "orientation": "RAS",
             },
         }

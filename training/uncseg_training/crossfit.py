@@ -133,6 +133,10 @@ def teach_run(
     config = training.config
     if training.step < config.steps:
         raise ValueError(f"{run} stands at step {training.step} of {config.steps}; finish that run first.")
+    if config.arch != "unet" or config.head != "regions":
+        raise ValueError(
+            f"{run} is a {config.arch} with the head {config.head}; a channel is taught alone in a unet with regions."
+        )
     if folds:
         cases = Cases.open(Path(config.cases), config)
         errors = out_of_fold_errors(cases, folds, run / OUT_OF_FOLD, device, tell)

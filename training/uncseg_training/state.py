@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_uncseg.network.heads import Head
 from napari_uncseg.network.model import Model, output_channels
-from napari_uncseg.network.unet import build_network
+from napari_uncseg.network.unet import build_network, output_layer
 from uncseg_training.config import Config, config_from
 
 CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"
@@ -21,6 +22,13 @@ CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"
 FREE = {"steps", "workers", "validate_every", "checkpoint_every", "validation", "decay", "whole_from", "late_from"}
 FREE |= {"snapshots", "cycle", "restart", "cycle_average"}
 """What may change when a training is gone on with: where it runs, and the schedule of what has not come yet."""
+
+_BEFORE = {"arch": "unet", "head": "regions"}
+"""What checkpoints were trained with that do not say so, for they are older than these keys."""
+
+
+LOG_VARIANCE_AT_FIRST = -2.0
+"""So that a Gaussian head begins as one of plain regions nearly does."""
 
 
 @dataclass
@@ -36,19 +44,18 @@ class Training:
 
     @classmethod
     def fresh(cls, config: Config) -> Training:
-        """Seeded weights, or those of the run to start from; the uncertainty channel starts at an error rate of 2 %.
+        """Seeded weights, or those of the run to start from; uncertainty channels start at an error rate of 2 %.
 
         Raises
         ------
         ValueError
             When the run to start from is absent, unfinished or of another network.
+        ModelError
+            When the network is MONAI's, which is not installed.
         """
         torch.manual_seed(config.seed)
         network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
-        bias = network.get_parameter(f"decoder.seg_layers.{len(config.features) - 2}.bias")
-        with torch.no_grad():
-            bias[3:] = math.log(0.02 / 0.98)
-            bias[:3] = -3.0
+        _begin(network, Head(config.head))
         if config.start:
             network.load_state_dict(_weights_of(Path(config.start), config))
         averaged.load_state_dict(network.state_dict())
@@ -66,10 +73,9 @@ class Training:
         """
         state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
         for key, value in asdict(config).items():
-            if key not in FREE and state["config"].get(key, value) != value:
-                raise ValueError(
-                    f"{folder} was trained with {key} = {state['config'].get(key)}, not {value}; take another folder."
-                )
+            found = state["config"].get(key, _BEFORE.get(key, value))
+            if key not in FREE and found != value:
+                raise ValueError(f"{folder} was trained with {key} = {found}, not {value}; take another folder.")
         training = cls.fresh(replace(config, start=""))
         training.config = config
         training.network.load_state_dict(state["network"])
@@ -123,6 +129,20 @@ class Training:
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
 
 
+def _begin(network: nn.Module, head: Head) -> None:
+    """Let a fresh network begin with few tumours, little noise of its logits and few errors."""
+    rare = math.log(0.02 / 0.98)
+    bias = output_layer(network).bias
+    assert bias is not None
+    with torch.no_grad():
+        bias[head.channels :] = rare
+        bias[:3] = -3.0
+        if head is Head.REGIONS_GAUSSIAN:
+            bias[3:6] = LOG_VARIANCE_AT_FIRST
+        if head is Head.REGIONS_AUXILIARY:
+            network.get_parameter("decoder.auxiliary.output.bias").fill_(rare)
+
+
 def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
     """Averaged weights of a finished run with the same network."""
     if not (run / CHECKPOINT).is_file():
@@ -135,8 +155,8 @@ def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
         raise ValueError(
             f"{config.name} starts from {run}, which stands at step {state['step']}; finish that run first."
         )
-    for key in ("features", "encoder", "decoder"):
-        if tuple(before[key]) != tuple(getattr(config, key)):
+    for key in ("arch", "head", "features", "encoder", "decoder"):
+        if tuple(before.get(key, _BEFORE.get(key))) != tuple(getattr(config, key)):
             raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
     averaged: dict[str, Tensor] = state["averaged"]
     return averaged

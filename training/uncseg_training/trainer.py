@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from napari_uncseg.network.heads import split
+from napari_uncseg.network.heads import Head, split
 from uncseg_training.config import Config
+from uncseg_training.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.losses import failure_loss, region_loss
 from uncseg_training.paper_losses import Mask, PaperLoss
 from uncseg_training.patches import Indices, Patches, Sample, stack, whole_case
@@ -129,7 +130,7 @@ def _fit(
 
         def sweep() -> None:
             number, rest = divmod(training.step, max(1, config.steps // config.sweeps))
-            if targets is None or rest or not number:
+            if targets is None or rest or not number or training.step < config.late_from * config.steps:
                 return
             if process.leads:
                 # From here on a killed training comes back to this step: before it, maps would be ahead of the weights.
@@ -154,7 +155,7 @@ def _fit(
                     if cases is not None and held_out
                     else [unseen[index] for index in range(config.validation)]
                 )
-                note({"step": step, "validation": validate(training.averaged, validation, process.device)})
+                note({"step": step, "validation": validate(training.averaged, validation, process.device, config.head)})
             if process.leads and step in ends:
                 (folder / SNAPSHOTS).mkdir(exist_ok=True)
                 save_state(training.averaged.state_dict(), folder / SNAPSHOTS / f"{ends.index(step) + 1}.pt")
@@ -195,7 +196,7 @@ def _train_step(
     for group in training.optimiser.param_groups:
         group["lr"] = learning_rate(config, step)
     training.network.train()
-    # Dropout masks, the only randomness on the device, depend on the step as well.
+    # Dropout masks and samples of logits, the only randomness on the device, depend on the step as well.
     torch.manual_seed(config.seed * 1_000_003 + step)
     images, regions = sample.images.to(device), sample.regions.to(device).float()
     with torch.autocast(device.type, torch.bfloat16):
@@ -220,26 +221,34 @@ def _train_step(
 
 
 def _plain_loss(output: Tensor, regions: Tensor, config: Config, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Segmentation, and the failure of this very pass where the network has a channel for it."""
-    logits, uncertainty = split(output, "regions")
-    segmentation = region_loss(logits, regions)
+    """Segmentation, and the failure of this very pass where the network has channels for it."""
+    head = Head(config.head)
+    found, uncertainty = split(output, head)
+    logits = found[:, :3]
+    if head is Head.REGIONS_GAUSSIAN:
+        segmentation = gaussian_region_loss(logits, found[:, 3:], regions, config.samples)
+    else:
+        segmentation = region_loss(logits, regions)
     if uncertainty is None:
         return segmentation, {"segmentation": segmentation}
-    doubt = failure_loss(uncertainty, logits, regions)
+    failure = auxiliary_loss if head is Head.REGIONS_AUXILIARY else failure_loss
+    doubt = failure(uncertainty, logits, regions)
     late = step >= config.late_from * config.steps
     weight = config.uncertainty_late if late else config.uncertainty_weight
     return segmentation + weight * doubt, {"segmentation": segmentation, "uncertainty": doubt}
 
 
 @torch.no_grad()
-def validate(network: nn.Module, samples: list[Sample], device: torch.device) -> dict[str, float]:
+def validate(
+    network: nn.Module, samples: list[Sample], device: torch.device, head: Head | str = Head.REGIONS
+) -> dict[str, float]:
     """Mean Dice per region over the phantoms in which it has at least 125 voxels (1 mL at 2 mm)."""
     network.eval()
     scores: list[list[float]] = [[], [], []]
     for sample in samples:
         with torch.autocast(device.type, torch.bfloat16):
             output = network(sample.images[None].to(device))
-        predicted = split(output, "regions")[0][0].float().cpu() > 0
+        predicted = split(output, head)[0][0, :3].float().cpu() > 0
         for region in range(3):
             reference = sample.regions[region].cpu()
             if int(reference.sum()) >= 125:

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from napari_uncseg.errors import Cancelled, ModelError
-from napari_uncseg.inference.device import precision_name, precision_of, resolve_device, run_within_memory
-from napari_uncseg.inference.preprocess import Frame, InputPlan, frame_of, network_input, on_crop
-from napari_uncseg.inference.provenance import describe_result, describe_run
-from napari_uncseg.inference.sliding_window import count_tiles, predict_logits
-from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.network.heads import Head, region_probabilities, split
+from napari_uncseg.errors import UncsegError
+from napari_uncseg.inference.device import precision_name, precision_of, resolve_device
+from napari_uncseg.inference.gather import Recalibrates, assemble, gather, possible
+from napari_uncseg.inference.member_spec import SINGLE, Members, parse_members
+from napari_uncseg.inference.members import LineUp, check_head, line_up
+from napari_uncseg.inference.preprocess import InputPlan, frame_of
+from napari_uncseg.inference.progress import Progress, Reporter
+from napari_uncseg.inference.provenance import describe_members, describe_run
+from napari_uncseg.inference.runner import TILE_STEP, Notify, StudyRunner
+from napari_uncseg.inference.sliding_window import count_tiles
 from napari_uncseg.network.model import Model
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.failure import compute_prediction_failure
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
-from napari_uncseg.uncertainty.mask import dilate_mm
+from napari_uncseg.uncertainty.maps import MapName, Measure, parse_maps
 
 MASK_DILATION_MM = 5.0
 """How far the cancer mask reaches beyond the predicted whole tumour."""
 
-TILE_STEP = 0.5
-"""Distance between neighbouring tiles, as a fraction of a tile."""
-
-Progress = Callable[[int, int, str], None]
-Notify = Callable[[str], None]
+ONE_PASS_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.VARIANCE))
+SEVERAL_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.MUTUAL_INFORMATION), MapName(Measure.VARIANCE))
+"""Maps of a prediction of several members when nobody chooses."""
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What the network said, and on what it ran."""
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """What is to be computed, checked."""
 
-    logits: torch.Tensor
-    device: torch.device
-    precision: torch.dtype
-    tile: tuple[int, ...]
+    line: LineUp
+    maps: tuple[MapName, ...]
+    chosen: bool
+    calibration: Recalibrates | None
 
 
 class Predictor:
@@ -67,14 +66,20 @@ class Predictor:
     def __init__(self, model: Model, *, device: str = "auto", notify: Notify | None = None) -> None:
         self.model = model
         self.device = resolve_device(device)
-        self.plan = InputPlan.from_plans(model.plans)
-        try:
-            self.head = Head(model.head)
-        except ValueError as error:
-            raise ModelError(f"The model's plans.json names an unknown head ({error}).") from error
+        InputPlan.from_plans(model.plans)
+        check_head(model)
         self._notify = notify
+        self._line_ups: dict[Members, LineUp] = {}
 
-    def provenance(self, study: Study, command: str | None = None) -> dict[str, Any]:
+    def provenance(
+        self,
+        study: Study,
+        command: str | None = None,
+        *,
+        members: Members | str = SINGLE,
+        maps: Sequence[str] | None = None,
+        calibration: Recalibrates | None = None,
+    ) -> dict[str, Any]:
         """Tell what a result will say of its model, inputs and settings, known before the run.
 
         Parameters
@@ -82,28 +87,28 @@ class Predictor:
         study : Study
         command : str, optional
             The command that remakes the result.
+        members, maps, calibration
+            As for :meth:`predict`.
 
         Returns
         -------
         dict
             Plain JSON values.
+
+        Raises
+        ------
+        UncsegError
+            When the model cannot have such members or maps, or the calibration is not theirs.
         """
-        settings = {
-            "device": self.device.type,
-            "precision": precision_name(precision_of(self.device)),
-            "members": 1,
-            "tile": list(self.plan.patch_size),
-            "tile_step": TILE_STEP,
-            "mask_dilation_mm": MASK_DILATION_MM,
-            "resampled": study.resampled,
-            "coding": str(study.coding) if study.coding is not None else None,
-        }
-        return describe_run(study, self.model, settings, command)
+        return self._provenance(study, command, self._wanted(members, maps, calibration))
 
     def predict(
         self,
         study: Study,
         *,
+        members: Members | str = SINGLE,
+        maps: Sequence[str] | None = None,
+        calibration: Recalibrates | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
         command: str | None = None,
@@ -113,6 +118,16 @@ class Predictor:
         Parameters
         ----------
         study : Study
+        members : Members or str
+            What the probabilities are the mean of: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
+            :func:`napari_uncseg.inference.member_spec.parse_members`.
+        maps : sequence of str, optional
+            Maps to make, see :func:`napari_uncseg.uncertainty.maps.parse_maps`; by default entropy and variance, of
+            several members the mutual information too. ``unc_output`` and ``error`` are always made where they can be.
+        calibration : Recalibrates, optional
+            Acts on the mean probability in the brain's box before maps of it are made. The segmentation stays that of
+            the mean before: where a calibration moves 0.5, probabilities and segmentation may differ at the border.
+            Maps between members (mutual information, variance ...) are those of the members as they are.
         progress : callable, optional
             Called as ``progress(done, total, message)``, in the calling thread.
         cancelled : callable, optional
@@ -123,18 +138,22 @@ class Predictor:
         Returns
         -------
         Prediction
-            On the study's own grid. Probabilities and maps are 0 outside the brain's bounding box.
+            On the study's own grid. Probabilities and maps are 0 outside the brain's bounding box. When several members
+            were wanted and the run was stopped after the first of them, it is the prediction of those that are done,
+            and says so (:attr:`napari_uncseg.study.prediction.Prediction.partial`).
 
         Raises
         ------
         Cancelled
-            When ``cancelled()`` became true.
+            When ``cancelled()`` became true before a member was done.
         StudyError
             When the study has no brain.
         ModelError
-            When the network's output does not fit the plans or is not finite.
+            When the network's output does not fit the plans or is not finite, or the model has no such members.
         DeviceError
             When no device has enough memory.
+        UncsegError
+            When members or maps are not known, or the calibration was fitted for another model or other members.
         """
         said: list[str] = []
 
@@ -143,105 +162,75 @@ class Predictor:
             if self._notify is not None:
                 self._notify(message)
 
-        frame = frame_of(study, self.plan)
-        tiles = count_tiles(frame.shape, self.plan.patch_size, TILE_STEP)
-        report = _Reporter(progress, cancelled, tiles + 2)
+        wanted = self._wanted(members, maps, calibration)
+        plan = wanted.line.plan
+        frame = frame_of(study, plan)
+        tiles = count_tiles(frame.shape, plan.patch_size, TILE_STEP)
+        report = Reporter(progress, cancelled, tiles, wanted.line.members.passes or 1)
         report(0, "Preparing the images")
-        image = network_input(study, self.plan, frame)
-        run = self._run(image, report, tell)
+        runner = StudyRunner(study, frame, self.device, report, tell)
+        gathered = gather(wanted.line, wanted.maps, runner)
+        done, line = gathered.reducer.count, wanted.line
+        if done < line.count:
+            fitted = "; its calibration was fitted for all of them" if calibration is not None else ""
+            said.append(f"Stopped early, so this result is partial: {done} of {line.count} members{fitted}.")
         report(report.total - 1, "Putting the result onto the study's grid")
-        return self._assemble(study, frame, run, said, report, command)
-
-    def _run(self, image: torch.Tensor, report: _Reporter, tell: Notify) -> _Run:
-        """Logits of the network, on the first device and tile that memory allows."""
-
-        def run(place: torch.device, tile: tuple[int, ...], precision: torch.dtype | None = None) -> _Run:
-            precision = precision_of(place) if precision is None else precision
-            logits = predict_logits(
-                self.model.network.to(place).eval(),
-                image.to(place),
-                tile,
-                step=TILE_STEP,
-                precision=precision,
-                progress=report.tiles,
-                cancelled=report.cancelled,
-            ).cpu()
-            if bool(torch.isfinite(logits).all()):
-                return _Run(logits, place, precision, tile)
-            if precision == torch.float32:
-                raise ModelError(
-                    f"The network of model {self.model.name} answered with numbers that are not finite; "
-                    "its weights are damaged or it does not fit this study."
-                )
-            tell(f"The network's numbers went out of the range of {precision_name(precision)}; trying float32.")
-            return run(place, tile, torch.float32)
-
-        return run_within_memory(run, self.device, self.plan.patch_size, self.plan.divisors, tell)
-
-    def _assemble(
-        self, study: Study, frame: Frame, run: _Run, said: list[str], report: _Reporter, command: str | None
-    ) -> Prediction:
-        """Bring the prediction onto the study's grid; everything costly happens in the brain's box alone."""
-        with torch.inference_mode():
-            try:
-                region_logits, unc_logit = split(on_crop(run.logits, frame)[None], self.head)
-            except ValueError as error:
-                raise ModelError(f"The network of model {self.model.name} does not fit its plans: {error}.") from error
-            report.check()
-            crop = region_probabilities(region_logits, self.head)[0].contiguous()
-            whole_tumour = crop[0]
-            probabilities = _whole(crop, frame)
-            report.check()
-            maps = {"entropy": _whole(entropy(whole_tumour), frame)}
-            maps["variance"] = _whole(bernoulli_variance(whole_tumour), frame)
-            if unc_logit is not None:
-                maps["unc_output_unmasked"] = _whole(torch.sigmoid(unc_logit[0, 0]), frame)
-        report.check()
-        segmentation = frame.leave(labels_from_regions(crop.numpy()))
-        cancer_mask = dilate_mm(segmentation > 0, study.spacing, MASK_DILATION_MM)
-        report.check()
-        if "unc_output_unmasked" in maps:
-            maps = {"unc_output": maps["unc_output_unmasked"] * cancer_mask, **maps}
-        if study.reference is not None:
-            maps["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
-        provenance = self.provenance(study, command)
+        provenance = self._provenance(study, command, wanted)
+        provenance["warnings"] += said
+        assert runner.ran is not None  # there is at least one member
         provenance["run"] = {
-            "device": run.device.type,
-            "precision": precision_name(run.precision),
-            "tile": list(run.tile),
+            "device": runner.ran.device.type,
+            "precision": precision_name(runner.ran.precision),
+            "tile": list(runner.ran.tile),
             "threads": torch.get_num_threads(),
         }
-        provenance["warnings"] += said
-        provenance |= describe_result(study, segmentation, maps["entropy"], cancer_mask)
-        report(report.total, "The result is ready")
-        return Prediction(study.id, probabilities, segmentation, maps, study.affine, provenance, study.header)
+        if line.members != SINGLE:
+            provenance["members"] = describe_members(line.members.method, line.details, gathered.names, line.count)
+        return assemble(
+            study, frame, wanted.maps, gathered, calibration, provenance, report, dilation_mm=MASK_DILATION_MM
+        )
+
+    def _wanted(self, members: Members | str, maps: Sequence[str] | None, calibration: Recalibrates | None) -> _Wanted:
+        parsed = parse_members(members)
+        if parsed not in self._line_ups:
+            self._line_ups[parsed] = line_up(parsed, self.model)
+        line = self._line_ups[parsed]
+        usual = SEVERAL_MAPS if line.count > 1 else ONE_PASS_MAPS
+        names = usual if maps is None else parse_maps(maps)
+        if line.count == 1:
+            undefined = [str(name) for name in names if name not in possible(names, 1)]
+            if undefined:
+                raise UncsegError(
+                    f"{undefined[0]} is a map between members and there is only one; choose several, such as tta:8, or "
+                    "leave the map out."
+                )
+        if calibration is not None:
+            calibration.check(str(line.model["sha256"]), line.members.method)
+        return _Wanted(line, names, maps is not None and set(names) != set(usual), calibration)
+
+    def _provenance(self, study: Study, command: str | None, wanted: _Wanted) -> dict[str, Any]:
+        line = wanted.line
+        settings: dict[str, Any] = {
+            "device": self.device.type,
+            "precision": precision_name(precision_of(self.device)),
+            "members": line.count,
+            "tile": list(line.plan.patch_size),
+            "tile_step": TILE_STEP,
+            "mask_dilation_mm": MASK_DILATION_MM,
+            "resampled": study.resampled,
+            "coding": str(study.coding) if study.coding is not None else None,
+        }
+        if line.members != SINGLE:
+            settings["method"] = line.members.method
+        if wanted.chosen:
+            settings["maps"] = sorted(map(str, wanted.maps))
+        if wanted.calibration is not None:
+            settings["calibration"] = _digest(wanted.calibration)
+        return describe_run(study, line.model, settings, command)
 
 
-def _whole(crop: torch.Tensor, frame: Frame) -> npt.NDArray[np.float32]:
-    whole: npt.NDArray[np.float32] = frame.leave(crop.numpy())
-    return whole
-
-
-class _Reporter:
-    """Tells how far a run has come and stops it when the user wants."""
-
-    def __init__(self, progress: Progress | None, cancelled: Callable[[], bool] | None, total: int) -> None:
-        self._progress = progress
-        self.cancelled = cancelled
-        self.total = total
-
-    def __call__(self, done: int, message: str) -> None:
-        self.check()
-        if self._progress is not None:
-            self._progress(done, self.total, message)
-
-    def tiles(self, done: int, count: int) -> None:
-        """Report tiles; with smaller tiles than planned their number grows."""
-        self.total = count + 2
-        which = f", tile {min(done + 1, count)} of {count}" if count > 1 else ""
-        self(done + 1, f"Running the network{which}")
-
-    def check(self) -> None:
-        """Stop here when the run was cancelled."""
-        if self.cancelled is not None and self.cancelled():
-            raise Cancelled("The run was cancelled; nothing was written.")
+def _digest(calibration: Recalibrates) -> str:
+    """Hash of what a calibration does: two that give the same probabilities are the same."""
+    logits = np.linspace(-12, 12, 4097, dtype=np.float64)
+    probabilities = np.tile((1 / (1 + np.exp(-logits))).astype(np.float32), (3, 1)).reshape(3, -1, 1, 1)
+    return hashlib.sha256(np.ascontiguousarray(calibration.apply(probabilities), dtype="<f4").tobytes()).hexdigest()

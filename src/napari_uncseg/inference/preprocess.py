@@ -11,7 +11,6 @@ Nature Methods 18 (2021): cropping, z-score and resampling.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.inference.resample import resample, resampled_shape
 from napari_uncseg.labels import MODALITIES
+from napari_uncseg.network.unet import tile_divisors
 from napari_uncseg.study.study import Study
 from napari_uncseg.uncertainty.mask import bounding_box
 
@@ -64,9 +64,7 @@ class InputPlan:
             schemes = tuple(configuration["normalization_schemes"])
             masked = tuple(bool(use) for use in configuration["use_mask_for_norm"])
             orientation = plans.get("uncseg", {}).get("orientation")
-            strides = configuration.get("architecture", {}).get("arch_kwargs", {}).get("strides", [])
-            per_level = [[stride] * 3 if isinstance(stride, int) else list(stride) for stride in strides]
-            divisors = tuple(math.prod(int(level[axis]) for level in per_level) for axis in range(3))
+            divisors = tile_divisors(configuration)
             if len(patch_size) != 3 or len(spacing) != 3 or min(patch_size) < 1 or not min(spacing) > 0:
                 raise ValueError("patch_size and spacing")
             if orientation is not None:
@@ -172,6 +170,21 @@ def network_input(study: Study, plan: InputPlan, frame: Frame) -> torch.Tensor:
 def on_crop(logits: torch.Tensor, frame: Frame) -> torch.Tensor:
     """Logits ``(channels, *frame.shape)`` of the network's grid on the voxels of the study's brain box."""
     return resample(logits, frame.crop_shape)
+
+
+def turned(volumes: torch.Tensor, frame: Frame, onto: Frame) -> torch.Tensor:
+    """Volumes ``(channels, *frame.crop_shape)`` of a study on the axes of another frame of the same study.
+
+    Returns
+    -------
+    torch.Tensor, shape (channels, *onto.crop_shape)
+        Contiguous; ``volumes`` itself when both frames have the same axes.
+    """
+    if (frame.axes, frame.flips) == (onto.axes, onto.flips):
+        return volumes
+    volumes = volumes.flip([1 + axis for axis, flip in enumerate(frame.flips) if flip])
+    volumes = volumes.permute(0, *(1 + frame.axes.index(axis) for axis in onto.axes))
+    return volumes.flip([1 + axis for axis, flip in enumerate(onto.flips) if flip]).contiguous()
 
 
 def _normalise(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -13,18 +14,20 @@ import numpy.typing as npt
 import torch
 
 from napari_uncseg.labels import MODALITIES, Region, region_masks
-from napari_uncseg.network.model import Model
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.study.study import Study
 
 
-def describe_run(study: Study, model: Model, settings: dict[str, Any], command: str | None) -> dict[str, Any]:
+def describe_run(
+    study: Study, model: Mapping[str, Any], settings: dict[str, Any], command: str | None
+) -> dict[str, Any]:
     """Everything about a run that is known before it starts.
 
     Parameters
     ----------
     study : Study
-    model : Model
+    model : mapping
+        ``name`` and ``sha256`` of the model.
     settings : dict
         What the result depends on besides the input and the model.
     command : str, optional
@@ -38,7 +41,7 @@ def describe_run(study: Study, model: Model, settings: dict[str, Any], command: 
         "schema": SCHEMA,
         "research_use_only": RESEARCH_USE_ONLY,
         "study": study.id,
-        "model": {"name": model.name, "sha256": model.sha256},
+        "model": dict(model),
         "inputs": _inputs(study),
         "settings": settings,
         "versions": _versions(),
@@ -83,6 +86,31 @@ def describe_result(
         expected = region_masks(study.reference)
         result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
     return result
+
+
+def describe_members(method: str, details: Mapping[str, Any], names: Sequence[str], wanted: int) -> dict[str, Any]:
+    """What a result of several members says of them.
+
+    Parameters
+    ----------
+    method : str
+        As :attr:`napari_uncseg.inference.member_spec.Members.method`.
+    details : mapping
+        What there is to say besides.
+    names : sequence of str
+        The members the result is the mean of, in the order they ran.
+    wanted : int
+        How many were to run; with fewer done the result is partial.
+    """
+    return {
+        "method": method,
+        "members_done": len(names),
+        "members_wanted": wanted,
+        "names": list(names),
+        **details,
+        "probabilities": "mean of the members'",
+        "unc_output": "mean of the members'",
+    }
 
 
 def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> float:

@@ -57,7 +57,7 @@ def count_tiles(shape: Sequence[int], tile: Sequence[int], step: float = 0.5) ->
 
 
 def gaussian_weight(tile: Sequence[int], device: torch.device | str = "cpu") -> torch.Tensor:
-    """Weigh the voxels of a tile: a Gaussian, 1 at the centre.
+    """Weigh the voxels of a tile: a Gaussian, 1 at the centre, or after it where there is no voxel, as nnU-Net has it.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def gaussian_weight(tile: Sequence[int], device: torch.device | str = "cpu") -> 
     """
     weight = torch.ones((), dtype=torch.float32, device=device)
     for size in tile:
-        distance = torch.arange(size, dtype=torch.float32, device=device) - (size - 1) / 2
+        distance = torch.arange(size, dtype=torch.float32, device=device) - size // 2
         weight = weight[..., None] * torch.exp(-0.5 * (distance / (size * SIGMA)) ** 2)
     return weight
 

@@ -1,4 +1,4 @@
-"""What the output channels of a network mean: three ways to hold the regions, plus the uncertainty channel."""
+"""What the output channels of a network mean: ways to hold the regions, and what it says of its own errors."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from torch import Tensor
 
 
 class Head(StrEnum):
-    """Meaning of the segmentation channels.
+    """Meaning of the output channels.
 
-    ``regions`` holds three sigmoid logits (WT, TC, ET), as nnU-Net's region-based training; ``labels4`` a softmax
-    over background, NCR, ED and ET; ``labels3_implicit_bg`` a softmax over NCR, ED and ET with the background logit
-    fixed at 0.
+    ``regions`` holds three sigmoid logits (WT, TC, ET), as nnU-Net's region-based training; ``regions_gaussian`` the
+    means of three logits and then the logarithms of their variances; ``regions_auxiliary`` three sigmoid logits and
+    then, of a branch of its own, three more: the error of each region; ``labels4`` a softmax over background, NCR, ED
+    and ET; ``labels3_implicit_bg`` a softmax over NCR, ED and ET with the background logit fixed at 0.
     """
 
     REGIONS = "regions"
+    REGIONS_GAUSSIAN = "regions_gaussian"
+    REGIONS_AUXILIARY = "regions_auxiliary"
     LABELS4 = "labels4"
     LABELS3_IMPLICIT_BG = "labels3_implicit_bg"
 
     @property
     def channels(self) -> int:
         """Number of segmentation channels."""
-        return 4 if self is Head.LABELS4 else 3
+        return {Head.LABELS4: 4, Head.REGIONS_GAUSSIAN: 6}.get(self, 3)
+
+    @property
+    def uncertainties(self) -> tuple[int, ...]:
+        """How many uncertainty channels there may be: none, one for WT, or one for each region."""
+        return (3,) if self is Head.REGIONS_AUXILIARY else (0, 1)
 
 
 def split(output: Tensor, head: Head | str) -> tuple[Tensor, Tensor | None]:
-    """Segmentation logits and the uncertainty logit of a network's output.
+    """Segmentation logits and the uncertainty logits of a network's output.
 
     Parameters
     ----------
@@ -39,20 +47,20 @@ def split(output: Tensor, head: Head | str) -> tuple[Tensor, Tensor | None]:
     Returns
     -------
     segmentation : Tensor, shape (batch, head.channels, x, y, z)
-    uncertainty : Tensor, shape (batch, 1, x, y, z), or None
-        None where the network has no such channel.
+        Of ``regions_gaussian`` the means and the log-variances.
+    uncertainty : Tensor, shape (batch, 1 or 3, x, y, z), or None
+        Of WT, or of WT, TC and ET; None where the network has no such channel.
 
     Raises
     ------
     ValueError
-        When the channels are neither ``head.channels`` nor one more.
+        When the channels are not ``head.channels`` and as many more as the head may have.
     """
     head = Head(head)
     extra = output.shape[1] - head.channels
-    if extra not in (0, 1):
-        raise ValueError(
-            f"{output.shape[1]} output channels do not fit head {head}: expected {head.channels} or one more"
-        )
+    if extra not in head.uncertainties:
+        more = "or one more" if head.uncertainties == (0, 1) else f"and {head.uncertainties[0]} more"
+        raise ValueError(f"{output.shape[1]} output channels do not fit head {head}: expected {head.channels} {more}")
     return output[:, : head.channels], output[:, head.channels :] if extra else None
 
 
@@ -62,7 +70,7 @@ def region_probabilities(segmentation: Tensor, head: Head | str) -> Tensor:
     Parameters
     ----------
     segmentation : Tensor, shape (batch, head.channels, x, y, z)
-        Segmentation logits.
+        Segmentation logits; of ``regions_gaussian`` the means alone count.
     head : Head
         Their meaning.
 
@@ -73,8 +81,8 @@ def region_probabilities(segmentation: Tensor, head: Head | str) -> Tensor:
     """
     head = Head(head)
     logits = segmentation.float()
-    if head is Head.REGIONS:
-        return torch.sigmoid(logits)
+    if head in (Head.REGIONS, Head.REGIONS_AUXILIARY, Head.REGIONS_GAUSSIAN):
+        return torch.sigmoid(logits[:, :3])
     if head is Head.LABELS3_IMPLICIT_BG:
         logits = torch.cat((torch.zeros_like(logits[:, :1]), logits), 1)
     _, ncr, ed, et = torch.softmax(logits, 1).unbind(1)

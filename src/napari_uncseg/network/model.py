@@ -45,7 +45,8 @@ class Model:
     network : nn.Module
         Maps ``(batch, 4, x, y, z)`` to logits, see :mod:`napari_uncseg.network.heads`.
     plans : dict
-        nnU-Net v2 plans; the block ``uncseg`` holds ``head``, ``uncertainty_channels`` and ``orientation``.
+        nnU-Net v2 plans, or the same for a network of MONAI; the block ``uncseg`` holds ``head``,
+        ``uncertainty_channels`` and ``orientation``.
     dataset : dict
         nnU-Net's ``dataset.json``.
     provenance : dict
@@ -95,7 +96,7 @@ class Model:
 
     @property
     def has_uncertainty(self) -> bool:
-        """Whether the network has the uncertainty channel."""
+        """Whether the network has an uncertainty channel, or one for each region."""
         return int(self.plans.get("uncseg", {}).get("uncertainty_channels", 0)) > 0
 
     @property
@@ -110,9 +111,23 @@ def bundled_model_folder() -> Path:
 
 
 def output_channels(plans: Mapping[str, Any]) -> int:
-    """Number of output channels that plans ask for, the uncertainty channel included."""
+    """Number of output channels that plans ask for, uncertainty channels included.
+
+    Raises
+    ------
+    ModelError
+        When the head is not known, or cannot have so many uncertainty channels.
+    """
     block = plans.get("uncseg", {})
-    return Head(block.get("head", Head.REGIONS)).channels + int(block.get("uncertainty_channels", 0))
+    try:
+        head, extra = Head(block.get("head", Head.REGIONS)), int(block.get("uncertainty_channels", 0))
+    except ValueError as error:
+        raise ModelError(f"The model's plans.json names an unknown head ({error}).") from error
+    if extra not in head.uncertainties:
+        raise ModelError(
+            f"The model's plans.json asks for {extra} uncertainty channels, too many or too few for {head}."
+        )
+    return head.channels + extra
 
 
 def load_model(folder: str | Path | None = None) -> Model:
@@ -247,11 +262,18 @@ def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
     from safetensors.torch import save as save_tensors
 
     tensors = {
-        name: (tensor.detach().cpu().half() if half else tensor.detach().cpu().float()).contiguous()
+        name: _stored(tensor.detach().cpu(), half).contiguous()
         for name, tensor in weights.items()
         if not _repeats(name)
     }
     return bytes(save_tensors(tensors))
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """As a file has it; whole numbers, such as the places of an attention window, stay what they are."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.half() if half else tensor.float()
 
 
 def _snapshot_names(provenance: Mapping[str, Any]) -> list[str]:
@@ -280,7 +302,7 @@ def _load_weights(network: nn.Module, path: Path, data: bytes) -> None:
         tensors: dict[str, Tensor] = load_tensors(data)
     except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file ({error}); copy the model folder again.") from error
-    tensors = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+    tensors = {name: _stored(tensor, half=False) for name, tensor in tensors.items()}
     expected = {name: tensor.shape for name, tensor in network.state_dict().items() if not _repeats(name)}
     if {name: tensor.shape for name, tensor in tensors.items()} != expected:
         different = sorted(

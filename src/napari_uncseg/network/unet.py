@@ -6,6 +6,7 @@ modules are named as in ``dynamic_network_architectures``, so that its state dic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -13,22 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
-
-_OPERATIONS: Mapping[str, type[nn.Module]] = {
-    "torch.nn.modules.conv.Conv3d": nn.Conv3d,
-    "torch.nn.Conv3d": nn.Conv3d,
-    "torch.nn.modules.instancenorm.InstanceNorm3d": nn.InstanceNorm3d,
-    "torch.nn.InstanceNorm3d": nn.InstanceNorm3d,
-    "torch.nn.modules.batchnorm.BatchNorm3d": nn.BatchNorm3d,
-    "torch.nn.BatchNorm3d": nn.BatchNorm3d,
-    "torch.nn.modules.activation.LeakyReLU": nn.LeakyReLU,
-    "torch.nn.LeakyReLU": nn.LeakyReLU,
-    "torch.nn.modules.activation.ReLU": nn.ReLU,
-    "torch.nn.ReLU": nn.ReLU,
-    "torch.nn.modules.dropout.Dropout3d": nn.Dropout3d,
-    "torch.nn.Dropout3d": nn.Dropout3d,
-}
-"""The only names a plans file may ask for; anything else is refused rather than imported."""
+from napari_uncseg.network.arguments import Arguments, Parts
+from napari_uncseg.network.error_branch import ErrorBranch
+from napari_uncseg.network.heads import Head
+from napari_uncseg.network.monai_nets import build_monai, is_monai, monai_divisors
 
 
 class ConvDropoutNormReLU(nn.Module):
@@ -69,21 +58,6 @@ class ConvDropoutNormReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, inputs, x, y, z)`` to ``(batch, outputs, x', y', z')``."""
         return cast(Tensor, self.all_modules(x))
-
-
-class Parts:
-    """The building blocks a plans dictionary asks for: norm, non-linearity, dropout and their arguments."""
-
-    def __init__(self, kwargs: Mapping[str, Any]) -> None:
-        if _operation(kwargs.get("conv_op", "torch.nn.modules.conv.Conv3d")) is not nn.Conv3d:
-            raise ModelError(f"The plans ask for {kwargs['conv_op']}; only 3-D networks can be run.")
-        self.conv_bias = bool(kwargs.get("conv_bias", False))
-        self.norm = _operation(kwargs.get("norm_op"))
-        self.norm_kwargs = dict(kwargs.get("norm_op_kwargs") or {})
-        self.nonlin = _operation(kwargs.get("nonlin"))
-        self.nonlin_kwargs = dict(kwargs.get("nonlin_kwargs") or {})
-        self.dropout = _operation(kwargs.get("dropout_op"))
-        self.dropout_kwargs = dict(kwargs.get("dropout_op_kwargs") or {})
 
 
 class StackedConvBlocks(nn.Module):
@@ -177,9 +151,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The expanding path with skip connections and one output layer per stage, of which the finest is used."""
+    """The expanding path with skip connections and one output layer per stage, of which the finest is used.
 
-    def __init__(self, encoder: Encoder, arguments: Arguments) -> None:
+    With ``errors`` a branch beside the last output layer adds so many channels, see :class:`ErrorBranch`.
+    """
+
+    def __init__(self, encoder: Encoder, arguments: Arguments, errors: int = 0) -> None:
         super().__init__()
         self.encoder = encoder
         stages, transpconvs, seg_layers = [], [], []
@@ -203,47 +180,29 @@ class Decoder(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.transpconvs = nn.ModuleList(transpconvs)
         self.seg_layers = nn.ModuleList(seg_layers)
+        self.auxiliary = ErrorBranch(arguments.features[0], errors) if errors else None
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Logits ``(batch, outputs, x, y, z)`` at full resolution."""
+        """Logits ``(batch, outputs + errors, x, y, z)`` at full resolution."""
         x = features[-1]
         for step, (stage, upsample) in enumerate(zip(self.stages, self.transpconvs, strict=True)):
             x = stage(torch.cat((upsample(x), features[-step - 2]), 1))
-        return cast(Tensor, self.seg_layers[-1](x))
-
-
-class Arguments:
-    """``arch_kwargs`` of a plans file, checked and spread out per stage."""
-
-    def __init__(self, kwargs: Mapping[str, Any], inputs: int, outputs: int) -> None:
-        try:
-            count = int(kwargs["n_stages"])
-            self.features = _per_stage(kwargs["features_per_stage"], count)
-            self.kernels = _triples(kwargs["kernel_sizes"], count)
-            self.strides = _triples(kwargs["strides"], count)
-            self.encoder_blocks = _per_stage(kwargs.get("n_conv_per_stage", kwargs.get("n_blocks_per_stage", 2)), count)
-            self.decoder_blocks = _per_stage(kwargs["n_conv_per_stage_decoder"], count - 1)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"The plans do not describe a U-Net ({error}); take the plans.json nnU-Net wrote."
-            ) from error
-        self.parts = Parts(kwargs)
-        self.input_channels = inputs
-        self.outputs = outputs
+        logits = cast(Tensor, self.seg_layers[-1](x))
+        return logits if self.auxiliary is None else torch.cat((logits, self.auxiliary(x)), 1)
 
 
 class _UNet(nn.Module):
     residual: bool
 
-    def __init__(self, kwargs: Mapping[str, Any], inputs: int, outputs: int) -> None:
+    def __init__(self, kwargs: Mapping[str, Any], inputs: int, outputs: int, errors: int = 0) -> None:
         super().__init__()
         arguments = Arguments(kwargs, inputs, outputs)
         self.encoder = Encoder(arguments, residual=self.residual)
-        self.decoder = Decoder(self.encoder, arguments)
+        self.decoder = Decoder(self.encoder, arguments, errors)
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, modalities, x, y, z)`` to logits ``(batch, outputs, x, y, z)``.
+        """Map ``(batch, modalities, x, y, z)`` to logits ``(batch, outputs + errors, x, y, z)``.
 
         Each axis must be a multiple of the product of the strides along it.
         """
@@ -260,7 +219,9 @@ class PlainConvUNet(_UNet):
     inputs : int
         Number of modalities.
     outputs : int
-        Number of output channels, the uncertainty channel included.
+        Number of channels of the output layer, the uncertainty channel included.
+    errors : int
+        Number of channels that an :class:`ErrorBranch` adds.
 
     Raises
     ------
@@ -286,7 +247,7 @@ def build_network(plans: Mapping[str, Any], inputs: int, outputs: int, configura
     Parameters
     ----------
     plans : mapping
-        nnU-Net v2 plans.
+        nnU-Net v2 plans, or those of a network of MONAI, whose ``network_class_name`` begins with ``monai.``.
     inputs, outputs : int
         Number of modalities and of output channels.
     configuration : str
@@ -295,47 +256,78 @@ def build_network(plans: Mapping[str, Any], inputs: int, outputs: int, configura
     Raises
     ------
     ModelError
-        When the configuration is absent or asks for something else than the two U-Nets.
+        When the configuration is absent or asks for a network that is not known or not installed.
     """
+    path, kwargs = _architecture(plans, configuration)
+    name = path.rsplit(".", 1)[-1]
+    head = plans.get("uncseg", {}).get("head")
+    if is_monai(path):
+        if head == Head.REGIONS_AUXILIARY:
+            raise ModelError(f"The plans ask for an error branch on MONAI's {name}; only a U-Net of nnU-Net has one.")
+        return build_monai(name, kwargs, inputs, outputs)
+    if name not in _NETWORKS:
+        raise ModelError(f"The plans ask for the network {name}; known are {', '.join(_NETWORKS)}.")
+    errors = Head.REGIONS_AUXILIARY.uncertainties[0] if head == Head.REGIONS_AUXILIARY else 0
+    return _NETWORKS[name](kwargs, inputs, outputs - errors, errors)
+
+
+def tile_divisors(configuration: Mapping[str, Any]) -> tuple[int, int, int]:
+    """What the sides of a tile must be multiples of.
+
+    Parameters
+    ----------
+    configuration : mapping
+        One of the ``configurations`` of a plans dictionary.
+
+    Returns
+    -------
+    tuple of int
+        Along x, y and z: the product of the network's strides; 1 where the plans name none.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, AttributeError
+        When the plans do not describe strides.
+    """
+    architecture = configuration.get("architecture", {})
+    path, kwargs = str(architecture.get("network_class_name", "")), architecture.get("arch_kwargs", {})
+    if is_monai(path):
+        return monai_divisors(path.rsplit(".", 1)[-1], kwargs)
+    levels = [[stride] * 3 if isinstance(stride, int) else list(stride) for stride in kwargs.get("strides", [])]
+    x, y, z = (math.prod(int(level[axis]) for level in levels) for axis in range(3))
+    return x, y, z
+
+
+def output_layer(network: nn.Module) -> nn.Conv3d:
+    """The convolution that makes the logits: the decoder's last output layer, or the last one of a network of MONAI.
+
+    Raises
+    ------
+    ModelError
+        When the network ends otherwise.
+    """
+    decoder = getattr(network, "decoder", None)
+    layers = list((decoder.seg_layers if isinstance(decoder, Decoder) else network).modules())
+    last = next((layer for layer in reversed(layers) if isinstance(layer, nn.Conv3d)), None)
+    if last is None or last.bias is None:
+        raise ModelError(f"A {type(network).__name__} does not end in a convolution with a bias.")
+    return last
+
+
+def _architecture(plans: Mapping[str, Any], configuration: str) -> tuple[str, Mapping[str, Any]]:
+    """Class and arguments of the network."""
     try:
         architecture = plans["configurations"][configuration]["architecture"]
-        name = str(architecture["network_class_name"]).rsplit(".", 1)[-1]
-        kwargs = architecture["arch_kwargs"]
+        return str(architecture["network_class_name"]), architecture["arch_kwargs"]
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"The plans have no architecture for {configuration}; take nnU-Net v2's plans.json."
         ) from error
-    if name not in _NETWORKS:
-        raise ModelError(f"The plans ask for the network {name}; known are {', '.join(_NETWORKS)}.")
-    return _NETWORKS[name](kwargs, inputs, outputs)
-
-
-def _operation(name: str | None) -> type[nn.Module] | None:
-    if name is None:
-        return None
-    if name not in _OPERATIONS:
-        raise ModelError(f"The plans ask for {name}, which is not among the operations nnU-Net's 3-D networks use.")
-    return _OPERATIONS[name]
 
 
 def _triple(values: Sequence[int]) -> tuple[int, int, int]:
     x, y, z = values
     return x, y, z
-
-
-def _per_stage(value: int | Sequence[int], count: int) -> list[int]:
-    values = [int(value)] * count if isinstance(value, int) else [int(item) for item in value]
-    if len(values) != count or min(values, default=1) < 1:
-        raise ValueError(f"{value} for {count} stages")
-    return values
-
-
-def _triples(value: int | Sequence[int | Sequence[int]], count: int) -> list[tuple[int, int, int]]:
-    items = [value] * count if isinstance(value, int) else list(value)
-    triples = [(item,) * 3 if isinstance(item, int) else tuple(int(v) for v in item) for item in items]
-    if len(triples) != count or any(len(triple) != 3 or min(triple) < 1 for triple in triples):
-        raise ValueError(f"{value} for {count} stages")
-    return cast(list[tuple[int, int, int]], triples)
 
 
 def _initialise(module: nn.Module) -> None:

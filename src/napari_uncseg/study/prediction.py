@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,10 +37,43 @@ MAPS: Mapping[str, MapInfo] = MappingProxyType(
         "unc_output_unmasked": MapInfo("unc_output, unmasked", 1.0, "predicted probability of error"),
         "entropy": MapInfo("entropy (WT)", float(np.log(2.0)), "nats"),
         "variance": MapInfo("variance (WT)", 0.25, "p(1−p) or between members"),
+        "expected_entropy": MapInfo("expected entropy (WT)", float(np.log(2.0)), "nats, mean of the members'"),
+        "mutual_information": MapInfo("mutual information (WT)", float(np.log(2.0)), "nats, between members"),
+        "disagreement": MapInfo("disagreement (WT)", 0.5, "share of members against the majority"),
+        "var1shot": MapInfo("var1shot (WT)", 0.25, "p(1−p)"),
+        "one_minus_max": MapInfo("1 − max (WT)", 0.5, "1 − max(p, 1−p)"),
         "error": MapInfo("error (WT)", 1.0, "prediction ≠ reference"),
     }
 )
-"""The maps of the whole tumour a prediction may carry, by name."""
+"""The maps of the whole tumour a prediction may carry, by name; ``entropy-et`` is that of another region."""
+
+
+def map_info(name: str) -> MapInfo | None:
+    """What is known of a map: ``entropy-et`` is bounded as ``entropy`` is, and titled by its region."""
+    base, _, region = name.partition("-")
+    info = MAPS.get(base)
+    if info is None or not region:
+        return info
+    named = f"({region.upper()})"
+    return replace(info, title=info.title.replace("(WT)", named) if "(WT)" in info.title else f"{info.title} {named}")
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A result of fewer members than were wanted, because the run was stopped."""
+
+    done: int
+    wanted: int
+
+    def __str__(self) -> str:
+        return f"partial: {self.done} of {self.wanted}"
+
+
+def partial_of(provenance: Mapping[str, Any]) -> Partial | None:
+    """How far the run behind a provenance came, or None when it came to its end."""
+    told = provenance.get("members")
+    done, wanted = (told.get("members_done"), told.get("members_wanted")) if isinstance(told, Mapping) else (None, None)
+    return Partial(done, wanted) if isinstance(done, int) and isinstance(wanted, int) and done < wanted else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +109,24 @@ class Prediction:
     @property
     def members(self) -> int:
         """Number of members (passes) the probabilities are the mean of."""
-        return int(self.provenance.get("settings", {}).get("members", 1))
+        partial = self.partial
+        return partial.done if partial else int(self.provenance.get("settings", {}).get("members", 1))
+
+    @property
+    def method(self) -> str:
+        """Which members, in words: ``single``, ``tta:8`` …"""
+        return str(self.provenance.get("settings", {}).get("method", "single"))
+
+    @property
+    def partial(self) -> Partial | None:
+        """How many members there are of how many, when the run was stopped early; else None."""
+        return partial_of(self.provenance)
 
     def title(self, name: str) -> str:
-        """Title of a map for a reader; a one-pass variance says that it is p(1−p)."""
-        if name == "variance":
+        """Title of a map for a reader; a one-pass variance says that it is p(1−p), a partial result that it is one."""
+        info = map_info(name)
+        title = info.title if info else name
+        if info is not None and name.split("-")[0] == "variance":
             how = "between members" if self.members > 1 else "p(1−p), one pass"
-            return f"variance (WT, {how})"
-        info = MAPS.get(name)
-        return info.title if info else name
+            title = title.replace(")", f", {how})")
+        return f"{title} · {self.partial}" if self.partial else title

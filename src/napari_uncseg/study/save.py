@@ -20,7 +20,7 @@ from napari_uncseg.labels import REGIONS, Label
 from napari_uncseg.study.atomic import check_writable, write_files
 from napari_uncseg.study.geometry import same_grid
 from napari_uncseg.study.nifti import Volume, encode_volume, read_volume
-from napari_uncseg.study.prediction import MAPS, Prediction
+from napari_uncseg.study.prediction import MAPS, Prediction, map_info, partial_of
 from napari_uncseg.study.provenance import (
     JSON_SUFFIX,
     SCHEMA,
@@ -86,16 +86,23 @@ def existing(out: Path, study_id: str, fingerprint: str) -> bool:
     Returns
     -------
     bool
-        True only when every file is there and unchanged since it was written.
+        True only when every file is there and unchanged since it was written. A partial result is no finished one.
     """
+    content = _same_result(out, study_id, fingerprint)
+    return content is not None and partial_of(content) is None
+
+
+def _same_result(out: Path, study_id: str, fingerprint: str) -> dict[str, Any] | None:
+    """JSON of the whole and unchanged result with this fingerprint, finished or partial; None when there is none."""
     folder = Path(out) / study_id
     try:
         content = read_json(folder / f"{study_id}{JSON_SUFFIX}")
         if not fingerprint or fingerprint_of(content) != fingerprint:
-            return False
-        return all(_sha256(folder / name) == sha256 for name, sha256 in listed_files(folder, content).values())
+            return None
+        whole = all(_sha256(folder / name) == sha256 for name, sha256 in listed_files(folder, content).values())
     except (StudyError, SaveError):  # nothing there, or not whole
-        return False
+        return None
+    return content if whole else None
 
 
 def check_free(
@@ -124,7 +131,7 @@ def check_free(
     Raises
     ------
     AnotherResult
-        When another result stands there and ``overwrite`` is off.
+        When another result stands there and ``overwrite`` is off. A partial result of the same run is no other.
     SaveError
         When the id cannot name a folder, or a file to be replaced is an input of the prediction.
     """
@@ -143,9 +150,13 @@ def check_free(
     for path in there:
         if _sha256(path) in inputs:
             raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
-    if there and not overwrite:
+    standing = _same_result(out, study_id, fingerprint(provenance))
+    # The first members of this very run, which was stopped, are there to be replaced by all of them.
+    mine = {json_path.name, *old} if standing is not None and partial_of(standing) else set()
+    foreign = [path for path in there if path.name not in mine]
+    if foreign and not overwrite:
         raise AnotherResult(
-            f"{folder} holds a result of another model, other settings or other images ({there[0].name} …); choose "
+            f"{folder} holds a result of another model, other settings or other images ({foreign[0].name} …); choose "
             "another output folder, or to overwrite it."
         )
     return old
@@ -180,7 +191,7 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     names = _file_names(study_id, _arrays(prediction))
     json_path = folder / f"{study_id}{JSON_SUFFIX}"
     targets = (*(folder / name for name in names.values()), json_path)
-    if existing(Path(out), study_id, fingerprint(prediction.provenance)):
+    if _stands(Path(out), prediction):
         return Saved(folder, targets, skipped=True)
     old = check_free(out, study_id, prediction.provenance, overwrite=overwrite, maps=prediction.maps)
     check_writable(folder)
@@ -252,6 +263,15 @@ def load_prediction(folder: Path) -> Prediction:
     )
 
 
+def _stands(out: Path, prediction: Prediction) -> bool:
+    """Whether the same result stands there already, finished or with at least as many members."""
+    content = _same_result(out, prediction.study_id, fingerprint(prediction.provenance))
+    if content is None:
+        return False
+    old, new = partial_of(content), prediction.partial
+    return old is None or (new is not None and old.done >= new.done)
+
+
 def _arrays(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
     """What is written, by name."""
     return {
@@ -267,8 +287,8 @@ def _file_names(study_id: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def _upper(name: str) -> float:
-    """Largest value of a map; ``entropy-et`` is bounded as ``entropy`` is."""
-    info = MAPS.get(name.split("-")[0])
+    """Largest value of a map."""
+    info = map_info(name)
     return info.upper if info is not None else math.inf
 
 

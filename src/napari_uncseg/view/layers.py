@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
 from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
-from napari_uncseg.study.prediction import MAPS, Prediction
+from napari_uncseg.study.prediction import Prediction, map_info
 from napari_uncseg.study.study import Study
 from napari_uncseg.view.orientation import display_grid, oblique_warning, to_display
 from napari_uncseg.view.palette import map_colormap, segmentation_colormap
@@ -128,7 +128,7 @@ def map_layer(prediction: Prediction, name: str, *, visible: bool = True) -> Ima
 
 def upper_bound(prediction: Prediction, name: str) -> float:
     """Largest value a map can take, or does take when nothing is known about it."""
-    info = MAPS.get(name)
+    info = map_info(name)
     return info.upper if info else float(prediction.maps[name].max(initial=0.0)) or 1.0
 
 

@@ -46,7 +46,16 @@ _RAMPS: Mapping[str, Colours] = MappingProxyType(
         "error": ("uncseg error", ((0.86, 0.16, 0.20), (0.96, 0.26, 0.28))),
     }
 )
-_RAMP_OF: Mapping[str, str] = MappingProxyType({"unc_output_unmasked": "unc_output"})
+_RAMP_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "unc_output_unmasked": "unc_output",
+        "expected_entropy": "entropy",
+        "mutual_information": "entropy",
+        "one_minus_max": "entropy",
+        "disagreement": "variance",
+        "var1shot": "variance",
+    }
+)
 
 
 def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Colormap:
@@ -55,7 +64,7 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
     Parameters
     ----------
     name : str
-        Name of a map; unknown names look like ``unc_output``.
+        Name of a map, of any region; unknown names look like ``unc_output``.
     transparent_below : float
         Fraction of the contrast range, 0 to 1, that is not drawn.
 
@@ -63,7 +72,8 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
     -------
     napari.utils.Colormap
     """
-    title, ramp = _RAMPS[_RAMP_OF.get(name, name if name in _RAMPS else "unc_output")]
+    base = name.partition("-")[0]
+    title, ramp = _RAMPS[_RAMP_OF.get(base, base if base in _RAMPS else "unc_output")]
     stops = np.linspace(0.0, 1.0, len(ramp))
     edge = min(max(transparent_below, 0.0), 1.0 - 2 * EDGE_WIDTH)
     # Alpha jumps within EDGE_WIDTH: a half-visible value would be read as a lower one.

@@ -184,7 +184,7 @@ def _image(volume: Volume, channel: int, title: str, *, whole: bool) -> Image:
     values = volume.values(channel)
     array = to_display(values, volume.affine)
     source = Source("image", volume.path, volume.sha256) if whole else None
-    map_name = next((name for name in MAPS if title.endswith(f"_{name}")), None)
+    map_name = next((name for name in sorted(MAPS, key=len, reverse=True) if title.endswith(f"_{name}")), None)
     shared = {
         "metadata": {KEY: Plain(volume.affine, volume.header, source)},
         **display_grid(volume.shape, volume.affine).as_kwargs(),

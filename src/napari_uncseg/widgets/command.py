@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from napari_uncseg.errors import UncsegError
+from napari_uncseg.inference.member_spec import SINGLE, Members
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.study.discover import StudyFiles, find_studies
 from napari_uncseg.study.study import Study
@@ -14,7 +15,7 @@ FROM_LAYERS = "napari: Segment with uncertainty, on open layers without files of
 """What stands for a command when there is none."""
 
 
-def predict_command(study: Study, out: Path, device: str, model_folder: Path | None) -> str:
+def predict_command(study: Study, out: Path, device: str, model_folder: Path | None, members: Members = SINGLE) -> str:
     """Command line that does what the panel did.
 
     Parameters
@@ -27,6 +28,8 @@ def predict_command(study: Study, out: Path, device: str, model_folder: Path | N
         As chosen in the panel.
     model_folder : Path or None
         Folder of a model; None for the bundled one.
+    members : Members
+        What the probabilities are the mean of.
 
     Returns
     -------
@@ -38,6 +41,7 @@ def predict_command(study: Study, out: Path, device: str, model_folder: Path | N
         return FROM_LAYERS
     words = ["uncseg", "predict", *_study_words(study, files), "-o", str(out.absolute()), "--device", device]
     words += ["--model", str(model_folder.absolute())] if model_folder is not None else []
+    words += ["--members", str(members)] if members != SINGLE else []
     return shlex.join([*words, *(["--resample"] if study.resampled else [])])
 
 

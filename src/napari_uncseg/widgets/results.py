@@ -183,6 +183,17 @@ def _volumes(prediction: Prediction) -> dict[str, float]:
 
 
 def _summary(prediction: Prediction) -> str:
+    return " ".join(sentence for sentence in (_of_members(prediction), _of_tumour(prediction)) if sentence)
+
+
+def _of_members(prediction: Prediction) -> str:
+    partial = prediction.partial
+    if partial is not None:
+        return f"Stopped early, {partial} members ({prediction.method}): run again for all."
+    return f"Mean of {prediction.members} members ({prediction.method})." if prediction.members > 1 else ""
+
+
+def _of_tumour(prediction: Prediction) -> str:
     if not (prediction.segmentation > 0).any():
         return "No tumour was found. Look at the images: a missed tumour leaves no uncertainty behind."
     score = prediction.provenance.get("triage_score")

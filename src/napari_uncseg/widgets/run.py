@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from napari_uncseg.errors import Cancelled, UncsegError
+from napari_uncseg.inference.member_spec import SINGLE, Members
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
 from napari_uncseg.view.layers import study_notes
@@ -31,6 +32,7 @@ class Predict(Protocol):
         model_folder: Path | None,
         device: str,
         *,
+        members: Members,
         progress: Progress,
         notify: Callable[[str], None],
         cancelled: Callable[[], bool],
@@ -50,11 +52,14 @@ class Request:
         Folder of a model; None for the bundled one.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
+    members : Members
+        What the probabilities shall be the mean of.
     """
 
     load: Callable[[], Study]
     model_folder: Path | None
     device: str
+    members: Members = SINGLE
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def predict(
     model_folder: Path | None,
     device: str,
     *,
+    members: Members = SINGLE,
     progress: Progress,
     notify: Callable[[str], None],
     cancelled: Callable[[], bool],
@@ -85,6 +91,8 @@ def predict(
         Folder of a model; None for the bundled one.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
+    members : Members
+        What the probabilities shall be the mean of.
     progress : callable
         Called with done, total and a message.
     notify : callable
@@ -95,6 +103,7 @@ def predict(
     Returns
     -------
     Prediction
+        Of the members that are done, when it was stopped after the first of several.
 
     Raises
     ------
@@ -105,8 +114,8 @@ def predict(
     from napari_uncseg.inference.predictor import Predictor
     from napari_uncseg.network.model import load_model
 
-    predictor = Predictor(load_model(model_folder), device=device, notify=notify)
-    return predictor.predict(study, progress=progress, cancelled=cancelled)
+    predictor = Predictor(load_model(model_folder or members.stand_in), device=device, notify=notify)
+    return predictor.predict(study, members=members, progress=progress, cancelled=cancelled)
 
 
 class Report:
@@ -159,6 +168,7 @@ class Run:
             study,
             self._request.model_folder,
             self._request.device,
+            members=self._request.members,
             progress=report.tell_progress,
             notify=report.tell_notice,
             cancelled=report.cancel.is_set,
@@ -187,8 +197,13 @@ class Stopper:
         """Forget a thread that has finished."""
         self.report = self._worker = None
 
+    def ask(self) -> None:
+        """Ask the thread to stop, if one runs; what it gives back nevertheless is welcome."""
+        if self.report is not None:
+            self.report.cancel.set()
+
     def stop(self, _object: object = None) -> None:
-        """Tell the thread to stop, if one runs."""
+        """Tell the thread to stop, if one runs, and drop whatever it gives back."""
         if self.report is not None:
             self.report.cancel.set()
             self._worker.quit()

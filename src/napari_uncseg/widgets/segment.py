@@ -24,6 +24,7 @@ from napari_uncseg.errors import Cancelled, ModelError, UncsegError
 from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.view.tags import open_studies, tag_of
 from napari_uncseg.widgets.command import predict_command
+from napari_uncseg.widgets.member_choice import MemberChoice
 from napari_uncseg.widgets.parts import fill_panel, heading, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.preferences import DEVICES, read_preferences
 from napari_uncseg.widgets.results import ResultsBox
@@ -31,7 +32,7 @@ from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, St
 from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
-FORM_HEIGHT = 300
+FORM_HEIGHT = 330
 """What the form takes up to its buttons, in pixels."""
 LOOK_INTERVAL_MS = 100
 """How often the panel looks at the report of a run."""
@@ -55,12 +56,14 @@ class SegmentWidget(QWidget):
         self._stopper = Stopper()
         self._layers: dict[str, Layer] = {}
         self._started = 0.0
+        self._shown = False
         self.predict: Predict = predict
         preferences = read_preferences()
         self.study = StudyChoice(viewer)
         self.model = QComboBox()
         self.model.addItems(["Bundled model", "Folder"])
         self.model_folder = FolderRow("Folder of a model", preferences.model_folder, "folder of a trained model")
+        self.members = MemberChoice()
         self.device = QComboBox()
         self.device.addItems(list(DEVICES))
         self.device.setCurrentText(preferences.device)
@@ -75,11 +78,12 @@ class SegmentWidget(QWidget):
         self._timer.setInterval(LOOK_INTERVAL_MS)
         self._timer.timeout.connect(self._look)
         self.model.currentIndexChanged.connect(self._on_model)
+        self.model_folder.line.textChanged.connect(self._on_model)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self._lay_out()
         self.model.setCurrentIndex(OWN_FOLDER if preferences.model_folder else BUNDLED)
-        self._on_model(self.model.currentIndex())
+        self._on_model()
         self._set_running(False)
         self.destroyed.connect(self._stopper.stop)
 
@@ -108,13 +112,14 @@ class SegmentWidget(QWidget):
         worker.finished.connect(self._on_finished)
         self._stopper.start(report, worker)
         self._started = time.monotonic()
+        self._shown = False
         self._set_running(True)
         worker.start()
 
     def cancel(self) -> None:
-        """Ask the run to stop; it does within seconds."""
+        """Ask the run to stop; it does within seconds, and gives what is done of several members."""
         if self.running:
-            self._stopper.stop()
+            self._stopper.ask()
             self.cancel_button.setEnabled(False)
             self.bar.setRange(0, 0)
             self.status.setText("Stopping …")
@@ -131,7 +136,8 @@ class SegmentWidget(QWidget):
             folder = self.model_folder.path
             if folder is None:
                 raise ModelError("No model folder is chosen; choose one, or take the bundled model.")
-        return Request(self.study.loader(), folder, self.device.currentText())
+        members = self.members.members_for(folder)
+        return Request(self.study.loader(), folder, self.device.currentText(), members)
 
     def _look(self) -> None:
         """Show what the thread reported since the last look."""
@@ -146,6 +152,7 @@ class SegmentWidget(QWidget):
 
     def _on_outcome(self, outcome: Outcome) -> None:
         study, prediction = outcome.study, outcome.prediction
+        self._shown = True
         if open_studies(self._viewer).get(study.id) is not study:
             if self._layers and all(_is_loose(layer, self._viewer) for layer in self._layers.values()):
                 adopt_layers(self._layers, study)
@@ -153,10 +160,20 @@ class SegmentWidget(QWidget):
                 add_study(self._viewer, study)
         add_prediction(self._viewer, prediction)
         request = outcome.request
-        self.results.present(
-            study, prediction, partial(predict_command, study, device=request.device, model_folder=request.model_folder)
+        command = partial(
+            predict_command,
+            study,
+            device=request.device,
+            model_folder=request.model_folder,
+            members=request.members,
         )
-        show_note(self.status, f"Done in {time.monotonic() - self._started:.0f} s.")
+        self.results.present(study, prediction, command)
+        seconds = time.monotonic() - self._started
+        if prediction.partial is not None:
+            show_note(self.status, f"Stopped after {seconds:.0f} s; the result is {prediction.partial} members.")
+        else:
+            show_note(self.status, f"Done in {seconds:.0f} s.")
+            self.members.learn(request.members, seconds)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, Cancelled):
@@ -168,7 +185,7 @@ class SegmentWidget(QWidget):
         report = self._stopper.report
         if report is not None:
             self._show_notices(report)
-            if report.cancel.is_set():
+            if report.cancel.is_set() and not self._shown:
                 show_note(self.status, "Stopped; nothing was changed.")
         self._stopper.clear()
         self._layers = {}
@@ -178,7 +195,7 @@ class SegmentWidget(QWidget):
         show_note(self.warnings, "\n".join(f"⚠ {notice}" for notice in report.notices))
 
     def _set_running(self, running: bool) -> None:
-        for widget in (self.study, self.model, self.model_folder, self.device, self.run_button):
+        for widget in (self.study, self.model, self.model_folder, self.members, self.device, self.run_button):
             widget.setEnabled(not running)
         self.cancel_button.setEnabled(running)
         self.bar.setVisible(running)
@@ -189,8 +206,10 @@ class SegmentWidget(QWidget):
         else:
             self._timer.stop()
 
-    def _on_model(self, index: int) -> None:
-        self.model_folder.setVisible(index == OWN_FOLDER)
+    def _on_model(self, _change: object = None) -> None:
+        own = self.model.currentIndex() == OWN_FOLDER
+        self.model_folder.setVisible(own)
+        self.members.look_into((self.model_folder.path or Path()) if own else None)
 
     def _lay_out(self) -> None:
         for label in (self.status, self.failure, self.warnings):
@@ -207,6 +226,7 @@ class SegmentWidget(QWidget):
         form.addRow(row_label("Device"), self.device)
         inner.addLayout(form)
         inner.addWidget(self.model_folder)
+        inner.addWidget(self.members)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, 2)
         buttons.addWidget(self.cancel_button, 1)

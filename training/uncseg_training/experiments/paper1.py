@@ -7,8 +7,8 @@ channel is trained on all cases and judged on phantoms of another stream. Then i
     table1.csv/.md   Dice with and without the channel, their difference, and that of two seeds
     table2.csv/.md   channel, variances and entropy against the error map of the training, against the final failure of
                      the held-out cases, and, taught on its own errors or out of fold, on unseen phantoms
-    figure1.png      one held-out case: image, error, channel, both variances
-    figure2.png      the channel in six held-out cases
+    figure1.png      correlation and RMSD of the channel with the error map while training
+    figure2.png      error map, channel and both variances in six held-out cases
     paper1.json      every number, and the configurations
 
 Runs go on where they were cut; what is trained is not trained again.
@@ -36,7 +36,8 @@ from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
-from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_one_case
+from uncseg_training.curves import read_log
+from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_progress
 from uncseg_training.experiments.paper1_tables import (
     Compared,
     Overlaps,
@@ -89,7 +90,7 @@ class Plan:
 
 def plan_of(size: Size) -> Plan:
     """The sizes; ``gpu`` is that of the paper, as far as phantoms go."""
-    common = {"start": "", "snapshots": 1, "validation": 0, "looks": "clinical", "decay": 0.6, "late_from": 0.0}
+    common = {"start": "", "snapshots": 1, "validation": 0, "looks": "clinical", "decay": 0.6, "late_from": 0.4}
     if size is Size.SMOKE:
         return Plan(read_config("smoke", **common | {"sweeps": 3}), cases=4, unseen=4, folds=2, teach=4)
     small = {
@@ -150,13 +151,12 @@ class Seen:
     ----------
     case : Case
         Prediction, reference and maps.
-    image, flair : ndarray, shape (x, y, z)
-        z-scores of T1c and T2-FLAIR.
+    image : ndarray, shape (x, y, z)
+        z-scores of T1c.
     """
 
     case: Case
     image: Map
-    flair: Map
 
 
 def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Seen:
@@ -174,7 +174,7 @@ def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps:
         spacing=(spacing,) * 3,
         id=name,
     )
-    return Seen(case, stored.images[0].astype(np.float32), stored.images[2].astype(np.float32))
+    return Seen(case, stored.images[0].astype(np.float32))
 
 
 def measure(plan: Plan, out: Path) -> dict[str, Any]:
@@ -202,9 +202,10 @@ def measure(plan: Plan, out: Path) -> dict[str, Any]:
                 failing += [
                     compare(seen.case, key, "final failure, held out") for key in seen.case.maps if key != "error map"
                 ]
-                panels.append(Panel(name, seen.case, seen.image, seen.flair))
+                panels.append(Panel(name, seen.case, seen.image))
     unseen = list(on_unseen(plan, out, cases))
-    draw_one_case(panels, out / "figure1.png")
+    runs = {f"fold {fold}": read_log(out / "runs" / f"head-{fold}") for fold in range(plan.folds)}
+    draw_progress(runs, out / "figure1.png")
     draw_cases(panels, out / "figure2.png")
     table1 = write_table1(overlaps, out)
     table2 = write_table2([*learnt, *failing, *unseen], out)

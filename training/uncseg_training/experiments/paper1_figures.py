@@ -1,8 +1,8 @@
-"""The figures of the experiment ``paper1``: one held-out case with all its maps, and the channel in six."""
+"""The figures of the experiment ``paper1``: how the channel is learnt, and its maps in six held-out cases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.figure_style import encode_figure
-from napari_uncseg.labels import Region
 from napari_uncseg.study.atomic import write_files
 
 if TYPE_CHECKING:
@@ -21,6 +20,13 @@ if TYPE_CHECKING:
 Map = npt.NDArray[np.floating[Any]]
 
 PREDICTED, TRUE = "#E69F00", "#56B4E9"
+ROWS: Mapping[str, str] = {
+    "error map": "error map",
+    "unc_output": "unc_output",
+    "variance_stable_x4": "variance_stable × 4",
+    "var1shot_x4": "var1shot × 4",
+}
+CASES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +38,14 @@ class Panel:
     name : str
         Of the case.
     case : Case
-        With the maps ``unc_output``, ``error map`` and ``variance_stable_x4``.
-    image, flair : ndarray, shape (x, y, z)
-        z-scores, in RAS order.
+        With the maps of :data:`ROWS`.
+    image : ndarray, shape (x, y, z)
+        z-scores of T1c, in RAS order.
     """
 
     name: str
     case: Case
     image: Map
-    flair: Map
 
     @property
     def volume(self) -> int:
@@ -53,69 +58,78 @@ class Panel:
         return int(self.case.reference[0].sum((0, 1)).argmax())
 
 
-def draw_one_case(panels: Sequence[Panel], path: Path) -> None:
-    """Figure 1: the case of median size."""
+def draw_progress(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Figure 1: correlation and RMSD of the channel with the error map over the steps of each training.
+
+    Parameters
+    ----------
+    logs : mapping of str to sequence of mapping
+        Run -> lines of its log, see :func:`uncseg_training.curves.read_log`.
+    path : Path
+        Picture to write.
+    """
     from matplotlib.figure import Figure
 
-    panel = sorted(panels, key=lambda item: item.volume)[len(panels) // 2]
-    maps = panel.case.maps
-    shown = (
-        ("failure", panel.case.failure(Region.WT).astype(float)),
-        ("error map", maps["error map"]),
-        ("unc_output", maps["unc_output"]),
-        ("variance_stable × 4", maps["variance_stable_x4"]),
-        ("var1shot × 4", maps["var1shot_x4"]),
-    )
-    figure = Figure(figsize=(10.5, 7.4), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
-    _draw(axes[0], panel, None, "T1c, predicted and true")
-    drawn = [_draw(place, panel, values, title) for place, (title, values) in zip(axes[1:], shown, strict=True)]
-    figure.colorbar(drawn[0], ax=list(axes), shrink=0.7, label="probability of error, 0 to 1")
-    _legend(figure, panel.name)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    correlation, rmsd = figure.subplots(1, 2)
+    for run, lines in logs.items():
+        known = [line for line in lines if line.get("rmsd")]  # 0 before there is an error map
+        steps = [line["step"] for line in known]
+        correlation.plot(steps, [1 - line["correlation"] for line in known], label=run)
+        rmsd.plot(steps, [line["rmsd"] for line in known], label=run)
+    correlation.set(ylabel="weighted Pearson correlation", ylim=(0, 1))
+    rmsd.set(ylabel="RMSD", ylim=(0, None))
+    for axes in (correlation, rmsd):
+        axes.set_xlabel("step (running mean over training patches)")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    correlation.legend(fontsize=8, frameon=False)
+    figure.suptitle("unc_output against the error map while training", fontsize=10)
     write_files({path: encode_figure(figure, "png")})
 
 
 def draw_cases(panels: Sequence[Panel], path: Path) -> None:
-    """Figure 2: the channel in six cases from the smallest to the largest."""
+    """Figure 2: error map, channel and variances of six cases with a tumour, from the smallest to the largest."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    ordered = sorted(panels, key=lambda item: item.volume)
-    chosen = [ordered[int(place)] for place in np.linspace(0, len(ordered) - 1, min(6, len(ordered))).round()]
-    figure = Figure(figsize=(10.5, 7.4), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
-    drawn = [
-        _draw(place, panel, panel.case.maps["unc_output"], panel.name)
-        for place, panel in zip(axes, chosen, strict=False)
-    ]
-    for place in axes[len(chosen) :]:
-        place.set_axis_off()
-    figure.colorbar(drawn[0], ax=list(axes), shrink=0.7, label="unc_output, 0 to 1")
-    _legend(figure, "unc_output of held-out phantoms, smallest to largest")
+    ordered = sorted((panel for panel in panels if panel.volume), key=lambda item: item.volume)
+    places = np.linspace(0, len(ordered) - 1, min(CASES, len(ordered))).round()
+    figure = Figure(figsize=(12.5, 9.4), layout="constrained")
+    grid = figure.subplots(len(ROWS), CASES, squeeze=False)
+    shown: list[Any] = []
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for column, place in enumerate(places):
+        panel = ordered[int(place)]
+        for row, (key, title) in enumerate(ROWS.items()):
+            axes = grid[row, column]
+            shown.append(_draw(axes, panel, panel.case.maps[key]))
+            if row == 0:
+                axes.set_title(panel.name, fontsize=8)
+            if column == 0:
+                axes.text(
+                    -0.06, 0.5, title, rotation=90, ha="center", va="center", transform=axes.transAxes, fontsize=9
+                )
+    if shown:
+        figure.colorbar(shown[0], ax=list(grid.ravel()), shrink=0.6, label="0 to 1")
+    lines = [Line2D([], [], color=PREDICTED, label="predicted WT"), Line2D([], [], color=TRUE, label="true WT")]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     write_files({path: encode_figure(figure, "png")})
 
 
-def _draw(axes: Axes, panel: Panel, values: Map | None, title: str) -> Any:
+def _draw(axes: Axes, panel: Panel, values: Map) -> Any:
     """A slice as radiologists see it: the patient's right on the left, front above."""
-    plane = panel.plane
-    low, high = np.percentile(panel.image[panel.case.brain], (1, 99)) if panel.case.brain.any() else (0, 1)
-    axes.imshow(panel.image[::-1, :, plane].T, "gray", vmin=low, vmax=high, origin="lower", interpolation="nearest")
-    shown = None
-    if values is not None:
-        part = values[::-1, :, plane].T
-        seen = np.ma.masked_less(part, 0.02)
-        shown = axes.imshow(seen, "inferno", vmin=0, vmax=1, alpha=0.85, origin="lower", interpolation="nearest")
+    plane, brain = panel.plane, panel.case.brain
+    low, high = np.percentile(panel.image[brain], (1, 99)) if brain.any() else (0, 1)
+    inside = brain[::-1, :, plane].T
+    image = np.where(inside, panel.image[::-1, :, plane].T, low)
+    axes.imshow(image, "gray", vmin=low, vmax=high, origin="lower", interpolation="nearest")
+    part = values[::-1, :, plane].T
+    seen = np.ma.masked_where((part < 0.05) | ~inside, part)
+    shown = axes.imshow(seen, "inferno", vmin=0, vmax=1, alpha=0.85, origin="lower", interpolation="nearest")
     for mask, colour in ((panel.case.reference[0], TRUE), (panel.case.prediction[0], PREDICTED)):
         outline = mask[::-1, :, plane].T
         if outline.any() and not outline.all():
-            axes.contour(outline.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
-    axes.set_title(title, fontsize=9)
-    axes.set_axis_off()
+            axes.contour(outline.astype(float), levels=[0.5], colors=[colour], linewidths=0.8)
     return shown
-
-
-def _legend(figure: Any, title: str) -> None:
-    from matplotlib.lines import Line2D
-
-    lines = [Line2D([], [], color=PREDICTED, label="predicted WT"), Line2D([], [], color=TRUE, label="true WT")]
-    figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)

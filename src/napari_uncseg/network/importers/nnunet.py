@@ -11,20 +11,18 @@ Isensee et al., "nnU-Net", Nature Methods 18 (2021); the files are those of nnun
 
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.labels import MODALITIES
+from napari_uncseg.network.importers.checkpoint import file_sha256, first_line, plain_weights, put_weights
+from napari_uncseg.network.importers.checkpoint import read_checkpoint as read_checkpoint
 from napari_uncseg.network.importers.outputs import read_outputs
 from napari_uncseg.network.importers.plans import plain_plans
 from napari_uncseg.network.model import DATASET, PLANS, Model, output_channels
@@ -32,15 +30,6 @@ from napari_uncseg.network.unet import build_network
 from napari_uncseg.study.dataset import read_dataset
 
 CHECKPOINT = "checkpoint_final.pth"
-
-_SAFE: tuple[Any, ...] = (
-    np._core.multiarray.scalar,  # type: ignore[attr-defined]
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-)
-"""What a checkpoint holds besides tensors and plain values: the numbers of nnU-Net's log."""
 
 _READERS: Mapping[str, str | None] = {"SimpleITKIO": None, "NibabelIO": None, "NibabelIOWithReorient": "RAS"}
 """nnU-Net's readers whose arrays are (z, y, x), and the orientation they turn a volume to."""
@@ -117,7 +106,7 @@ def import_nnunet(
     axes = _axes(plans, folder / PLANS)
     configuration = str(arguments.get("configuration"))
     settled = plain_plans(plans, configuration, axes, channels, folder / PLANS)
-    weights = _plain_weights(content["network_weights"], path)
+    weights = plain_weights(content["network_weights"], path)
     extra = _last_layer(weights, path).shape[0] - outputs.count
     declared = "uncseg" in arguments or "uncertainty" in trainer.lower()
     if extra not in (0, 1) or (extra == 1 and not declared):
@@ -132,14 +121,15 @@ def import_nnunet(
     }
     network = build_network(settled, len(MODALITIES), output_channels(settled))
     rows = (*outputs.rows, *range(outputs.count, outputs.count + extra))
-    _load(network, {key: _turned(key, value, axes, channels, rows) for key, value in weights.items()}, path)
+    turned = {key: _turned(key, value, axes, channels, rows) for key, value in weights.items()}
+    put_weights(network, turned, path, "the plans beside them")
     return Model(
         network.eval(),
         settled,
         provenance={
             "trained_by": f"nnU-Net v2, {trainer}",
             "imported_from": f"{folder.resolve().parent.name}/{folder.resolve().name}/fold_{fold}/{checkpoint}",
-            "checkpoint_sha256": _sha256(path),
+            "checkpoint_sha256": file_sha256(path),
             "configuration": configuration,
             "epoch": int(content.get("current_epoch", -1)),
             "labels": labels,
@@ -147,38 +137,6 @@ def import_nnunet(
         },
         name=name or f"{plans.get('dataset_name', folder.parent.name)} fold {fold}",
     )
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read one of nnU-Net's ``.pth`` files without executing anything in it.
-
-    Parameters
-    ----------
-    path : path
-        Written by nnU-Net's ``save_checkpoint``.
-
-    Returns
-    -------
-    dict
-        Tensors on the processor.
-
-    Raises
-    ------
-    ModelError
-        When it holds anything but tensors, plain values and numpy's float scalars, or is damaged.
-    """
-    try:
-        with torch.serialization.safe_globals(list(_SAFE)):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"asks for {asked[1]}" if asked else "is damaged or no checkpoint"
-        raise ModelError(f"{path} {what}; it was not opened, for a pickle could run any program.") from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ModelError(f"{path} cannot be read as a checkpoint ({_first_line(error)}); copy it again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} is not a checkpoint of nnU-Net v2: it holds a {type(content).__name__}.")
-    return content
 
 
 def _channels(path: Path) -> list[int]:
@@ -204,14 +162,6 @@ def _axes(plans: Mapping[str, Any], path: Path) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _plain_weights(weights: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Weights by name, without what compiling or spreading over processes put before the names."""
-    plain = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): value for key, value in weights.items()}
-    if not all(isinstance(value, Tensor) for value in plain.values()):
-        raise ModelError(f"{path} holds something else than tensors among its weights.")
-    return plain
-
-
 def _last_layer(weights: Mapping[str, Tensor], path: Path) -> Tensor:
     """Bias of the layer that gives the output, whose length is the number of channels."""
     layers = [key for key in weights if re.fullmatch(r"decoder\.seg_layers\.\d+\.bias", key)]
@@ -232,23 +182,6 @@ def _turned(key: str, value: Tensor, axes: Sequence[int], channels: Sequence[int
     return value.contiguous()
 
 
-def _load(network: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Put weights into a network; names must fit one to one, repeated ones apart."""
-    state = network.state_dict()
-    # A module that is registered twice appears under its first name alone.
-    needed = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
-    wrong = sorted(
-        (needed - weights.keys())
-        | (weights.keys() - state.keys())
-        | {name for name in state.keys() & weights.keys() if state[name].shape != weights[name].shape}
-    )
-    if wrong:
-        raise ModelError(f"The weights in {path} do not fit the plans beside them (first difference: {wrong[0]}).")
-    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise ModelError(f"The weights in {path} are not finite; train it again.")
-    network.load_state_dict({name: weights[name].float() for name in needed}, strict=False)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(
@@ -258,16 +191,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({_first_line(error)}); copy it again.") from error
+        raise ModelError(f"{path} cannot be read as JSON ({first_line(error)}); copy it again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} does not hold a JSON object; copy it again.")
     return content
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,228 @@
+"""The review's windows against bare napari: a step of a slice in six panes, opening, memory.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py --study FOLDER --results FOLDER
+
+Without folders the study is a made-up one of 240x240x155 voxels. The peer, in the same process and a window of the same
+size, is napari's own grid of six cells that show the same: an image and what lies on it in each, with titles, colour
+bars and a scale bar. Both are drawn to their end. Processor time tells a slow program from a busy machine, so the
+ratios are of processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import numpy as np
+from napari.layers import Labels
+from napari.qt import get_qapp
+from qtpy.QtWidgets import QApplication
+
+from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.review.cases import ListedCase, list_cases, open_case
+from napari_uncseg.study.load import load_study
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.save import load_prediction, save_prediction
+from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.view.layers import map_layer, study_layers
+from napari_uncseg.view.orientation import display_grid, to_display
+from napari_uncseg.view.palette import segmentation_colormap
+from napari_uncseg.widgets.six_views_window import SixViewsWindow
+
+SHAPE = (240, 240, 155)
+STEPS = 15
+SIZE = (1380, 900)
+MOST_RATIO = 1.3
+MOST_OPEN_S = 5.0
+CYCLES = 50
+MOST_GROWTH = 0.05
+KEPT_OF_STUDY = 0.25
+"""A window that copied a study's arrays would take at least this share of them."""
+
+Time = tuple[float, float]
+"""Seconds on the wall and of the processor."""
+
+
+def made_up() -> tuple[Study, Prediction]:
+    """A round brain with a round tumour, of BraTS's size."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    z, y, x = np.ogrid[:240, :240, :155]
+    brain = ((z - 120) / 70) ** 2 + ((y - 120) / 85) ** 2 + ((x - 77) / 65) ** 2 < 1
+    generator = np.random.default_rng(7)
+    images = (generator.normal(300, 40, (4, *SHAPE)) * brain).astype(np.float32)
+    distance = np.sqrt((z - 150.0) ** 2 + (y - 110.0) ** 2 + (x - 80.0) ** 2)
+    probabilities = np.stack([1 / (1 + np.exp((distance - radius) / 2)) for radius in (30, 20, 15)]).astype(np.float32)
+    p = probabilities[0]
+    maps = {"unc_output": 2 * bernoulli_variance(p), "variance": bernoulli_variance(p), "entropy": entropy(p)}
+    maps |= {"error": (np.abs(distance - 30) < 1).astype(np.float32)}
+    study = Study("made-up", images, affine, brain)
+    return study, Prediction("made-up", probabilities, labels_from_regions(probabilities), maps, affine)
+
+
+def settle() -> None:
+    """Let Qt do all that is waiting."""
+    for _ in range(8):
+        QApplication.processEvents()
+
+
+def measure(action: Callable[[], object]) -> Time:
+    """Seconds an action takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    action()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def median(times: list[Time]) -> Time:
+    return statistics.median(each[0] for each in times), statistics.median(each[1] for each in times)
+
+
+def memory_mb() -> float:
+    """Resident memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def bare_grid(study: Study, prediction: Prediction) -> napari.Viewer:
+    """Napari's own grid of six cells, an image and an overlay in each."""
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(*SIZE)
+    viewer.canvas.grid.shape, viewer.canvas.grid.stride = (2, 3), 2
+    overlays = [
+        name for name in ("error", "unc_output", "variance", "entropy", "unc_output") if name in prediction.maps
+    ]
+    images = {layer.name: layer for layer in study_layers(study)}
+    for number in range(6):
+        base = images["FLAIR (T2f)" if number == 5 else "T1c"]
+        viewer.add_layer(type(base)(base.data, name=f"image {number}", colormap="gray", **placed(study)))
+        if number == 0:
+            labels = to_display(prediction.segmentation, prediction.affine)
+            viewer.add_layer(Labels(labels, colormap=segmentation_colormap(), **placed(study)))
+        else:
+            viewer.add_layer(map_layer(prediction, overlays[(number - 1) % len(overlays)]))
+    viewer.canvas.overlays.scale_bar.gridded = viewer.canvas.overlays.scale_bar.visible = True
+    viewer.canvas.grid.enabled = True
+    viewer.show()
+    settle()
+    viewer.reset_view()
+    viewer.screenshot(flash=False)
+    return viewer
+
+
+def placed(study: Study) -> dict[str, object]:
+    return display_grid(study.shape, study.affine).as_kwargs()
+
+
+def six_views(study: Study, prediction: Prediction) -> SixViewsWindow:
+    """Our window, drawn to its end."""
+    window = SixViewsWindow(study, prediction, "axial")
+    window.resize(*SIZE)
+    window.choose_preset("Paper")
+    window.show()
+    settle()
+    window.canvas.grab()
+    return window
+
+
+def line(name: str, ours: Time, peer: Time | None = None) -> float:
+    """Print a row; return the ratio of processor times."""
+    words = f"{name:<26}{ours[0] * 1e3:9.0f} ms {ours[1] * 1e3:9.0f} ms"
+    if peer is None:
+        print(words)
+        return 0.0
+    ratio = ours[1] / max(peer[1], 1e-9)
+    print(f"{words}{peer[0] * 1e3:12.0f} ms {peer[1] * 1e3:9.0f} ms {ratio:8.2f}")
+    return ratio
+
+
+def compare_windows(study: Study, prediction: Prediction) -> list[bool]:
+    """Open both windows, step through slices in both."""
+    array_mb = (study.images.nbytes + prediction.probabilities.nbytes + prediction.segmentation.nbytes) / 1e6
+    array_mb += sum(array.nbytes for array in prediction.maps.values()) / 1e6
+    six_views(study, prediction).close()  # what Qt and the colours load once
+    settle()
+    before = memory_mb()
+    windows: list[SixViewsWindow] = []
+    ours = measure(lambda: windows.append(six_views(study, prediction)))
+    grown = memory_mb() - before
+    start = windows[0].canvas.sheet.views[0].slice_index(windows[0].canvas.sheet.cut)
+    our_steps = median([measure(lambda: our_step(windows[0])) for _ in range(STEPS)])
+    windows.pop().close()
+    settle()
+    viewers: list[napari.Viewer] = []
+    theirs = measure(lambda: viewers.append(bare_grid(study, prediction)))
+    viewers[0].dims.set_current_step(0, start)
+    their_steps = median([measure(lambda: their_step(viewers[0])) for _ in range(STEPS)])
+    viewers.pop().close()
+    print(f"{'':<26}{'ours: wall':>12}{'processor':>12}{'napari: wall':>15}{'processor':>12}{'ratio':>9}")
+    line("opening six panes", ours, theirs)
+    ratio = line("a slice further in six", our_steps, their_steps)
+    print(f"{'memory of the window':<26}{grown:9.0f} MB of {array_mb:.0f} MB of arrays")
+    return [ratio <= MOST_RATIO, grown <= KEPT_OF_STUDY * array_mb]
+
+
+def our_step(window: SixViewsWindow) -> None:
+    """One slice further in our window."""
+    window.canvas.scroll_by(1)
+    window.canvas.grab()
+
+
+def their_step(viewer: napari.Viewer) -> None:
+    """One slice further in napari's grid."""
+    viewer.dims.set_current_step(0, viewer.dims.current_step[0] + 1)
+    viewer.screenshot(flash=False)
+
+
+def open_and_close(study: Study, prediction: Prediction) -> bool:
+    """Fifty windows one after the other: memory after the tenth against memory at the end."""
+    levels = []
+    for _ in range(CYCLES):
+        six_views(study, prediction).close()
+        settle()
+        levels.append(memory_mb())
+    growth = levels[-1] / levels[9] - 1
+    print(f"{'growth in 40 of 50 cycles':<26}{growth:9.1%}   ({levels[9]:.0f} to {levels[-1]:.0f} MB)")
+    return growth <= MOST_GROWTH
+
+
+def open_results(case: ListedCase) -> bool:
+    """Read a case with its result as the case browser does."""
+    taken = measure(lambda: open_case(case))
+    line("a case from its results", taken)
+    return taken[1] <= MOST_OPEN_S
+
+
+def main() -> None:
+    """Measure, and say whether the aims are met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path)
+    parser.add_argument("--results", type=Path, help="folder given to uncseg predict -o")
+    arguments = parser.parse_args()
+    application = get_qapp()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.study and arguments.results:
+            study = load_study(arguments.study)
+            prediction = load_prediction(arguments.results / study.id)
+            listed = list_cases(arguments.results, arguments.study)
+        else:
+            study, prediction = made_up()
+            save_prediction(dataclasses.replace(prediction, provenance={}), Path(folder))
+            listed = list_cases(Path(folder))
+        case = listed.case(study.id)
+        assert case is not None
+        met = [open_results(case), *compare_windows(study, prediction), open_and_close(study, prediction)]
+    application.closeAllWindows()
+    print("all aims are met" if all(met) else "an aim is missed: " + ", ".join(str(ok) for ok in met))
+    raise SystemExit(not all(met))
+
+
+if __name__ == "__main__":
+    main()

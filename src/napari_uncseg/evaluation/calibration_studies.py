@@ -1,0 +1,269 @@
+"""Predictions and references become a calibration: whether they belong together is checked before voxels are read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+from napari_uncseg import __version__
+from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
+from napari_uncseg.evaluation.pairs import Pair
+from napari_uncseg.evaluation.reading import BrainSource, input_hashes, read_case
+from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.labels import REGIONS, Coding, Region
+from napari_uncseg.study.provenance import read_json
+from napari_uncseg.uncertainty.monotone import Method
+from napari_uncseg.uncertainty.recalibrate import SINGLE, Calibration
+
+Progress = Callable[[int, int, str], None]
+
+AGGREGATION = "voxels of all studies together; after: each study recalibrated by a map fitted on the others"
+"""How the figures before and after are made."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a calibration is fitted.
+
+    Parameters
+    ----------
+    method : Method
+    voxel_set : VoxelSet
+        Voxels that maps are fitted on and judged by.
+    alpha : float, optional
+        Largest expected false-negative rate, when thresholds that keep it are wanted.
+    coding : Coding, optional
+        How references number their labels; by default names and values tell.
+    """
+
+    method: Method = Method.TEMPERATURE
+    voxel_set: VoxelSet = VoxelSet.BRAIN
+    alpha: float | None = None
+    coding: Coding | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all predictions of a calibration share.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    sha256 : str
+        Its hash.
+    members : str
+        Such as ``single`` or ``tta:8``.
+    """
+
+    model: str
+    sha256: str
+    members: str
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A calibration, and how it came about.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    regions : mapping of Region to RegionFit
+    studies : tuple of str
+        Ids of the studies it was fitted on.
+    failures : mapping of str to Exception
+        Studies that could not be used, and why.
+    notes : tuple of str
+        What a user should know, a sentence each.
+    """
+
+    calibration: Calibration
+    regions: Mapping[Region, RegionFit]
+    studies: tuple[str, ...]
+    failures: Mapping[str, Exception]
+    notes: tuple[str, ...]
+
+
+def common_origin(pairs: Sequence[Pair]) -> Origin:
+    """Model and members that all predictions share.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Those with a ``problem`` are not looked at.
+
+    Returns
+    -------
+    Origin
+
+    Raises
+    ------
+    EvaluationError
+        When predictions are of several models or members, were recalibrated already, are partial, or hold no
+        probabilities.
+    """
+    first: tuple[str, Origin] | None = None
+    for pair in pairs:
+        if pair.foreign:
+            raise EvaluationError(
+                f"{pair.prediction.path} is a label file without probabilities; a calibration is fitted on results of "
+                "uncseg predict."
+            )
+        if pair.problem is not None:
+            continue
+        own = _origin(pair)
+        if first is None:
+            first = pair.id, own
+        elif own.sha256 != first[1].sha256:
+            raise EvaluationError(
+                f"{first[0]} and {pair.id} were predicted by different models ({first[1].sha256[:12]}, "
+                f"{own.sha256[:12]}); fit a calibration for one model at a time."
+            )
+        elif own.members != first[1].members:
+            raise EvaluationError(
+                f"{first[0]} and {pair.id} were predicted with different members ({first[1].members}, {own.members}); "
+                "fit a calibration for one kind of members at a time."
+            )
+    if first is None:
+        reasons = [pair.problem for pair in pairs if pair.problem is not None]
+        raise EvaluationError(reasons[0] if reasons else "There is no prediction to fit a calibration on.")
+    return first[1]
+
+
+def calibrate_pairs(
+    pairs: Sequence[Pair],
+    settings: FitSettings,
+    *,
+    command: str | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Fit:
+    """Fit a calibration on studies.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        A study each, predicted by one model with one kind of members.
+    settings : FitSettings
+    command : str, optional
+        The command that makes the same calibration again.
+    progress : callable, optional
+        Called with the studies done, all studies, and what became of the last one.
+    cancelled : callable, optional
+        Asked between studies; once true, nothing comes out.
+
+    Returns
+    -------
+    Fit
+        Of the studies that could be read; the others are among its failures.
+
+    Raises
+    ------
+    EvaluationError
+        As :func:`common_origin`, or when no study could be read.
+    Cancelled
+        When ``cancelled()`` became true.
+    """
+    origin = common_origin(pairs)
+    metrics = [ProbabilitySteps(region, settings.voxel_set) for region in REGIONS]
+    hashes: dict[str, dict[str, str]] = {}
+    failures: dict[str, Exception] = {}
+    for number, pair in enumerate(pairs, start=1):
+        if cancelled is not None and cancelled():
+            raise Cancelled("Stopped before all studies were counted; nothing was written.")
+        try:
+            hashes[pair.id] = _count(pair, metrics, settings)
+        except Exception as error:  # a bad study does not stop the others
+            failures[pair.id] = error
+        if progress is not None:
+            progress(number, len(pairs), f"{pair.id}: {'failed' if pair.id in failures else 'counted'}")
+    if not hashes:
+        raise next(iter(failures.values()), EvaluationError("There is no study to fit a calibration on."))
+    fits = {metric.region: fit_region(metric, settings.method, settings.alpha) for metric in metrics}
+    notes = tuple(note for fit in fits.values() for note in fit.notes) + _twins(hashes) + _missing(failures)
+    calibration = Calibration(
+        maps={region: fit.map for region, fit in fits.items()},
+        model_sha256=origin.sha256,
+        members=origin.members,
+        controls={region: fit.control for region, fit in fits.items() if fit.control is not None},
+        provenance={
+            "model": {"name": origin.model, "sha256": origin.sha256},
+            "method": str(settings.method),
+            "voxel_set": str(settings.voxel_set),
+            "figures": {
+                "aggregation": AGGREGATION,
+                "units": {"nll": "nats per voxel"},
+                "ece_bins": ECE_BINS,
+                "regions": {str(region): fit.content() for region, fit in fits.items()},
+            },
+            "notes": list(notes),
+            "studies": hashes,
+            "versions": _versions(),
+            "command": command,
+        },
+    )
+    return Fit(calibration, fits, tuple(hashes), failures, notes)
+
+
+def _origin(pair: Pair) -> Origin:
+    """Model and members of a prediction that can be calibrated."""
+    content = read_json(pair.prediction.path)
+    model, settings, members = (_mapping(content.get(name)) for name in ("model", "settings", "members"))
+    sha256 = model.get("sha256")
+    if not isinstance(sha256, str) or not sha256:
+        raise EvaluationError(f"{pair.id} does not tell the hash of its model; predict it again with a saved model.")
+    if settings.get("calibration") is not None:
+        raise EvaluationError(
+            f"{pair.id} was recalibrated already; predict it again without --calibration, into another folder."
+        )
+    done, wanted = members.get("members_done"), members.get("members_wanted")
+    if done != wanted:
+        raise EvaluationError(f"{pair.id} is a partial result ({done} of {wanted} members); predict it again.")
+    method = settings.get("method", SINGLE if settings.get("members", 1) == 1 else None)
+    if not isinstance(method, str) or not method:
+        raise EvaluationError(f"{pair.id} does not tell which members it is the mean of; predict it again.")
+    return Origin(str(model.get("name") or ""), sha256, method)
+
+
+def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSettings) -> dict[str, str]:
+    """Count the voxels of a study, all regions or none; return the hashes of what was read."""
+    in_brain = settings.voxel_set is VoxelSet.BRAIN
+    hashes = input_hashes(replace(pair, images=None)) if pair.problem is None else {}
+    read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding)
+    if in_brain and read.brain is BrainSource.NONE:
+        # The last note tells why the brain is not known; what follows from it is another thing here.
+        why = read.notes[-1].partition(";")[0]
+        raise StudyError(f"{why}; name the folder of the images with --images, or choose --voxels all or tumour.")
+    statistics = [metric.measure(read.case) for metric in metrics]
+    for metric, statistic in zip(metrics, statistics, strict=True):
+        metric.put(pair.id, statistic)
+    return {role: hashes[role] for role in ("prediction", "prediction/probabilities", "reference") if role in hashes}
+
+
+def _twins(hashes: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """A remark when studies are not independent of one another."""
+    seen: dict[str, str] = {}
+    for study, files in hashes.items():
+        other = seen.setdefault(files.get("reference", study), study)
+        if other != study:
+            return (f"{other} and {study} have the same reference; the figures after recalibration flatter.",)
+    return ()
+
+
+def _missing(failures: Mapping[str, Exception]) -> tuple[str, ...]:
+    return (f"Not used, for they could not be read: {', '.join(failures)}.",) if failures else ()
+
+
+def _versions() -> dict[str, str]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"napari-uncseg": __version__, "python": python} | {
+        name: metadata.version(name) for name in ("numpy", "scipy", "nibabel")
+    }
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,260 @@
+"""From calibration studies to a calibration: voxels are counted study by study, maps fitted and honestly judged.
+
+What is kept of a study are its voxels by probability, in the steps of a file, so that nothing is lost and memory does
+not grow with voxels. The figures after recalibration are made leaving one study out: each study is recalibrated by a
+map that was fitted on the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.calibration import NO_VOXELS, reliability
+from napari_uncseg.evaluation.case import Case
+from napari_uncseg.evaluation.histograms import BINS, bin_indices
+from napari_uncseg.evaluation.metric import Metric, Statistic
+from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
+from napari_uncseg.uncertainty.fitting import Counts, fit, negative_log_likelihood
+from napari_uncseg.uncertainty.monotone import (
+    IDENTITY,
+    SMALLEST,
+    STEPS,
+    Method,
+    MonotoneMap,
+    step_probabilities,
+    steps_of,
+)
+
+Numbers = npt.NDArray[np.float64]
+
+FIT_SETS: tuple[VoxelSet, ...] = (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.ALL, VoxelSet.PREDICTION)
+"""Voxel sets to fit on; in the others the reference decides which voxels there are, and the fit would learn that."""
+
+ECE_BINS = 15
+
+FEW_STUDIES = 10
+"""With fewer calibration studies a remark is made."""
+
+
+@dataclass(eq=False)
+class ProbabilitySteps(Metric):
+    """Voxels of a region by probability, in the steps of a file.
+
+    Parameters
+    ----------
+    region : Region
+    voxel_set : VoxelSet
+        The voxels a map is fitted on.
+
+    Notes
+    -----
+    ``nll`` is the mean negative log-likelihood in nats per voxel, with probabilities kept a quarter of a step off 0 and
+    1; ``brier`` and ``ece_classwise`` are those of :class:`~napari_uncseg.evaluation.calibration.Calibration`.
+    """
+
+    name: ClassVar[str] = "probability_steps"
+    additive: ClassVar[bool] = True
+
+    region: Region = Region.WT
+    voxel_set: VoxelSet = VoxelSet.BRAIN
+
+    def __post_init__(self) -> None:
+        self.region, self.voxel_set = Region(self.region), VoxelSet(self.voxel_set)
+
+    def measure(self, case: Case) -> Statistic:
+        """Voxels of the set (``count``), those in the region (``true``), all that are in the region (``found``)."""
+        steps = steps_of(case.probability(self.region))
+        reference = case.reference[REGIONS.index(self.region)]
+        chosen = voxels(case, self.voxel_set, self.region)
+        return {
+            "count": _by_step(steps[chosen]),
+            "true": _by_step(steps[chosen & reference]),
+            "found": _by_step(steps[reference]),
+        }
+
+    def read(self, statistic: Statistic) -> list[Value]:
+        """Figures of the probabilities as they are, each defined when there is a voxel."""
+        return [
+            Value(
+                metric=name,
+                value=value,
+                region=self.region,
+                voxel_set=self.voxel_set,
+                bins=ECE_BINS if name.startswith("ece") else None,
+                count=int(statistic["count"].sum()),
+                undefined=NO_VOXELS if math.isnan(value) else "",
+            )
+            for name, value in judge([(IDENTITY, counts_of(statistic))]).items()
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class RegionFit:
+    """What came out for a region.
+
+    Parameters
+    ----------
+    map : MonotoneMap
+        Fitted on all studies.
+    voxels, positives : int
+        Voxels of the set, and those of them that are in the region, over all studies.
+    studies : int
+        Studies that have the region.
+    before, after : mapping of str to float
+        ``nll`` (nats per voxel), ``brier`` and ``ece_classwise``, over the voxels of all studies together: as the
+        predictions are, and with each study recalibrated by the others (NaN when there is but one).
+    control : RiskControl, optional
+        When a false-negative rate was asked for.
+    marked : float, optional
+        Voxels of the set above its threshold, as a multiple of those in the region: what the promise costs.
+    notes : tuple of str
+        A sentence each.
+    """
+
+    map: MonotoneMap
+    voxels: int
+    positives: int
+    studies: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    control: RiskControl | None
+    marked: float | None
+    notes: tuple[str, ...]
+
+    def content(self) -> dict[str, Any]:
+        """Counts and figures as plain JSON values."""
+        return {
+            "voxels": self.voxels,
+            "positives": self.positives,
+            "studies_with_region": self.studies,
+            "before": dict(self.before),
+            "after": dict(self.after),
+            "marked_over_region": self.marked,
+        }
+
+
+def fit_region(metric: ProbabilitySteps, method: Method, alpha: float | None = None) -> RegionFit:
+    """Fit and judge the map of a region.
+
+    Parameters
+    ----------
+    metric : ProbabilitySteps
+        Fed with the calibration studies.
+    method : Method
+    alpha : float, optional
+        Largest expected false-negative rate, when a threshold that keeps it is wanted.
+
+    Returns
+    -------
+    RegionFit
+
+    Raises
+    ------
+    EvaluationError
+        When there is no study, or the reference decides which voxels are in the set.
+    """
+    if metric.voxel_set not in FIT_SETS:
+        raise EvaluationError(
+            f"A map cannot be fitted on the voxel set {metric.voxel_set}, in which the reference decides what is in it;"
+            f" choose from {', '.join(FIT_SETS)}."
+        )
+    total = metric.total()
+    fitted = fit(method, counts_of(total))
+    found = [int(statistic["found"].sum()) for statistic in metric.cases.values()]
+    studies = sum(voxels > 0 for voxels in found)
+    notes = [f"{metric.region}: {fitted.note}."] if fitted.note else []
+    if 0 < studies < FEW_STUDIES:
+        notes.append(
+            f"{metric.region}: only {studies} {'study has' if studies == 1 else 'studies have'} the region; other "
+            f"studies may give another map ({FEW_STUDIES} or more are advised)."
+        )
+    before = judge([(IDENTITY, counts_of(total))])
+    after = judge(_left_out(metric, total, method)) if len(found) > 1 else dict.fromkeys(before, math.nan)
+    if len(found) == 1:
+        notes.append(f"{metric.region}: one study leaves no other to judge the map by; the figures after are missing.")
+    elif after["nll"] > before["nll"]:
+        notes.append(
+            f"{metric.region}: studies left out are predicted no better than before (NLL {before['nll']:.4g} before, "
+            f"{after['nll']:.4g} after); the map does not carry over."
+        )
+    control = None if alpha is None else _control(metric, studies, alpha)
+    if control is not None and control.reason:
+        notes.append(f"{metric.region}: {control.reason}")
+    counts = counts_of(total)
+    marked = _marked(counts, control)
+    return RegionFit(fitted.map, counts.voxels, counts.positives, studies, before, after, control, marked, tuple(notes))
+
+
+def judge(recalibrated: Sequence[tuple[MonotoneMap, Counts]]) -> dict[str, float]:
+    """Figures of recalibrated voxels, all together.
+
+    Parameters
+    ----------
+    recalibrated : sequence of (MonotoneMap, Counts)
+        The voxels of a study and the map to recalibrate them with.
+
+    Returns
+    -------
+    dict of str to float
+        ``nll``, ``brier`` and ``ece_classwise``; NaN without a voxel.
+    """
+    nll, squared, number = 0.0, 0.0, 0
+    bins: Statistic = {"count": np.zeros(BINS, np.int64), "true": np.zeros(BINS, np.int64), "sum": np.zeros(BINS)}
+    for change, counts in recalibrated:
+        if not counts.voxels:
+            continue
+        within = counts.clipped()
+        nll += negative_log_likelihood(within, change.curve(within.probability)) * within.voxels
+        kept = change == IDENTITY  # the figures before are those of the file, as an evaluation has them
+        q = counts.probability if kept else change.curve(np.clip(counts.probability, SMALLEST, 1 - SMALLEST))
+        squared += float((counts.count * q * q - 2 * counts.true * q + counts.true).sum())
+        number += counts.voxels
+        place = bin_indices(q.astype(np.float32))
+        for key, weights in (("count", counts.count), ("true", counts.true), ("sum", counts.count * q)):
+            np.add.at(bins[key], place, weights)
+    if not number:
+        return {"nll": math.nan, "brier": math.nan, "ece_classwise": math.nan}
+    error = reliability(bins, ECE_BINS).expected_error
+    return {"nll": nll / number, "brier": squared / number, "ece_classwise": error}
+
+
+def counts_of(statistic: Statistic) -> Counts:
+    """The voxels a map is fitted on, of a statistic of :class:`ProbabilitySteps`."""
+    some = statistic["count"] > 0
+    return Counts(step_probabilities()[some], statistic["count"][some], statistic["true"][some])
+
+
+def _left_out(metric: ProbabilitySteps, total: Statistic, method: Method) -> list[tuple[MonotoneMap, Counts]]:
+    result = []
+    for statistic in metric.cases.values():
+        others = {key: total[key] - statistic[key] for key in ("count", "true")}
+        result.append((fit(method, counts_of(others)).map, counts_of(statistic)))
+    return result
+
+
+def _control(metric: ProbabilitySteps, studies: int, alpha: float) -> RiskControl:
+    losses = np.zeros(STEPS)
+    for statistic in metric.cases.values():
+        if statistic["found"].any():  # where there is nothing to miss, the promise is empty
+            losses += false_negative_rates(statistic["found"])
+    return control_risk(losses, studies, alpha, thresholds())
+
+
+def _marked(counts: Counts, control: RiskControl | None) -> float | None:
+    if control is None or control.threshold is None or not counts.positives:
+        return None
+    return float(counts.count[counts.probability > control.threshold].sum() / counts.positives)
+
+
+def _by_step(steps: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
+    return np.bincount(steps, minlength=STEPS + 1).astype(np.int64, copy=False)

@@ -1,0 +1,119 @@
+"""How far a run has come, how long it will still take, and whether it is to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from napari_uncseg.errors import Cancelled
+
+Progress = Callable[[int, int, str], None]
+
+WORTH_TELLING_S = 2.0
+"""Less than this is not told: it would be over before it is read."""
+
+
+class Stopwatch:
+    """Time of units of work of like size (tiles), of which the first ones may be slower.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start = clock()
+        self._units = 0
+
+    def restart(self) -> None:
+        """Forget the pace so far."""
+        self._start, self._units = self._clock(), 0
+
+    def count(self, units: int) -> None:
+        """Tell how many units are done since the last restart."""
+        self._units = units
+
+    def remaining(self, units: int) -> float | None:
+        """Seconds that so many more units take; None before the first one is done."""
+        return (self._clock() - self._start) / self._units * units if self._units else None
+
+
+def spell(seconds: float) -> str:
+    """A duration for a reader, rounded up to what can be known of it: ``about 40 s``, ``about 3 min``."""
+    if seconds < 90:
+        step = 1 if seconds < 10 else 5
+        return f"about {max(1, -(-seconds // step) * step):.0f} s"
+    if seconds < 90 * 60:
+        return f"about {-(-seconds // 60):.0f} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+class Reporter:
+    """Tells how far a run has come and how long it will take, and stops it when the user wants.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called as ``progress(done, total, message)``.
+    cancelled : callable, optional
+        Whether to stop.
+    tiles, passes : int
+        Tiles of a pass and number of passes, as far as is known.
+    """
+
+    def __init__(
+        self, progress: Progress | None, cancelled: Callable[[], bool] | None, tiles: int, passes: int = 1
+    ) -> None:
+        self._progress = progress
+        self.cancelled = cancelled
+        self._passes = passes
+        self._tiles = tiles
+        self._before = self._since = 0
+        self._number = 0
+        self._title = ""
+        self._watch = Stopwatch()
+
+    @property
+    def total(self) -> int:
+        """Steps of the run: the tiles still to come are counted as those of the pass that runs."""
+        left = self._passes - max(self._number - 1, 0)
+        return 2 + self._before + left * self._tiles
+
+    def __call__(self, done: int, message: str) -> None:
+        """Report a step; raises Cancelled when the user wants to stop."""
+        self.check()
+        if self._progress is not None:
+            self._progress(done, self.total, message)
+
+    def begin_pass(self, name: str) -> None:
+        """Go on to the next pass, called so."""
+        if self._number:
+            self._before += self._tiles
+        if self._number == 1:  # the first pass warmed up what the others use
+            self._watch.restart()
+            self._since = self._before
+        self._number += 1
+        self._title = f" {self._number} of {self._passes} ({name})" if self._passes > 1 else ""
+
+    def tiles(self, done: int, count: int) -> None:
+        """Report tiles of the pass; with smaller tiles than planned their number grows."""
+        self._tiles = count
+        finished = self._before + done
+        self._watch.count(finished - self._since)
+        left = self._watch.remaining(self.total - 2 - finished)
+        message = f"Running member{self._title}" if self._title else "Running the network"
+        message += f", tile {min(done + 1, count)} of {count}" if count > 1 else ""
+        if left is not None and left > WORTH_TELLING_S:
+            message += f"; {spell(left)} left"
+        self(1 + finished, message)
+
+    def finish_without_stopping(self) -> None:
+        """From here on the run goes to its end, for what it has is worth keeping."""
+        self.cancelled = None
+
+    def check(self) -> None:
+        """Stop here when the run was cancelled."""
+        if self.cancelled is not None and self.cancelled():
+            raise Cancelled("The run was cancelled; nothing was written.")

@@ -1,0 +1,114 @@
+"""Checkpoints as data: tensors and plain values, and nothing that would have to be executed."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_uncseg.errors import ModelError
+
+_SAFE: tuple[Any, ...] = (
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+)
+"""What a checkpoint holds besides tensors and plain values: the numbers of a training's log."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a ``.pth`` or ``.pt`` file without executing anything in it.
+
+    Parameters
+    ----------
+    path : path
+        Written by ``torch.save``: a dictionary.
+
+    Returns
+    -------
+    dict
+        Tensors on the processor.
+
+    Raises
+    ------
+    ModelError
+        When it holds anything but tensors, plain values and numpy's float scalars, or is damaged.
+    """
+    try:
+        with torch.serialization.safe_globals(list(_SAFE)):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"asks for {asked[1]}" if asked else "is damaged or no checkpoint"
+        raise ModelError(f"{path} {what}; it was not opened, for a pickle could run any program.") from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint ({first_line(error)}); copy it again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not weights by name.")
+    return content
+
+
+def plain_weights(weights: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Weights by name, without what compiling or spreading over processes put before the names.
+
+    Raises
+    ------
+    ModelError
+        When they are not all tensors.
+    """
+    plain = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): value for key, value in weights.items()}
+    if not all(isinstance(value, Tensor) for value in plain.values()):
+        raise ModelError(f"{path} holds something else than tensors among its weights.")
+    return plain
+
+
+def put_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, described_by: str) -> None:
+    """Put weights into a network; names must fit one to one, repeated ones apart.
+
+    Parameters
+    ----------
+    network : nn.Module
+    weights : mapping of str to Tensor
+    path : Path
+        Where they come from, for messages.
+    described_by : str
+        What says how the network is built, for messages.
+
+    Raises
+    ------
+    ModelError
+        When they do not fit, or are not finite.
+    """
+    state = network.state_dict()
+    # A module that is registered twice appears under its first name alone.
+    needed = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    wrong = sorted(
+        (needed - weights.keys())
+        | (weights.keys() - state.keys())
+        | {name for name in state.keys() & weights.keys() if state[name].shape != weights[name].shape}
+    )
+    if wrong:
+        raise ModelError(f"The weights in {path} do not fit {described_by} (first difference: {wrong[0]}).")
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise ModelError(f"The weights in {path} are not finite; train it again.")
+    network.load_state_dict({name: weights[name].float() for name in needed}, strict=False)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

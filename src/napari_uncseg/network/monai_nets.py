@@ -1,0 +1,108 @@
+"""MONAI's networks, built from plans. MONAI is an extra: it is imported only when one of them is asked for.
+
+References
+----------
+SegResNet: Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", BrainLes 2018.
+UNet with residual units: Kerfoot et al., "Left-ventricle quantification using residual U-Net", STACOM 2018.
+SwinUNETR: Hatamizadeh et al., "Swin UNETR: Swin transformers for semantic segmentation of brain tumors in MRI images",
+BrainLes 2021.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from napari_uncseg.errors import ModelError
+
+PREFIX = "monai.networks.nets."
+"""Begins the ``network_class_name`` of such networks in plans."""
+
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "SegResNet": (
+        *("init_filters", "blocks_down", "blocks_up", "dropout_prob", "act", "norm", "norm_name", "num_groups"),
+        *("use_conv_final", "upsample_mode"),
+    ),
+    "UNet": (
+        *("channels", "strides", "kernel_size", "up_kernel_size", "num_res_units", "act", "norm", "dropout", "bias"),
+        "adn_ordering",
+    ),
+    "SwinUNETR": (
+        *("patch_size", "depths", "num_heads", "window_size", "qkv_bias", "mlp_ratio", "feature_size", "norm_name"),
+        *("drop_rate", "attn_drop_rate", "dropout_path_rate", "normalize", "patch_norm", "downsample", "use_v2"),
+    ),
+}
+"""The networks, and the only arguments that plans may give them."""
+
+
+def is_monai(path: str) -> bool:
+    """Whether a ``network_class_name`` is that of a network of MONAI."""
+    return path.startswith("monai.")
+
+
+def build_monai(name: str, kwargs: Mapping[str, Any], inputs: int, outputs: int) -> nn.Module:
+    """One of MONAI's networks in 3-D, with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        ``SegResNet``, ``UNet`` or ``SwinUNETR``.
+    kwargs : mapping
+        ``arch_kwargs`` of the plans: MONAI's own arguments without the number of axes and channels.
+    inputs, outputs : int
+        Number of modalities and of output channels.
+
+    Raises
+    ------
+    ModelError
+        When MONAI is not installed, or the arguments do not describe such a network.
+    """
+    _check(name, kwargs)
+    try:
+        nets = importlib.import_module("monai.networks.nets")
+        if name == "SwinUNETR":
+            importlib.import_module("einops")  # MONAI asks for it only when the network runs
+    except ImportError as error:
+        raise ModelError(
+            f"The network is MONAI's {name}, which needs {(error.name or 'monai').partition('.')[0]}; install it with: "
+            "pip install 'napari-uncseg[monai]'."
+        ) from error
+    try:
+        return cast(nn.Module, getattr(nets, name)(spatial_dims=3, in_channels=inputs, out_channels=outputs, **kwargs))
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError, NotImplementedError) as error:
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"The plans do not describe a {name} that MONAI can build ({what}).") from error
+
+
+def monai_divisors(name: str, kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
+    """What the sides of a tile must be multiples of, along x, y and z.
+
+    Raises
+    ------
+    ModelError
+        When the network or one of its arguments is not known.
+    TypeError, ValueError
+        When an argument is not what it should be.
+    """
+    _check(name, kwargs)
+    if name == "SegResNet":
+        side = 2 ** (len(kwargs.get("blocks_down", (1, 2, 2, 4))) - 1)
+        return side, side, side
+    if name == "SwinUNETR":
+        side = int(kwargs.get("patch_size", 2)) ** 5
+        return side, side, side
+    levels = [[stride] * 3 if isinstance(stride, int) else list(stride) for stride in kwargs["strides"]]
+    x, y, z = (math.prod(int(level[axis]) for level in levels) for axis in range(3))
+    return x, y, z
+
+
+def _check(name: str, kwargs: Mapping[str, Any]) -> None:
+    if name not in ARGUMENTS:
+        raise ModelError(f"The plans ask for MONAI's {name}; known are {', '.join(ARGUMENTS)}.")
+    unknown = sorted(set(kwargs) - set(ARGUMENTS[name]))
+    if unknown:
+        raise ModelError(f"The plans give MONAI's {name} the argument {unknown[0]}, which is not known here.")

@@ -1,0 +1,287 @@
+"""Findings: the places to check that a threshold cuts out of a map, ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from napari_uncseg.labels import Label, Region
+from napari_uncseg.review.distance import distance_within, open_ball
+from napari_uncseg.review.maps import MapKey
+from napari_uncseg.review.reason import Circumstances, place, reason
+from napari_uncseg.review.relief import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Relief
+from napari_uncseg.uncertainty.mask import bounding_box
+
+LEAST_ML = 0.05
+"""Pieces smaller than this join the neighbour they touch most; without one they are specks and no findings."""
+
+THICKNESS_LIMIT_MM = 10.0
+"""Half of the largest thickness that is measured."""
+
+EXPECTED_ERRORS = "expected error volume"
+DOUBT = "volume weighted by the map"
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A place to check.
+
+    Parameters
+    ----------
+    rank : int
+        1 for the first to look at.
+    map : MapKey
+        The map it was cut out of.
+    region : Region
+        What the map speaks of.
+    volume_ml : float
+        Its volume, mL.
+    score : float
+        What it is ranked by, mL; see :attr:`Findings.ranked_by`.
+    peak : float
+        Largest value in it, in the map's unit.
+    thickness_mm : float
+        Diameter of the largest ball of flagged voxels whose centre lies in it; larger ones than twice
+        :data:`THICKNESS_LIMIT_MM` are not told apart.
+    voxel : tuple of int
+        Where to look: its largest value, the deepest one of several; in the file's voxel order.
+    slice : int
+        Axial slice of that voxel, counted from below, the lowest being 1.
+    place : str
+        Where it lies, in words.
+    reason : str
+        Why it is worth a look, in words.
+    """
+
+    rank: int
+    map: MapKey
+    region: Region
+    volume_ml: float
+    score: float
+    peak: float
+    thickness_mm: float
+    voxel: tuple[int, int, int]
+    slice: int
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a threshold cuts out of a map.
+
+    Parameters
+    ----------
+    map : MapKey
+    threshold : float
+        Voxels at or above it are flagged; in the map's unit.
+    items : tuple of Finding
+        By rank.
+    box : tuple of slice
+        Where `labels` lies in the volume.
+    labels : ndarray of int32, shape of the box
+        Rank of the finding a voxel belongs to, 0 for none.
+    flagged_ml : float
+        Volume of the flagged voxels: ring, specks and findings together.
+    ring_ml : float
+        Volume of the thin ring along the predicted contour, which partial volume explains.
+    specks_ml : float
+        Volume of what is too small to be a finding.
+    """
+
+    map: MapKey
+    threshold: float
+    items: tuple[Finding, ...]
+    box: Box
+    labels: Ints
+    flagged_ml: float
+    ring_ml: float
+    specks_ml: float
+
+    @property
+    def ranked_by(self) -> str:
+        """What the score is: :data:`EXPECTED_ERRORS` for a map of probabilities of error, else :data:`DOUBT`."""
+        return EXPECTED_ERRORS if self.map.is_probability_of_error else DOUBT
+
+    def at(self, voxel: tuple[int, int, int]) -> Finding | None:
+        """Finding that a voxel belongs to."""
+        inner = tuple(index - part.start for index, part in zip(voxel, self.box, strict=True))
+        if any(not 0 <= index < size for index, size in zip(inner, self.labels.shape, strict=True)):
+            return None
+        rank = int(self.labels[inner])
+        return self.items[rank - 1] if rank else None
+
+    def mask(self, finding: Finding) -> tuple[Box, Mask]:
+        """Box of a finding in the volume, and its voxels in that box."""
+        here = bounding_box(self.labels == finding.rank)
+        assert here is not None  # a finding has voxels
+        x, y, z = (
+            slice(part.start + inner.start, part.start + inner.stop) for part, inner in zip(self.box, here, strict=True)
+        )
+        return (x, y, z), np.asarray(self.labels[here] == finding.rank)
+
+
+def find(relief: Relief, threshold: float, within: Mask | None = None) -> Findings:
+    """Cut a map at a threshold and rank what is flagged as places to check.
+
+    Parameters
+    ----------
+    relief : Relief
+        The map.
+    threshold : float
+        In the map's unit; raised to :attr:`Relief.floor` if it is lower.
+    within : ndarray of bool, shape (x, y, z), optional
+        Voxels that count; the whole volume when left out.
+
+    Returns
+    -------
+    Findings
+
+    Notes
+    -----
+    Doubt surrounds a tumour as one closed shell. Of it, the **ring** is what a mixture of tissues within voxels
+    explains: flagged voxels that lie within two voxels of the predicted contour and in no ball of flagged voxels of a
+    radius of two voxels (so that the shell is at most four voxels thick there). The rest is split where the basins of
+    the map's peaks meet. Pieces of less than :data:`LEAST_ML` join the neighbour they touch most. Ring, specks and
+    findings are disjoint and together are the flagged voxels.
+
+    A score is the sum of the map over the finding times the volume of a voxel. Where the map is a probability of error
+    that is the volume of errors to expect, as far as the map is calibrated; any other map enters as a fraction of its
+    upper bound.
+    """
+    threshold = max(float(threshold), relief.floor)
+    flagged = relief.values >= np.float32(threshold)
+    if within is not None:
+        flagged &= within[relief.box]
+    inner = bounding_box(flagged)
+    total = int(np.count_nonzero(flagged)) * relief.voxel_ml
+    if inner is None:
+        return Findings(relief.key, threshold, (), (slice(0, 0),) * 3, np.zeros((0, 0, 0), np.int32), 0.0, 0.0, 0.0)
+    flagged = flagged[inner]
+    ring = flagged & ~open_ball(flagged, PARTIAL_VOLUME_VOXELS) & relief.near[inner]
+    pieces = _merge_small(_pieces(flagged & ~ring, relief.basins[inner]), round(LEAST_ML / relief.voxel_ml))
+    x, y, z = (
+        slice(part.start + cut.start, part.start + cut.stop) for part, cut in zip(relief.box, inner, strict=True)
+    )
+    items, labels = _rank(relief, flagged, pieces, inner, (x, y, z))
+    ring_ml = int(np.count_nonzero(ring)) * relief.voxel_ml
+    found_ml = sum(item.volume_ml for item in items)
+    specks_ml = max(total - ring_ml - found_ml, 0.0)
+    return Findings(relief.key, threshold, items, (x, y, z), labels, total, ring_ml, specks_ml)
+
+
+def _pieces(thick: Mask, basins: Ints) -> Ints:
+    """Connected parts of a mask that lie in one basin, numbered from 1."""
+    from skimage.measure import label  # half a second to import
+
+    return np.asarray(label(np.where(thick, basins + 1, 0), background=0, connectivity=3), dtype=np.int32)
+
+
+def _merge_small(pieces: Ints, least: int) -> Ints:
+    """Let pieces of fewer voxels than `least` join the neighbour they share most faces with; drop those still small."""
+    count = int(pieces.max(initial=0))
+    if count == 0:
+        return pieces
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    small = sizes < least
+    first, second = _contacts(pieces)
+    keep = small[first]
+    pairs, faces = np.unique(first[keep].astype(np.int64) * (count + 1) + second[keep], return_counts=True)
+    one, other = np.divmod(pairs, count + 1)
+    # Of each small piece the neighbour with most faces: the last one when sorted by piece, then faces.
+    order = np.lexsort((faces, one))
+    one, other = one[order], other[order]
+    last = np.flatnonzero(np.diff(one, append=-1))
+    links = coo_array((np.ones(last.size), (one[last], other[last])), shape=(count + 1, count + 1))
+    # Every small piece has one link and the others none, so a group holds at most one piece that is not small.
+    _, group = connected_components(links, directed=False)
+    groups = np.bincount(group[1:], weights=sizes[1:], minlength=int(group.max()) + 1)
+    number = np.cumsum(groups >= max(least, 1)) * (groups >= max(least, 1))
+    renumbered = np.where(np.arange(count + 1) > 0, number[group], 0).astype(np.int32)
+    return np.asarray(renumbered[pieces])
+
+
+def _contacts(pieces: Ints) -> tuple[Ints, Ints]:
+    """Both sides of every face between voxels of two pieces, each face in both directions."""
+    sides: list[tuple[Ints, Ints]] = []
+    for axis in range(3):
+        lower = tuple(slice(None, -1) if other == axis else slice(None) for other in range(3))
+        upper = tuple(slice(1, None) if other == axis else slice(None) for other in range(3))
+        touching = (pieces[lower] != pieces[upper]) & (pieces[lower] > 0) & (pieces[upper] > 0)
+        sides.append((pieces[lower][touching], pieces[upper][touching]))
+    one = np.concatenate([side[0] for side in sides])
+    other = np.concatenate([side[1] for side in sides])
+    return np.concatenate([one, other]), np.concatenate([other, one])
+
+
+def _rank(
+    relief: Relief, flagged: Mask, pieces: Ints, inner: tuple[slice, ...], box: Box
+) -> tuple[tuple[Finding, ...], Ints]:
+    """Measure the pieces and number them by their score."""
+    count = int(pieces.max(initial=0))
+    if count == 0:
+        return (), pieces
+    # All voxels of all pieces, piece by piece: every measure is then a reduction of a run.
+    at = np.flatnonzero(pieces)
+    piece = pieces.ravel()[at]
+    depth = distance_within(flagged, relief.spacing, THICKNESS_LIMIT_MM).ravel()[at]
+    values = relief.values[inner].ravel()[at]
+    order = np.lexsort((-depth, -values, piece))
+    at, piece, depth, values = at[order], piece[order], depth[order], values[order]
+    starts = np.searchsorted(piece, np.arange(1, count + 1))
+    sizes = np.diff(starts, append=piece.size)
+    upper = 1.0 if relief.key.is_probability_of_error else relief.upper
+    scores = np.add.reduceat(values.astype(np.float64), starts) / upper * relief.voxel_ml
+    edge = relief.edge_mm[inner].ravel()[at]
+    inside = np.add.reduceat((edge < 0).astype(np.int64), starts) / sizes
+    closest = np.minimum.reduceat(np.abs(edge), starts)
+    tissue = _commonest(relief.labels[inner].ravel()[at], piece, count)
+    thickness = np.maximum(2 * np.maximum.reduceat(depth, starts) - min(relief.spacing), min(relief.spacing))
+    voxels = np.stack(np.unravel_index(at[starts], pieces.shape), axis=1) + [part.start for part in box]
+    items: list[Finding] = []
+    rank_of = np.zeros(count + 1, dtype=np.int32)
+    for rank, index in enumerate(np.lexsort((at[starts], -scores)), start=1):
+        rank_of[index + 1] = rank
+        x, y, z = (int(at) for at in voxels[index])
+        circumstances = Circumstances(
+            region=relief.key.region,
+            measure=relief.key.measure,
+            predicted=relief.predicted,
+            inside=float(inside[index]),
+            distance_mm=float(closest[index]),
+            far=bool(closest[index] >= NEAR_MM and inside[index] == 0),
+            thickness_mm=float(thickness[index]),
+            thick=bool(thickness[index] > 2 * PARTIAL_VOLUME_VOXELS * min(relief.spacing)),
+            tissue=tissue[index],
+        )
+        items.append(
+            Finding(
+                rank=rank,
+                map=relief.key,
+                region=relief.key.region,
+                volume_ml=float(sizes[index] * relief.voxel_ml),
+                score=float(scores[index]),
+                peak=float(values[starts[index]]),
+                thickness_mm=float(thickness[index]),
+                voxel=(x, y, z),
+                slice=relief.slice_number((x, y, z)),
+                place=place(circumstances),
+                reason=reason(circumstances),
+            )
+        )
+    return tuple(items), np.asarray(rank_of[pieces])
+
+
+def _commonest(labels: npt.NDArray[np.uint8], piece: Ints, count: int) -> list[Label | None]:
+    """Label that most voxels of each piece were predicted as; None for no tumour."""
+    kinds = max(Label) + 1
+    counts = np.bincount(piece.astype(np.int64) * kinds + labels, minlength=(count + 1) * kinds)
+    most: npt.NDArray[Any] = counts.reshape(-1, kinds)[1:].argmax(axis=1)
+    return [Label(int(kind)) if kind else None for kind in most]

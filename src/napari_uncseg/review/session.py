@@ -1,0 +1,289 @@
+"""The review as it stands: the one object that panels and views share and change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from psygnal import Signal
+
+from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.review.findings import Finding, Findings
+from napari_uncseg.review.places import Place, read_places, write_places
+from napari_uncseg.review.verdict import (
+    Decision,
+    FindingVerdict,
+    Judgement,
+    Log,
+    Record,
+    StudyVerdict,
+    append,
+    latest,
+    log_path,
+    now,
+    read_log,
+    verdict_of,
+)
+
+
+class Session:
+    """Current study, map, threshold, findings and verdicts, told to whoever listens, and remembered on disk.
+
+    Parameters
+    ----------
+    state : Path, optional
+        Folder for ``review.json``, which remembers places and drafts; without it nothing is remembered.
+
+    Attributes
+    ----------
+    place_changed : Signal
+        Map, voxel set, threshold or draft of the current study changed.
+    findings_changed : Signal
+        There are new findings, or none.
+    current_changed : Signal
+        Another finding became the current one: views go there.
+    verdicts_changed : Signal
+        A verdict was given or taken back, or another log is read.
+    study_changed : Signal
+        Another study is under review.
+    """
+
+    study_changed = Signal(str)
+    place_changed = Signal(object)
+    findings_changed = Signal(object)
+    current_changed = Signal(object)
+    verdicts_changed = Signal()
+
+    def __init__(self, state: Path | None = None) -> None:
+        self._state = state
+        self._places: dict[str, Place] = {}
+        self._study = ""
+        self._result = ""
+        self._findings: Findings | None = None
+        self._current: Finding | None = None
+        self._results: Path | None = None
+        self._log = Log()
+        self._reviewer = ""
+        self.problem = ""
+        """Why the state could not be read or written, a sentence; empty when all is well."""
+        if state is not None:
+            try:
+                self._reviewer, self._places = read_places(state)
+            except StudyError as error:
+                self.problem = str(error)
+
+    # What is under review
+
+    @property
+    def study(self) -> str:
+        """Id of the study under review; empty without one."""
+        return self._study
+
+    @property
+    def place(self) -> Place:
+        """Where the review of the current study stands."""
+        return self._places.get(self._study, Place())
+
+    def place_of(self, study: str) -> Place:
+        """Where the review of any study stands."""
+        return self._places.get(study, Place())
+
+    def look_at(self, study: str, result: str = "") -> None:
+        """Make a study the one under review.
+
+        Parameters
+        ----------
+        study : str
+            The study's id.
+        result : str
+            Fingerprint of its result, which verdicts are bound to.
+        """
+        if (study, result) == (self._study, self._result):
+            return
+        other = study != self._study
+        self._study, self._result = study, result
+        self._findings = self._current = None
+        if other:
+            self.study_changed.emit(study)
+        self.findings_changed.emit(None)
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the current :class:`Place`, remember it, and tell it.
+
+        Parameters
+        ----------
+        **changes
+            New values by the name of the field; ``threshold`` stands for that of the current map.
+        """
+        place = self.place
+        if "threshold" in changes:
+            name = changes.get("map", place.map)
+            changes["thresholds"] = {**place.thresholds, name: float(changes.pop("threshold"))}
+        changed = replace(place, **changes)
+        if changed == place and self._study in self._places:
+            return
+        self._places.pop(self._study, None)
+        self._places[self._study] = changed
+        self._remember()
+        self.place_changed.emit(changed)
+
+    # Findings
+
+    @property
+    def findings(self) -> Findings | None:
+        """Findings of the current study at the current threshold; None while there are none."""
+        return self._findings
+
+    @property
+    def current(self) -> Finding | None:
+        """The finding that is looked at."""
+        return self._current
+
+    def present(self, findings: Findings | None) -> None:
+        """Take over new findings; the current one stays current when its voxel still lies in one."""
+        self._findings = findings
+        voxel = self._current.voxel if self._current is not None else self.place.voxel
+        kept = findings.at(voxel) if findings is not None and voxel is not None else None
+        self._current = kept
+        self.findings_changed.emit(findings)
+
+    def go_to(self, finding: Finding | None) -> None:
+        """Make a finding the current one; views that listen go there."""
+        self._current = finding
+        if finding is not None:
+            self.change(voxel=finding.voxel)
+        self.current_changed.emit(finding)
+
+    def step(self, by: int) -> None:
+        """Go to the next finding (+1) or the previous one (-1); the last one is followed by the first."""
+        items = self._findings.items if self._findings is not None else ()
+        if not items:
+            return
+        if self._current is None:
+            self.go_to(items[0 if by > 0 else -1])
+            return
+        self.go_to(items[(self._current.rank - 1 + by) % len(items)])
+
+    # Verdicts
+
+    @property
+    def results(self) -> Path | None:
+        """Folder of results, where the log of verdicts lies; None until one is chosen."""
+        return self._results
+
+    @property
+    def log(self) -> Log:
+        """The log as read last."""
+        return self._log
+
+    @property
+    def reviewer(self) -> str:
+        """Who reviews."""
+        return self._reviewer
+
+    @reviewer.setter
+    def reviewer(self, name: str) -> None:
+        name = name.strip()
+        if name != self._reviewer:
+            self._reviewer = name
+            self._remember()
+            self.verdicts_changed.emit()
+
+    def open_log(self, results: Path | None) -> None:
+        """Read the log of a folder of results, and write verdicts there from now on.
+
+        Raises
+        ------
+        StudyError
+            When there is a log that cannot be read.
+        """
+        self._log = read_log(log_path(results)) if results is not None else Log()
+        self._results = results
+        self.verdicts_changed.emit()
+
+    def judge(self, finding: Finding, judgement: Judgement | None) -> FindingVerdict:
+        """Judge a finding, or take its judgement back with None; on disk before this returns.
+
+        Raises
+        ------
+        SaveError
+            When no folder is chosen, no reviewer is named, or the disk cannot take it.
+        """
+        threshold = self._findings.threshold if self._findings is not None else 0.0
+        record = FindingVerdict(
+            study=self._study,
+            reviewer=self._named(),
+            time=now(),
+            judgement=judgement,
+            map=finding.map.measure,
+            region=str(finding.region),
+            voxel=finding.voxel,
+            threshold=threshold,
+            volume_ml=finding.volume_ml,
+            peak=finding.peak,
+            result=self._result,
+        )
+        self._write(record)
+        return record
+
+    def decide(self, decision: Decision | None, difficulty: int | None = None, comment: str = "") -> StudyVerdict:
+        """Decide about the current study, or take the decision back with None; as :meth:`judge`."""
+        record = StudyVerdict(self._study, self._named(), now(), decision, difficulty, comment, self._result)
+        self._write(record)
+        self.change(decision=None, difficulty=None, comment="")
+        return record
+
+    def judgements(self) -> dict[int, Judgement]:
+        """What the reviewer said of the present findings, by rank, at whatever threshold each was seen."""
+        found: dict[int, Judgement] = {}
+        if self._findings is None:
+            return found
+        key = self._findings.map
+        for record in self._own():
+            if (record.map, record.region) == (key.measure, str(key.region)) and record.judgement is not None:
+                at = self._findings.at(record.voxel)
+                if at is not None:
+                    found[at.rank] = record.judgement
+        return found
+
+    def judgement_of(self, finding: Finding) -> Judgement | None:
+        """What the reviewer said of one of the present findings."""
+        return self.judgements().get(finding.rank)
+
+    def verdict(self) -> StudyVerdict | None:
+        """Verdict of the reviewer on the current study and result that stands."""
+        mine = [record for record in self._log.records if record.result == self._result]
+        return verdict_of(mine, self._study, self._reviewer)
+
+    def _own(self) -> list[FindingVerdict]:
+        return [
+            record
+            for record in latest(self._log.records)
+            if isinstance(record, FindingVerdict)
+            and (record.study, record.reviewer, record.result) == (self._study, self._reviewer, self._result)
+        ]
+
+    def _named(self) -> str:
+        if not self._reviewer:
+            raise SaveError("No reviewer is named; write your name or initials into Reviewer first.")
+        if not self._study:
+            raise SaveError("No study is under review; open a result first.")
+        return self._reviewer
+
+    def _write(self, record: Record) -> None:
+        if self._results is None:
+            raise SaveError("No folder for verdicts is chosen; choose the folder of the results first.")
+        path = log_path(self._results)
+        append(path, record)
+        self._log = read_log(path)
+        self.verdicts_changed.emit()
+
+    def _remember(self) -> None:
+        if self._state is None:
+            return
+        try:
+            write_places(self._state, self._reviewer, self._places)
+            self.problem = ""
+        except SaveError as error:
+            self.problem = f"The state of the review is not remembered: {error}"

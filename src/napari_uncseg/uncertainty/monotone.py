@@ -1,0 +1,268 @@
+"""Monotone maps of a probability: temperature, Platt, isotonic; written once for numpy arrays and torch tensors.
+
+A file holds a probability in steps of 1/32767, so all below half a step is 0 there. Maps are fitted on what files
+hold, with a quarter of a step, 2**-17, for what a file calls 0, and act on just that: between 2**-17 and 1 − 2**-17
+they follow their curve, beyond they stay at its ends. An exact 0, which a prediction has outside the brain's box,
+stays 0.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, ClassVar, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.uncertainty.arrays import at_least_float32, is_tensor, namespace, special
+
+ArrayT = TypeVar("ArrayT")
+
+STEPS = 32767
+"""A probability in a file is a whole number of 1/32767; these are the bins of every fit, so nothing is lost."""
+
+SMALLEST = 2.0**-17
+"""A quarter of a step, the middle of what a file calls 0; closer to 0 or 1 nothing is told apart."""
+
+
+class Method(StrEnum):
+    """Kinds of recalibration."""
+
+    TEMPERATURE = "temperature"
+    PLATT = "platt"
+    ISOTONIC = "isotonic"
+
+
+class MonotoneMap(ABC):
+    """A map of probabilities that never turns their order round."""
+
+    kind: ClassVar[str]
+    """Name of the kind of map, as files have it."""
+
+    def apply(self, probability: ArrayT) -> ArrayT:
+        """Recalibrate probabilities.
+
+        Parameters
+        ----------
+        probability : ndarray or torch.Tensor of any shape
+            In 0..1; what rounding puts beyond counts as 0 and 1.
+
+        Returns
+        -------
+        ndarray or torch.Tensor of the same shape
+            In 0..1, a new array; float32, or float64 for float64 input. Exact 0 stays 0; NaN stays NaN.
+        """
+        xp = namespace(probability)
+        p: Any = at_least_float32(probability)
+        result = xp.zeros_like(p)
+        # Nearly all of a volume is below the first step, where the map has one value.
+        result[p > 0] = float(self.curve(np.array([SMALLEST]))[0])
+        inside = ~(p <= SMALLEST)
+        result[inside] = self.curve(xp.clip(p[inside], SMALLEST, 1 - SMALLEST))
+        return cast(ArrayT, result)
+
+    @abstractmethod
+    def curve(self, probability: ArrayT) -> ArrayT:
+        """The map itself, for a 1-D array of probabilities in 2**-17 to 1 − 2**-17."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Plain JSON values, from which :func:`map_from_content` makes an equal map."""
+
+    @abstractmethod
+    def words(self) -> str:
+        """The map in a few characters, for a table."""
+
+
+@dataclass(frozen=True)
+class Temperature(MonotoneMap):
+    """Softer (or sharper) by one number, ``sigmoid(logit(p) / T)``; p = 0.5, and so the segmentation, stays.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 0; 1 changes nothing, more than 1 makes overconfident probabilities softer.
+
+    References
+    ----------
+    Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2, arXiv 1706.04599.
+    """
+
+    kind: ClassVar[str] = "temperature"
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        _check(_is_number(self.temperature) and self.temperature > 0, "a temperature is a number above 0")
+
+    def curve(self, probability: ArrayT) -> ArrayT:
+        """``sigmoid(logit(p) / T)``."""
+        fn = special(probability)
+        return cast(ArrayT, fn.expit(fn.logit(probability) / self.temperature))
+
+    def content(self) -> dict[str, Any]:
+        """Kind and temperature."""
+        return {"kind": self.kind, "temperature": self.temperature}
+
+    def words(self) -> str:
+        """Such as ``T 1.25``."""
+        return f"T {self.temperature:.3g}"
+
+
+@dataclass(frozen=True)
+class Platt(MonotoneMap):
+    """A line in logits, ``sigmoid(a logit(p) + b)``: b moves all probabilities where a region is rarer or more common.
+
+    Parameters
+    ----------
+    slope : float
+        a > 0.
+    intercept : float
+        b.
+
+    References
+    ----------
+    Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers (1999), section 2.
+    """
+
+    kind: ClassVar[str] = "platt"
+
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        _check(_is_number(self.slope) and self.slope > 0, "the slope of a Platt map is a number above 0")
+        _check(_is_number(self.intercept), "the intercept of a Platt map is a number")
+
+    def curve(self, probability: ArrayT) -> ArrayT:
+        """``sigmoid(a logit(p) + b)``."""
+        fn = special(probability)
+        return cast(ArrayT, fn.expit(self.slope * fn.logit(probability) + self.intercept))
+
+    def content(self) -> dict[str, Any]:
+        """Kind, slope and intercept."""
+        return {"kind": self.kind, "slope": self.slope, "intercept": self.intercept}
+
+    def words(self) -> str:
+        """Such as ``a 0.8, b −0.2``."""
+        return f"a {self.slope:.3g}, b {self.intercept:.3g}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Isotonic(MonotoneMap):
+    """Any shape that does not fall: straight between its knots, level beyond them. Equal values are ties in rank.
+
+    Parameters
+    ----------
+    knots : tuple of (float, float)
+        At least two pairs of a probability and what it becomes, the first strictly rising, the second not falling,
+        strictly between 0 and 1.
+
+    References
+    ----------
+    Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002,
+    section 3.
+    """
+
+    kind: ClassVar[str] = "isotonic"
+
+    knots: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        _check(len(self.knots) >= 2, "an isotonic map has at least two knots")
+        _check(all(_is_number(number) for knot in self.knots for number in knot), "knots are finite numbers")
+        _check(all(0 <= x <= 1 and 0 < y < 1 for x, y in self.knots), "knots lie between 0 and 1")
+        rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(self.knots))
+        _check(rising, "the knots of an isotonic map rise")
+
+    def curve(self, probability: ArrayT) -> ArrayT:
+        """Linear interpolation between the knots."""
+        xp, p = namespace(probability), cast(Any, probability)
+        knots = np.array(self.knots)
+        widths = np.diff(knots[:, 0])
+        x, y = (_as(column, p) for column in knots.T)
+        slopes = _as(np.diff(knots[:, 1]) / widths, p)
+        upper = xp.clip(xp.searchsorted(x, p), 1, len(knots) - 1)
+        lower = upper - 1
+        line = y[lower] + slopes[lower] * (p - x[lower])
+        return cast(ArrayT, xp.minimum(xp.maximum(line, y[lower]), y[upper]))
+
+    def content(self) -> dict[str, Any]:
+        """Kind and knots."""
+        return {"kind": self.kind, "knots": [list(knot) for knot in self.knots]}
+
+    def words(self) -> str:
+        """Such as ``40 knots``."""
+        return f"{len(self.knots)} knots"
+
+
+def step_probabilities() -> npt.NDArray[np.float64]:
+    """Probabilities that a file can hold, float64 (32768,), from 0 to 1."""
+    return np.arange(STEPS + 1) / STEPS
+
+
+def steps_of(probability: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint16]:
+    """Number of the step that a file holds for a probability in 0..1."""
+    steps: npt.NDArray[np.float64] = np.rint(np.multiply(probability, STEPS, dtype=np.float64))
+    return steps.astype(np.uint16)
+
+
+def map_from_content(content: object) -> MonotoneMap:
+    """Make a map of foreign JSON values.
+
+    Parameters
+    ----------
+    content : object
+        What :meth:`MonotoneMap.content` gave, or anything else.
+
+    Returns
+    -------
+    MonotoneMap
+
+    Raises
+    ------
+    ValueError
+        With a few words on what is wrong.
+    """
+    _check(isinstance(content, Mapping), "a map of probabilities is missing")
+    values = dict(cast("Mapping[str, Any]", content))
+    kind = values.pop("kind", None)
+    makers: dict[object, tuple[type[MonotoneMap], set[str]]] = {
+        Temperature.kind: (Temperature, {"temperature"}),
+        Platt.kind: (Platt, {"slope", "intercept"}),
+        Isotonic.kind: (Isotonic, {"knots"}),
+    }
+    _check(isinstance(kind, str) and kind in makers, f"no kind of map is called {kind!r}")
+    make, names = makers[kind]
+    _check(set(values) == names, f"a map of the kind {kind} has {' and '.join(sorted(names))}")
+    if make is Isotonic:
+        knots = values["knots"]
+        pairs = isinstance(knots, list) and all(isinstance(knot, list) and len(knot) == 2 for knot in knots)
+        _check(pairs, "knots are pairs of numbers")
+        values["knots"] = tuple((x, y) for x, y in knots)
+    return make(**values)
+
+
+def _as(values: npt.NDArray[np.float64], like: Any) -> Any:
+    """Numbers in the library, type and place of an array."""
+    if is_tensor(like):
+        return namespace(like).as_tensor(values, dtype=like.dtype, device=like.device)
+    return values.astype(like.dtype)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check(sound: bool, words: str) -> None:
+    if not sound:
+        raise ValueError(words)
+
+
+IDENTITY = Temperature(1.0)
+"""Changes nothing that a file could tell."""

@@ -1,0 +1,89 @@
+"""The layer a segmentation is corrected on: a copy of it, which napari's own tools paint and undo."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_uncseg.labels import Label
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.view.layers import volumes_table
+from napari_uncseg.view.orientation import display_grid, from_display, to_display
+from napari_uncseg.view.palette import segmentation_colormap
+from napari_uncseg.view.tags import tagged
+
+CORRECTION_KEY = "uncseg-correction"
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectionTag:
+    """What a layer corrects.
+
+    Parameters
+    ----------
+    study_id : str
+    prediction : weakref.ref of Prediction
+    """
+
+    study_id: str
+    prediction: weakref.ref[Prediction]
+
+
+def correction_layer(viewer: ViewerModel, prediction: Prediction) -> Labels | None:
+    """Layer on which a prediction is being corrected, or None."""
+    for layer in viewer.layers:
+        tag = layer.metadata.get(CORRECTION_KEY)
+        if isinstance(tag, CorrectionTag) and tag.prediction() is prediction and isinstance(layer, Labels):
+            return layer
+    return None
+
+
+def start_correction(
+    viewer: ViewerModel, prediction: Prediction, labels: npt.NDArray[np.uint8] | None = None
+) -> Labels:
+    """Open a copy of the segmentation to paint on, over its original, which is hidden.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    prediction : Prediction
+    labels : ndarray of uint8, shape (x, y, z), optional
+        An earlier correction to go on with.
+
+    Returns
+    -------
+    napari.layers.Labels
+        Active and ready to paint; one that is open already is made so and keeps what was painted.
+    """
+    layer = correction_layer(viewer, prediction)
+    if layer is None:
+        array = np.array(prediction.segmentation if labels is None else labels, dtype=np.uint8)
+        voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
+        layer = Labels(
+            to_display(array, prediction.affine),
+            name=f"Corrected segmentation · {prediction.study_id}",
+            colormap=segmentation_colormap(),
+            features=volumes_table(array, voxel_ml),
+            opacity=0.5,
+            metadata={CORRECTION_KEY: CorrectionTag(prediction.study_id, weakref.ref(prediction))},
+            **display_grid(array.shape, prediction.affine).as_kwargs(),
+        )
+        layer.brush_size = 5
+        layer.selected_label = int(Label.ED)
+        for original, _ in tagged(viewer, prediction.study_id, "segmentation"):
+            original.visible = False
+        viewer.layers.append(layer)
+    viewer.layers.selection.active = layer
+    layer.visible = True
+    layer.mode = "paint"
+    return layer
+
+
+def corrected_labels(layer: Labels, prediction: Prediction) -> npt.NDArray[np.integer]:
+    """Labels of a layer as painted, in the prediction's own voxel order: a view of them."""
+    return from_display(np.asarray(layer.data), prediction.affine)

@@ -1,0 +1,206 @@
+"""The form that chooses a region, a map of it, and the voxels that count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import napari
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+
+from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
+from napari_uncseg.review.maps import MapKey, map_title, maps_of
+from napari_uncseg.review.relief import REVIEW_SETS, review_voxels
+from napari_uncseg.review.session import Session
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.view.region_maps import ensure_map_layer, find_map_layer
+from napari_uncseg.view.tags import open_predictions, open_studies, tagged
+from napari_uncseg.widgets.parts import narrow, row_label
+
+SET_TITLES = {**VOXEL_SET_TITLES, VoxelSet.PREDICTION: "predicted region", VoxelSet.TUMOUR: "predicted tumour + 5 mm"}
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What the slider cuts.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    key : MapKey
+    voxel_set : VoxelSet
+    layer : napari.layers.Image
+        Shows the map.
+    within : ndarray of bool, shape (x, y, z), optional
+        Voxels of the set; None for all.
+    reference : ndarray of uint8, shape (x, y, z), optional
+    """
+
+    prediction: Prediction
+    key: MapKey
+    voxel_set: VoxelSet
+    layer: Image
+    within: npt.NDArray[np.bool_] | None
+    reference: npt.NDArray[np.uint8] | None
+
+
+class MapChoice(QWidget):
+    """Three boxes: region, map, voxels.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Its predictions are offered.
+    session : Session
+        Tells what was chosen last time.
+
+    Attributes
+    ----------
+    changed : Signal
+        Something else may be chosen.
+    asked : Signal
+        The user chose another map, which wants to be seen.
+    """
+
+    changed = Signal()
+    asked = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session
+        self._chosen: Chosen | None = None
+        self._remembered: tuple[str, str, VoxelSet] = ("", "", VoxelSet.ALL)
+        self.region_box = narrow(QComboBox())
+        self.map_box = narrow(QComboBox())
+        self.set_box = narrow(QComboBox())
+        for region in REGIONS:
+            self.region_box.addItem(f"{region} · {REGION_TITLES[region]}")
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow(row_label("Region"), self.region_box)
+        form.addRow(row_label("Map"), self.map_box)
+        form.addRow(row_label("Voxels"), self.set_box)
+        self.region_box.currentIndexChanged.connect(self._on_region)
+        self.map_box.currentIndexChanged.connect(self._on_map)
+        self.set_box.currentIndexChanged.connect(self._on_set)
+
+    @property
+    def region(self) -> Region:
+        """The chosen region."""
+        return REGIONS[max(self.region_box.currentIndex(), 0)]
+
+    def refresh(self) -> bool:
+        """Offer the maps of the open predictions; stay at the chosen one, or at its successor after a new run.
+
+        Returns
+        -------
+        bool
+            Whether there is anything to choose.
+        """
+        # As in the layer list: what lies on top comes first.
+        predictions = dict(reversed(open_predictions(self._viewer).items()))
+        if self.map_box.count() == 0 and predictions:
+            self._restore(next(iter(predictions)))
+        entries = [(each, key) for each in predictions.values() for key in maps_of(each, self.region)]
+        chosen = self.map_box.currentData()
+        self.map_box.blockSignals(True)
+        self.map_box.clear()
+        for prediction, key in entries:
+            title = map_title(prediction, key)
+            self.map_box.addItem(
+                f"{title} · {prediction.study_id}" if len(predictions) > 1 else title,
+                (prediction.study_id, key.name),
+            )
+        index = self._index_of(chosen or self._remembered[:2])
+        if chosen is not None and index < 0:  # another region: the same measure of it, if it has one
+            index = self._index_of((chosen[0], MapKey(MapKey.parse(chosen[1]).measure, self.region).name))
+        self.map_box.setCurrentIndex(max(index, 0) if entries else -1)
+        self.map_box.blockSignals(False)
+        self._offer_sets()
+        return bool(entries)
+
+    def go_to_study(self, study_id: str) -> None:
+        """Choose a map of another study: the one chosen there last, or the same as here."""
+        data = self.map_box.currentData()
+        if data is None or data[0] == study_id:
+            return
+        wanted = [self._index_of((study_id, name)) for name in (self._session.place.map, data[1])]
+        others = [n for n in range(self.map_box.count()) if self.map_box.itemData(n)[0] == study_id]
+        found = [index for index in (*wanted, *others) if index >= 0]
+        if found:
+            self.map_box.setCurrentIndex(found[0])
+
+    def choose(self) -> Chosen | None:
+        """What the boxes say; the same object while nothing in it has changed."""
+        self._chosen = self._choose(self._chosen)
+        return self._chosen
+
+    def _choose(self, now: Chosen | None) -> Chosen | None:
+        data = self.map_box.currentData()
+        prediction = open_predictions(self._viewer).get(data[0]) if data is not None else None
+        if data is None or prediction is None:
+            return None
+        key = MapKey.parse(data[1])
+        voxel_set = self.set_box.currentData() or VoxelSet.ALL
+        study = open_studies(self._viewer).get(prediction.study_id)
+        fits = study is not None and study.shape == prediction.segmentation.shape
+        reference = study.reference if study is not None and fits else None
+        if (
+            now is not None
+            and now.prediction is prediction
+            and (now.key, now.voxel_set) == (key, voxel_set)
+            and now.reference is reference
+            and find_map_layer(self._viewer, prediction, key) is now.layer
+        ):
+            return now
+        brain = study.brain if study is not None and fits else None
+        within = review_voxels(prediction, voxel_set, key.region, brain)
+        layer = ensure_map_layer(self._viewer, prediction, key)
+        return Chosen(prediction, key, voxel_set, layer, within, reference)
+
+    def _index_of(self, data: tuple[str, str]) -> int:
+        """Place of a study's map in the box, -1 when it is not offered; Qt itself finds no tuples."""
+        offered = (self.map_box.itemData(number) for number in range(self.map_box.count()))
+        return next((number for number, each in enumerate(offered) if each == data), -1)
+
+    def _restore(self, study_id: str) -> None:
+        """Choose what was chosen when a study was looked at last, or what is shown of it."""
+        place = self._session.place_of(study_id)
+        shown = [tag.name for layer, tag in tagged(self._viewer, study_id, "map") if layer.visible]
+        name = place.map or (shown[-1] if shown else "")
+        self._remembered = (study_id, name, place.voxel_set)
+        if name:
+            self.region_box.blockSignals(True)
+            self.region_box.setCurrentIndex(REGIONS.index(MapKey.parse(name).region))
+            self.region_box.blockSignals(False)
+
+    def _offer_sets(self) -> None:
+        """Offer the voxel sets; the brain is known only while the images are open."""
+        key = self.map_box.currentData()
+        known = key is not None and key[0] in open_studies(self._viewer)
+        sets = [each for each in REVIEW_SETS if known or each is not VoxelSet.BRAIN]
+        chosen = self.set_box.currentData() or self._remembered[2]
+        self.set_box.blockSignals(True)
+        self.set_box.clear()
+        for each in sets:
+            self.set_box.addItem(SET_TITLES[each], each)
+        self.set_box.setCurrentIndex(sets.index(chosen) if chosen in sets else 0)
+        self.set_box.blockSignals(False)
+
+    def _on_region(self, _index: int = 0) -> None:
+        self.refresh()
+        self.changed.emit()
+        self.asked.emit()
+
+    def _on_map(self, _index: int = 0) -> None:
+        self._offer_sets()
+        self.changed.emit()
+        self.asked.emit()
+
+    def _on_set(self, _index: int = 0) -> None:
+        self.changed.emit()

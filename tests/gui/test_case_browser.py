@@ -1,0 +1,271 @@
+"""The panel *Case browser* and the window *Six patients*."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from napari._app_model import get_app_model
+from napari.components import ViewerModel
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import QSettings, Qt
+from qtpy.QtGui import QKeySequence
+
+from napari_uncseg.review.cases import list_cases
+from napari_uncseg.review.verdict import Decision, Status
+from napari_uncseg.study.save import save_prediction
+from napari_uncseg.view.correcting import start_correction
+from napari_uncseg.view.navigate import KEYS, session_of
+from napari_uncseg.view.panes import scrolled
+from napari_uncseg.view.tags import open_predictions, open_studies
+from napari_uncseg.widgets import case_browser
+from napari_uncseg.widgets.case_browser import NEXT_KEY, PREVIOUS_KEY, CaseBrowserWidget
+from napari_uncseg.widgets.case_browser_table import SCORE, STATUS, STUDY
+from napari_uncseg.widgets.six_views_patients import PatientsWindow
+
+PATIENCE = 60000
+SCORES = {"case-a": 0.1, "case-b": 0.5, "case-c": 0.3}
+
+
+@pytest.fixture(autouse=True)
+def no_memory(tmp_path, monkeypatch):
+    """No options and no place of an earlier test."""
+    QSettings("napari-uncseg", "napari-uncseg").clear()
+    monkeypatch.setattr(case_browser, "state_folder", lambda: tmp_path / "state")
+
+
+@pytest.fixture
+def results(tmp_path, tiny_prediction, study_folder):
+    """Three results; the images of the first one are where its command says."""
+    folder = tmp_path / "results"
+    images = tmp_path / "images" / "case-a"
+    images.parent.mkdir()
+    study_folder.rename(images)
+    for name, score in SCORES.items():
+        content = {
+            **tiny_prediction.provenance,
+            "study": name,
+            "triage_score": score,
+            "command": f"uncseg predict {images.parent} -o {folder}",
+        }
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=content), folder)
+    return folder
+
+
+@pytest.fixture
+def viewer():
+    """The viewer without its window: the panel asks for no more."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def panel(qtbot, viewer, results):
+    widget = CaseBrowserWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.show_folders(results)
+    yield widget
+    widget.close_patients()
+
+
+def column(panel, number):
+    return [panel.view.order.index(row, number).data() for row in range(panel.view.order.rowCount())]
+
+
+def opened(qtbot, panel, study_id):
+    qtbot.waitUntil(lambda: panel.shown == study_id, timeout=PATIENCE)
+
+
+def test_it_says_what_to_do_and_what_is_wrong(qtbot, viewer, tmp_path):
+    panel = CaseBrowserWidget(viewer)
+    qtbot.addWidget(panel)
+    assert panel.hint.isVisibleTo(panel)
+    assert not panel.next_button.isVisibleTo(panel)
+    panel.show_folders(tmp_path / "nowhere")
+    assert "is no folder" in panel.failure.text()
+    panel.step(1)
+    assert panel.shown == ""
+
+
+def test_the_list_begins_with_what_needs_eyes(panel):
+    assert column(panel, STUDY) == ["case-b", "case-c", "case-a"]
+    assert column(panel, STATUS) == ["new"] * 3
+    assert column(panel, SCORE) == ["0.500", "0.300", "0.100"]
+    assert panel.summary.text() == "3 studies: 3 new"
+    panel.view.sortByColumn(STUDY, Qt.SortOrder.AscendingOrder)
+    assert column(panel, STUDY) == ["case-a", "case-b", "case-c"]
+    panel.view.sortByColumn(SCORE, Qt.SortOrder.AscendingOrder)
+    assert column(panel, STUDY) == ["case-a", "case-c", "case-b"]
+
+
+def test_one_key_leads_from_case_to_case(qtbot, panel, viewer):
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    assert list(open_predictions(viewer)) == ["case-b"]
+    assert "images of case-b were not found" in panel.notes.text()
+    for key in panel._keys[:1] * 2:
+        key.activated.emit()
+        qtbot.waitUntil(lambda: not panel._wanted, timeout=PATIENCE)
+    assert panel.shown == "case-a"
+    assert list(open_predictions(viewer)) == list(open_studies(viewer)) == ["case-a"]
+    panel.step(1)
+    assert panel.notes.text() == "This is the last study."
+    panel.step(-1)
+    opened(qtbot, panel, "case-c")
+    assert list(open_predictions(viewer)) == ["case-c"]
+    assert not open_studies(viewer)
+
+
+def test_verdicts_change_status_filter_and_order(qtbot, panel, viewer):
+    session = session_of(viewer)
+    session.reviewer = "AB"
+    session.look_at("case-b")
+    session.decide(Decision.ACCEPT)
+    assert column(panel, STUDY) == ["case-c", "case-a", "case-b"]
+    assert column(panel, STATUS) == ["new", "new", "accepted"]
+    assert panel.summary.text() == "3 studies: 2 new, 1 accepted"
+    panel.filter_choice.setCurrentText("Still open")
+    assert column(panel, STUDY) == ["case-c", "case-a"]
+    panel.filter_choice.setCurrentText(str(Status.ACCEPTED))
+    assert column(panel, STUDY) == ["case-b"]
+
+
+def test_it_stands_where_the_reviewer_stopped(qtbot, panel, viewer, results):
+    panel.open(panel.listed.case("case-c"))
+    opened(qtbot, panel, "case-c")
+    again = CaseBrowserWidget(viewer)
+    qtbot.addWidget(again)
+    again.show_folders(results)
+    assert again.view.currentIndex().siblingAtColumn(STUDY).data() == "case-c"
+
+
+def test_an_unsaved_correction_is_not_left(qtbot, panel, viewer):
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    prediction = open_predictions(viewer)["case-b"]
+    painted = start_correction(viewer, prediction)
+    painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
+    panel.step(1)
+    assert "is not saved" in panel.failure.text()
+    assert panel.shown == "case-b"
+    viewer.layers.remove(painted)
+    panel.step(1)
+    opened(qtbot, panel, "case-c")
+
+
+def test_a_damaged_case_is_told_and_leaves_what_is_open(qtbot, panel, viewer, results):
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    (results / "case-c" / "case-c_entropy.nii.gz").write_bytes(b"")
+    panel.step(1)
+    qtbot.waitUntil(lambda: panel.failure.isVisibleTo(panel), timeout=PATIENCE)
+    assert "case-c_entropy" in panel.failure.text()
+    assert panel.shown == "case-b"
+    assert list(open_predictions(viewer)) == ["case-b"]
+
+
+def test_keys_are_neither_naparis_nor_the_reviews():
+    keys = {str(key) for bound in default_shortcuts.values() for key in bound} | set(KEYS.values())
+    keys |= {str(binding.keybinding) for binding in get_app_model().keybindings}
+    taken = {QKeySequence(key.replace("-", "+")).toString() for key in keys}
+    assert not {QKeySequence(key).toString() for key in (NEXT_KEY, PREVIOUS_KEY)} & taken
+
+
+@pytest.fixture
+def patients(qtbot, results):
+    window = PatientsWindow(list_cases(results).cases)
+    window.resize(1000, 700)
+    window.show()
+    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+    yield window
+    window.close()
+
+
+def test_patients_stand_side_by_side_each_at_its_own_slice(patients):
+    views = patients.canvas.sheet.views
+    assert [view.heading.split(" · ")[0] for view in views] == ["case-b", "case-c", "case-a"]
+    assert "score 0.500" in views[0].title
+    for view in views[:3]:
+        assert view.origin == view.material.best_point
+        assert view.pane.overlay == "unc_output"
+    # Images are read where they were found, and only the one that is shown.
+    assert [list(view.material.images) for view in views[:3]] == [[], [], ["t1c"]]
+    assert set(views[2].material.overlays) == {"segmentation", "unc_output"}
+
+
+def test_another_map_keeps_a_patients_own_slice(qtbot, patients):
+    patients.canvas.show_sheet(scrolled(patients.canvas.sheet, 4, alone=1))
+    origin = patients.canvas.sheet.views[1].origin
+    assert origin != patients.canvas.sheet.views[1].material.best_point
+    patients.map_choice.setCurrentIndex(patients.map_choice.findData("entropy"))
+    patients.map_choice.activated.emit(patients.map_choice.currentIndex())
+    qtbot.waitUntil(lambda: patients.canvas.sheet.views[0].pane.overlay == "entropy", timeout=PATIENCE)
+    assert patients.canvas.sheet.views[1].origin == origin
+    assert "entropy" in patients.canvas.sheet.views[1].title
+
+
+def test_pages_of_six(qtbot, results, tiny_prediction):
+    for number in range(5):
+        name = f"more-{number}"
+        provenance = {**tiny_prediction.provenance, "study": name}
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), results)
+    window = PatientsWindow(list_cases(results).cases)
+    qtbot.addWidget(window)
+    assert len(window.cases_shown) == 6
+    window.turn_page(1)
+    assert len(window.cases_shown) == 2
+    assert window.pages.text().strip() == "7 to 8 of 8"
+    window.turn_page(1)
+    assert len(window.cases_shown) == 2
+    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+    assert [view.material is None for view in window.canvas.sheet.views] == [False] * 2 + [True]
+
+
+def test_a_damaged_patient_does_not_hide_the_others(qtbot, results):
+    (results / "case-c" / "case-c_seg.nii.gz").write_bytes(b"")
+    window = PatientsWindow(list_cases(results).cases)
+    qtbot.addWidget(window)
+    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+    views = window.canvas.sheet.views
+    assert "case-c_seg" in views[1].pane.missing
+    assert views[0].material is not None
+
+
+def test_the_panel_compares_what_is_chosen(qtbot, panel):
+    panel.view.selectAll()
+    panel.compare_patients()
+    window = panel.patients_window
+    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+    assert [case.id for case in window.cases_shown] == ["case-b", "case-c", "case-a"]
+    window.close()
+    assert panel.patients_window is None
+
+
+def test_a_review_needs_no_torch(results):
+    code = f"""
+import sys; sys.modules["torch"] = None
+from pathlib import Path
+import napari
+from qtpy.QtWidgets import QApplication
+from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+from napari_uncseg.widgets.six_views import SixViewsWidget
+from napari_uncseg.view.panes import scrolled
+from napari_uncseg.view.tags import open_predictions
+viewer = napari.Viewer(show=False)
+panel = CaseBrowserWidget(viewer)
+viewer.window.add_dock_widget(panel, name="Case browser")
+panel.show_folders(Path({str(results)!r}))
+panel.open(panel.listed.case("case-a"))
+while panel.shown != "case-a":
+    QApplication.processEvents()
+    assert not panel.failure.isVisibleTo(panel), panel.failure.text()
+assert list(open_predictions(viewer)) == ["case-a"]
+six = SixViewsWidget(viewer)
+viewer.window.add_dock_widget(six, name="Six views")
+six.open_window()
+assert len(six.window_shown.panes) == 6
+six.close_window()
+viewer.close()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr

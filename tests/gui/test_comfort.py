@@ -1,0 +1,146 @@
+"""Hiding all that lies on the images, window and level by drag, the key of the help sheet: in pixels and in state."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.key_bindings import coerce_keybinding
+
+from napari_uncseg.view.comfort import (
+    BARE,
+    COMFORT_KEYS,
+    HELP,
+    HELP_PANEL,
+    drag_window,
+    dragged_window,
+    make_comfortable,
+    overlays,
+)
+from napari_uncseg.view.correcting import start_correction
+from napari_uncseg.view.layers import add_prediction, add_study
+
+
+class Event:
+    """A mouse event as napari hands it to a callback; it changes while the mouse is dragged."""
+
+    def __init__(self, button, pos):
+        self.button, self.pos, self.type = button, pos, "mouse_press"
+
+    def move(self, right, down):
+        self.type, self.pos = "mouse_move", (self.pos[0] + right, self.pos[1] + down)
+
+
+def press(viewer, key):
+    viewer.keymap[coerce_keybinding(key)](viewer)
+
+
+def fill(viewer, study, prediction):
+    add_study(viewer, study)
+    add_prediction(viewer, prediction)
+    make_comfortable(viewer)
+    return viewer
+
+
+@pytest.fixture
+def viewer(tiny_study, tiny_prediction):
+    return fill(ViewerModel(), tiny_study, tiny_prediction)
+
+
+def visible(viewer):
+    return [layer.name for layer in viewer.layers if layer.visible]
+
+
+def test_one_key_bares_the_images_and_brings_all_back(viewer, tiny_prediction):
+    start_correction(viewer, tiny_prediction)
+    before = visible(viewer)
+    assert {"T1c", "unc_output"} <= set(before)
+    press(viewer, COMFORT_KEYS[BARE])
+    assert visible(viewer) == ["T1c"]
+    press(viewer, COMFORT_KEYS[BARE])
+    assert visible(viewer) == before
+
+
+def test_layers_of_the_users_own_stay(viewer):
+    own = viewer.add_points(np.zeros((1, 3)), name="mine")
+    assert own not in overlays(viewer)
+    press(viewer, COMFORT_KEYS[BARE])
+    assert own.visible
+
+
+def test_a_layer_that_went_meanwhile_does_no_harm(viewer):
+    press(viewer, COMFORT_KEYS[BARE])
+    viewer.layers.remove(viewer.layers["unc_output"])
+    press(viewer, COMFORT_KEYS[BARE])
+    assert visible(viewer) == ["T1c", "Segmentation"]
+
+
+def test_the_picture_is_bare(make_napari_viewer_proxy, qtbot, tiny_study, tiny_prediction):
+    viewer = make_napari_viewer_proxy(show=True)
+    fill(viewer, tiny_study, tiny_prediction)
+    qtbot.wait(100)
+
+    def colourful():
+        canvas = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+        return (np.ptp(canvas, axis=-1) > 40).mean(), canvas.mean()
+
+    coloured, _ = colourful()
+    press(viewer, COMFORT_KEYS[BARE])
+    bare, mean = colourful()
+    assert coloured > 0.002
+    assert bare == 0
+    assert mean > 5
+
+
+def test_a_second_call_adds_nothing(viewer):
+    before = list(viewer.mouse_drag_callbacks)
+    make_comfortable(viewer)
+    assert list(viewer.mouse_drag_callbacks) == before
+
+
+@pytest.mark.parametrize(
+    ("right", "down", "expected"),
+    [(0, 0, (100, 300)), (100, 0, (50, 350)), (0, 100, (160, 360)), (-1000, 0, (199, 201))],
+)
+def test_window_and_level(right, down, expected):
+    assert dragged_window((100, 300), right, down) == pytest.approx(expected)
+
+
+def test_a_drag_of_the_right_button_sets_the_window_and_keeps_the_camera(viewer):
+    image = viewer.layers["T1c"]
+    before = tuple(image.contrast_limits)
+    viewer.layers.selection.active = image
+    event = Event(2, (50, 60))
+    drag = drag_window(viewer, event)
+    next(drag)
+    assert not viewer.scene.camera.mouse_pan
+    event.move(40, -20)
+    next(drag)
+    assert tuple(image.contrast_limits) == pytest.approx(dragged_window(before, 40, -20))
+    event.type = "mouse_release"
+    assert next(drag, None) is None
+    assert viewer.scene.camera.mouse_pan
+    assert tuple(viewer.layers["T2w"].contrast_limits) != tuple(image.contrast_limits)
+
+
+def test_other_buttons_and_painting_are_left_alone(viewer, tiny_prediction):
+    viewer.layers.selection.active = viewer.layers["T1c"]
+    assert list(drag_window(viewer, Event(1, (0, 0)))) == []
+    start_correction(viewer, tiny_prediction)
+    assert list(drag_window(viewer, Event(2, (0, 0)))) == []
+
+
+def test_the_help_key_asks_for_the_panel(tiny_study, tiny_prediction):
+    asked = []
+
+    class Window:
+        def add_plugin_dock_widget(self, plugin, widget):
+            asked.append((plugin, widget))
+
+    class Viewer(ViewerModel):
+        @property
+        def window(self):
+            return Window()
+
+    viewer = fill(Viewer(), tiny_study, tiny_prediction)
+    press(viewer, COMFORT_KEYS[HELP])
+    assert asked == [("napari-uncseg", HELP_PANEL)]
+    press(fill(ViewerModel(), tiny_study, tiny_prediction), COMFORT_KEYS[HELP])

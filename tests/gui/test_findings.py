@@ -1,0 +1,202 @@
+"""Walking through findings: by key, by click, in pixels, and what is judged on the way."""
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Layer, Points, Shapes, Surface, Tracks, Vectors
+from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import Qt
+
+from napari_uncseg.review.verdict import Judgement, log_path, read_log
+from napari_uncseg.view.contours import OUTLINE_NAME
+from napari_uncseg.view.layers import add_prediction, add_study
+from napari_uncseg.view.navigate import KEYS, go_to, session_of, world_of
+from napari_uncseg.widgets.threshold import ThresholdWidget
+
+PATIENCE = 60000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch, tiny_study, tiny_prediction):
+    monkeypatch.setattr("napari_uncseg.view.navigate.state_folder", lambda: tmp_path / "state")
+    viewer = make_napari_viewer_proxy()
+    add_study(viewer, tiny_study)
+    add_prediction(viewer, tiny_prediction)
+    return viewer
+
+
+@pytest.fixture
+def panel(qtbot, viewer):
+    widget = ThresholdWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Threshold")
+    qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
+    widget.choice.map_box.setCurrentText("unc_output, unmasked")
+    widget.slider.setValue(0.05)
+    qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
+    yield widget
+    qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
+
+
+@pytest.fixture
+def session(viewer, panel):
+    session = session_of(viewer)
+    assert len(session.findings.items) >= 2, "the tests need findings to walk through"
+    return session
+
+
+def press(viewer, key):
+    """Press a key as napari's canvas hears it."""
+    viewer.keymap[coerce_keybinding(key)](viewer)
+
+
+def test_no_key_is_naparis_own():
+    taken = {str(binding) for bindings in default_shortcuts.values() for binding in bindings}
+    for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
+        taken |= {str(binding) for binding in kind.class_keymap}
+    ours = {str(coerce_keybinding(key)) for key in KEYS.values()}
+    assert len(ours) == len(KEYS)
+    assert not {each.lower() for each in ours} & {each.replace("-", "+").lower() for each in taken}
+
+
+def test_no_key_is_a_menus():
+    from napari._app_model import get_app_model
+
+    bound = {str(rule.keybinding).lower() for rule in get_app_model().keybindings}
+    assert not {str(coerce_keybinding(key)).lower() for key in KEYS.values()} & bound
+
+
+def test_the_list_says_what_the_findings_are(panel, session):
+    table = panel.findings.table
+    items = session.findings.items
+    assert table.rowCount() == len(items)
+    assert table.item(0, 1).text() == items[0].place
+    assert table.item(0, 3).text() == f"{items[0].volume_ml:.2f}"
+    assert f"{len(items)} places to check" in panel.findings.summary.text()
+    assert "expected error volume" in panel.findings.summary.text()
+
+
+def test_keys_go_round_in_all_views(viewer, panel, session, tiny_prediction):
+    affine, shape = tiny_prediction.affine, tiny_prediction.segmentation.shape
+    for key, rank in (("N", 1), ("N", 2), ("Shift-N", 1), ("Shift-N", len(session.findings.items))):
+        press(viewer, key)
+        finding = session.current
+        assert finding.rank == rank
+        assert viewer.dims.point == pytest.approx(world_of(finding.voxel, shape, affine))
+        assert panel.findings.table.currentRow() == rank - 1
+        assert panel.findings.detail.text().startswith(f"{rank}. ")
+
+
+def test_a_click_in_the_list_goes_there(qtbot, viewer, panel, session, tiny_prediction):
+    viewer.show()
+    table = panel.findings.table
+    place = table.visualItemRect(table.item(1, 1)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert session.current.rank == 2
+    assert viewer.dims.point == pytest.approx(
+        world_of(session.current.voxel, tiny_prediction.segmentation.shape, tiny_prediction.affine)
+    )
+
+
+def test_the_current_finding_is_outlined_in_cyan(qtbot, viewer, panel, session, tiny_study, colour_at):
+    viewer.show()
+    for layer in viewer.layers:
+        layer.visible = layer.name == "T1c"
+    session.go_to(session.findings.items[0])
+    layer = viewer.layers[OUTLINE_NAME]
+    layer.contour = 0
+    qtbot.wait(100)
+    voxel = session.current.voxel
+    picture = viewer.screenshot(canvas_only=True, flash=False)
+    red, green, blue = colour_at(viewer, picture, tiny_study.affine, voxel, half=1)
+    assert min(green, blue) > red + 60
+    _, inside = session.findings.mask(session.current)
+    assert int(np.count_nonzero(layer.data)) == int(inside.sum())
+    session.step(1)
+    assert int(np.count_nonzero(layer.data)) == int(session.findings.mask(session.current)[1].sum())
+    assert [each.name for each in viewer.layers].count(OUTLINE_NAME) == 1
+
+
+def test_the_outline_takes_nobodys_selection(viewer, session):
+    viewer.layers.selection.active = viewer.layers["T1c"]
+    session.step(1)
+    assert [layer.name for layer in viewer.layers.selection] == ["T1c"]
+    assert viewer.layers.selection.active.name == "T1c"
+
+
+def test_the_camera_follows_only_out_of_sight(viewer, tiny_study):
+    shape, affine = tiny_study.shape, tiny_study.affine
+    camera = viewer.scene.camera
+    near = world_of((20, 22, 18), shape, affine)
+    before = camera.center
+    go_to(viewer, near)
+    assert camera.center == before
+    camera.zoom = 60
+    camera.center = (0, *world_of((2, 2, 18), shape, affine)[1:])
+    go_to(viewer, near)
+    assert camera.center[-2:] == pytest.approx(near[1:])
+
+
+def test_world_is_where_the_layers_say(viewer, tiny_study, tiny_prediction):
+    voxel = (7, 31, 12)
+    layer = viewer.layers["entropy (WT)"]
+    world = world_of(voxel, tiny_study.shape, tiny_study.affine)
+    at = tuple(round(float(index)) for index in layer.world_to_data(world))
+    assert layer.data[at] == tiny_prediction.maps["entropy"][voxel]
+    assert world == pytest.approx(tuple(-(tiny_study.affine @ (*voxel, 1))[[2, 1, 0]]))
+
+
+def test_h_hides_and_shows_the_map(viewer, panel, session):
+    layer = viewer.layers["unc_output, unmasked"]
+    assert layer.visible
+    press(viewer, "H")
+    assert not layer.visible
+    press(viewer, "H")
+    assert layer.visible
+
+
+def test_judging_writes_and_shows_and_can_be_taken_back(viewer, panel, session, tmp_path):
+    session.reviewer = "Kim"
+    session.open_log(tmp_path)
+    press(viewer, "N")
+    press(viewer, "W")
+    assert read_log(log_path(tmp_path)).records[-1].judgement is Judgement.REAL_ERROR
+    marks = panel.findings.table.item(0, 5)
+    assert marks.text() == "✗"
+    assert panel.findings.judge_buttons[Judgement.REAL_ERROR].isChecked()
+    press(viewer, "G")
+    assert panel.findings.table.item(0, 5).text() == "✓"
+    assert not panel.findings.judge_buttons[Judgement.REAL_ERROR].isChecked()
+    press(viewer, "G")
+    assert panel.findings.table.item(0, 5).text() == ""
+    assert session.judgement_of(session.findings.items[0]) is None
+    press(viewer, "U")
+    assert len(read_log(log_path(tmp_path)).records) == 4
+
+
+def test_judging_without_a_folder_says_what_is_missing(viewer, panel, session):
+    session.reviewer = "Kim"
+    press(viewer, "N")
+    press(viewer, "W")
+    assert panel.findings.message.isVisibleTo(panel)
+    assert "choose the folder of the results first" in panel.findings.message.text()
+    assert not panel.findings.judge_buttons[Judgement.REAL_ERROR].isChecked()
+
+
+def test_judgements_stay_with_their_findings_when_the_slider_moves(qtbot, viewer, panel, session, tmp_path):
+    session.reviewer = "Kim"
+    session.open_log(tmp_path)
+    session.go_to(session.findings.items[0])
+    press(viewer, "U")
+    voxel = session.current.voxel
+    panel.slider.setValue(0.08)
+    qtbot.waitUntil(lambda: not panel.searching, timeout=PATIENCE)
+    now = session.findings.at(voxel)
+    assert now is not None
+    assert session.current == now
+    assert panel.findings.table.item(now.rank - 1, 5).text() == "?"
+
+
+def test_keys_are_free_again_when_the_panel_goes(viewer, panel):
+    assert coerce_keybinding("N") in viewer.keymap
+    viewer.window.remove_dock_widget(panel)
+    assert coerce_keybinding("N") not in viewer.keymap

@@ -1,0 +1,88 @@
+"""The panel *Keys*: it lists each key that is bound, and no other."""
+
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes, Surface, Tracks, Vectors
+from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import QSettings
+from qtpy.QtGui import QKeySequence, QShortcut
+
+from napari_uncseg.view.comfort import COMFORT_KEYS, make_comfortable
+from napari_uncseg.view.layers import add_prediction, add_study
+from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+from napari_uncseg.widgets.help_sheet import HelpSheetWidget, sections
+from napari_uncseg.widgets.six_views_link import MainLink
+from napari_uncseg.widgets.six_views_window import SixViewsWindow
+from napari_uncseg.widgets.threshold import ThresholdWidget
+
+
+@pytest.fixture(autouse=True)
+def no_memory(tmp_path, monkeypatch):
+    QSettings("napari-uncseg", "napari-uncseg").clear()
+    for module in ("view.navigate", "widgets.case_browser"):
+        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+def listed(title):
+    """Keys of a section as Qt knows them; gestures of the mouse are none."""
+    (section,) = (each for each in sections() if each.title.startswith(title))
+    gestures = ("wheel", "button")
+    return {QKeySequence(key).toString() for key in section.keys if not key.endswith(gestures)}
+
+
+def as_qt(key):
+    return QKeySequence(str(coerce_keybinding(key)).replace("-", "+")).toString()
+
+
+def bound(viewer):
+    return {as_qt(key) for key in viewer.keymap}
+
+
+def test_keys_of_the_case_browser(qtbot, viewer):
+    panel = CaseBrowserWidget(viewer)
+    qtbot.addWidget(panel)
+    assert {shortcut.key().toString() for shortcut in panel.findChildren(QShortcut)} == listed("Case browser")
+
+
+def test_keys_of_the_findings_and_of_the_picture(qtbot, viewer):
+    before = bound(viewer)
+    panel = ThresholdWidget(viewer)
+    qtbot.addWidget(panel)
+    findings = bound(viewer) - before
+    assert findings == listed("Findings")
+    make_comfortable(viewer)
+    assert bound(viewer) - findings - before == listed("Picture")
+
+
+def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):
+    add_study(viewer, tiny_study)
+    add_prediction(viewer, tiny_prediction)
+    window = SixViewsWindow(tiny_study, tiny_prediction)
+    qtbot.addWidget(window)
+    MainLink(viewer, window)
+    # The window hears the keys of the findings as well.
+    assert set(window.shortcuts()) - listed("Findings") | {"H"} == listed("Six views")
+
+
+def test_no_key_is_naparis_own():
+    taken = {binding for bindings in default_shortcuts.values() for binding in bindings}
+    for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
+        taken |= set(kind.class_keymap)
+    taken |= set(ViewerModel.class_keymap)
+    assert not {as_qt(key) for key in COMFORT_KEYS.values()} & {as_qt(key) for key in taken}
+
+
+def test_the_panel_shows_them_all(qtbot, viewer):
+    panel = HelpSheetWidget(viewer)
+    qtbot.addWidget(panel)
+    for section in sections():
+        assert section.title in panel.sheet.text()
+        for key, what in section.rows:
+            assert f">{key}<" in panel.sheet.text()
+            assert what in panel.sheet.text()

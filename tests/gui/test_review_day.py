@@ -1,0 +1,314 @@
+"""A day of review in a real window, as a person would have it: every step is seen in pixels, in files and in state."""
+
+import dataclasses
+import hashlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import QSettings, Qt
+
+from napari_uncseg.labels import MODALITIES, Label
+from napari_uncseg.review.correction import corrections_in, load_correction
+from napari_uncseg.review.verdict import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log
+from napari_uncseg.study.load import load_study
+from napari_uncseg.study.save import load_prediction, save_prediction
+from napari_uncseg.view.correcting import correction_layer
+from napari_uncseg.view.navigate import KEYS, NEXT, OVERLAY, REAL_ERROR, go_to, session_of, world_of
+from napari_uncseg.view.orientation import PLANES
+from napari_uncseg.view.tags import open_predictions, open_studies
+from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+from napari_uncseg.widgets.case_browser_table import SCORE, STATUS, STUDY
+from napari_uncseg.widgets.segment import SegmentWidget
+from napari_uncseg.widgets.six_views import SixViewsWidget
+from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.widgets.verdict import VerdictWidget
+
+PATIENCE = 300000
+REVIEWER = "Kim"
+SCORES = {"patient-1": 0.1, "patient-2": 0.5, "patient-3": 0.3, "patient-4": 0.2}
+NOT_YET = "patient-5"
+WORST, SECOND = "patient-2", "patient-3"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def no_memory(tmp_path, monkeypatch):
+    """No options and no place of an earlier test."""
+    QSettings("napari-uncseg", "napari-uncseg").clear()
+    for module in ("view.navigate", "widgets.case_browser"):
+        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+
+
+@pytest.fixture
+def studies(tmp_path, tiny_study):
+    """Folder of five studies."""
+    generator = np.random.default_rng(20261122)
+    for name in (*SCORES, NOT_YET):
+        folder = tmp_path / "studies" / name
+        folder.mkdir(parents=True)
+        noise = generator.normal(0, 5, tiny_study.images.shape) * tiny_study.brain
+        volumes = dict(zip(MODALITIES, (tiny_study.images + noise).clip(0), strict=True))
+        for kind, volume in (volumes | {"seg": tiny_study.reference}).items():
+            image = nib.Nifti1Image(volume.astype(np.int16), tiny_study.affine, tiny_study.header)
+            image.to_filename(folder / f"{name}-{kind}.nii.gz")
+    return tmp_path / "studies"
+
+
+@pytest.fixture
+def results(tmp_path, studies, tiny_prediction):
+    """Folder of results of all studies but the last one."""
+    for name, score in SCORES.items():
+        sources = load_study(studies / name).sources
+        inputs = {source.role: {"file": source.path.name, "sha256": source.sha256} for source in sources}
+        provenance = {**tiny_prediction.provenance, "study": name, "triage_score": score, "inputs": inputs}
+        prediction = dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance)
+        save_prediction(prediction, tmp_path / "results")
+    return tmp_path / "results"
+
+
+class Desk:
+    """The window with the panels that a reviewer has open."""
+
+    def __init__(self, qtbot, viewer, results, studies) -> None:
+        self.qtbot, self.viewer = qtbot, viewer
+        self.session = session_of(viewer)
+        self.browser, self.threshold = CaseBrowserWidget(viewer), ThresholdWidget(viewer)
+        self.verdict, self.six = VerdictWidget(viewer), SixViewsWidget(viewer)
+        panels = {"Case browser": self.browser, "Threshold": self.threshold, "Verdict": self.verdict}
+        for name, panel in (panels | {"Six views": self.six}).items():
+            viewer.window.add_dock_widget(panel, name=name, tabify=True)
+        self.browser.show_folders(results, studies)
+
+    def until(self, condition) -> None:
+        self.qtbot.waitUntil(condition, timeout=PATIENCE)
+
+    def ready(self, study_id) -> None:
+        """Wait until a case is open with its findings."""
+        self.until(lambda: self.browser.shown == study_id and self.session.study == study_id)
+        self.until(lambda: not self.threshold.searching and self.session.findings is not None)
+
+    def press(self, key) -> None:
+        """Press a key of the review as napari's canvas hears it."""
+        self.viewer.keymap[coerce_keybinding(key)](self.viewer)
+
+    def column(self, number) -> list[str]:
+        order = self.browser.view.order
+        return [order.index(row, number).data() for row in range(order.rowCount())]
+
+    def status_of(self, study_id) -> str:
+        return self.column(STATUS)[self.column(STUDY).index(study_id)]
+
+    def picture(self) -> np.ndarray:
+        self.qtbot.wait(100)
+        return self.viewer.screenshot(canvas_only=True, flash=False)
+
+
+def colourful(picture) -> float:
+    """Share of pixels that have a colour."""
+    return float((np.ptp(picture[..., :3].astype(int), axis=-1) > 40).mean())
+
+
+def hashes(folder) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def list_and_sort(desk) -> None:
+    by_score = sorted(SCORES, key=lambda name: -SCORES[name])
+    assert [name for name in desk.column(STUDY) if name != NOT_YET] == by_score
+    assert len(desk.column(STUDY)) == 5
+    assert desk.browser.summary.text() == "5 studies: 5 new"
+    desk.browser.view.sortByColumn(STUDY, Qt.SortOrder.AscendingOrder)
+    assert desk.column(STUDY) == sorted((*SCORES, NOT_YET))
+    desk.browser.view.sortByColumn(SCORE, Qt.SortOrder.DescendingOrder)
+    assert [name for name in desk.column(STUDY) if name != NOT_YET] == by_score
+
+
+def run_the_one_without_result(desk, results) -> None:
+    """The bundled network segments the study that has no result yet."""
+    desk.browser.open(desk.browser.listed.case(NOT_YET))
+    desk.until(lambda: desk.browser.shown == NOT_YET)
+    assert list(open_studies(desk.viewer)) == [NOT_YET]
+    assert not open_predictions(desk.viewer)
+    assert desk.picture()[..., :3].mean() > 5, "no image is seen"
+    segment = SegmentWidget(desk.viewer)
+    desk.viewer.window.add_dock_widget(segment, name="Segment with uncertainty")
+    segment.run()
+    desk.until(lambda: not segment.running)
+    assert not segment.failure.isVisibleTo(segment), segment.failure.text()
+    assert list(open_predictions(desk.viewer)) == [NOT_YET]
+    segment.results.folder.line.setText(str(results))
+    segment.results.save()
+    desk.until(lambda: segment.results.message.text().startswith("Saved "))
+    prediction = load_prediction(results / NOT_YET)
+    shown = open_predictions(desk.viewer)[NOT_YET]
+    assert (prediction.segmentation == shown.segmentation).all()
+    desk.viewer.window.remove_dock_widget(segment)
+    desk.browser.refresh()
+    assert desk.browser.listed.case(NOT_YET).result is not None
+    desk.until(lambda: not desk.threshold.searching)
+
+
+def set_the_threshold(desk) -> float:
+    """Open the worst case, and drag the slider until findings are left."""
+    desk.browser.open(desk.browser.listed.case(WORST))
+    desk.ready(WORST)
+    assert list(open_predictions(desk.viewer)) == list(open_studies(desk.viewer)) == [WORST]
+    desk.threshold.choice.map_box.setCurrentText("unc_output, unmasked")
+    desk.threshold.slider.setValue(0.4)
+    desk.until(lambda: not desk.threshold.searching)
+    high, high_ml = colourful(desk.picture()), desk.session.findings.flagged_ml
+    desk.threshold.slider.setValue(0.05)
+    desk.until(lambda: not desk.threshold.searching)
+    low, low_ml = colourful(desk.picture()), desk.session.findings.flagged_ml
+    assert low > high > 0
+    assert low_ml > high_ml
+    assert f"{low_ml:.1f} mL" in desk.threshold.volume.text()
+    desk.press(KEYS[OVERLAY])
+    assert colourful(desk.picture()) < low
+    desk.press(KEYS[OVERLAY])
+    assert colourful(desk.picture()) == pytest.approx(low, rel=0.01)
+    return desk.threshold.threshold
+
+
+def walk_the_findings(desk, results) -> None:
+    """One key leads from place to place; one key says what each is."""
+    prediction = open_predictions(desk.viewer)[WORST]
+    items = desk.session.findings.items
+    assert len(items) >= 2
+    for item in items[:2]:
+        desk.press(KEYS[NEXT])
+        assert desk.session.current.rank == item.rank
+        at = world_of(item.voxel, prediction.segmentation.shape, prediction.affine)
+        assert desk.viewer.dims.point == pytest.approx(at)
+    assert desk.threshold.findings.table.currentRow() == 1
+    desk.press(KEYS[REAL_ERROR])
+    (record,) = read_log(log_path(results)).records
+    assert (record.study, record.reviewer, record.judgement) == (WORST, REVIEWER, Judgement.REAL_ERROR)
+    assert record.voxel == items[1].voxel
+    assert desk.status_of(WORST) == Status.FLAGGED
+
+
+def compare_in_six_views(desk) -> None:
+    """All panes follow the finding in all three planes."""
+    desk.six.open_window()
+    window = desk.six.window_shown
+    window.resize(1000, 700)
+    pictures = []
+    for plane in PLANES:
+        window.choose_plane(plane)
+        desk.qtbot.wait(50)
+        image = window.canvas.grab().toImage()
+        image = image.convertToFormat(image.Format.Format_RGB32)
+        data = np.frombuffer(bytes(image.constBits().asarray(image.sizeInBytes())), np.uint8)
+        picture = data.reshape(image.height(), image.bytesPerLine() // 4, 4)[:, : image.width(), 2::-1]
+        for frame in window.canvas.frames:
+            rect = frame.picture.adjusted(30, 30, -30, -30).toRect()
+            assert picture[rect.top() : rect.bottom(), rect.left() : rect.right()].mean() > 5
+        assert colourful(picture) > 0.002
+        pictures.append(picture[:600].astype(float))
+        assert window.canvas.sheet.cut.point == pytest.approx(desk.viewer.dims.point)
+    for one, two in ((0, 1), (1, 2), (0, 2)):
+        assert np.abs(pictures[one] - pictures[two]).mean() > 1
+    desk.press(KEYS[NEXT])
+    assert window.canvas.sheet.cut.point == pytest.approx(desk.viewer.dims.point)
+    desk.six.close_window()
+    assert desk.six.window_shown is None
+
+
+def paint(desk, results, colour_at) -> np.ndarray:
+    """Correct a place, undo, correct it again, and save beside the original."""
+    prediction = open_predictions(desk.viewer)[WORST]
+    before = hashes(results / WORST)
+    desk.verdict.correction.correct()
+    layer = correction_layer(desk.viewer, prediction)
+    voxel = (26, 30, 20)
+    assert prediction.segmentation[voxel] == 0
+    go_to(desk.viewer, world_of(voxel, prediction.segmentation.shape, prediction.affine))
+    at = colour_at(desk.viewer, desk.picture(), prediction.affine, voxel)
+    layer.selected_label = int(Label.ED)
+    at_display = layer.world_to_data(world_of(voxel, prediction.segmentation.shape, prediction.affine))
+    place = tuple(round(float(index)) for index in at_display)
+    layer.paint(place, int(Label.ED))
+    desk.until(lambda: desk.verdict.correction.changes.voxels > 0)
+    painted = colour_at(desk.viewer, desk.picture(), prediction.affine, voxel)
+    assert painted[1] - painted[0] > at[1] - at[0] + 40, "oedema is painted green"
+    layer.undo()
+    desk.until(lambda: desk.verdict.correction.changes.voxels == 0)
+    layer.redo()
+    desk.until(lambda: desk.verdict.correction.changes.voxels > 0)
+    desk.browser.step(1)
+    assert "is not saved" in desk.browser.failure.text()
+    assert desk.browser.shown == WORST
+    desk.verdict.correction.save()
+    (saved,) = corrections_in(results / WORST, WORST)
+    labels = load_correction(saved, prediction)
+    assert labels[voxel] == Label.ED
+    assert int((labels != prediction.segmentation).sum()) == desk.verdict.correction.changes.voxels
+    after = hashes(results / WORST)
+    assert {name: after[name] for name in before} == before, "an original was written over"
+    return labels
+
+
+def decide(desk, results) -> None:
+    """A verdict on this case, and one key to the next, which is accepted."""
+    desk.verdict.decision_buttons[Decision.NEEDS_CORRECTION].click()
+    desk.verdict.difficulty.setCurrentIndex(desk.verdict.difficulty.findData(4))
+    desk.verdict.comment.setPlainText("oedema left out")
+    desk.verdict.save()
+    assert "Saved: needs correction" in desk.verdict.message.text()
+    assert desk.status_of(WORST) == Status.NEEDS_CORRECTION
+    desk.browser.open(desk.browser.listed.case(SECOND))
+    desk.ready(SECOND)
+    desk.until(lambda: desk.verdict.study_choice.currentText() == SECOND)
+    assert [layer.name for layer in desk.viewer.layers if "Corrected" in layer.name] == []
+    desk.verdict.decision_buttons[Decision.ACCEPT].click()
+    desk.verdict.save()
+    verdicts = [each for each in latest(read_log(log_path(results)).records) if isinstance(each, StudyVerdict)]
+    assert {each.study: (each.decision, each.difficulty, each.comment) for each in verdicts} == {
+        WORST: (Decision.NEEDS_CORRECTION, 4, "oedema left out"),
+        SECOND: (Decision.ACCEPT, None, ""),
+    }
+    desk.browser.filter_choice.setCurrentText("Still open")
+    assert sorted(desk.column(STUDY)) == ["patient-1", "patient-4", NOT_YET]
+    desk.browser.filter_choice.setCurrentText("All")
+
+
+def find_everything_again(desk, results, threshold, corrected) -> None:
+    """The next morning: the list stands where it stood, and the case as it was left."""
+    assert desk.session.reviewer == REVIEWER
+    assert desk.browser.view.chosen().id == SECOND
+    assert desk.status_of(WORST) == Status.NEEDS_CORRECTION
+    assert desk.status_of(SECOND) == Status.ACCEPTED
+    assert desk.browser.summary.text() == "5 studies: 3 new, 1 accepted, 1 needs correction"
+    desk.browser.open(desk.browser.listed.case(WORST))
+    desk.ready(WORST)
+    desk.until(lambda: desk.verdict.study_choice.currentText() == WORST)
+    assert desk.threshold.choice.map_box.currentText() == "unc_output, unmasked"
+    assert desk.threshold.threshold == pytest.approx(threshold, abs=0.005)
+    assert Judgement.REAL_ERROR in desk.session.judgements().values()
+    assert "needs correction, difficulty 4" in desk.verdict.status.text()
+    desk.verdict.correction.correct()
+    layer = correction_layer(desk.viewer, open_predictions(desk.viewer)[WORST])
+    assert int((np.asarray(layer.data) > 0).sum()) == int((corrected > 0).sum())
+    assert colourful(desk.picture()) > 0.002
+
+
+def test_a_day_of_review(qtbot, make_napari_viewer_proxy, results, studies, colour_at):
+    desk = Desk(qtbot, make_napari_viewer_proxy(show=True), results, studies)
+    desk.verdict.reviewer.setText(REVIEWER)
+    desk.verdict.reviewer.editingFinished.emit()
+    list_and_sort(desk)
+    run_the_one_without_result(desk, results)
+    threshold = set_the_threshold(desk)
+    walk_the_findings(desk, results)
+    compare_in_six_views(desk)
+    corrected = paint(desk, results, colour_at)
+    decide(desk, results)
+    desk.until(lambda: not desk.threshold.searching)
+    desk.viewer.close()
+    again = Desk(qtbot, make_napari_viewer_proxy(show=True), results, studies)
+    find_everything_again(again, results, threshold, corrected)
+    again.until(lambda: not again.threshold.searching)

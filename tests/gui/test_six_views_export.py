@@ -1,0 +1,80 @@
+"""What is seen, as a figure for print."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from qtpy.QtGui import QImage
+
+from napari_uncseg.errors import SaveError
+from napari_uncseg.view.caption import caption
+from napari_uncseg.view.material import study_material
+from napari_uncseg.view.panes import Cut, PaneView, Sheet
+from napari_uncseg.view.presets import PRESETS
+from napari_uncseg.widgets.six_views_export import export_sheet
+
+
+@pytest.fixture
+def sheet(qapp, tiny_study, tiny_prediction):
+    material = study_material(tiny_study, tiny_prediction)
+    panes = PRESETS["Paper"](material)
+    return Sheet(tuple(PaneView(pane, material) for pane in panes), Cut(point=material.best_point), crosshair=False)
+
+
+def read(path):
+    image = QImage(str(path)).convertToFormat(QImage.Format.Format_RGB32)
+    data = image.constBits().asarray(image.sizeInBytes())
+    pixels = np.frombuffer(bytes(data), np.uint8).reshape(image.height(), image.width(), 4)[..., 2::-1]
+    return image, pixels.astype(float)
+
+
+def test_a_png_has_print_resolution_panes_and_a_caption(sheet, tmp_path):
+    export_sheet(sheet, tmp_path / "figure.png", aspect=1.5)
+    image, pixels = read(tmp_path / "figure.png")
+    width = round(180 / 25.4 * 300)
+    assert abs(image.width() - width) <= 1
+    assert image.dotsPerMeterX() == pytest.approx(300 / 0.0254, rel=1e-3)
+    assert QImage(str(tmp_path / "figure.png")).text("Description") == caption(sheet)
+    panes = pixels[: round(width / 1.5)]
+    words = pixels[round(width / 1.5) :]
+    colour = (np.ptp(panes, axis=2) > 60).mean()
+    assert 0.002 < colour < 0.2
+    # Dark letters on white paper, with no line cut off at the lower edge.
+    assert 0.5 < (words > 250).all(axis=2).mean() < 0.99
+    assert (words < 60).all(axis=2).any()
+    assert (words[-6:] > 250).all()
+
+
+def test_what_is_switched_off_is_not_printed(sheet, tmp_path):
+    bare = dataclasses.replace(sheet, overlay=False)
+    export_sheet(bare, tmp_path / "bare.png", dpi=100)
+    _, pixels = read(tmp_path / "bare.png")
+    height = pixels.shape[1] / 1.5 / 2
+    picture = pixels[20 : round(height) - 20, 20 : pixels.shape[1] // 3 - 60]
+    assert (np.ptp(picture, axis=2) > 40).mean() == 0
+
+
+def test_a_pdf_is_one_page_of_the_same_size(sheet, tmp_path):
+    export_sheet(sheet, tmp_path / "figure.pdf", aspect=1.5)
+    data = (tmp_path / "figure.pdf").read_bytes()
+    assert data.startswith(b"%PDF")
+    assert data.count(b"/Type /Page\n") == 1
+    box = data.split(b"/MediaBox [")[1].split(b"]")[0].split()
+    assert float(box[2]) == pytest.approx(180 / 25.4 * 72, abs=1)
+
+
+def test_letters_keep_their_size_at_any_resolution(sheet, tmp_path):
+    shares = []
+    for dpi in (150, 300):
+        export_sheet(sheet, tmp_path / f"{dpi}.png", dpi=dpi)
+        image, _ = read(tmp_path / f"{dpi}.png")
+        shares.append(image.height() / image.width())
+    assert shares[0] == pytest.approx(shares[1], abs=0.02)
+
+
+def test_other_endings_and_places_are_refused(sheet, tmp_path):
+    with pytest.raises(SaveError, match=r"neither in \.png nor in \.pdf"):
+        export_sheet(sheet, tmp_path / "figure.tiff")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="cannot be written"):
+        export_sheet(sheet, tmp_path / "file" / "figure.png")

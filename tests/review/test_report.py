@@ -1,0 +1,188 @@
+"""The report of a study: on one page, with everything that was said, whatever the study is called."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.review.calibration_note import calibration_notes
+from napari_uncseg.review.correction import compare
+from napari_uncseg.review.findings import find
+from napari_uncseg.review.maps import MapKey
+from napari_uncseg.review.relief import build_relief
+from napari_uncseg.review.report import Material, compose, page_figure, write_study_report
+from napari_uncseg.review.slices import cut_at
+from napari_uncseg.review.verdict import Decision, FindingVerdict, Judgement, StudyVerdict, now
+from napari_uncseg.review.volumes import volume_intervals
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, fingerprint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def findings(tiny_prediction):
+    return find(build_relief(tiny_prediction, MapKey("unc_output_unmasked")), 0.05)
+
+
+@pytest.fixture
+def material(tiny_study, tiny_prediction, findings):
+    assert findings.items
+    result = fingerprint(tiny_prediction.provenance)
+    first = findings.items[0]
+    labels = tiny_prediction.segmentation.copy()
+    labels[:2, :2, :2] = 1
+    return Material(
+        tiny_study,
+        tiny_prediction,
+        findings,
+        (
+            StudyVerdict(tiny_study.id, "Kim", now(), Decision.ACCEPT, 2, "<b>good</b> & $x$", result),
+            FindingVerdict(
+                tiny_study.id,
+                "Kim",
+                now(),
+                Judgement.FINE,
+                "unc_output_unmasked",
+                "WT",
+                first.voxel,
+                0.05,
+                first.volume_ml,
+                first.peak,
+                "",
+                result,
+            ),
+            StudyVerdict(tiny_study.id, "Lee", now(), Decision.REJECT, None, "", "of another result"),
+        ),
+        compare(tiny_prediction, labels, findings),
+    )
+
+
+def test_files_are_written_whole_and_load_nothing(tmp_path, material):
+    pdf, html = write_study_report(material, tmp_path)
+    content = pdf.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+    text = html.read_text(encoding="utf-8")
+    assert text.count(RESEARCH_USE_ONLY) == 2
+    assert "&lt;b&gt;good&lt;/b&gt;" in text
+    assert not re.search(r'(?:src|href)="(?!data:)', text)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([pdf.name, html.name])
+
+
+def test_the_same_material_gives_the_same_pdf(tmp_path, material):
+    first = write_study_report(material, tmp_path / "a")[0].read_bytes()
+    assert write_study_report(material, tmp_path / "b")[0].read_bytes() == first
+
+
+def test_the_page_says_what_was_found_and_judged(material, findings):
+    page = compose(material, findings)
+    assert page.findings.rows[0][-1].text == "fine"
+    assert any("Verdict of Kim" in sentence and "difficulty 2 of 5" in sentence for sentence in page.verdicts)
+    assert not any("Lee" in sentence for sentence in page.verdicts), "a verdict on another result is none on this one"
+    assert any("Corrected by hand" in sentence for sentence in page.verdicts)
+    assert "ranked by expected error volume as the map claims" in page.findings_lead
+    assert [row[0].text[:2] for row in page.volumes.rows] == list(REGIONS)
+
+
+def test_all_of_it_stays_on_the_page(material, findings):
+    long = dataclasses.replace(material.study, warnings=tuple(f"A long warning. {'word ' * 30}" for _ in range(3)))
+    material = dataclasses.replace(material, study=long)
+    figure = page_figure(material, findings, compose(material, findings))
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    width, height = figure.canvas.get_width_height()
+    for text in figure.texts:
+        box = text.get_window_extent(renderer)
+        assert box.x0 >= 0
+        assert box.x1 <= width, text.get_text()
+        assert box.y0 >= 0, text.get_text()
+        assert box.y1 <= height
+    tops = sorted((text.get_position()[1] for text in figure.texts), reverse=True)
+    picture = figure.axes[0].get_position()
+    above = [top for top in tops if top > picture.y1]
+    below = [top for top in tops if top <= picture.y1]
+    assert above
+    assert max(below) <= picture.y0 + 0.002, "words lie on the picture"
+
+
+def test_without_findings_or_reference_there_is_a_report_too(tmp_path, tiny_study, tiny_prediction):
+    silent = dataclasses.replace(
+        tiny_prediction, maps={"unc_output": np.zeros_like(tiny_prediction.maps["unc_output"])}
+    )
+    material = Material(dataclasses.replace(tiny_study, reference=None), silent)
+    html = write_study_report(material, tmp_path)[1].read_text(encoding="utf-8")
+    assert "flags no place to check" in html
+    assert "No verdict was given yet." in html
+    assert "<img" not in html
+
+
+def test_another_grid_is_refused(tmp_path, tiny_study, tiny_prediction):
+    moved = dataclasses.replace(tiny_prediction, affine=np.diag([1.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(EvaluationError, match="do not lie on the grid"):
+        write_study_report(Material(tiny_study, moved), tmp_path)
+
+
+def test_cuts_hang_as_radiologists_hang_them(tiny_study, tiny_prediction, findings):
+    """BraTS voxels run to the left and to the back: small x is the patient's right, small y the front."""
+    finding = findings.items[0]
+    x, y, z = finding.voxel
+
+    def bright(marked):
+        images = np.where(marked & tiny_study.brain, 500.0, 0.0).astype(np.float32)
+        study = dataclasses.replace(tiny_study, images=np.stack([images] * 4))
+        return cut_at(study, tiny_prediction, findings, finding).image > 0.5
+
+    index = np.indices(tiny_study.shape)
+    right, front, level = (bright(marked) for marked in (index[0] < x, index[1] < y, index[2] == z))
+    for picture, axis in ((right, 0), (front, 1)):
+        lines = np.flatnonzero(picture.any(axis=axis))
+        others = np.flatnonzero((level & ~picture).any(axis=axis))
+        assert lines.size
+        assert lines.max() < others[others > lines.min()].max()
+        # Where both are seen, what is marked lies nearer to the left border, or to the top.
+        seen = np.flatnonzero(level.any(axis=axis))
+        assert np.array_equal(lines, seen[: lines.size])
+    assert level.sum() > right.sum()
+
+
+def test_volumes_of_the_interval_enclose_the_segmented_one(tiny_prediction):
+    for each in volume_intervals(tiny_prediction):
+        assert each.low_ml < each.high_ml
+        assert each.low_ml <= each.expected_ml <= each.high_ml
+    wt = volume_intervals(tiny_prediction)[0]
+    p = tiny_prediction.probabilities[0]
+    assert wt.low_ml == pytest.approx((p > 0.9).sum() * 0.01)
+    assert wt.high_ml == pytest.approx((p > 0.1).sum() * 0.01)
+    assert wt.low_ml <= wt.segmented_ml <= wt.high_ml
+
+
+def test_calibration_is_told_of_the_bundled_model_alone(tiny_prediction):
+    notes = calibration_notes(tiny_prediction)
+    assert set(notes.values()) == {"The calibration of this model was not measured."}
+    known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
+    provenance = {**tiny_prediction.provenance, "model": known["model"]}
+    bundled = calibration_notes(dataclasses.replace(tiny_prediction, provenance=provenance))
+    assert bundled[Region.WT].startswith("ECE 0.103 (95 % interval")
+    provenance = {**provenance, "settings": {"members": 8}}
+    several = calibration_notes(dataclasses.replace(tiny_prediction, provenance=provenance))
+    assert "not for this run" in several[Region.ET]
+
+
+def test_its_numbers_are_those_of_the_evaluation_and_its_model_is_the_bundled_one():
+    from napari_uncseg.network.model import load_model
+
+    known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
+    summary = json.loads((REPOSITORY / known["source"]).read_text())
+    for estimate in summary["estimates"]:
+        if (estimate["metric"], estimate["voxel_set"]) == (known["metric"], known["voxel_set"]):
+            numbers = known["regions"][estimate["region"]]
+            assert numbers["mean"] == pytest.approx(estimate["mean"], abs=1e-6)
+            assert numbers["interval"] == pytest.approx(estimate["interval"], abs=1e-6)
+            assert numbers["count"] == estimate["count"]
+    assert set(known["regions"]) == set(REGIONS)
+    assert load_model().sha256 == known["model"]["sha256"]

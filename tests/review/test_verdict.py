@@ -1,0 +1,219 @@
+"""The log of verdicts: nothing is lost, nothing is overwritten, and a torn line harms no other."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.review.agreement import (
+    cohen_kappa,
+    finding_agreement,
+    merge_logs,
+    reviewers_of,
+    study_agreement,
+)
+from napari_uncseg.review.verdict import (
+    Decision,
+    FindingVerdict,
+    Judgement,
+    Status,
+    StudyVerdict,
+    append,
+    latest,
+    log_path,
+    now,
+    read_log,
+    status_of,
+    verdict_of,
+)
+from napari_uncseg.review.verdict_table import csv_text, export_csv
+
+
+def verdict(study="a", reviewer="Kim", decision=Decision.ACCEPT, **more):
+    return StudyVerdict(study, reviewer, more.pop("time", now()), decision, **more)
+
+
+def judgement(study="a", reviewer="Kim", answer=Judgement.REAL_ERROR, voxel=(1, 2, 3), **more):
+    return FindingVerdict(
+        study, reviewer, more.pop("time", now()), answer, "unc_output", "WT", voxel, 0.25, 1.5, 0.9, **more
+    )
+
+
+@pytest.fixture
+def log(tmp_path):
+    return log_path(tmp_path / "results")
+
+
+def test_what_is_appended_is_read_in_order(log):
+    records = [verdict(difficulty=4, comment='cyst, "dark"\nsecond line · é'), judgement(), verdict("b")]
+    append(log, records[0])
+    append(log, *records[1:])
+    assert read_log(log).records == tuple(records)
+    assert read_log(log).problems == ()
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_no_log_is_an_empty_one(log):
+    assert read_log(log).records == ()
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+def test_a_torn_last_line_is_told_and_the_next_verdict_survives_it(log, cut):
+    append(log, verdict("a"), verdict("b"))
+    log.write_bytes(log.read_bytes()[:-cut])
+    torn = read_log(log)
+    lost = 0 if cut == 1 else 1  # without its line break alone the line is still whole
+    assert len(torn.records) == 2 - lost
+    assert len(torn.problems) == lost
+    if lost:
+        assert "is torn" in torn.problems[0]
+    append(log, verdict("c"))
+    after = read_log(log)
+    assert [record.study for record in after.records] == [*["a", "b"][: 2 - lost], "c"]
+    assert len(after.problems) == lost
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "{}",
+        '{"schema": 2, "kind": "study"}',
+        '{"schema": 1, "kind": "other"}',
+        '{"schema": 1, "kind": "study", "study": "a", "reviewer": "k", "time": "x", "decision": "accept"}',
+        '{"schema": 1, "kind": "study", "study": "a", "reviewer": "k", "time": "2026-01-01", "decision": "maybe"}',
+        '{"schema": 1, "kind": "study", "study": 7, "reviewer": "k", "time": "2026-01-01", "decision": "accept"}',
+        "\udcff".encode("utf-8", "surrogateescape").decode("latin-1"),
+    ],
+)
+def test_a_foreign_line_is_told_and_harms_no_other(log, line):
+    append(log, verdict("a"))
+    with log.open("ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    append(log, verdict("b"))
+    read = read_log(log)
+    assert [record.study for record in read.records] == ["a", "b"]
+    assert len(read.problems) == 1
+    assert "Line 2" in read.problems[0]
+
+
+def write_some(path, reviewer):
+    for number in range(25):
+        append(Path(path), verdict(f"{number}", reviewer))
+
+
+def test_two_writers_lose_nothing(log):
+    append(log, verdict("first"))
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_some, args=(str(log), name)) for name in ("Kim", "Lee")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(read_log(log).records) == 51
+    assert read_log(log).problems == ()
+
+
+def test_a_log_that_cannot_be_written_or_read_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="cannot be written"):
+        append(tmp_path / "file" / "log.jsonl", verdict())
+    with pytest.raises(StudyError, match="cannot be read"):
+        read_log(tmp_path)
+
+
+def test_the_last_word_stands_and_can_be_taken_back():
+    records = [verdict(), verdict(decision=Decision.REJECT), judgement(), judgement(answer=Judgement.FINE)]
+    assert latest(records) == [records[1], records[3]]
+    assert verdict_of(records, "a") == records[1]
+    records.append(verdict(decision=None))
+    assert verdict_of(records, "a") is None
+    assert latest(records) == [records[3]]
+
+
+def test_status():
+    assert status_of([], "a") is Status.NEW
+    assert status_of([judgement(answer=Judgement.FINE)], "a") is Status.NEW
+    assert status_of([judgement(answer=Judgement.UNSURE)], "a") is Status.FLAGGED
+    assert status_of([judgement("b")], "a") is Status.NEW
+    records = [judgement(), verdict(decision=Decision.NEEDS_CORRECTION)]
+    assert status_of(records, "a") is Status.NEEDS_CORRECTION
+    records.append(verdict(reviewer="Lee", decision=Decision.ACCEPT))
+    assert status_of(records, "a") is Status.ACCEPTED
+    assert status_of(records, "a", "Kim") is Status.NEEDS_CORRECTION
+    records.append(verdict(reviewer="Lee", decision=None))
+    assert status_of(records, "a") is Status.NEEDS_CORRECTION
+
+
+def test_csv_has_a_row_per_record_and_runs_no_formula(tmp_path):
+    records = [verdict(comment='=HYPERLINK("x")', difficulty=2), judgement(comment="a, b")]
+    rows = list(csv.DictReader(io.StringIO(csv_text(records))))
+    assert [row["kind"] for row in rows] == ["study", "finding"]
+    assert rows[0]["comment"] == '\'=HYPERLINK("x")'
+    assert rows[0]["decision"] == "accept"
+    assert rows[1]["voxel"] == "1 2 3"
+    assert rows[1]["judgement"] == "real error"
+    export_csv(records, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8-sig") == csv_text(records)
+
+
+def test_merged_logs_are_by_time_and_without_doubles():
+    one = [verdict("a", time="2026-01-01T10:00:00+00:00"), verdict("b", time="2026-01-01T12:00:00+00:00")]
+    two = [verdict("c", "Lee", time="2026-01-01T11:00:00+00:00"), one[1]]
+    merged = merge_logs(one, two)
+    assert [record.study for record in merged] == ["a", "c", "b"]
+    assert reviewers_of(merged) == ["Kim", "Lee"]
+
+
+def test_kappa_of_cohens_own_kind_of_table():
+    # 20 and 15 agreements, 5 and 10 disagreements: p_o = 0.7, p_e = 0.5, kappa = 0.4.
+    pairs = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
+    assert cohen_kappa(pairs) == pytest.approx(0.4)
+    assert cohen_kappa([("y", "y"), ("n", "n")]) == 1
+    assert cohen_kappa([("y", "n"), ("n", "y")]) == -1
+    assert math.isnan(cohen_kappa([]))
+    assert math.isnan(cohen_kappa([("y", "y")] * 3))
+
+
+def test_kappa_is_that_of_scikit_learn():
+    pairs = [("a", "a"), ("a", "b"), ("c", "c"), ("b", "b"), ("c", "a"), ("a", "a"), ("b", "c")]
+    assert cohen_kappa(pairs) == pytest.approx(cohen_kappa_score(*zip(*pairs, strict=True)))
+
+
+def test_two_reviewers_compared():
+    records = [
+        *(verdict(study, "Kim") for study in "abcd"),
+        verdict("a", "Lee"),
+        verdict("b", "Lee", Decision.REJECT),
+        verdict("b", "Lee"),
+        verdict("c", "Lee", Decision.NEEDS_CORRECTION),
+    ]
+    agreement = study_agreement(records, "Kim", "Lee")
+    assert (agreement.count, agreement.agreed) == (3, 2)
+    assert agreement.share == pytest.approx(2 / 3)
+    assert agreement.disagreements == ("c",)
+    assert agreement.table == {("accept", "accept"): 2, ("accept", "needs correction"): 1}
+    assert math.isnan(study_agreement(records, "Kim", "Nobody").share)
+
+
+def test_findings_are_compared_across_thresholds():
+    mine = judgement()
+    theirs = dataclasses.replace(mine, reviewer="Lee", threshold=0.5, volume_ml=0.7)
+    other = judgement(voxel=(9, 9, 9), reviewer="Lee")
+    agreement = finding_agreement([mine, theirs, other], "Kim", "Lee")
+    assert (agreement.count, agreement.agreed) == (1, 1)
+
+
+def test_every_line_is_json_of_its_own(log):
+    append(log, judgement())
+    content = json.loads(log.read_text(encoding="utf-8"))
+    assert content["voxel"] == [1, 2, 3]
+    assert content["schema"] == 1

@@ -1,0 +1,182 @@
+"""The calibration as a value and as a file: applied, bound to model and members, written whole, checked at the door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.uncertainty import recalibrate
+from napari_uncseg.uncertainty.conformal import RiskControl
+from napari_uncseg.uncertainty.monotone import STEPS, Isotonic, Platt, Temperature, steps_of
+from napari_uncseg.uncertainty.recalibrate import Calibration, CalibrationError, bundled_calibration, load_calibration
+
+MAPS = {
+    Region.WT: Temperature(1.5),
+    Region.TC: Platt(0.8, 0.3),
+    Region.ET: Isotonic(((0.1, 0.2), (0.5, 0.2), (0.9, 0.7))),
+}
+CONTROLS = {
+    Region.WT: RiskControl(0.1, 12, 1000.5 / STEPS, 0.02),
+    Region.TC: RiskControl(0.1, 5, None, None, "An alpha of 0.1 needs at least 9 studies that have the region."),
+    Region.ET: RiskControl(0.1, 12, 9000.5 / STEPS, 0.02),
+}
+
+
+@pytest.fixture
+def calibration() -> Calibration:
+    provenance = {"model": {"name": "tiny", "sha256": "a" * 64}, "method": "temperature", "studies": {"one": {}}}
+    return Calibration(MAPS, "a" * 64, "tta:8", CONTROLS, provenance)
+
+
+@pytest.fixture
+def probabilities() -> np.ndarray:
+    p = np.random.default_rng(0).random((3, 6, 5, 4)).astype(np.float32)
+    p[:, 0] = 0
+    return p
+
+
+def test_each_region_has_its_own_map(calibration, probabilities):
+    before = probabilities.copy()
+    q = calibration.apply(probabilities)
+    assert q.dtype == np.float32
+    assert q.shape == probabilities.shape
+    for index, region in enumerate(REGIONS):
+        np.testing.assert_array_equal(q[index], MAPS[region].apply(probabilities[index]))
+    assert (q[:, 0] == 0).all()
+    np.testing.assert_array_equal(probabilities, before)
+    np.testing.assert_allclose(calibration.apply(torch.from_numpy(probabilities)).numpy(), q, atol=5e-7)
+    with pytest.raises(ValueError, match=r"\(4, 6, 5, 4\) do not hold WT, TC and ET"):
+        calibration.apply(np.zeros((4, 6, 5, 4), dtype=np.float32))
+
+
+def test_is_for_one_model_and_its_members_alone(calibration):
+    calibration.check("a" * 64, "tta:8")
+    with pytest.raises(CalibrationError, match=r"for the model tiny aaaaaaaaaaaa, not for bbbbbbbbbbbb; fit one"):
+        calibration.check("b" * 64, "tta:8")
+    with pytest.raises(CalibrationError, match=r"for the members tta:8, not for single; run with --members tta:8"):
+        calibration.check("a" * 64, "single")
+    with pytest.raises(CalibrationError, match="never saved"):
+        calibration.check("", "tta:8")
+
+
+def test_is_written_and_read_again(calibration, probabilities, tmp_path):
+    calibration.save(tmp_path / "new" / "calibration.json")
+    again = load_calibration(tmp_path / "new" / "calibration.json")
+    assert (dict(again.maps), again.model_sha256, again.members) == (MAPS, "a" * 64, "tta:8")
+    assert dict(again.controls) == CONTROLS
+    assert again.sha256 == calibration.sha256
+    assert again.provenance["studies"] == {"one": {}}
+    assert again.content() == calibration.content()
+    np.testing.assert_array_equal(again.apply(probabilities), calibration.apply(probabilities))
+    content = json.loads((tmp_path / "new" / "calibration.json").read_text())
+    assert content["research_use_only"] == RESEARCH_USE_ONLY
+    assert "exchangeable" in content["conformal"]["assumption"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["calibration.json"]
+
+
+def test_the_hash_tells_what_it_does_and_nothing_else(calibration):
+    other = Calibration(MAPS, "a" * 64, "tta:8", {}, {"command": "another"})
+    assert other.sha256 == calibration.sha256
+    for different in (
+        Calibration({**MAPS, Region.WT: Temperature(1.4)}, "a" * 64, "tta:8"),
+        Calibration(MAPS, "b" * 64, "tta:8"),
+        Calibration(MAPS, "a" * 64, "single"),
+    ):
+        assert different.sha256 != calibration.sha256
+
+
+def test_mask_above_the_threshold(calibration):
+    p = (np.arange(STEPS + 1, dtype=np.float32) / STEPS).reshape(32, 32, 32)
+    mask = calibration.controlled_mask(p, Region.WT)
+    assert mask.dtype == bool
+    assert int(mask.sum()) == STEPS - 1000
+    assert bool((calibration.controlled_mask(torch.from_numpy(p), Region.WT).numpy() == mask).all())
+    with pytest.raises(CalibrationError, match=r"no threshold for TC: An alpha of 0\.1 needs at least 9"):
+        calibration.controlled_mask(p, Region.TC)
+    with pytest.raises(CalibrationError, match="no threshold for WT: fit one with uncseg calibrate --alpha"):
+        Calibration(MAPS, "a" * 64, "single").controlled_mask(p, Region.WT)
+
+
+@pytest.mark.parametrize("region", [Region.WT, Region.ET])
+def test_mask_of_recalibrated_probabilities_misses_no_more(calibration, region):
+    """Also where the map is level, and after a file has rounded what it gave."""
+    p = np.random.default_rng(1).random((20, 20, 20)).astype(np.float32)
+    mask = calibration.controlled_mask(p, region)
+    stored = (steps_of(MAPS[region].apply(p)) / STEPS).astype(np.float32)
+    wider = calibration.controlled_mask(stored, region, recalibrated=True)
+    assert (wider | ~mask).all()
+    level = 3000 if region is Region.ET else 12  # from 0.1 to 0.5 the map of ET is level
+    assert int(wider.sum()) - int(mask.sum()) <= level
+
+
+def broken(content: dict, *path: str, value: object) -> dict:
+    """A copy of a calibration's content with one value changed, or with its key taken away for `KeyError`."""
+    content = json.loads(json.dumps(content))
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    if value is KeyError:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("format",), "napari-uncseg calibration 2", "this version reads; update napari-uncseg"),
+        (("format",), "something else", "give the file that uncseg calibrate wrote"),
+        (("model", "sha256"), 5, "damaged .model and members"),
+        (("model",), KeyError, "damaged .model and members"),
+        (("members",), "", "damaged .model and members"),
+        (("regions", "TC"), KeyError, "other regions than WT, TC and ET"),
+        (("regions", "WT", "temperature"), -1, "a temperature is a number above 0"),
+        (("regions", "WT"), [1.5], "a map of probabilities is missing"),
+        (("conformal",), [], "conformal part"),
+        (("conformal", "regions", "NCR"), {}, "conformal part is not that of WT, TC and ET"),
+        (("conformal", "regions", "WT", "threshold"), 3, "a threshold of its conformal part makes no sense"),
+        (("conformal", "regions", "WT", "threshold"), None, "a threshold of its conformal part makes no sense"),
+        (("conformal", "regions", "WT", "studies"), "12", "a threshold of its conformal part makes no sense"),
+    ],
+)
+def test_a_foreign_file_is_refused_in_one_sentence(calibration, tmp_path, path, value, words):
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(broken(calibration.content(), *path, value=value)))
+    with pytest.raises(CalibrationError, match=words) as caught:
+        load_calibration(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "cannot be read as JSON"), ("[1]", "is no calibration"), ("{", "cannot"), ('{"regions": {}}', "is no cal")],
+)
+def test_what_is_no_calibration(tmp_path, text, words):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(CalibrationError, match=words):
+        load_calibration(tmp_path / "c.json")
+
+
+def test_a_file_that_is_not_there_or_no_file(tmp_path):
+    with pytest.raises(CalibrationError, match="does not exist; uncseg calibrate makes"):
+        load_calibration(tmp_path / "none.json")
+    with pytest.raises(CalibrationError, match="cannot be read"):
+        load_calibration(tmp_path)
+
+
+def test_the_bundled_one_is_that_of_the_bundled_network(monkeypatch, calibration, tmp_path):
+    shipped = Path(recalibrate.__file__).parents[1] / "network" / "bundled" / "calibration.json"
+    assert (bundled_calibration() is not None) == shipped.is_file()
+    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
+    assert bundled_calibration() is None
+    calibration.save(tmp_path / "network" / "bundled" / "calibration.json")
+    found = bundled_calibration()
+    assert found is not None
+    assert found.sha256 == calibration.sha256
