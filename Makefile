@@ -15,7 +15,9 @@ STAMP := $(VENV)/.complete
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip install -qq -c constraints.txt
 # Tests draw real windows, on a virtual screen where Linux provides one.
 SCREEN := $(shell uname -s | sed -n 's/^Linux$$/xvfb-run -a -s "-screen 0 1600x1000x24"/p')
+# A file of tests stays with one process: what it prepares once is prepared once.
 PYTEST := $(SCREEN) $(VENV)/bin/python -m pytest
+TOGETHER := -n 2 --dist loadfile
 
 .PHONY: demo test test-slow test-gpu lint clean system
 .DEFAULT_GOAL := test
@@ -25,7 +27,7 @@ demo: $(STAMP)
 	@$(VENV)/bin/uncseg demo $(if $(STUDY),"$(STUDY)")
 
 test: system $(STAMP)
-	@$(PYTEST) -m "not slow and not gpu"
+	@OMP_NUM_THREADS=1 $(PYTEST) $(TOGETHER) -m "not slow and not gpu"
 
 test-slow: system $(STAMP)
 	@$(PYTEST) -m "slow and not gpu"
