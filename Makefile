@@ -1,6 +1,7 @@
 # make demo [STUDY=path]   predict on the bundled phantom, or on a study of yours, and open the window (no screen: its picture)
 # make test | test-slow    tests of a few seconds each | the long ones (make test-gpu: those that need a CUDA device)
 # make lint                ruff, mypy, import-linter, the plugin manifest
+# make screenshots         the pictures of the guide, from phantoms (some minutes)
 # make clean               what builds and tests leave behind (.venv stays; remove it by hand)
 #
 # The first target builds .venv (some minutes) and, as root on Debian, installs the few system libraries a Qt window needs.
@@ -19,7 +20,7 @@ SCREEN := $(shell uname -s | sed -n 's/^Linux$$/xvfb-run -a -s "-screen 0 1600x1
 PYTEST := $(SCREEN) $(VENV)/bin/python -m pytest
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: demo test test-slow test-gpu lint clean system
+.PHONY: demo test test-slow test-gpu lint screenshots clean system
 .DEFAULT_GOAL := test
 
 demo: $(STAMP)
@@ -41,6 +42,9 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/npe2 validate --imports napari-uncseg
+
+screenshots: system $(STAMP)
+	@$(SCREEN) $(VENV)/bin/python scripts/screenshots.py
 
 system:
 	@PYTHON=$(PYTHON) scripts/system-libraries --xvfb

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SIZE = (1360, 940)
+SIZE = (1440, 940)
 """Width and height of the main window in pixels."""
 
 SPACING_MM, SHAPE, SEED, COUNT = 1.25, (128, 152, 128), 26, 5
@@ -34,9 +34,9 @@ EXACT, GREYS = 96, 64
 COLOURED = 12
 """Difference between red, green and blue from which a pixel counts as coloured."""
 PATIENCE_S = 300.0
-BROWSER_WIDTH = 440
+BROWSER_WIDTH = 520
 """At which all columns of the list are seen."""
-REVIEWER = "Kim"
+REVIEWER = "R1"
 BRUSH = 12
 """Diameter in voxels of what is painted, so that it is seen."""
 

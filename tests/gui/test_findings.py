@@ -155,7 +155,7 @@ def test_h_hides_and_shows_the_map(viewer, panel, session):
 
 
 def test_judging_writes_and_shows_and_can_be_taken_back(viewer, panel, session, tmp_path):
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     session.open_log(tmp_path)
     press(viewer, "N")
     press(viewer, "W")
@@ -174,7 +174,7 @@ def test_judging_writes_and_shows_and_can_be_taken_back(viewer, panel, session, 
 
 
 def test_judging_without_a_folder_says_what_is_missing(viewer, panel, session):
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     press(viewer, "N")
     press(viewer, "W")
     assert panel.findings.message.isVisibleTo(panel)
@@ -183,7 +183,7 @@ def test_judging_without_a_folder_says_what_is_missing(viewer, panel, session):
 
 
 def test_judgements_stay_with_their_findings_when_the_slider_moves(qtbot, viewer, panel, session, tmp_path):
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     session.open_log(tmp_path)
     session.go_to(session.findings.items[0])
     press(viewer, "U")

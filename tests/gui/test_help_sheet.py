@@ -52,12 +52,12 @@ def test_keys_of_the_case_browser(qtbot, viewer):
 
 def test_keys_of_the_findings_and_of_the_picture(qtbot, viewer):
     before = bound(viewer)
+    make_comfortable(viewer)
+    comfort = bound(viewer) - before
+    assert comfort == listed("Picture")
     panel = ThresholdWidget(viewer)
     qtbot.addWidget(panel)
-    findings = bound(viewer) - before
-    assert findings == listed("Findings")
-    make_comfortable(viewer)
-    assert bound(viewer) - findings - before == listed("Picture")
+    assert bound(viewer) - before - comfort == listed("Findings")
 
 
 def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):

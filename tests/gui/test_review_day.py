@@ -26,7 +26,7 @@ from napari_uncseg.widgets.threshold import ThresholdWidget
 from napari_uncseg.widgets.verdict import VerdictWidget
 
 PATIENCE = 300000
-REVIEWER = "Kim"
+REVIEWER = "R1"
 SCORES = {"patient-1": 0.1, "patient-2": 0.5, "patient-3": 0.3, "patient-4": 0.2}
 NOT_YET = "patient-5"
 WORST, SECOND = "patient-2", "patient-3"

@@ -43,7 +43,7 @@ def panel(viewer, results, tiny_study, tiny_prediction):
     viewer.window.add_dock_widget(widget, name="Verdict")
     widget.folder.line.setText(str(results))
     widget.folder.line.editingFinished.emit()
-    widget.reviewer.setText("Kim")
+    widget.reviewer.setText("R1")
     widget.reviewer.editingFinished.emit()
     return widget
 
@@ -67,7 +67,7 @@ def test_a_verdict_is_on_disk_and_in_words(panel, results, tiny_study):
     panel.comment.setPlainText("cyst left out")
     panel.save_button.click()
     record = read_log(log_path(results)).records[-1]
-    assert (record.study, record.reviewer, record.decision) == (tiny_study.id, "Kim", Decision.NEEDS_CORRECTION)
+    assert (record.study, record.reviewer, record.decision) == (tiny_study.id, "R1", Decision.NEEDS_CORRECTION)
     assert (record.difficulty, record.comment) == (4, "cyst left out")
     assert len(record.result) == 64
     assert "needs correction, difficulty 4. “cyst left out”" in panel.status.text()
@@ -93,7 +93,7 @@ def test_what_is_missing_is_said_and_nothing_is_lost(viewer, tiny_study, tiny_pr
     add_prediction(viewer, tiny_prediction)
     panel = VerdictWidget(viewer)
     viewer.window.add_dock_widget(panel, name="Verdict")
-    panel.reviewer.setText("Kim")
+    panel.reviewer.setText("R1")
     panel.reviewer.editingFinished.emit()
     decide(panel, Decision.ACCEPT)
     panel.comment.setPlainText("fine")
@@ -112,7 +112,7 @@ def test_a_draft_survives_the_window(viewer, panel, tmp_path, tiny_study):
     viewer.window.add_dock_widget(again, name="Verdict again")
     assert again.comment.toPlainText() == "half a sent"
     assert again.decision_buttons[Decision.ACCEPT].isChecked()
-    assert again.reviewer.text() == "Kim"
+    assert again.reviewer.text() == "R1"
 
 
 def test_another_study_has_a_verdict_of_its_own(viewer, panel, tiny_prediction):
@@ -175,7 +175,7 @@ def test_painting_is_tracked_saved_and_never_over_the_original(qtbot, viewer, pa
     assert (load_prediction(folder).segmentation == tiny_prediction.segmentation).all()
     told = json.loads(saved[0].with_name(saved[0].name.replace(".nii.gz", ".json")).read_text())
     assert told["changes"]["voxels"] == changed
-    assert told["reviewer"] == "Kim"
+    assert told["reviewer"] == "R1"
     layer.undo()
     qtbot.waitUntil(lambda: panel.correction.told.text() == "Nothing is changed yet.", timeout=PATIENCE)
     viewer.layers.remove(layer)
@@ -199,7 +199,7 @@ def test_the_report_is_made(qtbot, viewer, panel, results, tiny_study):
     qtbot.waitUntil(lambda: not panel.report.busy, timeout=PATIENCE)
     folder = results / tiny_study.id
     assert (folder / f"{tiny_study.id}_review.pdf").read_bytes().startswith(b"%PDF")
-    assert "Verdict of Kim" in (folder / f"{tiny_study.id}_review.html").read_text(encoding="utf-8")
+    assert "Verdict of R1" in (folder / f"{tiny_study.id}_review.html").read_text(encoding="utf-8")
     assert "_review.pdf" in panel.output_message.text()
     assert panel.report_button.isEnabled()
 

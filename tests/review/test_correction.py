@@ -67,12 +67,12 @@ def test_it_is_saved_beside_the_original_and_never_over_anything(
     before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in saved.files}
     labels = tiny_prediction.segmentation.copy()
     labels[:3, :3, :3] = Label.ED
-    path = save_correction(tiny_prediction, labels, saved.folder, reviewer="Kim", comment="corner")
+    path = save_correction(tiny_prediction, labels, saved.folder, reviewer="R1", comment="corner")
     assert path.name == f"{tiny_study.id}_segmentation-corrected.nii.gz"
     # The same labels again write nothing; others get a number.
-    assert save_correction(tiny_prediction, labels, saved.folder, reviewer="Kim") == path
+    assert save_correction(tiny_prediction, labels, saved.folder, reviewer="R1") == path
     labels[0, 0, 0] = Label.ET
-    second = save_correction(tiny_prediction, labels, saved.folder, reviewer="Kim")
+    second = save_correction(tiny_prediction, labels, saved.folder, reviewer="R1")
     assert second.name.endswith("-corrected-2.nii.gz")
     assert corrections_in(saved.folder, tiny_study.id) == [path, second]
     assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in saved.files} == before
@@ -83,7 +83,7 @@ def test_it_is_saved_beside_the_original_and_never_over_anything(
 def test_grid_and_origin_are_those_of_the_original(tmp_path, tiny_prediction):
     import nibabel as nib
 
-    path = save_correction(tiny_prediction, tiny_prediction.segmentation, tmp_path, reviewer="Kim")
+    path = save_correction(tiny_prediction, tiny_prediction.segmentation, tmp_path, reviewer="R1")
     image = nib.load(path)
     assert image.shape == tiny_prediction.segmentation.shape
     assert image.affine == pytest.approx(tiny_prediction.affine)
@@ -91,9 +91,9 @@ def test_grid_and_origin_are_those_of_the_original(tmp_path, tiny_prediction):
 
 
 def test_the_json_says_who_and_what(tmp_path, shell_prediction, corrected, findings):
-    path = save_correction(shell_prediction, corrected, tmp_path, reviewer="Kim", findings=findings, comment="ET")
+    path = save_correction(shell_prediction, corrected, tmp_path, reviewer="R1", findings=findings, comment="ET")
     told = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
-    assert told["reviewer"] == "Kim"
+    assert told["reviewer"] == "R1"
     assert told["changes"]["voxels"] == 65
     assert [each["rank"] for each in told["findings"]["touched"]] == [2]
     assert told["file"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -105,14 +105,14 @@ def test_foreign_labels_and_shapes_are_refused(tmp_path, shell_prediction):
     labels = shell_prediction.segmentation.astype(np.int16)
     labels[0, 0, 0] = 4
     with pytest.raises(StudyError, match="holds the label 4"):
-        save_correction(shell_prediction, labels, tmp_path, reviewer="Kim")
+        save_correction(shell_prediction, labels, tmp_path, reviewer="R1")
     with pytest.raises(StudyError, match="has shape"):
         compare(shell_prediction, labels[1:])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_grid_is_refused(tmp_path, shell_prediction):
-    path = save_correction(shell_prediction, shell_prediction.segmentation, tmp_path, reviewer="Kim")
+    path = save_correction(shell_prediction, shell_prediction.segmentation, tmp_path, reviewer="R1")
     other = dataclasses.replace(shell_prediction, affine=np.diag([2.0, 2.0, 2.0, 1.0]))
     with pytest.raises(StudyError, match="does not lie on the grid"):
         load_correction(path, other)
@@ -121,10 +121,10 @@ def test_another_grid_is_refused(tmp_path, shell_prediction):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, shell_prediction):
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError):
-        save_correction(shell_prediction, shell_prediction.segmentation, tmp_path / "file", reviewer="Kim")
+        save_correction(shell_prediction, shell_prediction.segmentation, tmp_path / "file", reviewer="R1")
 
 
 def test_a_correction_beside_the_images_is_no_reference(study_folder, tiny_prediction):
     (study_folder / f"{study_folder.name}-seg.nii.gz").unlink()
-    save_correction(tiny_prediction, tiny_prediction.segmentation, study_folder, reviewer="Kim")
+    save_correction(tiny_prediction, tiny_prediction.segmentation, study_folder, reviewer="R1")
     assert find_studies(study_folder)[0].reference is None

@@ -41,10 +41,10 @@ def material(tiny_study, tiny_prediction, findings):
         tiny_prediction,
         findings,
         (
-            StudyVerdict(tiny_study.id, "Kim", now(), Decision.ACCEPT, 2, "<b>good</b> & $x$", result),
+            StudyVerdict(tiny_study.id, "R1", now(), Decision.ACCEPT, 2, "<b>good</b> & $x$", result),
             FindingVerdict(
                 tiny_study.id,
-                "Kim",
+                "R1",
                 now(),
                 Judgement.FINE,
                 "unc_output_unmasked",
@@ -56,7 +56,7 @@ def material(tiny_study, tiny_prediction, findings):
                 "",
                 result,
             ),
-            StudyVerdict(tiny_study.id, "Lee", now(), Decision.REJECT, None, "", "of another result"),
+            StudyVerdict(tiny_study.id, "R2", now(), Decision.REJECT, None, "", "of another result"),
         ),
         compare(tiny_prediction, labels, findings),
     )
@@ -82,8 +82,8 @@ def test_the_same_material_gives_the_same_pdf(tmp_path, material):
 def test_the_page_says_what_was_found_and_judged(material, findings):
     page = compose(material, findings)
     assert page.findings.rows[0][-1].text == "fine"
-    assert any("Verdict of Kim" in sentence and "difficulty 2 of 5" in sentence for sentence in page.verdicts)
-    assert not any("Lee" in sentence for sentence in page.verdicts), "a verdict on another result is none on this one"
+    assert any("Verdict of R1" in sentence and "difficulty 2 of 5" in sentence for sentence in page.verdicts)
+    assert not any("R2" in sentence for sentence in page.verdicts), "a verdict on another result is none on this one"
     assert any("Corrected by hand" in sentence for sentence in page.verdicts)
     assert "ranked by expected error volume as the map claims" in page.findings_lead
     assert [row[0].text[:2] for row in page.volumes.rows] == list(REGIONS)

@@ -31,11 +31,11 @@ def session(tmp_path, findings):
 
 
 def test_state_is_there_again(tmp_path, session, findings):
-    session.reviewer = " Kim "
+    session.reviewer = " R1 "
     session.change(voxel_set=VoxelSet.TUMOUR, comment="half a sent", difficulty=3)
     session.go_to(findings.items[1])
     again = Session(tmp_path / "state")
-    assert again.reviewer == "Kim"
+    assert again.reviewer == "R1"
     again.look_at("shell", "f" * 64)
     assert again.place == session.place
     assert again.place.thresholds == {"unc_output": 0.3}
@@ -86,7 +86,7 @@ def test_stepping_goes_round(session, findings):
 def test_a_verdict_needs_a_name_a_folder_and_a_study(tmp_path, session):
     with pytest.raises(SaveError, match="No reviewer is named"):
         session.decide(Decision.ACCEPT)
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     with pytest.raises(SaveError, match="No folder for verdicts"):
         session.decide(Decision.ACCEPT)
     session.open_log(tmp_path)
@@ -97,7 +97,7 @@ def test_a_verdict_needs_a_name_a_folder_and_a_study(tmp_path, session):
 
 
 def test_verdicts_are_on_disk_at_once_and_belong_to_result_and_reviewer(tmp_path, session, findings):
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     session.open_log(tmp_path)
     session.change(comment="draft", difficulty=4)
     session.decide(Decision.REJECT, 4, "draft")
@@ -107,10 +107,10 @@ def test_verdicts_are_on_disk_at_once_and_belong_to_result_and_reviewer(tmp_path
     session.judge(findings.items[0], Judgement.FINE)
     assert session.judgement_of(findings.items[0]) is Judgement.FINE
     assert session.judgement_of(findings.items[1]) is None
-    session.reviewer = "Lee"
+    session.reviewer = "R2"
     assert session.judgement_of(findings.items[0]) is None
     assert session.verdict() is None
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     session.look_at("shell", "e" * 64)
     assert session.verdict() is None
     session.look_at("shell", "f" * 64)
@@ -119,7 +119,7 @@ def test_verdicts_are_on_disk_at_once_and_belong_to_result_and_reviewer(tmp_path
 
 
 def test_a_judgement_is_found_again_at_another_threshold(tmp_path, session, shell_prediction, findings):
-    session.reviewer = "Kim"
+    session.reviewer = "R1"
     session.open_log(tmp_path)
     session.judge(findings.items[1], Judgement.REAL_ERROR)
     session.present(find(build_relief(shell_prediction, MapKey("unc_output")), 0.62))
@@ -142,7 +142,7 @@ def test_after_a_kill_every_verdict_and_the_draft_are_there(tmp_path):
         "from napari_uncseg.review.session import Session\n"
         "from napari_uncseg.review.verdict import Decision\n"
         "folder = Path(sys.argv[1]); session = Session(folder)\n"
-        "session.reviewer = 'Kim'; session.open_log(folder)\n"
+        "session.reviewer = 'R1'; session.open_log(folder)\n"
         "session.look_at('a'); session.decide(Decision.ACCEPT)\n"
         "session.look_at('b')\n"
         "for end in range(1, 8): session.change(comment='comment'[:end])\n"
@@ -156,4 +156,4 @@ def test_after_a_kill_every_verdict_and_the_draft_are_there(tmp_path):
     assert again.verdict().decision is Decision.ACCEPT
     again.look_at("b")
     assert again.place.comment == "comment"
-    assert json.loads((tmp_path / STATE_NAME).read_text())["reviewer"] == "Kim"
+    assert json.loads((tmp_path / STATE_NAME).read_text())["reviewer"] == "R1"

@@ -36,11 +36,11 @@ from napari_uncseg.review.verdict import (
 from napari_uncseg.review.verdict_table import csv_text, export_csv
 
 
-def verdict(study="a", reviewer="Kim", decision=Decision.ACCEPT, **more):
+def verdict(study="a", reviewer="R1", decision=Decision.ACCEPT, **more):
     return StudyVerdict(study, reviewer, more.pop("time", now()), decision, **more)
 
 
-def judgement(study="a", reviewer="Kim", answer=Judgement.REAL_ERROR, voxel=(1, 2, 3), **more):
+def judgement(study="a", reviewer="R1", answer=Judgement.REAL_ERROR, voxel=(1, 2, 3), **more):
     return FindingVerdict(
         study, reviewer, more.pop("time", now()), answer, "unc_output", "WT", voxel, 0.25, 1.5, 0.9, **more
     )
@@ -112,7 +112,7 @@ def write_some(path, reviewer):
 def test_two_writers_lose_nothing(log):
     append(log, verdict("first"))
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_some, args=(str(log), name)) for name in ("Kim", "Lee")]
+    writers = [context.Process(target=write_some, args=(str(log), name)) for name in ("R1", "R2")]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -146,10 +146,10 @@ def test_status():
     assert status_of([judgement("b")], "a") is Status.NEW
     records = [judgement(), verdict(decision=Decision.NEEDS_CORRECTION)]
     assert status_of(records, "a") is Status.NEEDS_CORRECTION
-    records.append(verdict(reviewer="Lee", decision=Decision.ACCEPT))
+    records.append(verdict(reviewer="R2", decision=Decision.ACCEPT))
     assert status_of(records, "a") is Status.ACCEPTED
-    assert status_of(records, "a", "Kim") is Status.NEEDS_CORRECTION
-    records.append(verdict(reviewer="Lee", decision=None))
+    assert status_of(records, "a", "R1") is Status.NEEDS_CORRECTION
+    records.append(verdict(reviewer="R2", decision=None))
     assert status_of(records, "a") is Status.NEEDS_CORRECTION
 
 
@@ -167,10 +167,10 @@ def test_csv_has_a_row_per_record_and_runs_no_formula(tmp_path):
 
 def test_merged_logs_are_by_time_and_without_doubles():
     one = [verdict("a", time="2026-01-01T10:00:00+00:00"), verdict("b", time="2026-01-01T12:00:00+00:00")]
-    two = [verdict("c", "Lee", time="2026-01-01T11:00:00+00:00"), one[1]]
+    two = [verdict("c", "R2", time="2026-01-01T11:00:00+00:00"), one[1]]
     merged = merge_logs(one, two)
     assert [record.study for record in merged] == ["a", "c", "b"]
-    assert reviewers_of(merged) == ["Kim", "Lee"]
+    assert reviewers_of(merged) == ["R1", "R2"]
 
 
 def test_kappa_of_cohens_own_kind_of_table():
@@ -190,25 +190,25 @@ def test_kappa_is_that_of_scikit_learn():
 
 def test_two_reviewers_compared():
     records = [
-        *(verdict(study, "Kim") for study in "abcd"),
-        verdict("a", "Lee"),
-        verdict("b", "Lee", Decision.REJECT),
-        verdict("b", "Lee"),
-        verdict("c", "Lee", Decision.NEEDS_CORRECTION),
+        *(verdict(study, "R1") for study in "abcd"),
+        verdict("a", "R2"),
+        verdict("b", "R2", Decision.REJECT),
+        verdict("b", "R2"),
+        verdict("c", "R2", Decision.NEEDS_CORRECTION),
     ]
-    agreement = study_agreement(records, "Kim", "Lee")
+    agreement = study_agreement(records, "R1", "R2")
     assert (agreement.count, agreement.agreed) == (3, 2)
     assert agreement.share == pytest.approx(2 / 3)
     assert agreement.disagreements == ("c",)
     assert agreement.table == {("accept", "accept"): 2, ("accept", "needs correction"): 1}
-    assert math.isnan(study_agreement(records, "Kim", "Nobody").share)
+    assert math.isnan(study_agreement(records, "R1", "Nobody").share)
 
 
 def test_findings_are_compared_across_thresholds():
     mine = judgement()
-    theirs = dataclasses.replace(mine, reviewer="Lee", threshold=0.5, volume_ml=0.7)
-    other = judgement(voxel=(9, 9, 9), reviewer="Lee")
-    agreement = finding_agreement([mine, theirs, other], "Kim", "Lee")
+    theirs = dataclasses.replace(mine, reviewer="R2", threshold=0.5, volume_ml=0.7)
+    other = judgement(voxel=(9, 9, 9), reviewer="R2")
+    agreement = finding_agreement([mine, theirs, other], "R1", "R2")
     assert (agreement.count, agreement.agreed) == (1, 1)
 
 

@@ -17,6 +17,7 @@ from napari_uncseg.labels import region_masks
 from napari_uncseg.network.heads import Head
 from uncseg_training.losses import region_loss
 from uncseg_training.paper_losses import (
+    HEADS,
     Mask,
     PaperLoss,
     l_unc,
@@ -215,7 +216,7 @@ def test_reference_sees_misses_and_prediction_sees_false_alarms() -> None:
     assert torch.equal(inside[Mask.UNION_DILATED], failure)
 
 
-@pytest.mark.parametrize("head", list(Head))
+@pytest.mark.parametrize("head", HEADS)
 def test_no_gradient_flows_through_a_mask(head: Head) -> None:
     logits = torch.randn(1, head.channels, *SHAPE, requires_grad=True)
     for mask in Mask:
@@ -225,7 +226,7 @@ def test_no_gradient_flows_through_a_mask(head: Head) -> None:
 # -- the whole -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("head", list(Head))
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("mask", list(Mask))
 def test_weights_of_the_terms(head: Head, mask: Mask) -> None:
     output = torch.randn(2, head.channels + 1, *SHAPE)
@@ -402,3 +403,9 @@ def test_a_soft_target_has_the_same_minimiser_as_crossentropy() -> None:
     (entropy,) = torch.autograd.grad(F.binary_cross_entropy(u, target), z)
     assert float(squares) == pytest.approx(0, abs=1e-7)
     assert float(entropy) == pytest.approx(0, abs=1e-6)
+
+
+def test_heads_without_a_meaning_are_refused() -> None:
+    volume = torch.zeros(1, 7, 4, 4, 4)
+    with pytest.raises(ValueError, match="no meaning for the head regions_gaussian"):
+        PaperLoss()(volume, volume[:, :3], volume[:, :1], head=Head.REGIONS_GAUSSIAN)

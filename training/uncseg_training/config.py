@@ -147,7 +147,6 @@ class Config:
             raise ValueError("An error map belongs to a case that comes back: give cases, and share 1.")
         if self.folds and not (self.cases and 0 <= self.fold < self.folds):
             raise ValueError(f"There is no fold {self.fold} of {self.folds}; give cases and a fold from 0.")
-
         if self.arch not in ARCHES:
             raise ValueError(f"arch is {self.arch}; take one of {', '.join(ARCHES)}.")
         unit = divisor(self.arch, len(self.features))

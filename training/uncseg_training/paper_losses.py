@@ -24,6 +24,9 @@ from uncseg_training.losses import region_loss
 
 Reduction = Literal["all", "mask"]
 
+HEADS = (Head.REGIONS, Head.LABELS4, Head.LABELS3_IMPLICIT_BG)
+"""Heads that the paper's loss is defined for."""
+
 _AXES = (1, 2, 3, 4)
 
 
@@ -93,8 +96,10 @@ class PaperLoss:
         Raises
         ------
         ValueError
-            When the network has no uncertainty channel.
+            When the network has no uncertainty channel, or a head that is none of :data:`HEADS`.
         """
+        if Head(head) not in HEADS:
+            raise ValueError(f"The paper's loss has no meaning for the head {head}; take one of {', '.join(HEADS)}.")
         with torch.autocast(output.device.type, enabled=False):
             logits, uncertainty = split(output.float(), head)
             if uncertainty is None:

@@ -15,6 +15,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from platformdirs import user_config_path
 
 from napari_uncseg.review.session import Session
+from napari_uncseg.view.comfort import make_comfortable
 from napari_uncseg.view.orientation import AXES, display_grid
 
 NEXT, PREVIOUS, REAL_ERROR, FINE, UNSURE, OVERLAY = ("next", "previous", "real error", "fine", "unsure", "overlay")
@@ -35,6 +36,7 @@ def session_of(viewer: ViewerModel) -> Session:
     model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
     if model not in _sessions:
         _sessions[model] = Session(state_folder())
+        make_comfortable(model)
     return _sessions[model]
 
 
