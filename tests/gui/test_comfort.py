@@ -14,6 +14,8 @@ from napari_uncseg.view.comfort import (
     dragged_window,
     make_comfortable,
     overlays,
+    show_values,
+    values_at,
 )
 from napari_uncseg.view.correcting import start_correction
 from napari_uncseg.view.layers import add_prediction, add_study
@@ -144,3 +146,25 @@ def test_the_help_key_asks_for_the_panel(tiny_study, tiny_prediction):
     press(viewer, COMFORT_KEYS[HELP])
     assert asked == [("napari-uncseg", HELP_PANEL)]
     press(fill(ViewerModel(), tiny_study, tiny_prediction), COMFORT_KEYS[HELP])
+
+
+def test_all_values_under_the_mouse_are_told_hidden_maps_too(viewer, tiny_prediction):
+    viewer.layers["entropy (WT)"].visible = False
+    layer = viewer.layers["unc_output"]
+    place = np.unravel_index(int(np.argmax(layer.data)), layer.data.shape)
+    world = layer.data_to_world(place)
+    told = values_at(viewer, world)
+    assert told["unc_output"] == f"{float(layer.data[place]):.3f}"
+    assert told["entropy (WT)"] == f"{float(viewer.layers['entropy (WT)'].data[place]):.3f}"
+    label = int(viewer.layers["Segmentation"].data[place])
+    assert told["segmentation"] == {0: "none", 1: "NCR", 2: "ED", 3: "ET"}[label]
+    viewer.cursor.position = tuple(world)
+    show_values(viewer)
+    assert "unc_output " + told["unc_output"] in viewer.help
+    assert show_values in viewer.mouse_move_callbacks
+    viewer.update_status_from_cursor()
+    assert "unc_output " + told["unc_output"] in viewer.help
+    assert values_at(viewer, (1e6, 1e6, 1e6)) == {}
+    for each in viewer.layers:
+        each.visible = False
+    assert values_at(viewer, world) == {}

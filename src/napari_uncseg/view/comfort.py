@@ -1,8 +1,8 @@
-"""What a viewer with a study can do at any time: hide all that lies on the images, set their window, list the keys."""
+"""What a viewer with a study can do at any time: bare its images, set their window, tell all values, list the keys."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -10,9 +10,12 @@ from weakref import WeakKeyDictionary, WeakSet
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
+from napari_uncseg.labels import Label
+from napari_uncseg.study.prediction import map_info
+from napari_uncseg.study.study import Study
 from napari_uncseg.view.contours import OUTLINE_KEY
 from napari_uncseg.view.correcting import CORRECTION_KEY
-from napari_uncseg.view.tags import tag_of
+from napari_uncseg.view.tags import Tag, tag_of, tagged
 
 HELP, BARE = "help", "bare"
 
@@ -33,7 +36,7 @@ _hidden: WeakKeyDictionary[ViewerModel, WeakSet[Layer]] = WeakKeyDictionary()
 
 
 def make_comfortable(viewer: ViewerModel) -> None:
-    """Give a viewer :data:`COMFORT_KEYS`, and window and level by drag of the right mouse button; once is enough."""
+    """Give a viewer :data:`COMFORT_KEYS`, window and level by drag, and all values under the mouse; once is enough."""
     model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
     if model in _comfortable:
         return
@@ -41,6 +44,7 @@ def make_comfortable(viewer: ViewerModel) -> None:
     model.bind_key(COMFORT_KEYS[BARE], toggle_overlays, overwrite=True)
     model.bind_key(COMFORT_KEYS[HELP], show_keys, overwrite=True)
     model.mouse_drag_callbacks.append(drag_window)
+    model.mouse_move_callbacks.append(show_values)
 
 
 def overlays(viewer: ViewerModel) -> list[Layer]:
@@ -111,14 +115,68 @@ def drag_window(viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         camera.mouse_pan = panned
 
 
+def show_values(viewer: ViewerModel, _event: Any = None) -> None:
+    """Mouse callback of napari: tell, in the status bar, the label and the value of every map under the mouse."""
+    told = values_at(viewer, viewer.cursor.position)
+    if not told:
+        return
+    text = " · ".join(f"{name} {value}" for name, value in told.items())
+    active = viewer.layers.selection.active
+    if active is not None:
+        active.help = text  # napari copies it into the status bar after each move
+    viewer.help = text
+
+
+def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
+    """What the result of the study on show says of a place, hidden maps included.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    position : sequence of float
+        In world coordinates, as the cursor's.
+
+    Returns
+    -------
+    dict of str to str
+        Label of the segmentation and value of each map by its title; empty outside of the volume or without a result.
+    """
+    shown = next((tag for layer in reversed(viewer.layers) if (tag := _image_tag(layer)) is not None), None)
+    if shown is None or not isinstance(shown.source, Study):
+        return {}
+    told: dict[str, str] = {}
+    for layer, tag in tagged(viewer, shown.source.id, "segmentation", "map"):
+        place = tuple(round(float(index)) for index in layer.world_to_data(position))
+        if not all(0 <= index < size for index, size in zip(place, layer.data.shape, strict=True)):
+            continue
+        value = layer.data[place]
+        title = "segmentation" if tag.role == "segmentation" else map_title(tag.name)
+        told[title] = _label_name(int(value)) if tag.role == "segmentation" else f"{float(value):.3f}"
+    return told
+
+
+def map_title(name: str) -> str:
+    """Title of a map, or its name where none is known."""
+    info = map_info(name)
+    return name if info is None else info.title
+
+
+def _image_tag(layer: Layer) -> Tag | None:
+    tag = tag_of(layer)
+    return tag if tag is not None and tag.role == "image" and layer.visible else None
+
+
+def _label_name(value: int) -> str:
+    return Label(value).name if value in set(Label) else "none" if value == 0 else str(value)
+
+
 def _windowed_image(viewer: ViewerModel) -> Image | None:
     """Topmost visible image of a study; None while the active layer needs the mouse for something else."""
     active = viewer.layers.selection.active
     if active is not None and str(active.mode) != "pan_zoom":
         return None
     for layer in reversed(viewer.layers):
-        tag = tag_of(layer)
-        if tag is not None and tag.role == "image" and layer.visible and isinstance(layer, Image):
+        if _image_tag(layer) is not None and isinstance(layer, Image):
             return layer
     return None
 
