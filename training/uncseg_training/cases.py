@@ -95,6 +95,12 @@ class Cases:
         with np.load(self.folder / f"{name}.npz") as file:
             return TrainingCase(file["images"], file["labels"])
 
+    def labels(self, name: str) -> npt.NDArray[np.uint8]:
+        """Labels of one case, without reading its images."""
+        with np.load(self.folder / f"{name}.npz") as file:
+            labels: npt.NDArray[np.uint8] = file["labels"]
+        return labels
+
     def split(self, folds: int, fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Cases to train on and cases held out; with 0 folds all are trained on.
 

@@ -21,6 +21,7 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.network.heads import Head, split
 from napari_uncseg.network.model import Model, save_model
 from napari_uncseg.uncertainty.failure import compute_prediction_failure
+from uncseg_training.case_manifest import MANIFEST
 from uncseg_training.cases import Cases
 from uncseg_training.error_map import ErrorMaps
 from uncseg_training.losses import failure_loss
@@ -76,13 +77,13 @@ def out_of_fold_errors(
     ValueError
         When a run is of other cases, unfinished, or the runs are not all folds of one split.
     """
-    trainings = [_finished(run, cases) for run in runs]
+    trainings = [_finished_on(run, cases) for run in runs]
     folds = [training.config.fold for training in trainings]
     if sorted(folds) != list(range(len(runs))) or any(t.config.folds != len(runs) for t in trainings):
         raise ValueError(f"The runs are folds {folds}; give every fold of one split, each once.")
     identity = {"runs": [training.model().name for training in trainings], "folds": len(runs)}
-    shapes = {name: cases.load(name).labels.shape for name in cases.names}
-    if (folder / "manifest.json").is_file():
+    shapes = {name: cases.labels(name).shape for name in cases.names}
+    if (folder / MANIFEST).is_file():
         maps = ErrorMaps.open(folder, cases.preprocessing, settings=identity)
     else:
         maps = ErrorMaps.create(folder, shapes, cases.preprocessing, settings=identity)
@@ -96,7 +97,7 @@ def out_of_fold_errors(
                     continue
                 probabilities = predict_case(network, cases, name, device)[:3]
                 labels = labels_from_regions(probabilities.numpy())
-                failure = compute_prediction_failure(labels, cases.load(name).labels)
+                failure = compute_prediction_failure(labels, cases.labels(name))
                 maps.update(name, failure.astype(bool), visit)
                 tell(name)
     return maps
@@ -129,10 +130,8 @@ def teach_run(
         When a run is unfinished, or the runs do not belong together.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = Training.of_run(run)
+    training = _finished(run)
     config = training.config
-    if training.step < config.steps:
-        raise ValueError(f"{run} stands at step {training.step} of {config.steps}; finish that run first.")
     if config.arch != "unet" or config.head != "regions":
         raise ValueError(
             f"{run} is a {config.arch} with the head {config.head}; a channel is taught alone in a unet with regions."
@@ -273,11 +272,17 @@ def _compare(doubt: Tensor, logits: Tensor, regions: Tensor, error: Tensor | Non
     return failure_loss(doubt, logits, regions, error=error)
 
 
-def _finished(run: Path, cases: Cases) -> Training:
+def _finished(run: Path) -> Training:
     training = Training.of_run(run)
+    steps = training.config.steps
+    if training.step < steps:
+        raise ValueError(f"{run} stands at step {training.step} of {steps}; finish that run first.")
+    return training
+
+
+def _finished_on(run: Path, cases: Cases) -> Training:
+    training = _finished(run)
     config = training.config
-    if training.step < config.steps:
-        raise ValueError(f"{run} stands at step {training.step} of {config.steps}; finish that run first.")
     if not config.cases or Cases.open(Path(config.cases), config).preprocessing != cases.preprocessing:
         raise ValueError(f"{run} was trained on other cases than {cases.folder}; take runs of this cohort.")
     return training

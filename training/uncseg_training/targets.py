@@ -51,7 +51,7 @@ class Targets:
         """
         hashed, places = cases.preprocessing, (folder / ERRORS, folder / VARIANCES)
         if begins and not (places[1] / MANIFEST).is_file():
-            shapes = {name: cases.load(name).labels.shape for name in cases.names}
+            shapes = {name: cases.labels(name).shape for name in cases.names}
             if not (places[0] / MANIFEST).is_file():
                 ErrorMaps.create(places[0], shapes, hashed)
             VarianceMaps.create(places[1], shapes, hashed)
@@ -82,7 +82,7 @@ class Targets:
 
         def predict(name: str) -> Inference:
             probabilities = predict_case(network, self.cases, name, device)[:3]
-            labels = self.cases.load(name).labels
+            labels = self.cases.labels(name)
             return Inference(labels_from_regions(probabilities.numpy()), labels, probabilities[0].numpy())
 
         return refresh_sweep(predict, self.cases.names, self.errors, 1, number, self.variances)

@@ -16,6 +16,7 @@ from napari_uncseg.evaluation.evaluation import csv_text
 from napari_uncseg.evaluation.figure_style import encode_figure
 from napari_uncseg.evaluation.glossary import meanings_of
 from napari_uncseg.evaluation.grid import Grid
+from napari_uncseg.evaluation.html import fill_template
 from napari_uncseg.evaluation.illustrate import Illustration, illustrate
 from napari_uncseg.evaluation.remarks import studies_in_words
 from napari_uncseg.evaluation.report_tables import (
@@ -169,22 +170,15 @@ def report_html(
     -------
     str
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("napari_uncseg.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     cohort = summary.cohort
     count = len(cohort.records)
     errors = sum(remark.severity == "error" for remark in summary.remarks)
     warnings = sum(remark.severity == "warning" for remark in summary.remarks)
     everyone = study_grid(summary)
     shown = min(_FIRST, len(everyone.rows))
-    return environment.get_template("report.html.j2").render(
+    return fill_template(
+        "napari_uncseg.evaluation",
+        "report.html.j2",
         version=__version__,
         title=f"Evaluation of {studies_in_words(count)}",
         subtitle=words.subtitle(summary),

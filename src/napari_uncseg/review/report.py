@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_uncseg import __version__
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.figure_style import style
+from napari_uncseg.evaluation.html import fill_template
 from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import Finding, Findings, find
 from napari_uncseg.review.maps import maps_of
@@ -81,16 +82,9 @@ def report_html(page: Page, picture: bytes | None) -> str:
     -------
     str
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("napari_uncseg.review"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("review.html.j2").render(
+    return fill_template(
+        "napari_uncseg.review",
+        "review.html.j2",
         version=__version__,
         page=page,
         contours=CONTOURS,
