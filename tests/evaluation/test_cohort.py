@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,20 +153,49 @@ def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
     assert (tmp_path / "out" / "studies" / "first.json").is_file()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_stops_the_run(tmp_path, monkeypatch, workers):
-    tried: list[str] = []
+def no_room(pair: Pair, settings: Settings) -> None:
+    """Stands in for the measuring of a study whose record cannot be written."""
+    raise SaveError("The disk is full.")
 
-    def full(pair: Pair, settings: Settings) -> None:
-        tried.append(pair.id)
-        raise SaveError("The disk is full.")
 
-    monkeypatch.setattr(measuring, "evaluate_study", full)
-    monkeypatch.setattr(measuring, "_executor", lambda count, scheduler: ThreadPoolExecutor(1))
-    pairs = [Pair(str(number), LabelFile(tmp_path)) for number in range(1000)]
+class FirstOnly(Executor):
+    """Does the first task given to it and leaves every other one waiting."""
+
+    def __init__(self) -> None:
+        self.given: list[Future[object]] = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future[object] = Future()
+        self.given.append(future)
+        if len(self.given) == 1:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except SaveError as error:
+                future.set_exception(error)
+        return future
+
+
+def many(folder: Path) -> list[Pair]:
+    return [Pair(str(number), LabelFile(folder)) for number in range(10)]
+
+
+def test_a_full_disk_stops_the_run(tmp_path, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(measuring, "evaluate_study", no_room)
     with pytest.raises(SaveError, match="disk is full"):
-        evaluate_pairs(pairs, Settings(tmp_path / "out"), workers=workers)
-    assert len(tried) < len(pairs)
+        evaluate_pairs(
+            many(tmp_path), Settings(tmp_path), workers=1, progress=lambda count, total, words: told.append(words)
+        )
+    assert not told, "stopped at the first study"
+
+
+def test_a_full_disk_takes_back_what_other_processes_have_not_begun(tmp_path, monkeypatch):
+    executor = FirstOnly()
+    monkeypatch.setattr(measuring, "evaluate_study", no_room)
+    monkeypatch.setattr(measuring, "_executor", lambda count, scheduler: executor)
+    with pytest.raises(SaveError, match="disk is full"):
+        evaluate_pairs(many(tmp_path), Settings(tmp_path / "out"), workers=2)
+    assert [future.cancelled() for future in executor.given] == [False] + [True] * 9
 
 
 def test_hashes_name_every_file(folder):
