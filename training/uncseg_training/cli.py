@@ -175,18 +175,9 @@ def export(
     out: Annotated[Path, typer.Argument(help="Model folder to write.")],
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
-    import torch
+    from uncseg_training.state import export_run
 
-    from napari_uncseg.network.model import save_model
-    from uncseg_training.state import SNAPSHOTS, Training
-
-    training = _attempt(lambda: Training.of_run(run))
-    config = training.config
-    # The last snapshot is the network itself; before the end of a run there is none yet.
-    earlier = range(1, config.snapshots) if training.step == config.steps else range(0)
-    files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]
-    snapshots = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
-    model = save_model(training.model(), out, half=True, snapshots=snapshots)
+    model = _attempt(lambda: export_run(run, out))
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

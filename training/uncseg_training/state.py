@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.network.heads import Head
-from napari_uncseg.network.model import Model, output_channels
+from napari_uncseg.network.model import Model, output_channels, save_model
 from napari_uncseg.network.unet import build_network, output_layer
 from uncseg_training.config import Config, config_from
 
@@ -127,6 +127,24 @@ class Training:
             "torch": torch.__version__,
         }
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
+
+
+def export_run(run: Path, out: Path) -> Model:
+    """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
+
+    Raises
+    ------
+    ValueError
+        When the run has no checkpoint.
+    OSError
+        When a snapshot is absent, or the folder cannot be written.
+    """
+    training = Training.of_run(run)
+    # The last snapshot is the network itself; before the end of a run there is none yet.
+    earlier = range(1, training.config.snapshots) if training.step == training.config.steps else range(0)
+    files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]
+    snapshots = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
+    return save_model(training.model(), out, half=True, snapshots=snapshots)
 
 
 def _begin(network: nn.Module, head: Head) -> None:

@@ -19,7 +19,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -33,19 +32,12 @@ from napari_uncseg.study.discover import find_studies
 from napari_uncseg.study.load import load_study
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments.real_studies import means, overlaps
+from uncseg_training.experiments.runs import CUT, Clock, Size
 from uncseg_training.phantom.anatomy import load_anatomies, save_anatomies
 from uncseg_training.state import CHECKPOINT, Training
 from uncseg_training.trainer import fit
 
 ICBM = "icbm152"
-
-
-class Size(StrEnum):
-    """How much to spend."""
-
-    SMOKE = "smoke"
-    CPU = "cpu"
-    GPU = "gpu"
 
 
 STEPS: Mapping[Size, int] = {Size.SMOKE: 2, Size.CPU: 600, Size.GPU: 4000}
@@ -211,18 +203,17 @@ def main(
     """Train what is missing, print the table."""
     schedule = {"steps": STEPS[size], "decay": 0.6, "whole_from": 0.7, "late_from": 0.4, "looks": "clinical"}
     base = read_config(BASE[size], start="", snapshots=1, validation=0, **schedule)
-    started, rows = time.monotonic(), []
+    clock, rows = Clock(minutes), []
     out.mkdir(parents=True, exist_ok=True)
     for variant in variants(base):
         if only and variant.factor not in {*only, "base"}:
             continue
         kept = out / f"{variant.name}.json"
         if not kept.is_file():
-            left = None if minutes is None else minutes * 60 - (time.monotonic() - started)
-            if left is not None and left <= 0:
-                typer.echo("The time is over; run the same command to go on.")
+            if clock.over:
+                typer.echo(CUT)
                 break
-            training = train_variant(variant, base, anatomies, out, left)
+            training = train_variant(variant, base, anatomies, out, clock.left)
             if training.step < training.config.steps:
                 typer.echo(f"{variant.name}: cut at step {training.step}; run the same command to go on.")
                 break

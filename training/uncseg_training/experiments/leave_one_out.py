@@ -8,7 +8,6 @@ alone. For comparison only: the weights that ship have seen no patient. Training
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from napari_uncseg.study.load import load_study
 from uncseg_training.cases import Cases, write_study_cases
 from uncseg_training.config import Config
 from uncseg_training.experiments.real_studies import Overlap, means, overlaps
+from uncseg_training.experiments.runs import Clock
 from uncseg_training.state import Training
 from uncseg_training.trainer import fit
 
@@ -95,7 +95,7 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
 ) -> None:
     """Train what is missing, print the table."""
-    begun = time.monotonic()
+    clock = Clock(minutes)
     first = Training.of_run(start)
     changes = {"start": str(start), "steps": steps, "snapshots": 1, "validation": 0, "decay": 0.7, "warmup": 20}
     base = replace(first.config, learning_rate=3e-4, whole_from=0.0, late_from=0.0, **changes)  # type: ignore[arg-type]
@@ -103,8 +103,7 @@ def main(
     save_model(first.model(), out / "models" / "before", half=True)
     found = {BEFORE: score(load_model(out / "models" / "before"), studies, cases.names)}
     for arm in arms(base, cases, share):
-        left = None if minutes is None else minutes * 60 - (time.monotonic() - begun)
-        training = fit(anatomies, out / "runs" / arm.config.name, arm.config, budget=left)
+        training = fit(anatomies, out / "runs" / arm.config.name, arm.config, budget=clock.left)
         if training.step < steps:
             typer.echo(f"{arm.config.name}: cut at step {training.step}; run the same command to go on.")
             return

@@ -17,10 +17,8 @@ Runs go on where they were cut; what is trained is not trained again.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,23 +44,15 @@ from uncseg_training.experiments.paper1_tables import (
     write_table1,
     write_table2,
 )
+from uncseg_training.experiments.runs import Clock, Size, anatomies_or_template, train_all
 from uncseg_training.normalise import Normalisation, normalise
-from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.state import Training
 from uncseg_training.targets import Targets, predict_case
-from uncseg_training.trainer import fit
 from uncseg_training.variance import readings
 
 Map = npt.NDArray[np.floating[Any]]
 
 COHORT_SEED, UNSEEN_SEED = 41, 77
-
-
-class Size(StrEnum):
-    """How much to spend."""
-
-    SMOKE = "smoke"
-    CPU = "cpu"
-    GPU = "gpu"
 
 
 @dataclass(frozen=True)
@@ -124,23 +114,10 @@ def runs_of(plan: Plan, cases: Path) -> Iterator[Config]:
 
 def train(plan: Plan, out: Path, anatomies: Path, minutes: float | None) -> bool:
     """Write the cohorts and train what is missing; whether all is done."""
-    started = time.monotonic()
+    clock = Clock(minutes)
     write_phantom_cases(anatomies, out / "cases", plan.config, plan.cases, COHORT_SEED)
     write_phantom_cases(anatomies, out / "unseen", plan.config, plan.unseen, UNSEEN_SEED)
-    for config in runs_of(plan, out / "cases"):
-        run = out / "runs" / config.name
-        if (run / CHECKPOINT).is_file() and Training.of_run(run).step == config.steps:
-            continue
-        left = None if minutes is None else minutes * 60 - (time.monotonic() - started)
-        if left is not None and left <= 0:
-            typer.echo("The time is over; run the same command to go on.")
-            return False
-        training = fit(anatomies, run, config, budget=left)
-        typer.echo(f"{config.name}: step {training.step} of {config.steps}, {training.seconds:.0f} s")
-        if training.step < config.steps:
-            typer.echo("The time is over; run the same command to go on.")
-            return False
-    return True
+    return train_all(runs_of(plan, out / "cases"), out / "runs", anatomies, clock, typer.echo)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,13 +262,7 @@ def main(
     """Train what is missing, write tables and figures."""
     plan = plan_of(config)
     out.mkdir(parents=True, exist_ok=True)
-    if anatomies is None:
-        from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
-
-        anatomies = out / "anatomies.npz"
-        if not anatomies.is_file():
-            save_anatomies(build_anatomies(None, icbm=True), anatomies)
-    if not train(plan, out, anatomies, minutes):
+    if not train(plan, out, anatomies_or_template(anatomies, out), minutes):
         return
     found = measure(plan, out)
     write_files({out / "paper1.json": (json.dumps(found, indent=1) + "\n").encode()})

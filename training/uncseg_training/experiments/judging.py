@@ -1,0 +1,298 @@
+"""How the experiments judge a method: predicted study by study, measured on equal terms, kept on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_uncseg.evaluation.alignment import Alignment
+from napari_uncseg.evaluation.calibration import Calibration
+from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
+from napari_uncseg.evaluation.discrimination import Discrimination
+from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.overlap import Overlap
+from napari_uncseg.evaluation.qubrats import QUBraTS
+from napari_uncseg.evaluation.recalibration import ProbabilitySteps, counts_of, judge
+from napari_uncseg.evaluation.risk import Aggregates
+from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.inference.member_spec import parse_members
+from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.network.model import load_model
+from napari_uncseg.study.atomic import write_files
+from napari_uncseg.study.discover import find_studies
+from napari_uncseg.study.load import load_study
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.fitting import fit
+from napari_uncseg.uncertainty.monotone import IDENTITY, Method, MonotoneMap
+from uncseg_training.cases import Cases
+from uncseg_training.config import Config
+
+SETS = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR)
+"""Voxels whose ranking by uncertainty is judged; the larger the set, the more easy background it holds."""
+
+CALIBRATED_SETS = (VoxelSet.BRAIN, VoxelSet.TUMOUR)
+"""Voxels whose probabilities are judged; calibrations are fitted on the first."""
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What is kept of one method on one cohort.
+
+    Parameters
+    ----------
+    values : tuple of Value
+        Of every study.
+    steps : mapping of (Region, VoxelSet) to ProbabilitySteps
+        Voxels of every study by probability.
+    passes : int
+        Times a network runs for one study.
+    seconds : float
+        Of one prediction, mean over the studies.
+    peak_mb : float
+        Largest memory of the process that predicted them, in MB; ``nan`` where it was not a process of its own.
+    """
+
+    values: tuple[Value, ...]
+    steps: Mapping[tuple[Region, VoxelSet], ProbabilitySteps]
+    passes: int
+    seconds: float
+    peak_mb: float
+
+    def studies(self) -> list[str]:
+        """Ids, in the order they were measured."""
+        return list(dict.fromkeys(str(value.case) for value in self.values))
+
+    def of(self, metric: str, region: Region, map: str | None = None, voxel_set: VoxelSet | None = None) -> list[float]:  # noqa: A002
+        """One number of every study, ``nan`` where it is undefined."""
+        found = {
+            value.case: value.value
+            for value in self.values
+            if (value.metric, value.region, value.map) == (metric, region, map)
+            and (voxel_set is None or value.voxel_set is voxel_set)
+        }
+        return [found.get(study, math.nan) for study in self.studies()]
+
+
+def case_of(prediction: Prediction, study: Study) -> Case:
+    """A prediction beside its reference, every map brought to 0..1 by its largest possible value.
+
+    Distances between a map and a failure depend on the map's scale, so all get the same one; the probabilities stay.
+
+    Raises
+    ------
+    ValueError
+        When the study has no reference.
+    """
+    if study.reference is None:
+        raise ValueError(f"{study.id} has no reference to judge by; leave it out.")
+    maps = {
+        scaled(name): np.clip(values / upper_bound(name), 0, 1)
+        for name, values in prediction.maps.items()
+        if name.split("-")[0] != "error"
+    }
+    return case_from_arrays(
+        prediction.segmentation,
+        study.reference,
+        probabilities=prediction.probabilities,
+        maps=maps,
+        brain=study.brain,
+        spacing=study.spacing,
+        id=study.id,
+        members=prediction.members,
+    )
+
+
+def scaled(name: str) -> str:
+    """What a map in 0..1 is called, so that nobody takes it for the one in nats."""
+    return f"unit_{name}"
+
+
+def metrics_of(case: Case) -> list[Metric]:
+    """All that is measured of a case."""
+    metrics: list[Metric] = []
+    for region in REGIONS:
+        metrics.append(Overlap(region))
+        metrics += [Calibration(region, voxels) for voxels in (*CALIBRATED_SETS, VoxelSet.UNION)]
+        for name in case.uncertainties(region):
+            if name.startswith(scaled("")):
+                metrics += [Discrimination(name, region, voxels) for voxels in SETS]
+                metrics += [Alignment(name, region, VoxelSet.TUMOUR), QUBraTS(name, region), Aggregates(name, region)]
+    return metrics
+
+
+@dataclass(frozen=True)
+class Source:
+    """Studies with a reference, read one after the other.
+
+    Parameters
+    ----------
+    folder : Path
+        Of cases (:mod:`uncseg_training.cases`), or of studies.
+    config : Config, optional
+        Of the cases' grid; None for a folder of studies.
+    """
+
+    folder: Path
+    config: Config | None = None
+
+    def __iter__(self) -> Iterator[Study]:
+        """Studies with a reference."""
+        if self.config is not None:
+            cases = Cases.open(self.folder, self.config)
+            affine = np.diag([*(self.config.spacing,) * 3, 1.0])
+            for name in cases.names:
+                case = cases.load(name)
+                images = case.images.astype(np.float32)
+                yield Study(name, images, affine, np.asarray(images.any(axis=0)), reference=case.labels)
+            return
+        for files in find_studies(self.folder):
+            study = load_study(files)
+            if study.reference is not None:
+                yield study
+
+
+@dataclass(frozen=True)
+class Task:
+    """A method and the studies it is tried on.
+
+    Parameters
+    ----------
+    model : Path or None
+        Model folder; None for the bundled one.
+    members : str
+        As for :meth:`napari_uncseg.inference.predictor.Predictor.predict`.
+    maps : tuple of str
+        Likewise.
+    source : Source
+    """
+
+    model: Path | None
+    members: str
+    maps: tuple[str, ...]
+    source: Source
+
+
+def measure(task: Task, folder: Path, device: str = "auto", alone: bool = False) -> None:
+    """Predict studies and keep what is measured of them.
+
+    Parameters
+    ----------
+    task : Task
+    folder : Path
+        Takes ``record.json`` and the counts, the record last.
+    device : str
+        As for the predictor.
+    alone : bool
+        Whether this process does nothing else, so that its memory tells of the method.
+    """
+    predictor = Predictor(load_model(task.model), device=device)
+    values: list[Value] = []
+    seconds: list[float] = []
+    passes = 0
+    steps = {(region, voxels): ProbabilitySteps(region, voxels) for region in REGIONS for voxels in CALIBRATED_SETS}
+    for study in task.source:
+        started = time.perf_counter()
+        prediction = predictor.predict(study, members=task.members, maps=task.maps)
+        seconds.append(time.perf_counter() - started)
+        passes = parse_members(task.members).passes or prediction.members
+        case = case_of(prediction, study)
+        for metric in metrics_of(case):
+            metric.add(case)
+            values += metric.per_case()
+        for counted in steps.values():
+            counted.add(case)
+    for (region, voxels), counted in steps.items():
+        counted.save(folder / f"steps-{region}-{voxels}.npz")
+    content = {
+        "model": {"name": predictor.model.name, "sha256": predictor.model.sha256},
+        "members": task.members,
+        "passes": passes,
+        "seconds": seconds,
+        "peak_mb": _peak_mb() if alone else math.nan,
+        "values": [asdict(value) for value in values],
+    }
+    write_files({folder / RECORD: json.dumps(content).encode()})
+
+
+def record_of(task: Task, folder: Path, *, device: str = "auto", alone: bool = False) -> Record:
+    """The record of a task: measured once, in a process of its own when its memory is to be told, then read.
+
+    Raises
+    ------
+    RuntimeError
+        When that process dies.
+    """
+    if not (folder / RECORD).is_file():
+        if alone:
+            process = get_context("spawn").Process(target=measure, args=(task, folder, device, True))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise RuntimeError(f"{folder.name}: the process that measures it ended with {process.exitcode}.")
+        else:
+            measure(task, folder, device)
+    content = json.loads((folder / RECORD).read_text())
+    steps = {
+        (region, voxels): ProbabilitySteps.load(folder / f"steps-{region}-{voxels}.npz")
+        for region in REGIONS
+        for voxels in CALIBRATED_SETS
+    }
+    return Record(
+        values=tuple(_value(entry) for entry in content["values"]),
+        steps=steps,
+        passes=content["passes"],
+        seconds=float(np.mean(content["seconds"])),
+        peak_mb=float(content["peak_mb"]),
+    )
+
+
+def temperatures(calibration: Record) -> dict[Region, MonotoneMap]:
+    """One temperature per region, fitted on the voxels of the brain of calibration studies."""
+    return {
+        region: fit(Method.TEMPERATURE, counts_of(calibration.steps[region, CALIBRATED_SETS[0]].total())).map
+        for region in REGIONS
+    }
+
+
+def calibration_error(
+    record: Record, region: Region, voxels: VoxelSet, change: MonotoneMap = IDENTITY
+) -> tuple[float, float]:
+    """Class-wise ECE of a region, as it is or recalibrated: of the voxels of all studies together, and mean per study.
+
+    15 equal bins of 0..1; a study without a voxel in the set has none.
+    """
+    counts = [counts_of(statistic) for statistic in record.steps[region, voxels].cases.values()]
+    pooled = judge([(change, each) for each in counts])["ece_classwise"]
+    single = [judge([(change, each)])["ece_classwise"] for each in counts]
+    defined = [value for value in single if not math.isnan(value)]
+    return pooled, float(np.mean(defined)) if defined else math.nan
+
+
+def _value(entry: dict[str, Any]) -> Value:
+    region, voxels = entry["region"], entry["voxel_set"]
+    kinds = {"region": region and Region(region), "voxel_set": voxels and VoxelSet(voxels)}
+    return Value(**entry | kinds)
+
+
+def _peak_mb() -> float:
+    """Largest resident memory this process ever had, MB; ``nan`` on Windows, which does not tell it so."""
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
