@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +15,11 @@ from napari_uncseg.evaluation.alignment import SMALLEST_VARIANCE, correlation, m
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.resampling import Interval, bootstrap_bca
+from napari_uncseg.evaluation.resampling import bootstrap_bca
 from napari_uncseg.evaluation.statistics import paired_difference
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.atomic import write_files
+from uncseg_training.experiments.tables import told_interval, write_table
 
 Map = npt.NDArray[np.floating[Any]]
 
@@ -146,17 +144,17 @@ def write_table1(overlaps: Mapping[str, Sequence[Overlaps]], out: Path) -> list[
             {
                 "region": str(region),
                 "cases": int(np.isfinite(dice["head"]).sum()),
-                "with the channel": _interval(bootstrap_bca(dice["head"])),
-                "without": _interval(bootstrap_bca(dice["plain"])),
-                "difference": _interval(paired_difference(dice["head"], dice["plain"]).mean),
-                "two seeds without": _interval(paired_difference(dice["again"], dice["plain"]).mean),
+                "with the channel": told_interval(bootstrap_bca(dice["head"])),
+                "without": told_interval(bootstrap_bca(dice["plain"])),
+                "difference": told_interval(paired_difference(dice["head"], dice["plain"]).mean),
+                "two seeds without": told_interval(paired_difference(dice["again"], dice["plain"]).mean),
             }
         )
     title = (
         "Dice of held-out cases (regions of at least 1 mL in the reference): mean and 95 % interval over cases. The "
         "last column is the noise floor: what another seed alone changes."
     )
-    _write(rows, out / "table1", title)
+    write_table(rows, out / "table1", title)
     return rows
 
 
@@ -169,56 +167,12 @@ def write_table2(compared: Sequence[Compared], out: Path) -> list[dict[str, Any]
     for (target, name, scale), each in groups.items():
         row: dict[str, Any] = {"target": target, "map": name, "scale": scale, "cases": len(each)}
         for number in NUMBERS:
-            row[number] = _interval(bootstrap_bca([getattr(found, number) for found in each]))
+            row[number] = told_interval(bootstrap_bca([getattr(found, number) for found in each]))
         rows.append(row)
     title = (
         "Maps against what they should tell: mean and 95 % interval over cases. `pearson`, `rmsd`, `auroc` and `auprc` "
         "over tumour, predicted or true, and 5 mm around it; `auroc_brain` over the brain, where most voxels are easy; "
         "`ratio` is the sum of the map over that of the target, 1 for an error probability of the right size."
     )
-    _write(rows, out / "table2", title)
+    write_table(rows, out / "table2", title)
     return rows
-
-
-def _interval(found: Interval) -> dict[str, float | int | None]:
-    numbers = {"mean": found.estimate, "low": found.low, "high": found.high}
-    told: dict[str, float | int | None] = {
-        key: round(value, 4) if math.isfinite(value) else None for key, value in numbers.items()
-    }
-    return told | {"count": found.count}
-
-
-def _write(rows: Sequence[Mapping[str, Any]], stem: Path, title: str) -> None:
-    buffer = io.StringIO()
-    flat = [_flat(row) for row in rows]
-    writer = csv.DictWriter(buffer, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    columns = [key for key in rows[0] if any(_told(row[key]) for row in rows)]
-    lines = [title, "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_told(row[key]) for key in columns) + " |" for row in rows]
-    write_files(
-        {
-            stem.with_suffix(".csv"): buffer.getvalue().encode(),
-            stem.with_suffix(".md"): ("\n".join(lines) + "\n").encode(),
-        }
-    )
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in row.items():
-        flat |= (
-            {f"{key} {part}": number for part, number in value.items()} if isinstance(value, Mapping) else {key: value}
-        )
-    return flat
-
-
-def _told(value: Any) -> str:
-    if not isinstance(value, Mapping):
-        return str(value)
-    if value["mean"] is None:
-        return ""
-    if value["low"] is None:
-        return f"{value['mean']:.3f}"
-    return f"{value['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"

@@ -1,0 +1,172 @@
+"""The experiment ``methods``: how a method is judged, and that it goes on where it was cut."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_uncseg.evaluation.recalibration import ProbabilitySteps
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.monotone import Temperature
+from tests.training.test_experiments import run
+from tests.training.test_trainer import head
+from uncseg_training.config import read_config
+from uncseg_training.experiments import methods
+from uncseg_training.experiments.judging import (
+    Record,
+    Source,
+    Task,
+    calibration_error,
+    case_of,
+    metrics_of,
+    record_of,
+    scaled,
+)
+from uncseg_training.experiments.networks import ENSEMBLE, configs_of, plan_of
+from uncseg_training.experiments.runs import CUT, Clock, Size, is_finished, train_all
+from uncseg_training.phantom.anatomy import save_anatomies
+
+
+def cube(study_id: str = "cube") -> tuple[Prediction, Study]:
+    """A cube of 4 voxels a side and its prediction, one voxel off, with p = 0.9 and 0.1."""
+    reference = np.zeros((12, 12, 12), np.uint8)
+    reference[4:8, 4:8, 4:8] = 3
+    found = np.roll(reference, 1, axis=0)
+    probabilities = np.repeat(np.where(found > 0, 0.9, 0.1).astype(np.float32)[None], 3, axis=0)
+    wrong = ((found > 0) ^ (reference > 0)).astype(np.float32)
+    entropy = wrong * np.float32(math.log(2))
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    study = Study(study_id, np.ones((4, 12, 12, 12), np.float32), affine, np.ones((12,) * 3, bool), reference=reference)
+    prediction = Prediction(
+        study_id=study_id, segmentation=found, probabilities=probabilities, maps={"entropy": entropy}, affine=affine
+    )
+    return prediction, study
+
+
+def record() -> Record:
+    prediction, study = cube()
+    case = case_of(prediction, study)
+    values = []
+    for metric in metrics_of(case):
+        metric.add(case)
+        values += metric.per_case()
+    return Record(tuple(values), {}, passes=1, seconds=2.0, peak_mb=math.nan)
+
+
+def test_a_map_is_judged_by_hand_on_the_scale_of_probabilities() -> None:
+    found = record()
+    assert found.studies() == ["cube"]
+    assert found.of("dice_any_size", Region.WT) == [pytest.approx(0.75)]
+    # The map is ln 2 where the prediction fails and 0 elsewhere: 1 and 0 once it is scaled.
+    assert found.of("rmsd", Region.WT, scaled("entropy"), VoxelSet.TUMOUR) == [pytest.approx(0, abs=1e-7)]
+    for voxels in (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR):
+        assert found.of("auroc", Region.WT, scaled("entropy"), voxels) == [pytest.approx(1)]
+    assert math.isnan(found.of("auroc", Region.WT, "unit_variance", VoxelSet.TUMOUR)[0])
+
+
+def test_what_has_no_reference_is_not_judged() -> None:
+    prediction, study = cube()
+    without = Study(study.id, study.images, study.affine, study.brain)
+    with pytest.raises(ValueError, match="has no reference"):
+        case_of(prediction, without)
+
+
+def test_calibration_error_by_hand() -> None:
+    prediction, study = cube()
+    metric = ProbabilitySteps(Region.WT, VoxelSet.BRAIN)
+    metric.add(case_of(prediction, study))
+    found = Record((), {(Region.WT, VoxelSet.BRAIN): metric}, 1, 1.0, math.nan)
+    inside, outside, voxels = 48 / 64, 16, 12**3
+    by_hand = (64 * abs(0.9 - inside) + (voxels - 64) * abs(0.1 - outside / (voxels - 64))) / voxels
+    assert calibration_error(found, Region.WT, VoxelSet.BRAIN) == pytest.approx((by_hand, by_hand), abs=1e-4)
+    cooler = calibration_error(found, Region.WT, VoxelSet.BRAIN, Temperature(0.5))
+    p = 1 / (1 + math.exp(-2 * math.log(9)))
+    by_hand = (64 * abs(p - inside) + (voxels - 64) * abs(1 - p - outside / (voxels - 64))) / voxels
+    assert cooler == pytest.approx((by_hand, by_hand), abs=1e-4)
+
+
+def test_selective_risk_puts_an_empty_prediction_last() -> None:
+    dice, score = [0.9, 0.5, 0.0], [0.1, 0.3, math.nan]
+    by_hand = methods.selective_risk(dice, [0.1, 0.3, 0.9])
+    assert methods.selective_risk(dice, score) == pytest.approx(by_hand)
+    assert methods.selective_risk(dice, [0.9, 0.3, 0.1]) > by_hand
+
+
+def test_networks_differ_in_one_thing(tmp_path: Path) -> None:
+    plan = plan_of(Size.CPU)
+    first, second, dropped, gaussian, auxiliary = configs_of(
+        plan, tmp_path, [*ENSEMBLE[:2], "dropout", "gaussian", "auxiliary"]
+    )
+
+    def differ(other: object) -> set[str]:
+        fields = type(first).__dataclass_fields__
+        return {name for name in fields if getattr(first, name) != getattr(other, name)} - {"name"}
+
+    assert differ(second) == {"seed"}
+    assert differ(dropped) == {"dropout"}
+    assert differ(gaussian) == {"head", "uncertainty"}
+    assert differ(auxiliary) == {"head"}
+    strong, weak = configs_of(plan, tmp_path, ["segresnet", "unet_res"])
+    assert strong.volume == weak.volume == plan.config.volume, "one cohort serves all"
+    assert weak.steps < strong.steps == first.steps
+
+
+def test_a_training_that_is_done_is_not_done_again(tmp_path: Path) -> None:
+    save_anatomies([head()], tmp_path / "balls.npz")
+    config = read_config("smoke", name="one", steps=2, validation=0, snapshots=1)
+    said: list[str] = []
+    words = [config], tmp_path / "runs", tmp_path / "balls.npz"
+    assert not train_all(*words, Clock(0), said.append)
+    assert said == [CUT]
+    assert not is_finished(tmp_path / "runs" / "one")
+    assert train_all(*words, Clock(None), said.append)
+    assert "step 2 of 2" in said[-1]
+    assert train_all(*words, Clock(None), lambda words: pytest.fail(words))
+
+
+def test_a_record_is_measured_once(study_folder: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    task = Task(tiny_model_folder, "tta:2", ("entropy", "variance"), Source(study_folder.parent))
+    first = record_of(task, tmp_path / "record")
+    assert first.passes == 2
+    assert {value.map for value in first.values if value.map} >= {scaled("entropy"), scaled("variance")}
+    again = record_of(Task(tmp_path / "nowhere", "single", ("entropy",), task.source), tmp_path / "record")
+    assert again.of("dice_any_size", Region.WT) == first.of("dice_any_size", Region.WT)
+    for key, steps in first.steps.items():
+        np.testing.assert_array_equal(steps.total()["count"], again.steps[key].total()["count"])
+
+
+@pytest.mark.slow
+def test_methods_writes_every_table_and_figure_and_goes_on(study_folder: Path, tmp_path: Path) -> None:
+    save_anatomies([head()], tmp_path / "balls.npz")
+    out = tmp_path / "out"
+    words = "-o", out, "--config", "smoke", "--anatomies", tmp_path / "balls.npz", "--studies", study_folder.parent
+    assert CUT in run(methods.main, *words, "--minutes", 0)
+    run(methods.main, *words)
+    told = json.loads((out / "methods.json").read_text())
+    assert {row["method"] for row in told["phantoms"]["maps"]} == {
+        "one pass",
+        "test-time augmentation",
+        "dropout injection",
+        "snapshots",
+        "ensemble",
+        "one pass, trained with dropout",
+        "MC dropout",
+        "Gaussian logits",
+        "auxiliary head",
+    }
+    assert len(told["studies"]["calibration"]) == 9 * len(REGIONS)
+    assert {"maps-phantoms.csv", "calibration-studies.md", "figure-phantoms.png"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert str(tmp_path) not in (out / "methods.json").read_text()
+    before = {path: path.stat().st_mtime_ns for path in (out / "records").rglob("record.json")}
+    run(methods.main, *words)
+    assert before == {path: path.stat().st_mtime_ns for path in (out / "records").rglob("record.json")}
+    assert json.loads((out / "methods.json").read_text()) == told
