@@ -6,6 +6,7 @@ studies with references when they are named, with every method, and writes for e
     maps-<studies>.csv/.md          what every map of every method tells of the WT failures of its own prediction
     calibration-<studies>.csv/.md   calibration error per region before and after recalibration
     figure-<studies>.png            both, drawn
+    maps.png                        all maps of one phantom side by side
     methods.json                    every number, and the configurations
 
 Temperatures, and the share that injected dropout drops, are chosen on phantoms of a third stream. What is trained or
@@ -17,9 +18,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
@@ -28,6 +31,7 @@ from napari_uncseg.evaluation.risk_coverage import aurc
 from napari_uncseg.evaluation.statistics import paired_difference
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.inference.injection import tune_injection
+from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.network.model import load_model
 from napari_uncseg.study.atomic import write_files
@@ -37,11 +41,12 @@ from uncseg_training.experiments.judging import (
     Source,
     Task,
     calibration_error,
+    case_of,
     record_of,
     scaled,
     temperatures,
 )
-from uncseg_training.experiments.methods_figure import draw
+from uncseg_training.experiments.methods_figure import draw, draw_maps
 from uncseg_training.experiments.networks import (
     CALIBRATION,
     ENSEMBLE,
@@ -213,6 +218,21 @@ def write(measured: Sequence[Measured], out: Path, studies: str) -> dict[str, An
     return {"maps": maps, "calibration": calibration}
 
 
+def draw_one(all_ways: Sequence[Way], source: Source, out: Path, device: str) -> None:
+    """All maps of one phantom side by side: of those with a tumour the one of median volume."""
+    sizes = {number: np.count_nonzero(np.asarray(study.reference)) for number, study in enumerate(source)}
+    with_tumour = sorted((number for number, size in sizes.items() if size), key=lambda number: sizes[number])
+    study = next(islice(source, with_tumour[len(with_tumour) // 2], None))
+    cases = {}
+    for way in all_ways:
+        task = way.task(out, source)
+        prediction = Predictor(load_model(task.model), device=device).predict(
+            study, members=task.members, maps=task.maps
+        )
+        cases[way.name] = case_of(prediction, study), [scaled(name) for name in way.maps]
+    draw_maps(cases, study.images[0], out / "maps.png")
+
+
 def _round(value: float, digits: int = 4) -> float | None:
     return round(value, digits) if value == value else None
 
@@ -248,6 +268,7 @@ def main(
             found[name].append(Measured(way, calibration, judged))
             typer.echo(f"{way.name}, {name}: {judged.seconds:.1f} s each, {judged.passes} passes")
     told = {name: write(measured, out, name) for name, measured in found.items()}
+    draw_one(all_ways, sources["phantoms"], out, device)
     content = {
         "plan": asdict(plan),
         "torch": torch.__version__,

@@ -1,14 +1,17 @@
-"""The figure of the experiment ``methods``: how well maps rank failures, and calibration before and after."""
+"""The figures of the experiment ``methods``: ranking and calibration, and all maps of one phantom side by side."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.figure_style import GREY, REGION_COLOURS, REGION_MARKERS, encode_figure
-from napari_uncseg.labels import REGIONS
+from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.study.atomic import write_files
+from uncseg_training.experiments.paper1_figures import PREDICTED, TRUE, Map, Panel, draw_slice
 
 SET = "tumour"
 
@@ -50,4 +53,41 @@ def draw(maps: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, A
     right.set_xlabel("class-wise ECE, tumour and 5 mm around it")
     right.grid(axis="x", alpha=0.3)
     figure.legend(fontsize="small", ncols=6, loc="outside lower center")
+    write_files({path: encode_figure(figure, "png")})
+
+
+def draw_maps(cases: Mapping[str, tuple[Case, Sequence[str]]], image: Map, path: Path) -> None:
+    """Draw the maps of one study: a row for each method, its failures first, then its maps.
+
+    Parameters
+    ----------
+    cases : mapping of str to (Case, sequence of str)
+        Method -> the study as it predicts it, and the names of its maps, in 0..1.
+    image : ndarray of float, shape (x, y, z)
+        z-scores of T1c, in RAS order.
+    path : Path
+        Picture to write. Each map is drawn from 0 to its largest value in the slice, which stands above it.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    columns = sorted({name for _, names in cases.values() for name in names})
+    figure = Figure(figsize=(2.1 * (len(columns) + 1), 2.2 * len(cases)), layout="constrained")
+    grid = figure.subplots(len(cases), len(columns) + 1, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for row, (method, (case, names)) in enumerate(cases.items()):
+        panel = Panel(case.id, case, image)
+        failure = case.failure(Region.WT).astype(float)
+        draw_slice(grid[row, 0], panel, failure)
+        grid[row, 0].set_title("failure of WT", fontsize=8)
+        words, place = textwrap.fill(method, 16), grid[row, 0].transAxes
+        grid[row, 0].text(-0.05, 0.5, words, rotation=90, ha="right", va="center", transform=place, fontsize=9)
+        for name in names:
+            axes, values = grid[row, 1 + columns.index(name)], case.maps[name]
+            largest = float(values[:, :, panel.plane].max())
+            draw_slice(axes, panel, values / max(largest, 1e-9))
+            axes.set_title(f"{name.removeprefix('unit_')}, 0 to {largest:.2g}", fontsize=8)
+    lines = [Line2D([], [], color=PREDICTED, label="predicted WT"), Line2D([], [], color=TRUE, label="true WT")]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     write_files({path: encode_figure(figure, "png")})

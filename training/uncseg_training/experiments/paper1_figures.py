@@ -104,7 +104,7 @@ def draw_cases(panels: Sequence[Panel], path: Path) -> None:
         panel = ordered[int(place)]
         for row, (key, title) in enumerate(ROWS.items()):
             axes = grid[row, column]
-            shown.append(_draw(axes, panel, panel.case.maps[key]))
+            shown.append(draw_slice(axes, panel, panel.case.maps[key]))
             if row == 0:
                 axes.set_title(panel.name, fontsize=8)
             if column == 0:
@@ -118,8 +118,8 @@ def draw_cases(panels: Sequence[Panel], path: Path) -> None:
     write_files({path: encode_figure(figure, "png")})
 
 
-def _draw(axes: Axes, panel: Panel, values: Map) -> Any:
-    """A slice as radiologists see it: the patient's right on the left, front above."""
+def draw_slice(axes: Axes, panel: Panel, values: Map) -> Any:
+    """A slice as radiologists see it: the patient's right on the left, front above; the map, in 0..1, lies on it."""
     plane, brain = panel.plane, panel.case.brain
     low, high = np.percentile(panel.image[brain], (1, 99)) if brain.any() else (0, 1)
     inside = brain[::-1, :, plane].T
