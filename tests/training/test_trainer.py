@@ -249,6 +249,13 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
     earlier = load_snapshot(model, 1)
     name = "encoder.stages.0.0.convs.0.conv.weight"
     assert not torch.equal(earlier.network.get_parameter(name), model.network.get_parameter(name))
+    result = runner.invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / "mean"), "--average"])
+    assert result.exit_code == 0, result.output
+    mean = load_model(tmp_path / "mean")
+    by_hand = (earlier.network.get_parameter(name) + model.network.get_parameter(name)) / 2
+    torch.testing.assert_close(mean.network.get_parameter(name), by_hand, atol=1e-3, rtol=1e-2)  # stored in half
+    assert mean.provenance["weights"] == "mean of 2 snapshots"
+    assert torch.equal(load_snapshot(mean, 1).network.get_parameter(name), earlier.network.get_parameter(name))
     result = runner.invoke(app, ["curve", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "run" / "curve.png").is_file()

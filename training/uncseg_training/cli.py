@@ -173,11 +173,14 @@ def curve(
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder with a checkpoint.")],
     out: Annotated[Path, typer.Argument(help="Model folder to write.")],
+    average: Annotated[
+        bool, typer.Option("--average", help="The mean of the weights of all snapshots, in the place of the last.")
+    ] = False,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
     from uncseg_training.state import export_run
 
-    model = _attempt(lambda: export_run(run, out))
+    model = _attempt(lambda: export_run(run, out, average=average))
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

@@ -129,22 +129,44 @@ class Training:
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
 
 
-def export_run(run: Path, out: Path) -> Model:
+def export_run(run: Path, out: Path, *, average: bool = False) -> Model:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
+
+    Parameters
+    ----------
+    run : Path
+        Run folder with a checkpoint.
+    out : Path
+        Model folder to write.
+    average : bool
+        Write the mean of the weights of all snapshots in the place of the last one.
 
     Raises
     ------
     ValueError
-        When the run has no checkpoint.
+        When the run has no checkpoint, or there are no snapshots to average.
     OSError
         When a snapshot is absent, or the folder cannot be written.
+
+    References
+    ----------
+    Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018: the mean of weights
+    at the ends of cycles of the learning rate.
     """
     training = Training.of_run(run)
     # The last snapshot is the network itself; before the end of a run there is none yet.
     earlier = range(1, training.config.snapshots) if training.step == training.config.steps else range(0)
     files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]
     snapshots = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
-    return save_model(training.model(), out, half=True, snapshots=snapshots)
+    model = training.model()
+    if average:
+        if not snapshots:
+            raise ValueError(f"{run} has no snapshots to average; leave out --average, or finish the run.")
+        last = model.network.state_dict()
+        means = {name: sum(each[name] for each in (*snapshots, last)) / (len(snapshots) + 1) for name in last}
+        model.network.load_state_dict(means)
+        model.provenance["weights"] = f"mean of {len(snapshots) + 1} snapshots"
+    return save_model(model, out, half=True, snapshots=snapshots)
 
 
 def _begin(network: nn.Module, head: Head) -> None:

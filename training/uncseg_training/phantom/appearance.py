@@ -70,7 +70,7 @@ def render(
     shape = fractions.shape[1:]
     means = _tissue_means(dice, wide).to(fractions.device)
     images = torch.einsum("mt,txyz->mxyz", means, fractions)
-    images = distract(images, fractions, age, spacing, dice)
+    images = distract(images, fractions, age, looks.plaques, spacing, dice)
     images += dice.smooth(shape, 3.0, 4) * dice.uniform(0.02, 0.12)
     images += dice.smooth(shape, 10 / spacing, 4) * dice.uniform(0.02, 0.12)
     images = add_tumour(images, means, tumour, spacing, looks, dice)

@@ -9,7 +9,7 @@ from uncseg_training.phantom.fields import Dice, blur
 from uncseg_training.phantom.lesion import T1C, T1N, T2F, T2W
 
 
-def distract(images: Tensor, fractions: Tensor, age: float, spacing: float, dice: Dice) -> Tensor:
+def distract(images: Tensor, fractions: Tensor, age: float, plaques: float, spacing: float, dice: Dice) -> Tensor:
     """Draw distractors into healthy images.
 
     Parameters
@@ -20,6 +20,8 @@ def distract(images: Tensor, fractions: Tensor, age: float, spacing: float, dice
         Tissue fractions.
     age : float
         0 young .. 1 old: white-matter lesions and caps of the ventricles come with it.
+    plaques : float
+        Probability of plaques as in multiple sclerosis.
     spacing : float
         Voxel size in millimetres.
     dice : Dice
@@ -28,6 +30,8 @@ def distract(images: Tensor, fractions: Tensor, age: float, spacing: float, dice
     _enhance(images[T1C], images[T2F], fractions, spacing, dice)
     _age(images, fractions, age, spacing, dice)
     _flair(images[T2F], fractions, spacing, dice)
+    if plaques and dice.chance(plaques):
+        _plaques(images, fractions, spacing, dice)
     return images
 
 
@@ -64,6 +68,22 @@ def _age(images: Tensor, fractions: Tensor, age: float, spacing: float, dice: Di
     if dice.chance(0.1):
         # Active plaques enhance, and are no tumour either.
         images[T1C] += dice.uniform(0.5, 2.0) * lesions
+
+
+def _plaques(images: Tensor, fractions: Tensor, spacing: float, dice: Dice) -> None:
+    """Round lesions of the white matter, most along the ventricles, some run together; the older ones dark in T1."""
+    white = fractions[Tissue.WHITE]
+    near = blur(fractions[Tissue.VENTRICLE][None], dice.uniform(4, 9) / spacing)[0]
+    noise = dice.smooth(white.shape, dice.uniform(3, 8) / spacing)[0] + dice.uniform(0.5, 2.0) * (near * 4).clamp(0, 1)
+    plaques = (white * 1.4).clamp(0, 1) * ((noise - dice.uniform(1.4, 2.8)) * dice.uniform(3, 8)).clamp(0, 1)
+    images[T2F] += dice.uniform(1.2, 4.5) * plaques
+    images[T2W] += dice.uniform(0.8, 3.5) * plaques
+    images[T1N] -= dice.uniform(0.2, 1.8) * plaques
+    images[T1C] -= dice.uniform(0.1, 1.5) * plaques
+    if dice.chance(0.15):
+        # The active ones enhance, some as a whole.
+        active = dice.smooth(white.shape, 12 / spacing)[0] > dice.uniform(0.5, 1.5)
+        images[T1C] += dice.uniform(0.5, 3.5) * plaques * active
 
 
 def _flair(flair: Tensor, fractions: Tensor, spacing: float, dice: Dice) -> None:

@@ -46,6 +46,8 @@ class Looks:
         Signal of contrast agent in T1c.
     blood : (float, float)
         Probability of haemorrhage in solid and rim-enhancing tumours, and in the others.
+    plaques : float
+        Probability of plaques as in multiple sclerosis, larger, more and darker in T1 than what age leaves.
     """
 
     kinds: Mapping[Kind, float] = field(
@@ -78,6 +80,7 @@ class Looks:
     grain: float = 0.35
     uptake: Range = (0.9, 5.5)
     blood: Range = (0.35, 0.15)
+    plaques: float = 0.0
 
 
 # Narrowed by the table of experiments/phantom_statistics.py: in patients oedema is brighter in T2, core that does not
@@ -114,26 +117,34 @@ _WET = Looks(
 # As wet, and experts outline oedema to where it fades away, not to where it is bright.
 _CLINICAL = replace(_WET, edge=(0.12, 0.6), mottle=(0.03, 0.2))
 
+# As clinical, with more of what a network finds hardest: solid and mixed tumours, cysts, blood.
+_HARD = replace(
+    _CLINICAL,
+    kinds=MappingProxyType(
+        {
+            Kind.NONE: 0.06,
+            Kind.RIM: 0.28,
+            Kind.SOLID: 0.29,
+            Kind.NON_ENHANCING: 0.07,
+            Kind.OEDEMATOUS: 0.08,
+            Kind.CYSTIC: 0.22,
+        }
+    ),
+    blood=(0.75, 0.35),
+)
+
 LOOKS: Mapping[str, Looks] = MappingProxyType(
     {
         "broad": Looks(),
         "wet": _WET,
         "clinical": _CLINICAL,
-        # As clinical, with more of what a network finds hardest: solid and mixed tumours, cysts, blood.
-        "hard": replace(
-            _CLINICAL,
-            kinds=MappingProxyType(
-                {
-                    Kind.NONE: 0.06,
-                    Kind.RIM: 0.28,
-                    Kind.SOLID: 0.29,
-                    Kind.NON_ENHANCING: 0.07,
-                    Kind.OEDEMATOUS: 0.08,
-                    Kind.CYSTIC: 0.22,
-                }
-            ),
-            blood=(0.75, 0.35),
+        "hard": _HARD,
+        # A network that has learnt faint tumours takes plaques for them: as hard, with plaques beside tumours, and alone.
+        "plaques": replace(
+            _HARD,
+            kinds=MappingProxyType({**_HARD.kinds, Kind.NONE: 0.14, Kind.RIM: 0.24, Kind.SOLID: 0.25}),
+            plaques=0.35,
         ),
     }
 )
-"""By name; a training goes through them in this order."""
+"""By name; a training goes through them in this order, but for clinical."""
