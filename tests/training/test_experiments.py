@@ -64,11 +64,12 @@ def test_statistics_compare_phantoms_with_studies(study_folder: Path, tmp_path: 
 def test_ablation_varies_one_factor_at_a_time() -> None:
     rows = ablation.variants(Config())
     assert len({row.name for row in rows}) == len(rows)
-    assert {row.factor for row in rows} == {"base", "anatomy", "contrast", "resolution", "network"}
+    assert {row.factor for row in rows} == {"base", "seed", "anatomy", "contrast", "resolution", "network"}
     assert all(len(row.changes) <= 3 for row in rows)
     fine = next(row for row in rows if row.level == "1 mm")
     assert fine.changes["volume"] == (160, 192, 160)
     assert fine.changes["patch"] == (128, 160, 128)
+    assert "1 mm" not in {row.level for row in ablation.variants(Config(), finest=1.5)}
 
 
 def test_ablation_goes_on_where_it_was_cut(study_folder: Path, tmp_path: Path) -> None:

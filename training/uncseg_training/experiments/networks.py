@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from uncseg_training.architectures import DROPOUT
 from uncseg_training.cases import write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments.judging import Source
-from uncseg_training.experiments.runs import Clock, Size, train_all
+from uncseg_training.experiments.runs import SMALL, Clock, Size, train_all
 from uncseg_training.state import export_run
 
 TRAINING, CALIBRATION, UNSEEN = "training", "calibration", "unseen"
@@ -51,24 +52,27 @@ class Plan:
 
 def plan_of(size: Size) -> Plan:
     """The sizes."""
-    common = {"start": "", "validation": 0, "looks": "clinical", "late_from": 0.4, "workers": 0, "dropout": 0.0}
+    common: dict[str, Any] = {
+        "seed": 3,
+        "start": "",
+        "validation": 0,
+        "looks": "clinical",
+        "late_from": 0.4,
+        "workers": 0,
+        "dropout": 0.0,
+    }
     if size is Size.SMOKE:
         config = read_config("smoke", **common | {"snapshots": 2})
         return Plan(config, {TRAINING: 3, CALIBRATION: 2, UNSEEN: 3}, passes=2)
     late = {"snapshots": 5, "cycle": 0.07, "decay": 0.4, "whole_from": 0.7}
     if size is Size.CPU:
-        small = {
-            "steps": 700,
-            "spacing": 3.0,
-            "volume": (56, 64, 56),
-            "patch": (40, 48, 40),
-            "features": (12, 24, 48, 64),
-            "encoder": (1, 2, 2, 2),
-            "decoder": (1, 2, 1),
-        }
-        return Plan(read_config("cpu", **common | late | small), {TRAINING: 240, CALIBRATION: 20, UNSEEN: 40}, 10)
+        return Plan(
+            read_config("cpu", **common | late | SMALL, steps=700), {TRAINING: 240, CALIBRATION: 20, UNSEEN: 40}, 10
+        )
     large = {"steps": 8000, "batch": 2}
-    return Plan(read_config("gpu", **common | late | large), {TRAINING: 1000, CALIBRATION: 50, UNSEEN: 100}, 20)
+    return Plan(
+        read_config("gpu", **{**common, **late, **large}), {TRAINING: 1000, CALIBRATION: 50, UNSEEN: 100}, passes=20
+    )
 
 
 def configs_of(plan: Plan, cases: Path, names: Sequence[str]) -> list[Config]:

@@ -44,7 +44,7 @@ from uncseg_training.experiments.paper1_tables import (
     write_table1,
     write_table2,
 )
-from uncseg_training.experiments.runs import Clock, Size, anatomies_or_template, train_all
+from uncseg_training.experiments.runs import SMALL, Clock, Size, anatomies_or_template, train_all
 from uncseg_training.normalise import Normalisation, normalise
 from uncseg_training.state import Training
 from uncseg_training.targets import Targets, predict_case
@@ -80,21 +80,18 @@ class Plan:
 
 def plan_of(size: Size) -> Plan:
     """The sizes; ``gpu`` is that of the paper, as far as phantoms go."""
-    common = {"start": "", "snapshots": 1, "validation": 0, "looks": "clinical", "decay": 0.6, "late_from": 0.4}
+    common = {
+        "seed": 3,
+        "start": "",
+        "snapshots": 1,
+        "validation": 0,
+        "looks": "clinical",
+        "decay": 0.6,
+        "late_from": 0.4,
+    }
     if size is Size.SMOKE:
         return Plan(read_config("smoke", **common | {"sweeps": 3}), cases=4, unseen=4, folds=2, teach=4)
-    small = {
-        "steps": 500,
-        "spacing": 3.0,
-        "volume": (56, 64, 56),
-        "patch": (40, 48, 40),
-        "features": (12, 24, 48, 64),
-        "encoder": (1, 2, 2, 2),
-        "decoder": (1, 2, 1),
-        "whole_from": 0.7,
-        "sweeps": 10,
-        "workers": 0,
-    }
+    small = {**SMALL, "steps": 500, "whole_from": 0.7, "sweeps": 10, "workers": 0}
     if size is Size.CPU:
         return Plan(read_config("cpu", **common | small), cases=60, unseen=40, folds=3, teach=240)
     large = {"steps": 20_000, "whole_from": 0.5, "sweeps": 20, "batch": 2, "workers": 0}
