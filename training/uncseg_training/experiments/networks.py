@@ -64,7 +64,7 @@ def plan_of(size: Size) -> Plan:
     if size is Size.SMOKE:
         config = read_config("smoke", **common | {"snapshots": 2})
         return Plan(config, {TRAINING: 3, CALIBRATION: 2, UNSEEN: 3}, passes=2)
-    late = {"snapshots": 5, "cycle": 0.07, "decay": 0.4, "whole_from": 0.7}
+    late: dict[str, Any] = {"snapshots": 5, "cycle": 0.07, "decay": 0.4, "whole_from": 0.7}
     if size is Size.CPU:
         return Plan(
             read_config("cpu", **common | late | SMALL, steps=700), {TRAINING: 240, CALIBRATION: 20, UNSEEN: 40}, 10
