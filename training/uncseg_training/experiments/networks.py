@@ -66,13 +66,10 @@ def plan_of(size: Size) -> Plan:
         return Plan(config, {TRAINING: 3, CALIBRATION: 2, UNSEEN: 3}, passes=2)
     late: dict[str, Any] = {"snapshots": 5, "cycle": 0.07, "decay": 0.4, "whole_from": 0.7}
     if size is Size.CPU:
-        return Plan(
-            read_config("cpu", **common | late | SMALL, steps=700), {TRAINING: 240, CALIBRATION: 20, UNSEEN: 40}, 10
-        )
-    large = {"steps": 8000, "batch": 2}
-    return Plan(
-        read_config("gpu", **{**common, **late, **large}), {TRAINING: 1000, CALIBRATION: 50, UNSEEN: 100}, passes=20
-    )
+        config = read_config("cpu", **{**common, **late, **SMALL, "steps": 700})
+        return Plan(config, {TRAINING: 240, CALIBRATION: 20, UNSEEN: 40}, passes=10)
+    config = read_config("gpu", **{**common, **late, "steps": 8000, "batch": 2})
+    return Plan(config, {TRAINING: 1000, CALIBRATION: 50, UNSEEN: 100}, passes=20)
 
 
 def configs_of(plan: Plan, cases: Path, names: Sequence[str]) -> list[Config]:
