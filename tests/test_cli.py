@@ -23,9 +23,11 @@ from napari_uncseg import batch
 from napari_uncseg.cli import app
 from napari_uncseg.errors import Cancelled, DeviceError
 from napari_uncseg.inference.member_spec import parse_members
-from napari_uncseg.labels import MODALITIES
+from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty import recalibrate
+from napari_uncseg.uncertainty.monotone import Temperature
 
 
 class QuickPredictor:
@@ -258,6 +260,23 @@ def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
     assert result.exit_code == 1
     assert "none.json" in result.stderr
     assert quick.studies == []
+
+
+def test_the_bundled_calibration_is_named_by_a_word(
+    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
+    words = ("predict", study_folder, "-o", tmp_path / "out", "--calibration", "bundled")
+    absent = uncseg(*words)
+    assert absent.exit_code == 1
+    assert absent.stderr == f"error: {recalibrate.NO_BUNDLED}\n"
+    assert quick.studies == []
+    fitted = recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "0" * 64, "single")
+    fitted.save(tmp_path / "network" / "bundled" / "calibration.json")
+    assert uncseg(*words).exit_code == 0
+    assert quick.wishes[0]["calibration"].sha256 == fitted.sha256
+    provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
+    assert shlex.split(provenance["command"])[-2:] == ["--calibration", "bundled"]
 
 
 def test_an_ensemble_loads_its_first_folder(

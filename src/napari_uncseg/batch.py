@@ -22,7 +22,7 @@ from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.provenance import read_json
 from napari_uncseg.study.save import JSON_SUFFIX, check_free, existing, fingerprint, save_prediction
 from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.recalibrate import Calibration, load_calibration
+from napari_uncseg.uncertainty.recalibrate import Calibration, find_calibration
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""
@@ -91,7 +91,7 @@ class Settings:
     maps : tuple of str, optional
         Maps to make; ``None`` for the usual ones.
     calibration : Path, optional
-        File of a calibration that the mean probability goes through.
+        File of a calibration that the mean probability goes through, or ``bundled``.
     """
 
     out: Path
@@ -123,7 +123,7 @@ class Settings:
         wishes: dict[str, Any] = {"members": self.members} if self.members != SINGLE else {}
         wishes |= {"maps": self.maps} if self.maps is not None else {}
         if self.calibration is not None:
-            wishes["calibration"] = load_calibration(self.calibration)
+            wishes["calibration"] = find_calibration(self.calibration)
         return wishes
 
 

@@ -18,6 +18,7 @@ from napari_uncseg.evaluate_command import evaluate
 from napari_uncseg.exits import report, told_plainly
 from napari_uncseg.labels import MODALITIES, Coding
 from napari_uncseg.model_command import model_app
+from napari_uncseg.tune_command import tune_injection
 
 if TYPE_CHECKING:
     from napari_uncseg.batch import Job, Outcome, Settings
@@ -104,7 +105,11 @@ def predict(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", help="File of `uncseg calibrate` for this model and these members."),
+        typer.Option(
+            "--calibration",
+            metavar="FILE|bundled",
+            help="File of `uncseg calibrate` for this model and these members, or the one that comes with the package.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,
     resample: Resample = False,
@@ -214,6 +219,7 @@ def _leave(outcomes: list[Outcome], stopped: bool) -> None:
 
 app.command(short_help="Hold predictions against references and write a report.")(evaluate)
 app.command(short_help="Fit the calibration of a model on studies with references.")(calibrate)
+app.command(short_help="Find how much injected dropout should drop.")(tune_injection)
 app.add_typer(model_app, name="model", short_help="Bring in networks trained elsewhere.")
 
 

@@ -42,12 +42,14 @@ class FakePredict:
         self.stopped = threading.Event()
         self.studies: list = []
         self.members: list = []
+        self.calibrations: list = []
         self.error: Exception | None = None
         self.partial = None
 
-    def __call__(self, study, model_folder, device, *, members, progress, notify, cancelled):
+    def __call__(self, study, model_folder, device, *, members, calibration, progress, notify, cancelled):
         self.studies.append(study)
         self.members.append(members)
+        self.calibrations.append(calibration)
         notify("The tiles were made smaller.")
         progress(1, 4, "Looking at the brain")
         self.started.set()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,12 @@ def test_members_are_named_unless_they_are_the_usual_one(study, tmp_path):
     words = shlex.split(predict_command(study, tmp_path, "cpu", None, parse_members("tta:8")))
     assert words[-2:] == ["--members", "tta:8"]
     assert "--members" not in predict_command(study, tmp_path, "cpu", None)
+
+
+def test_a_calibration_is_named_as_it_was_chosen(study, tmp_path):
+    for calibration, word in ((tmp_path / "c.json", str(tmp_path / "c.json")), (Path("bundled"), "bundled")):
+        words = shlex.split(predict_command(study, tmp_path, "cpu", None, calibration=calibration))
+        assert words[-2:] == ["--calibration", word]
 
 
 def test_layers_without_files_have_no_command(tiny_study, tmp_path):

@@ -56,6 +56,7 @@ def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study):
     assert (panel.bar.value(), panel.bar.maximum()) == (1, 4)
     finish(qtbot, panel)
     assert panel.predict.studies == [tiny_study]
+    assert panel.predict.calibrations == [None]
     assert list(open_predictions(viewer)) == [tiny_study.id]
     assert len(viewer.layers) == 11
     assert "The tiles were made smaller." in panel.warnings.text()

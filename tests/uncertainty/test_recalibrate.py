@@ -59,7 +59,7 @@ def test_is_for_one_model_and_its_members_alone(calibration):
     calibration.check("a" * 64, "tta:8")
     with pytest.raises(CalibrationError, match=r"for the model tiny aaaaaaaaaaaa, not for bbbbbbbbbbbb; fit one"):
         calibration.check("b" * 64, "tta:8")
-    with pytest.raises(CalibrationError, match=r"for the members tta:8, not for single; run with --members tta:8"):
+    with pytest.raises(CalibrationError, match=r"for the members tta:8, not for single; choose the members tta:8"):
         calibration.check("a" * 64, "single")
     with pytest.raises(CalibrationError, match="never saved"):
         calibration.check("", "tta:8")

@@ -55,6 +55,9 @@ _OPTIONS: Mapping[Kind, frozenset[str]] = MappingProxyType(
 INJECTED_P = 0.05
 """Share of channels that injected dropout drops when nobody says."""
 
+INJECTION_CANDIDATES: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
+"""Shares that tuning tries when nobody says."""
+
 EXAMPLES = "single, tta:8, snapshots, mc_dropout:20,p=0.2, dropout_injection:10,p=0.05, ensemble:DIR,DIR"
 
 

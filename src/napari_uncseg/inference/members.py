@@ -7,7 +7,6 @@ Gaussian logits take a single pass.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from napari_uncseg.inference.member_spec import Kind, Members
 from napari_uncseg.inference.preprocess import InputPlan
 from napari_uncseg.inference.runner import StudyRunner
 from napari_uncseg.network.heads import Head, region_probabilities, split
+from napari_uncseg.network.identity import joint_sha256
 from napari_uncseg.network.model import Model, load_model, load_snapshot
 
 FLIP_AXES: tuple[tuple[int, ...], ...] = tuple(axes for size in range(4) for axes in combinations(range(3), size))
@@ -209,7 +209,7 @@ def _ensemble(members: Members) -> LineUp:
         plan = plan or InputPlan.from_plans(model.plans)
         known.append({"name": model.name, "sha256": model.sha256})
     assert plan is not None  # an ensemble has at least two folders
-    digest = hashlib.sha256("".join(entry["sha256"] for entry in known).encode()).hexdigest()
+    digest = joint_sha256(entry["sha256"] for entry in known)
     name = f"ensemble of {len(known)}: {', '.join(entry['name'] for entry in known)}"
 
     def answers(runner: StudyRunner) -> Iterator[Answer]:

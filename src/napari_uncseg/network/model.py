@@ -18,14 +18,23 @@ from torch import Tensor, nn
 from napari_uncseg.errors import ModelError
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.network.heads import Head
+from napari_uncseg.network.identity import (
+    DATASET,
+    FORMAT,
+    PLANS,
+    PROVENANCE,
+    SNAPSHOT,
+    WEIGHTS,
+    bundled_model_folder,
+    model_sha256,
+    parse_json,
+    read_bytes,
+    read_provenance,
+    snapshot_names,
+)
 from napari_uncseg.network.unet import build_network
 
-WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
 CONFIGURATION = "3d_fullres"
-SNAPSHOT = "snapshot-{}.safetensors"
-"""Weights of an earlier moment of the same training, numbered from 1; ``WEIGHTS`` is the last of the run."""
-
-FORMAT = "napari-uncseg model 1"
 
 DATASET_JSON: Mapping[str, Any] = {
     "channel_names": {str(index): name for index, name in enumerate(MODALITIES)},
@@ -102,12 +111,7 @@ class Model:
     @property
     def snapshots(self) -> int:
         """How many networks of its run the model holds: 1, or more when earlier snapshots were kept."""
-        return 1 + len(_snapshot_names(self.provenance))
-
-
-def bundled_model_folder() -> Path:
-    """Folder of the network that comes with the package."""
-    return Path(__file__).parent / "bundled"
+        return 1 + len(snapshot_names(self.provenance))
 
 
 def output_channels(plans: Mapping[str, Any]) -> int:
@@ -159,14 +163,12 @@ def load_model(folder: str | Path | None = None) -> Model:
             else "it was not written by napari-uncseg, or not completely"
         )
         raise ModelError(f"Model folder {folder} lacks {', '.join(missing)}: {hint}.")
-    contents = {name: _read(folder / name) for name in (WEIGHTS, PLANS, DATASET, PROVENANCE)}
-    provenance = _parse(folder / PROVENANCE, contents[PROVENANCE])
-    if provenance.get("format") != FORMAT:
-        raise ModelError(f"{folder / PROVENANCE} does not say '{FORMAT}': this is no model of napari-uncseg.")
+    provenance = read_provenance(folder)
+    contents = {name: read_bytes(folder / name) for name in (WEIGHTS, PLANS, DATASET)}
     _refuse_pickle(folder / WEIGHTS, contents[WEIGHTS])
     for name, found in _hashes(contents).items():
         _check_hash(folder / name, found, provenance)
-    plans, dataset = _parse(folder / PLANS, contents[PLANS]), _parse(folder / DATASET, contents[DATASET])
+    plans, dataset = parse_json(folder / PLANS, contents[PLANS]), parse_json(folder / DATASET, contents[DATASET])
     network = build_network(plans, len(MODALITIES), output_channels(plans))
     _load_weights(network, folder / WEIGHTS, contents[WEIGHTS])
     network.eval()
@@ -176,7 +178,7 @@ def load_model(folder: str | Path | None = None) -> Model:
         dataset=dataset,
         provenance=provenance,
         name=str(provenance.get("name", folder.name)),
-        sha256=_digest(provenance["files"]),
+        sha256=model_sha256(provenance["files"]),
         folder=folder,
     )
 
@@ -198,11 +200,11 @@ def load_snapshot(model: Model, number: int) -> Model:
     """
     if number == model.snapshots:
         return model
-    names = _snapshot_names(model.provenance)
+    names = snapshot_names(model.provenance)
     if not 1 <= number <= len(names) or model.folder is None:
         raise ModelError(f"Model {model.name} holds snapshots 1 to {model.snapshots}, not {number}.")
     path = model.folder / names[number - 1]
-    data = _read(path)
+    data = read_bytes(path)
     _refuse_pickle(path, data)
     _check_hash(path, hashlib.sha256(data).hexdigest(), model.provenance)
     network = deepcopy(model.network)
@@ -254,7 +256,7 @@ def save_model(
             raise ModelError(f"The model could not be written to {folder}: {error.strerror}.") from error
     for stale in {path.name for path in folder.glob(SNAPSHOT.format("*"))} - set(contents):
         (folder / stale).unlink()
-    return Model(model.network, model.plans, model.dataset, provenance, model.name, _digest(hashes), folder)
+    return Model(model.network, model.plans, model.dataset, provenance, model.name, model_sha256(hashes), folder)
 
 
 def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
@@ -274,12 +276,6 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     return tensor.half() if half else tensor.float()
-
-
-def _snapshot_names(provenance: Mapping[str, Any]) -> list[str]:
-    """Files of earlier snapshots, the earliest first."""
-    names = [SNAPSHOT.format(number) for number in range(1, 1 + len(provenance.get("files", {})))]
-    return [name for name in names if name in provenance.get("files", {})]
 
 
 def _check_hash(path: Path, found: str, provenance: Mapping[str, Any]) -> None:
@@ -323,31 +319,9 @@ def _refuse_pickle(path: Path, data: bytes) -> None:
         )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _parse(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON ({error}); copy the model folder again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} does not hold a JSON object; copy the model folder again.")
-    return content
-
-
 def _dump(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items() if name != PROVENANCE}
-
-
-def _digest(hashes: Mapping[str, str]) -> str:
-    names = [WEIGHTS, PLANS, DATASET, *_snapshot_names({"files": hashes})]
-    return hashlib.sha256("".join(hashes[name] for name in names).encode()).hexdigest()

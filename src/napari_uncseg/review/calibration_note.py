@@ -29,10 +29,9 @@ def calibration_notes(prediction: Prediction) -> dict[Region, str]:
     """
     known = _bundled()
     model = prediction.provenance.get("model") or {}
-    settings = prediction.provenance.get("settings") or {}
     if model.get("sha256") != known["model"]["sha256"]:
         return dict.fromkeys(REGIONS, "The calibration of this model was not measured.")
-    if prediction.members != 1 or settings.get("calibration"):
+    if prediction.members != 1 or prediction.recalibrated:
         return dict.fromkeys(REGIONS, "Calibration was measured for one pass without recalibration, not for this run.")
     notes = {}
     for region in REGIONS:

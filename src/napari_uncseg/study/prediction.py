@@ -122,6 +122,11 @@ class Prediction:
         """How many members there are of how many, when the run was stopped early; else None."""
         return partial_of(self.provenance)
 
+    @property
+    def recalibrated(self) -> bool:
+        """Whether the probabilities went through a calibration."""
+        return bool(self.provenance.get("settings", {}).get("calibration"))
+
     def title(self, name: str) -> str:
         """Title of a map for a reader; a one-pass variance says that it is p(1−p), a partial result that it is one."""
         info = map_info(name)

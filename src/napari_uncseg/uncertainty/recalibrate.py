@@ -27,6 +27,11 @@ ArrayT = TypeVar("ArrayT")
 
 FORMAT = "napari-uncseg calibration 1"
 
+BUNDLED = "bundled"
+"""Stands for the calibration that comes with the package, where a file could be named."""
+
+NO_BUNDLED = "This version comes without a calibration; fit one with uncseg calibrate, or go without."
+
 SINGLE = "single"
 """How one pass of one network is told among members."""
 
@@ -126,7 +131,7 @@ class Calibration:
             )
         if members != self.members:
             raise CalibrationError(
-                f"The calibration was fitted for the members {self.members}, not for {members}; run with --members "
+                f"The calibration was fitted for the members {self.members}, not for {members}; choose the members "
                 f"{self.members}, or fit one for {members} with uncseg calibrate."
             )
 
@@ -239,6 +244,22 @@ def bundled_calibration() -> Calibration | None:
     """
     path = Path(__file__).parents[1] / "network" / "bundled" / "calibration.json"
     return load_calibration(path) if path.is_file() else None
+
+
+def find_calibration(named: str | Path) -> Calibration:
+    """Read a calibration by the name a user gives it: a file, or :data:`BUNDLED`.
+
+    Raises
+    ------
+    CalibrationError
+        When there is none of this name.
+    """
+    if str(named) != BUNDLED:
+        return load_calibration(named)
+    calibration = bundled_calibration()
+    if calibration is None:
+        raise CalibrationError(NO_BUNDLED)
+    return calibration
 
 
 def calibration_from_content(content: Mapping[str, Any]) -> Calibration:

@@ -10,12 +10,20 @@ from napari_uncseg.inference.member_spec import SINGLE, Members
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.study.discover import StudyFiles, find_studies
 from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.recalibrate import BUNDLED
 
 FROM_LAYERS = "napari: Segment with uncertainty, on open layers without files of their own"
 """What stands for a command when there is none."""
 
 
-def predict_command(study: Study, out: Path, device: str, model_folder: Path | None, members: Members = SINGLE) -> str:
+def predict_command(
+    study: Study,
+    out: Path,
+    device: str,
+    model_folder: Path | None,
+    members: Members = SINGLE,
+    calibration: Path | None = None,
+) -> str:
     """Command line that does what the panel did.
 
     Parameters
@@ -30,6 +38,8 @@ def predict_command(study: Study, out: Path, device: str, model_folder: Path | N
         Folder of a model; None for the bundled one.
     members : Members
         What the probabilities are the mean of.
+    calibration : Path, optional
+        File of a calibration, or :data:`~napari_uncseg.uncertainty.recalibrate.BUNDLED`.
 
     Returns
     -------
@@ -42,6 +52,8 @@ def predict_command(study: Study, out: Path, device: str, model_folder: Path | N
     words = ["uncseg", "predict", *_study_words(study, files), "-o", str(out.absolute()), "--device", device]
     words += ["--model", str(model_folder.absolute())] if model_folder is not None else []
     words += ["--members", str(members)] if members != SINGLE else []
+    if calibration is not None:
+        words += ["--calibration", BUNDLED if str(calibration) == BUNDLED else str(calibration.absolute())]
     return shlex.join([*words, *(["--resample"] if study.resampled else [])])
 
 

@@ -130,6 +130,8 @@ def cost_sentence(members: Members, last: LastRun | None) -> str:
         return f"Expected: {bound}{spell(passes * last.seconds / last.passes)}, as the last run went."
     if members == SINGLE:
         return ""
+    if members.kind is Kind.LOGIT_SAMPLING:
+        return f"1 pass; drawing {members.count} samples of what it says may take longer than the pass."
     if passes == 1:
         return "1 pass: little more than the time of one."
     return f"{passes} passes: up to {passes} times the time of one."

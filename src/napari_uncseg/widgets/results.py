@@ -183,7 +183,8 @@ def _volumes(prediction: Prediction) -> dict[str, float]:
 
 
 def _summary(prediction: Prediction) -> str:
-    return " ".join(sentence for sentence in (_of_members(prediction), _of_tumour(prediction)) if sentence)
+    recalibrated = "The probabilities are recalibrated." if prediction.recalibrated else ""
+    return " ".join(filter(None, (_of_members(prediction), recalibrated, _of_tumour(prediction))))
 
 
 def _of_members(prediction: Prediction) -> str:

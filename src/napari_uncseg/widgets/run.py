@@ -16,6 +16,7 @@ from napari_uncseg.errors import Cancelled, UncsegError
 from napari_uncseg.inference.member_spec import SINGLE, Members
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
+from napari_uncseg.uncertainty.recalibrate import Calibration
 from napari_uncseg.view.layers import study_notes
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,20 @@ class Predict(Protocol):
         device: str,
         *,
         members: Members,
+        calibration: Calibration | None,
         progress: Progress,
         notify: Callable[[str], None],
         cancelled: Callable[[], bool],
     ) -> Prediction:
         """Prediction of the study."""
+
+
+@dataclass(frozen=True)
+class NamedCalibration:
+    """A calibration with its name: a file, or ``bundled``."""
+
+    name: Path
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,15 @@ class Request:
         ``auto``, ``cuda`` or ``cpu``.
     members : Members
         What the probabilities shall be the mean of.
+    calibration : NamedCalibration, optional
+        What the mean shall go through.
     """
 
     load: Callable[[], Study]
     model_folder: Path | None
     device: str
     members: Members = SINGLE
+    calibration: NamedCalibration | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ def predict(
     device: str,
     *,
     members: Members = SINGLE,
+    calibration: Calibration | None = None,
     progress: Progress,
     notify: Callable[[str], None],
     cancelled: Callable[[], bool],
@@ -93,6 +107,8 @@ def predict(
         ``auto``, ``cuda`` or ``cpu``.
     members : Members
         What the probabilities shall be the mean of.
+    calibration : Calibration, optional
+        What the mean shall go through.
     progress : callable
         Called with done, total and a message.
     notify : callable
@@ -115,7 +131,7 @@ def predict(
     from napari_uncseg.network.model import load_model
 
     predictor = Predictor(load_model(model_folder or members.stand_in), device=device, notify=notify)
-    return predictor.predict(study, members=members, progress=progress, cancelled=cancelled)
+    return predictor.predict(study, members=members, calibration=calibration, progress=progress, cancelled=cancelled)
 
 
 class Report:
@@ -169,6 +185,7 @@ class Run:
             self._request.model_folder,
             self._request.device,
             members=self._request.members,
+            calibration=None if self._request.calibration is None else self._request.calibration.calibration,
             progress=report.tell_progress,
             notify=report.tell_notice,
             cancelled=report.cancel.is_set,

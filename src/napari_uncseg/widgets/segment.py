@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_uncseg.errors import Cancelled, ModelError, UncsegError
 from napari_uncseg.view.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.view.tags import open_studies, tag_of
+from napari_uncseg.widgets.calibration_choice import CalibrationChoice
 from napari_uncseg.widgets.command import predict_command
 from napari_uncseg.widgets.member_choice import MemberChoice
 from napari_uncseg.widgets.parts import fill_panel, heading, note_label, row_label, show_failure, show_note
@@ -32,7 +33,7 @@ from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, St
 from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
-FORM_HEIGHT = 330
+FORM_HEIGHT = 360
 """What the form takes up to its buttons, in pixels."""
 LOOK_INTERVAL_MS = 100
 """How often the panel looks at the report of a run."""
@@ -64,6 +65,7 @@ class SegmentWidget(QWidget):
         self.model.addItems(["Bundled model", "Folder"])
         self.model_folder = FolderRow("Folder of a model", preferences.model_folder, "folder of a trained model")
         self.members = MemberChoice()
+        self.calibration = CalibrationChoice()
         self.device = QComboBox()
         self.device.addItems(list(DEVICES))
         self.device.setCurrentText(preferences.device)
@@ -79,6 +81,8 @@ class SegmentWidget(QWidget):
         self._timer.timeout.connect(self._look)
         self.model.currentIndexChanged.connect(self._on_model)
         self.model_folder.line.textChanged.connect(self._on_model)
+        self.members.preset.currentIndexChanged.connect(self._on_members)
+        self.members.words.textChanged.connect(self._on_members)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self._lay_out()
@@ -137,7 +141,8 @@ class SegmentWidget(QWidget):
             if folder is None:
                 raise ModelError("No model folder is chosen; choose one, or take the bundled model.")
         members = self.members.members_for(folder)
-        return Request(self.study.loader(), folder, self.device.currentText(), members)
+        calibration = self.calibration.chosen_for(folder, members)
+        return Request(self.study.loader(), folder, self.device.currentText(), members, calibration)
 
     def _look(self) -> None:
         """Show what the thread reported since the last look."""
@@ -166,6 +171,7 @@ class SegmentWidget(QWidget):
             device=request.device,
             model_folder=request.model_folder,
             members=request.members,
+            calibration=None if request.calibration is None else request.calibration.name,
         )
         self.results.present(study, prediction, command)
         seconds = time.monotonic() - self._started
@@ -195,7 +201,8 @@ class SegmentWidget(QWidget):
         show_note(self.warnings, "\n".join(f"⚠ {notice}" for notice in report.notices))
 
     def _set_running(self, running: bool) -> None:
-        for widget in (self.study, self.model, self.model_folder, self.members, self.device, self.run_button):
+        model = (self.model, self.model_folder, self.members, self.calibration, self.device)
+        for widget in (self.study, *model, self.run_button):
             widget.setEnabled(not running)
         self.cancel_button.setEnabled(running)
         self.bar.setVisible(running)
@@ -210,6 +217,16 @@ class SegmentWidget(QWidget):
         own = self.model.currentIndex() == OWN_FOLDER
         self.model_folder.setVisible(own)
         self.members.look_into((self.model_folder.path or Path()) if own else None)
+        self._on_members()
+
+    def _on_members(self, _change: object = None) -> None:
+        folder = self.model_folder.path if self.model.currentIndex() == OWN_FOLDER else None
+        unsaid = self.model.currentIndex() == OWN_FOLDER and folder is None
+        try:
+            members = None if unsaid else self.members.members_for(folder)
+        except UncsegError:  # the form of the members says what is wrong with them
+            members = None
+        self.calibration.look_at(folder, members)
 
     def _lay_out(self) -> None:
         for label in (self.status, self.failure, self.warnings):
@@ -227,6 +244,7 @@ class SegmentWidget(QWidget):
         inner.addLayout(form)
         inner.addWidget(self.model_folder)
         inner.addWidget(self.members)
+        inner.addWidget(self.calibration)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, 2)
         buttons.addWidget(self.cancel_button, 1)

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.labels import MODALITIES
+from napari_uncseg.network.identity import DATASET, PLANS
 from napari_uncseg.network.importers.checkpoint import file_sha256, first_line, plain_weights, put_weights
 from napari_uncseg.network.importers.checkpoint import read_checkpoint as read_checkpoint
 from napari_uncseg.network.importers.outputs import read_outputs
 from napari_uncseg.network.importers.plans import plain_plans
-from napari_uncseg.network.model import DATASET, PLANS, Model, output_channels
+from napari_uncseg.network.model import Model, output_channels
 from napari_uncseg.network.unet import build_network
 from napari_uncseg.study.dataset import read_dataset
 

@@ -1,0 +1,116 @@
+"""Which model a folder holds, told by its provenance alone: nothing else of it is read, and torch is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_uncseg.errors import ModelError
+
+WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
+SNAPSHOT = "snapshot-{}.safetensors"
+"""Weights of an earlier moment of the same training, numbered from 1; ``WEIGHTS`` is the last of the run."""
+
+FORMAT = "napari-uncseg model 1"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a model calls itself.
+
+    Parameters
+    ----------
+    name : str
+    sha256 : str
+        Hash over weights, plans, data set description and snapshots.
+    snapshots : int
+        How many networks of its run it holds, the last one included.
+    """
+
+    name: str
+    sha256: str
+    snapshots: int
+
+
+def bundled_model_folder() -> Path:
+    """Folder of the network that comes with the package."""
+    return Path(__file__).parent / "bundled"
+
+
+def identify(folder: Path | None = None) -> Identity:
+    """Tell which model a folder holds; whether its files are the ones it names is found out when it is loaded.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        The bundled model when left out.
+
+    Raises
+    ------
+    ModelError
+        When it is no model folder.
+    """
+    folder = bundled_model_folder() if folder is None else folder
+    provenance = read_provenance(folder)
+    try:
+        sha256 = model_sha256(provenance["files"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder / PROVENANCE} does not name the model's files; copy the model folder again."
+        ) from error
+    return Identity(str(provenance.get("name", folder.name)), sha256, 1 + len(snapshot_names(provenance)))
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Read how the weights of a model folder came to be, and the hashes of its files.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing, damaged or foreign.
+    """
+    path = folder / PROVENANCE
+    provenance = parse_json(path, read_bytes(path))
+    if provenance.get("format") != FORMAT:
+        raise ModelError(f"{path} does not say '{FORMAT}': this is no model of napari-uncseg.")
+    return provenance
+
+
+def snapshot_names(provenance: Mapping[str, Any]) -> list[str]:
+    """Files of earlier snapshots, the earliest first."""
+    names = [SNAPSHOT.format(number) for number in range(1, 1 + len(provenance.get("files", {})))]
+    return [name for name in names if name in provenance.get("files", {})]
+
+
+def model_sha256(hashes: Mapping[str, str]) -> str:
+    """Hash of a model, of the hashes of its files."""
+    names = [WEIGHTS, PLANS, DATASET, *snapshot_names({"files": hashes})]
+    return joint_sha256(hashes[name] for name in names)
+
+
+def joint_sha256(hashes: Iterable[str]) -> str:
+    """Hash of several hashes in their order: of the files of a model, or of the models of an ensemble."""
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file of a model, or a ModelError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def parse_json(path: Path, data: bytes) -> dict[str, Any]:
+    """The JSON object a file of a model holds, or a ModelError."""
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); copy the model folder again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} does not hold a JSON object; copy the model folder again.")
+    return content

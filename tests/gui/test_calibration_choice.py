@@ -1,0 +1,177 @@
+"""The calibration of a run in the panel: what is offered, whether it fits is said at once, and what comes of it."""
+
+import dataclasses
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_uncseg.inference.member_spec import SINGLE, parse_members
+from napari_uncseg.inference.members import line_up
+from napari_uncseg.labels import REGIONS
+from napari_uncseg.network.identity import identify, joint_sha256
+from napari_uncseg.network.model import load_model
+from napari_uncseg.study.save import load_prediction
+from napari_uncseg.uncertainty import recalibrate
+from napari_uncseg.uncertainty.monotone import Temperature
+from napari_uncseg.uncertainty.recalibrate import NO_BUNDLED, Calibration, CalibrationError
+from napari_uncseg.widgets.calibration_choice import NONE, OWN_FILE, SHIPPED, CalibrationChoice
+from napari_uncseg.widgets.member_choice import OWN_WORDS
+from napari_uncseg.widgets.segment import BUNDLED, OWN_FOLDER, SegmentWidget
+from napari_uncseg.widgets.study_choice import FOLDER
+
+PATIENCE = 60000
+FITS = "Fits this model with the members {}; the segmentation stays as it is."
+
+
+@pytest.fixture
+def bundle(monkeypatch, tmp_path):
+    """Folder that stands in for that of the bundled model where the bundled calibration is looked for."""
+    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
+    return tmp_path / "network" / "bundled"
+
+
+@pytest.fixture
+def choice_of(qtbot, bundle):
+    """The form alone, looking at a single pass of the bundled model."""
+
+    def build():
+        choice = CalibrationChoice()
+        qtbot.addWidget(choice)
+        choice.look_at(None, SINGLE)
+        return choice
+
+    return build
+
+
+@pytest.fixture
+def panel(make_napari_viewer_proxy, fake_predict, bundle):
+    viewer = make_napari_viewer_proxy()
+    widget = SegmentWidget(viewer)
+    widget.predict = fake_predict
+    viewer.window.add_dock_widget(widget, name="Segment with uncertainty")
+    yield widget
+    fake_predict.may_answer.set()
+
+
+def calibration_of(sha256, members="single", **provenance):
+    return Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), sha256, members, provenance=provenance)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Calibration of the bundled model's single pass."""
+    path = tmp_path / "mine.json"
+    calibration_of(identify().sha256).save(path)
+    return path
+
+
+def choose(choice, path):
+    choice.box.setCurrentIndex(OWN_FILE)
+    choice.file.line.setText(str(path))
+
+
+def test_without_a_bundled_one_the_choice_is_off_and_says_why(choice_of):
+    choice = choice_of()
+    box = choice.box
+    assert box.currentIndex() == NONE
+    assert not box.model().item(SHIPPED).isEnabled()
+    assert box.itemData(SHIPPED, Qt.ItemDataRole.ToolTipRole) == NO_BUNDLED
+
+
+def test_a_damaged_bundled_one_is_off_too(choice_of, bundle):
+    bundle.mkdir(parents=True)
+    (bundle / "calibration.json").write_text("{")
+    choice = choice_of()
+    box = choice.box
+    assert not box.model().item(SHIPPED).isEnabled()
+    assert "cannot be read as JSON" in box.itemData(SHIPPED, Qt.ItemDataRole.ToolTipRole)
+
+
+def test_the_bundled_one_belongs_to_the_bundled_model(choice_of, bundle, tiny_model_folder):
+    calibration_of(identify().sha256, studies={"a": {}, "b": {}}).save(bundle / "calibration.json")
+    choice = choice_of()
+    assert choice.box.model().item(SHIPPED).isEnabled()
+    choice.box.setCurrentIndex(SHIPPED)
+    assert choice.note.text() == FITS.format("single, fitted on 2 studies")
+    assert choice.chosen_for(None, SINGLE).name == Path("bundled")
+    choice.look_at(tiny_model_folder, SINGLE)
+    assert "was fitted for the model" in choice.note.text()
+
+
+def test_snapshots_are_counted(choice_of, tmp_path):
+    calibration_of(identify().sha256, "snapshots:5").save(tmp_path / "c.json")
+    choice = choice_of()
+    choose(choice, tmp_path / "c.json")
+    assert "fitted for the members snapshots:5, not for single" in choice.note.text()
+    choice.look_at(None, parse_members("snapshots"))
+    assert choice.note.text() == FITS.format("snapshots:5")
+
+
+def test_an_ensemble_is_known_by_its_folders(choice_of, tiny_model_folder, tmp_path):
+    folders = [tiny_model_folder, tmp_path / "other"]
+    shutil.copytree(*folders)
+    members = parse_members(f"ensemble:{folders[0]},{folders[1]}")
+    sha256 = joint_sha256([identify(tiny_model_folder).sha256] * 2)
+    assert line_up(members, load_model(tiny_model_folder)).model["sha256"] == sha256
+    calibration_of(sha256, members.method).save(tmp_path / "c.json")
+    choice = choice_of()
+    choose(choice, tmp_path / "c.json")
+    choice.look_at(None, members)
+    assert choice.note.text() == FITS.format("ensemble:2")
+
+
+def test_a_file_that_is_none_is_said_at_once(choice_of, tmp_path):
+    choice = choice_of()
+    choice.box.setCurrentIndex(OWN_FILE)
+    assert choice.note.text() == ""  # nothing typed yet is no failure
+    with pytest.raises(CalibrationError, match="No calibration file is chosen"):
+        choice.chosen_for(None, SINGLE)
+    choice.file.line.setText(str(tmp_path / "none.json"))
+    assert "does not exist" in choice.note.text()
+
+
+def test_the_panel_says_what_does_not_fit_and_never_starts_it(panel, file, tiny_model_folder):
+    choice = panel.calibration
+    choose(choice, file)
+    assert choice.note.text() == FITS.format("single")
+    panel.model_folder.line.setText(str(tiny_model_folder))
+    panel.model.setCurrentIndex(OWN_FOLDER)
+    assert "was fitted for the model" in choice.note.text()
+    panel.model.setCurrentIndex(BUNDLED)
+    panel.members.preset.setCurrentIndex(OWN_WORDS)
+    assert choice.note.text() == ""  # no members are said yet
+    panel.members.words.setText("tta:8")
+    sentence = choice.note.text()
+    assert sentence.startswith("The calibration was fitted for the members single, not for tta:8; choose the members")
+    panel.study.source.setCurrentIndex(FOLDER)
+    panel.study.folder.line.setText("somewhere")
+    panel.run()
+    assert not panel.running
+    assert panel.failure.text() == sentence
+    assert panel.predict.studies == []
+
+
+def test_a_recalibrated_run_is_told_and_remade_with_its_calibration(
+    qtbot, panel, study_folder, tiny_prediction, file, tmp_path
+):
+    settings = {**tiny_prediction.provenance["settings"], "calibration": "a" * 64}
+    provenance = {**tiny_prediction.provenance, "settings": settings}
+    panel.predict.prediction = dataclasses.replace(tiny_prediction, provenance=provenance)
+    panel.study.source.setCurrentIndex(FOLDER)
+    panel.study.folder.line.setText(str(study_folder))
+    choose(panel.calibration, file)
+    panel.predict.may_answer.set()
+    panel.run()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+    assert not panel.failure.isVisibleTo(panel), panel.failure.text()
+    (handed,) = panel.predict.calibrations
+    assert handed.model_sha256 == identify().sha256
+    assert "The probabilities are recalibrated." in panel.results.summary.text()
+    panel.results.folder.line.setText(str(tmp_path / "out"))
+    panel.results.save()
+    qtbot.waitUntil(panel.results.save_button.isEnabled, timeout=PATIENCE)
+    command = shlex.split(load_prediction(tmp_path / "out" / study_folder.name).provenance["command"])
+    assert command[-2:] == ["--calibration", str(file)]

@@ -1,0 +1,101 @@
+"""The share of channels that injected dropout drops, chosen on studies."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import Cancelled, EvaluationError
+from napari_uncseg.inference import injection
+from napari_uncseg.inference.injection import Tried, Tuned, tune_injection
+from napari_uncseg.inference.member_spec import parse_members
+from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.labels import REGIONS, region_masks
+
+
+@pytest.fixture
+def model(model_of, unet_of):
+    return model_of(unet_of())
+
+
+def tuned_of(*means, one_pass=1.0):
+    """What comes of shares 0.1, 0.2 ... with such likelihoods, by the rule of the tuning."""
+    rows = [Tried(0.1 * n, dict.fromkeys(REGIONS, mean), {}) for n, mean in enumerate(means, start=1)]
+    best = min(rows, key=lambda row: row.mean_nll)
+    members = parse_members(f"dropout_injection:3,p={best.p}")
+    return Tuned(members, tuple(rows), Tried(0.0, dict.fromkeys(REGIONS, one_pass), {}), ("a",))
+
+
+def test_figures_are_those_of_the_predictions(model, study, study_of):
+    studies = [study, dataclasses.replace(study_of(seed=1), id="other")]
+    tuned = tune_injection(model, iter(studies), candidates=(0.3, 0.05), count=2, device="cpu")
+    assert tuned.studies == ("toy", "other")
+    assert [row.p for row in tuned.rows] == [0.05, 0.3]
+    assert tuned.p == min(tuned.rows, key=lambda row: row.mean_nll).p
+    assert str(tuned.members) == f"dropout_injection:2,p={tuned.p}"
+    for row in (tuned.one_pass, *tuned.rows):
+        words = f"dropout_injection:2,p={row.p}" if row.p else "single"
+        predictions = [Predictor(model, device="cpu").predict(each, members=words) for each in studies]
+        for index, region in enumerate(REGIONS):
+            p = np.concatenate([found.probabilities[index][study.brain] for found in predictions]).astype(float)
+            y = np.concatenate([region_masks(each.reference)[index][each.brain] for each in studies])
+            p = p.clip(2.0**-17, 1 - 2.0**-17)
+            assert row.nll[region] == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), abs=1e-4)
+            dice = np.mean([found.provenance["dice"][region] for found in predictions])
+            assert row.dice[region] == pytest.approx(dice)
+
+
+def test_the_same_again_gives_the_same(model, study):
+    options = {"candidates": (0.1, 0.2), "count": 2, "device": "cpu"}
+    assert tune_injection(model, [study], **options) == tune_injection(model, [study], **options)
+
+
+def test_what_the_choice_does_not_tell_is_said():
+    assert tuned_of(0.5, 0.4, 0.6).notes == ()
+    assert tuned_of(0.4, 0.5).notes == ("p=0.1 is the smallest candidate; a smaller one may fit better still.",)
+    assert tuned_of(0.5, 0.4).notes == ("p=0.2 is the largest candidate; a larger one may fit better still.",)
+    assert tuned_of(0.4, one_pass=0.3).notes == (
+        "One pass without dropout fits the references no worse; injection gains nothing here.",
+    )
+
+
+def test_stopped_in_the_middle_chooses_nothing(model, study):
+    told = []
+    with pytest.raises(Cancelled):
+        tune_injection(
+            model,
+            [study],
+            candidates=(0.1, 0.2),
+            count=2,
+            device="cpu",
+            progress=lambda *step: told.append(step),
+            cancelled=lambda: len(told) == 2,
+        )
+    assert told == [(0, 3, "one pass without dropout"), (1, 3, "p=0.1")]
+
+
+def test_a_partial_prediction_is_never_counted(model, study, monkeypatch):
+    predict = Predictor.predict
+
+    def stopped(self, study, **options):
+        found = predict(self, study, **options)
+        return dataclasses.replace(found, provenance={"members": {"members_done": 1, "members_wanted": 2}})
+
+    monkeypatch.setattr(injection.Predictor, "predict", stopped)
+    with pytest.raises(Cancelled, match="nothing was chosen"):
+        tune_injection(model, [study], candidates=(0.1,), count=2, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "words"), [((), "one candidate or more"), ((0.1, 0.1), "each once"), ((0.0,), "0 is no share")]
+)
+def test_candidates_that_make_no_sense(model, study, candidates, words):
+    with pytest.raises(EvaluationError, match=words):
+        tune_injection(model, [study], candidates=candidates, device="cpu")
+
+
+def test_studies_need_references(model, study_of):
+    with pytest.raises(EvaluationError, match="There is no study"):
+        tune_injection(model, [], device="cpu")
+    with pytest.raises(EvaluationError, match="toy has no reference"):
+        tune_injection(model, [study_of(reference=False)], device="cpu")
