@@ -215,23 +215,49 @@ def judge(recalibrated: Sequence[tuple[MonotoneMap, Counts]]) -> dict[str, float
             continue
         within = counts.clipped()
         nll += negative_log_likelihood(within, change.curve(within.probability)) * within.voxels
-        kept = change == IDENTITY  # the figures before are those of the file, as an evaluation has them
-        q = counts.probability if kept else change.curve(np.clip(counts.probability, SMALLEST, 1 - SMALLEST))
+        q = _recalibrated(change, counts)
         squared += float((counts.count * q * q - 2 * counts.true * q + counts.true).sum())
         number += counts.voxels
-        place = bin_indices(q.astype(np.float32))
-        for key, weights in (("count", counts.count), ("true", counts.true), ("sum", counts.count * q)):
-            np.add.at(bins[key], place, weights)
+        for key, added in fine_bins(change, counts).items():
+            bins[key] += added
     if not number:
         return {"nll": math.nan, "brier": math.nan, "ece_classwise": math.nan}
     error = reliability(bins, ECE_BINS).expected_error
     return {"nll": nll / number, "brier": squared / number, "ece_classwise": error}
 
 
+def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
+    """Recalibrated voxels as :func:`~napari_uncseg.evaluation.calibration.reliability` reads them.
+
+    Parameters
+    ----------
+    change : MonotoneMap
+    counts : Counts
+        Before it.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (4096,)
+        ``count``, ``true`` (int64) and the ``sum`` of the probabilities (float64) of each bin.
+    """
+    q = _recalibrated(change, counts)
+    bins: Statistic = {"count": np.zeros(BINS, np.int64), "true": np.zeros(BINS, np.int64), "sum": np.zeros(BINS)}
+    place = bin_indices(q.astype(np.float32))
+    for key, weights in (("count", counts.count), ("true", counts.true), ("sum", counts.count * q)):
+        np.add.at(bins[key], place, weights)
+    return bins
+
+
 def counts_of(statistic: Statistic) -> Counts:
     """The voxels a map is fitted on, of a statistic of :class:`ProbabilitySteps`."""
     some = statistic["count"] > 0
     return Counts(step_probabilities()[some], statistic["count"][some], statistic["true"][some])
+
+
+def _recalibrated(change: MonotoneMap, counts: Counts) -> Numbers:
+    if change == IDENTITY:  # the figures before are those of the file, as an evaluation has them
+        return counts.probability
+    return change.curve(np.clip(counts.probability, SMALLEST, 1 - SMALLEST))
 
 
 def _left_out(metric: ProbabilitySteps, total: Statistic, method: Method) -> list[tuple[MonotoneMap, Counts]]:

@@ -59,7 +59,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _told(value: Any) -> str:
     if not isinstance(value, Mapping):
-        return str(value)
+        return "" if value is None else str(value)
     if value["mean"] is None:
         return ""
     if value["low"] is None:

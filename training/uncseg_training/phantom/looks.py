@@ -139,7 +139,7 @@ LOOKS: Mapping[str, Looks] = MappingProxyType(
         "wet": _WET,
         "clinical": _CLINICAL,
         "hard": _HARD,
-        # A network that has learnt faint tumours takes plaques for them: as hard, with plaques beside tumours, and alone.
+        # A network that has learnt faint tumours takes plaques for them: as hard, with plaques beside them and alone.
         "plaques": replace(
             _HARD,
             kinds=MappingProxyType({**_HARD.kinds, Kind.NONE: 0.14, Kind.RIM: 0.24, Kind.SOLID: 0.25}),

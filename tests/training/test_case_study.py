@@ -1,0 +1,238 @@
+"""The case study: its tables by hand, from made-up records, and a small run from end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_uncseg.evaluation.calibration import ece_bound
+from napari_uncseg.evaluation.recalibration import ProbabilitySteps
+from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.uncertainty.monotone import IDENTITY, STEPS, Temperature
+from tests.training.test_experiments import run
+from tests.training.test_trainer import head
+from uncseg_training.experiments import case_study
+from uncseg_training.experiments.case_study_figures import curve_of
+from uncseg_training.experiments.case_study_published import mixed_error, published_rows
+from uncseg_training.experiments.case_study_tables import (
+    ENTROPY,
+    Judged,
+    Pair,
+    calibration_rows,
+    dice_rows,
+    entropy_rows,
+    ranking_rows,
+    triage,
+    triage_rows,
+    write_tables,
+)
+from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS, Record
+from uncseg_training.phantom.anatomy import save_anatomies
+from uncseg_training.phantom.cohort import Phantoms, write_phantom
+
+NAN = math.nan
+
+Number = tuple[str, Region, str | None, VoxelSet | None]
+Voxels = Sequence[tuple[float, int, int]]
+"""Probability, voxels and voxels in the region."""
+
+FAIR: Voxels = [(0.6, 1000, 600), (0.4, 1000, 400)]
+
+
+def record(numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequence[Voxels] = (FAIR,)) -> Record:
+    """A record of studies with these numbers, and with these voxels in every region and set."""
+    values = [
+        Value(metric, value, case=f"study-{place}", region=region, map=name, voxel_set=voxel_set)
+        for (metric, region, name, voxel_set), each in (numbers or {}).items()
+        for place, value in enumerate(each)
+    ]
+    steps = {
+        (region, voxel_set): ProbabilitySteps(region, voxel_set) for region in REGIONS for voxel_set in CALIBRATED_SETS
+    }
+    for counted in steps.values():
+        for place, study in enumerate(voxels):
+            count, true = np.zeros((2, STEPS + 1), np.int64)
+            for probability, number, positive in study:
+                count[round(probability * STEPS)] += number
+                true[round(probability * STEPS)] += positive
+            counted.put(f"study-{place}", {"count": count, "true": true, "found": true})
+    return Record(tuple(values), steps, 1, 1.0, NAN)
+
+
+def pair(deterministic: Record, mc: Record | None = None, calibration: Record | None = None) -> Pair:
+    calibration = record() if calibration is None else calibration
+    members = ("deterministic", deterministic), ("MC dropout", deterministic if mc is None else mc)
+    return Pair(*(Judged("Net", told, found, calibration) for told, found in members))
+
+
+def dice(wt: Sequence[float]) -> dict[Number, Sequence[float]]:
+    return {("dice", region, None, VoxelSet.ALL): wt for region in REGIONS}
+
+
+def test_dice_is_compared_study_by_study() -> None:
+    before, after = [0.5, 0.6, 0.7, 0.8, NAN], [0.51, 0.6, 0.7, 0.84, 0.9]
+    rows = dice_rows([pair(record(dice(before)), record(dice(after)))])
+    assert [row["region"] for row in rows] == ["WT", "TC", "ET"]
+    row = rows[0]
+    assert (row["studies"], row["deterministic"]["mean"], row["deterministic"]["count"]) == (4, 0.65, 4)
+    assert row["difference"]["mean"] == 0.0125
+    assert row["difference"]["low"] >= 0
+    assert row["largest difference of a study"] == 0.04
+    assert row["p (Holm)"] == pytest.approx(min(1, 3 * row["p"]))
+
+
+def test_ranking_keeps_the_sets_of_voxels_apart() -> None:
+    numbers = {
+        (metric, Region.ET, ENTROPY, voxels): [base + place / 10, base + place / 10 + 0.02, NAN]
+        for metric, base in (("auroc", 0.7), ("auprc", 0.3), ("prevalence", 0.01))
+        for place, voxels in enumerate(SETS)
+    }
+    row = next(each for each in ranking_rows([pair(record(numbers))]) if each["region"] == "ET")
+    assert [row[f"AUROC {voxels}"]["mean"] for voxels in SETS] == [0.71, 0.81, 0.91]
+    assert [row[f"AUPRC {voxels}"]["mean"] for voxels in SETS] == [0.31, 0.41, 0.51]
+    assert row["prevalence brain"] == {"mean": 0.12, "low": None, "high": None, "count": 2}
+
+
+def test_entropy_is_told_in_nats_and_in_bits() -> None:
+    numbers = {
+        ("mean_prediction", Region.ET, ENTROPY, VoxelSet.PREDICTION): [0.5, 0.7, NAN],
+        ("mean_tumour", Region.ET, ENTROPY, None): [0.2, 0.2, NAN],
+        ("mean_brain", Region.ET, ENTROPY, VoxelSet.BRAIN): [0.01, 0.02, 0.03],
+    }
+    row = next(each for each in entropy_rows([pair(record(numbers))]) if each["region"] == "ET")
+    assert row["predicted region, bits"]["mean"] == 0.6
+    assert row["predicted region, nats"]["mean"] == round(0.6 * math.log(2), 4)
+    assert row["predicted region, nats"]["count"] == 2
+    assert row["predicted tumour and 5 mm, nats"]["mean"] == round(0.2 * math.log(2), 4)
+    assert row["brain, nats"]["mean"] == round(0.02 * math.log(2), 4)
+
+
+def test_calibration_before_and_after_and_what_the_dice_allows() -> None:
+    studies: list[Voxels] = [[(0.8, 100, 50)], [(0.8, 300, 240)]]
+    numbers = {
+        ("ece_classwise", Region.ET, None, VoxelSet.UNION): [0.3, 0.9, NAN],
+        ("dice_any_size", Region.ET, None, VoxelSet.ALL): [0.5, 0.714, 1.0],
+    }
+    calibration = record(voxels=[[(0.8, 1000, 600), (0.2, 1000, 400)]])
+    judged = pair(record(numbers, studies), calibration=calibration)
+    row = next(each for each in calibration_rows([judged]) if each["region"] == "ET")
+    assert row["T"] == pytest.approx(math.log(4) / math.log(1.5), abs=1e-3)  # 0.8 becomes 0.6
+    for voxels in CALIBRATED_SETS:
+        assert row[f"{voxels}, pooled"] == pytest.approx(0.8 - 290 / 400, abs=1e-3)
+        assert row[f"{voxels}, pooled, T"] == pytest.approx(290 / 400 - 0.6, abs=1e-3)
+        assert row[f"{voxels}, mean"] == pytest.approx(0.15, abs=1e-3)
+        assert row[f"{voxels}, mean, T"] == pytest.approx(0.15, abs=1e-3)
+    assert row["union, mean"]["mean"] == 0.6
+    assert row["Dice there"] == 0.607
+    assert row["bound"] == round(ece_bound(0.607), 4)
+    assert row["studies above their bound"] == 1  # 0.9, where a Dice of 0.714 allows 0.722
+
+
+def scored(scores: Sequence[float], quality: Sequence[float], volumes: Sequence[float]) -> Record:
+    return record(
+        {
+            ("mean_tumour", Region.WT, ENTROPY, None): scores,
+            ("volume_confounder", Region.WT, ENTROPY, VoxelSet.PREDICTION): volumes,
+            **dice(quality),
+        }
+    )
+
+
+def test_triage_splits_at_the_calibration_cohort() -> None:
+    calibration = scored([0.1, 0.3, 0.5], [0.9, 0.9, 0.9], [5, 5, 5])
+    unseen = scored([0.1, 0.2, 0.3, 0.4, 0.6, NAN], [0.9, 0.8, 0.7, 0.5, 0.6, 0.0], [1, 5, 2, 4, 3, 0])
+    judged = pair(unseen, calibration=calibration)
+    row = triage_rows([judged])[0]
+    assert row["threshold, nats"] == round(0.3 * math.log(2), 4)
+    assert (row["certain"], row["uncertain"]) == (3, 3)  # nothing predicted is as uncertain as can be
+    assert (row["median Dice, certain"], row["median Dice, uncertain"], row["Cliff's delta"]) == (0.8, 0.5, 1.0)
+    assert row["Hodges–Lehmann shift"]["mean"] == 0.3
+    assert row["Spearman with Dice"] == round(-33 / 35, 4)  # ranks of Dice 6 5 4 2 3 1
+    assert row["p (Holm)"] == pytest.approx(2 * row["p"])
+    assert triage(pair(scored([0.1, 0.2], [0.9, 0.8], [1, 2]), calibration=calibration).mc) is None
+    assert triage_rows([pair(scored([], [], []), calibration=calibration)]) == []
+
+
+def test_taking_p_for_being_right_comes_close_to_one() -> None:
+    voxels: list[Voxels] = [[(0.0, 990, 0), (0.9, 10, 9)]]
+    judged = pair(record(voxels=voxels)).mc
+    assert mixed_error(judged, Region.ET, VoxelSet.BRAIN) == pytest.approx(0.99, abs=1e-4)
+
+
+def test_published_figures_stand_beside_ours() -> None:
+    numbers = {
+        **dice([0.7, 0.728]),
+        ("auroc", Region.WT, ENTROPY, VoxelSet.ALL): [0.96, 0.98],
+        ("auroc", Region.WT, ENTROPY, VoxelSet.TUMOUR): [0.6, 0.7],
+        ("dice_any_size", Region.ET, None, VoxelSet.ALL): [0.7, 0.728],
+        ("ece_classwise", Region.ET, None, VoxelSet.UNION): [0.4, 0.5],
+    }
+    rows = {row["quantity"]: row for row in published_rows([pair(record(numbers))])}
+    assert rows["AUROC of entropy, WT, all"]["Net"] == "0.970"
+    assert rows["AUROC of entropy, WT, tumour"]["Net"] == "0.650"
+    assert rows["AUROC of entropy, WT, brain"]["Net"] == ""
+    assert rows["mean Dice ET"]["Net"] == "0.714"
+    assert rows["ECE of ET, ET predicted or true, mean"]["Net"] == "0.450"
+    bound = rows["largest ECE there that the mean Dice allows"]
+    assert (bound["published"], bound["Net"]) == ("0.722 for 0.714", "0.722")
+    assert rows["median Dice WT of certain studies"] == {
+        "quantity": "median Dice WT of certain studies",
+        "published": "0.925",
+        "Net": "",
+    }
+
+
+def test_reliability_of_voxels_as_they_are_and_scaled() -> None:
+    studies: list[Voxels] = [[(0.75, 100, 50)], [(0.75, 300, 240)]]
+    judged = pair(record(voxels=studies)).mc
+    before, after = (
+        curve_of(judged, Region.WT, change) for change in (IDENTITY, Temperature(math.log(3) / math.log(1.5)))
+    )
+    assert (before.count[11], before.mean_y[11]) == (400, pytest.approx(290 / 400))  # 0.733 to 0.8
+    assert before.cases[:, 11].tolist() == pytest.approx([0.5, 0.8])
+    assert np.nansum(after.count * after.mean_p) == pytest.approx(400 * 0.6, abs=0.1)
+    assert before.ece == pytest.approx((0.25 + 0.05) / 2, abs=1e-3)
+
+
+def test_tables_without_rows_are_not_written(tmp_path: Path) -> None:
+    write_tables({"dice": dice_rows([pair(record(dice([0.5, 0.6])))]), "triage": []}, tmp_path / "out", "Two studies. ")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"dice.csv", "dice.md"}
+    told = (tmp_path / "out" / "dice.md").read_text()
+    assert told.startswith("Two studies. Dice")
+    assert "None" not in told
+
+
+@pytest.mark.slow
+def test_case_study_writes_every_table_and_figure_and_goes_on(tmp_path: Path) -> None:
+    save_anatomies([head()], tmp_path / "balls.npz")
+    stream = Phantoms([head()], (40, 48, 40), 4.0, 6)
+    for number in range(2):
+        write_phantom(stream[number], tmp_path / "studies", f"BraTS-GLI-0000{number}-000", 4.0)
+    out = tmp_path / "out"
+    words = "-o", out, "--config", "smoke", "--anatomies", tmp_path / "balls.npz"
+    assert "run the same command" in run(case_study.main, *words, "--minutes", 0)
+    assert "median Dice WT of certain studies" in run(case_study.main, *words)
+    made = out / "case_study"
+    tables = {"dice", "ranking", "entropy", "calibration", "triage", "published"}
+    written = {path.name for path in made.iterdir()}
+    assert {f"{name}.{kind}" for name in tables for kind in ("csv", "md")} <= written
+    pictures = {f"reliability-{network}{scaled}.png" for network in case_study.NETWORKS for scaled in ("", "-scaled")}
+    assert pictures | {"triage.png", "case_study.json"} <= written
+    told = json.loads((made / "case_study.json").read_text())
+    assert set(told["tables"]) == tables
+    assert str(tmp_path) not in (made / "case_study.json").read_text()
+    measured = {path: path.stat().st_mtime_ns for path in out.glob("records/**/*.json")}
+    run(case_study.main, *words, "--studies", tmp_path / "studies")
+    again = json.loads((made / "case_study.json").read_text())
+    assert again["tables"] == told["tables"]
+    assert {path: path.stat().st_mtime_ns for path in measured} == measured
+    patients = again[case_study.PATIENTS]
+    assert [row["studies"] for row in patients["dice"] if row["region"] == "WT"] == [2, 2]
+    assert (made / case_study.PATIENTS / "dice.md").read_text().startswith("Development studies: 2 patients")

@@ -1,0 +1,88 @@
+"""The figures of the experiment ``case_study``: reliability before and after temperature scaling, and the triage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_uncseg.evaluation.calibration import reliability
+from napari_uncseg.evaluation.figure_style import GREY, encode_figure, legend_below, new_figure, style
+from napari_uncseg.evaluation.figures import ReliabilityCurve, reliability_figure
+from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
+from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.study.atomic import write_files
+from napari_uncseg.uncertainty.monotone import IDENTITY, MonotoneMap
+from uncseg_training.experiments.case_study_tables import NATS, Judged, triage
+from uncseg_training.experiments.judging import calibration_error
+
+VOXELS = VoxelSet.TUMOUR
+CERTAIN, UNCERTAIN = "#0072B2", "#D55E00"
+
+
+def curve_of(judged: Judged, region: Region, change: MonotoneMap = IDENTITY) -> ReliabilityCurve:
+    """Reliability of a region near the tumour, as predicted or recalibrated."""
+    counts = [counts_of(statistic) for statistic in judged.record.steps[region, VOXELS].cases.values()]
+    bins = [fine_bins(change, each) for each in counts]
+    pooled = reliability({key: np.sum([each[key] for each in bins], axis=0) for key in bins[0]}, ECE_BINS)
+    cases = np.array([reliability(each, ECE_BINS).observed for each in bins])
+    _, error = calibration_error(judged.record, region, VOXELS, change)
+    return ReliabilityCurve(pooled.claimed, pooled.observed, pooled.counts, cases, error)
+
+
+def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
+    """Reliability of the three regions.
+
+    Parameters
+    ----------
+    judged : Judged
+    path : Path
+        Picture to write.
+    scaled : bool
+        After temperature scaling.
+    """
+    changes = judged.temperatures if scaled else dict.fromkeys(REGIONS, IDENTITY)
+    curves = {region: curve_of(judged, region, changes[region]) for region in REGIONS}
+    after = f"scaled ({', '.join(f'{region} {changes[region].words()}' for region in REGIONS)})"
+    title = f"{judged.network}, {judged.members}, {after if scaled else 'as predicted'}: {VOXEL_SET_TITLES[VOXELS]}"
+    write_files({path: encode_figure(reliability_figure(curves, title), "png")})
+
+
+def draw_triage(each: Sequence[Judged], path: Path) -> None:
+    """Dice of WT against the triage score, with the threshold and the medians of both sides; a panel per network."""
+    with style():
+        figure = new_figure(5.2 * len(each), 4.2)
+        axes = figure.subplots(1, len(each), squeeze=False, sharey=True)[0]
+        for axis, judged in zip(axes, each, strict=True):
+            axis.set(
+                ylim=(-0.02, 1.02), xlabel="mean WT entropy, predicted tumour and 5 mm (nats)", title=judged.network
+            )
+            found = triage(judged)
+            if found is None:
+                axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", va="center", color=GREY)
+                continue
+            split, ranking = found
+            drawn = np.isfinite(ranking.scores)
+            scores, dice = ranking.scores[drawn] * NATS, ranking.dice[drawn]
+            threshold = split.threshold * NATS
+            for side, colour, marker, word, median in (
+                (scores <= threshold, CERTAIN, "o", "certain", split.test.medians[0]),
+                (scores > threshold, UNCERTAIN, "^", "uncertain", split.test.medians[1]),
+            ):
+                if not side.any():
+                    continue
+                axis.scatter(scores[side], dice[side], s=26, color=colour, marker=marker, alpha=0.8, lw=0, label=word)
+                axis.hlines(
+                    median, scores[side].min(), scores[side].max(), color=colour, lw=1.6, label=f"median, {word}"
+                )
+            if np.isfinite(threshold):
+                axis.axvline(threshold, color=GREY, lw=1.2, ls="--", label="median of the calibration cohort")
+            missing = int((~drawn).sum())
+            if missing:
+                axis.text(0.02, 0.02, f"nothing predicted: {missing}", transform=axis.transAxes, fontsize=8)
+        axes[0].set_ylabel("Dice WT")
+        legend_below(figure, axes)
+        figure.suptitle("Triage by entropy with MC dropout: unseen phantoms")
+        write_files({path: encode_figure(figure, "png")})

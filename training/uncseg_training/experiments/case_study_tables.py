@@ -1,0 +1,286 @@
+"""The tables of the experiment ``case_study``: one row per network, kind of members and region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.evaluation.calibration import ece_bound
+from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
+from napari_uncseg.evaluation.resampling import bootstrap_bca, defined
+from napari_uncseg.evaluation.statistics import holm, paired_difference, partial_spearman
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.uncertainty.monotone import MonotoneMap, Temperature
+from uncseg_training.experiments.judging import (
+    CALIBRATED_SETS,
+    SETS,
+    Record,
+    calibration_error,
+    scaled,
+    temperatures,
+)
+from uncseg_training.experiments.tables import told_interval, write_table
+
+ENTROPY = scaled("entropy")
+"""Entropy over ln 2, which is entropy in bits."""
+
+NATS = math.log(2)
+"""Nats in a bit."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A network with one kind of members, on studies it has not met.
+
+    Parameters
+    ----------
+    network : str
+        Title of the network.
+    members : str
+        As tables have it.
+    record : Record
+        Of the studies.
+    calibration : Record
+        Of the calibration cohort, by the same network with the same members.
+    """
+
+    network: str
+    members: str
+    record: Record
+    calibration: Record
+
+    @cached_property
+    def temperatures(self) -> dict[Region, MonotoneMap]:
+        """Fitted on the calibration cohort."""
+        return temperatures(self.calibration)
+
+    def of(self, metric: str, region: Region, map: str | None = None, voxel_set: VoxelSet | None = None) -> list[float]:  # noqa: A002
+        """One number of every study; see :meth:`Record.of`."""
+        return self.record.of(metric, region, map, voxel_set)
+
+    @property
+    def head(self) -> Row:
+        """First columns of its rows."""
+        return {"network": self.network, "members": self.members}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A network without and with dropout at inference."""
+
+    deterministic: Judged
+    mc: Judged
+
+    def __iter__(self) -> Any:
+        return iter((self.deterministic, self.mc))
+
+
+def dice_rows(pairs: Sequence[Pair]) -> list[Row]:
+    """Dice without and with dropout, and their difference; p-values adjusted by Holm over all rows."""
+    rows: list[Row] = []
+    p_values = []
+    for pair in pairs:
+        for region in REGIONS:
+            with_dropout, without = pair.mc.of("dice", region), pair.deterministic.of("dice", region)
+            difference = paired_difference(with_dropout, without)
+            each = defined(np.subtract(with_dropout, without))
+            rows.append(
+                {
+                    "network": pair.mc.network,
+                    "region": str(region),
+                    "studies": difference.count,
+                    "deterministic": told_interval(bootstrap_bca(without)),
+                    "MC dropout": told_interval(bootstrap_bca(with_dropout)),
+                    "difference": told_interval(difference.mean),
+                    "largest difference of a study": _rounded(float(np.abs(each).max()) if each.size else math.nan),
+                }
+            )
+            p_values.append(difference.p_value)
+    for row, p, adjusted in zip(rows, p_values, holm(p_values), strict=True):
+        row |= {"p": _told_p(p), "p (Holm)": _told_p(float(adjusted))}
+    return rows
+
+
+def ranking_rows(pairs: Sequence[Pair]) -> list[Row]:
+    """How well entropy finds the failures of its region, on three sets of voxels side by side."""
+    rows = []
+    for judged in _all(pairs):
+        for region in REGIONS:
+            row = judged.head | {"region": str(region)}
+            for metric, title in (("auroc", "AUROC"), ("auprc", "AUPRC"), ("prevalence", "prevalence")):
+                for voxels in SETS:
+                    values = judged.of(metric, region, ENTROPY, voxels)
+                    row[f"{title} {voxels}"] = told_interval(bootstrap_bca(values))
+            rows.append(row)
+    return rows
+
+
+def entropy_rows(pairs: Sequence[Pair]) -> list[Row]:
+    """Mean entropy of a region's probability per study, by the voxels it is taken over."""
+    rows = []
+    for judged in _all(pairs):
+        for region in REGIONS:
+            rows.append(
+                judged.head
+                | {
+                    "region": str(region),
+                    "predicted region, nats": _nats(judged, region, "mean_prediction"),
+                    "predicted region, bits": told_interval(
+                        bootstrap_bca(judged.of("mean_prediction", region, ENTROPY))
+                    ),
+                    "predicted tumour and 5 mm, nats": _nats(judged, region, TRIAGE_AGGREGATOR),
+                    "brain, nats": _nats(judged, region, "mean_brain"),
+                }
+            )
+    return rows
+
+
+def calibration_rows(pairs: Sequence[Pair]) -> list[Row]:
+    """Class-wise calibration errors before and after temperature scaling, and the largest that the Dice allows."""
+    rows = []
+    for judged in _all(pairs):
+        for region in REGIONS:
+            change = judged.temperatures[region]
+            row = judged.head | {
+                "region": str(region),
+                "T": _rounded(change.temperature) if isinstance(change, Temperature) else None,
+            }
+            for voxels in CALIBRATED_SETS:
+                before = calibration_error(judged.record, region, voxels)
+                after = calibration_error(judged.record, region, voxels, change)
+                for way, old, new in zip(("pooled", "mean"), before, after, strict=True):
+                    row |= {f"{voxels}, {way}": _rounded(old), f"{voxels}, {way}, T": _rounded(new)}
+            dice, errors = dice_and_union_error(judged, region)
+            row["union, mean"] = told_interval(bootstrap_bca(errors))
+            row["Dice there"] = _rounded(float(dice.mean()) if dice.size else math.nan)
+            row["bound"] = _rounded(ece_bound(float(dice.mean())) if dice.size else math.nan)
+            row["studies above their bound"] = int(sum(e > ece_bound(d) for d, e in zip(dice, errors, strict=True)))
+            rows.append(row)
+    return rows
+
+
+def dice_and_union_error(judged: Judged, region: Region) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Dice and calibration error of the studies that have the region, predicted or true."""
+    errors = np.array(judged.of("ece_classwise", region, voxel_set=VoxelSet.UNION))
+    dice = np.array(judged.of("dice_any_size", region))
+    known = ~np.isnan(errors)
+    return dice[known], errors[known]
+
+
+def triage(judged: Judged) -> tuple[Stratification, Ranking] | None:
+    """WT studies split at the calibration cohort's median of the triage score; None of fewer than three studies."""
+    values, calibration = (
+        [value for value in record.values if value.region is Region.WT]
+        for record in (judged.record, judged.calibration)
+    )
+    split = stratify(values, calibration, (ENTROPY,))
+    ranked = [each for each in rankings(values) if (each.map, each.aggregator) == (ENTROPY, TRIAGE_AGGREGATOR)]
+    return (split[0], ranked[0]) if split and ranked else None
+
+
+def triage_rows(pairs: Sequence[Pair]) -> list[Row]:
+    """Dice of WT of certain and uncertain studies, and what the predicted volume explains of it."""
+    rows: list[Row] = []
+    p_values = []
+    for judged in _all(pairs):
+        found = triage(judged)
+        if found is None:
+            continue
+        split, ranking = found
+        test = split.test
+        partial = partial_spearman(ranking.scores, ranking.dice, ranking.volumes_ml)
+        shift = test.hodges_lehmann
+        rows.append(
+            judged.head
+            | {
+                "threshold, nats": _rounded(split.threshold * NATS),
+                "certain": test.counts[0],
+                "uncertain": test.counts[1],
+                "median Dice, certain": _rounded(test.medians[0]),
+                "median Dice, uncertain": _rounded(test.medians[1]),
+                "Hodges–Lehmann shift": told_interval(shift),
+                "Cliff's delta": _rounded(test.cliffs_delta),
+                "Spearman with Dice": _rounded(ranking.spearman_dice),
+                "Spearman with volume": _rounded(ranking.spearman_volume),
+                "Spearman with Dice, given volume": _rounded(partial.value),
+                "p, given volume": _told_p(partial.p_value),
+            }
+        )
+        p_values.append(test.p_value)
+    for row, p, adjusted in zip(rows, p_values, holm(p_values), strict=True):
+        row |= {"p": _told_p(p), "p (Holm)": _told_p(float(adjusted))}
+    return rows
+
+
+TITLES: Mapping[str, str] = {
+    "dice": (
+        "Dice of studies with at least 1 mL of the region in the reference: mean and 95 % interval (BCa bootstrap of "
+        "studies). `difference`: MC dropout minus deterministic, paired. `p`: Wilcoxon signed-rank, and adjusted by "
+        "Holm over the table."
+    ),
+    "ranking": (
+        "How well entropy finds the voxels where a region fails: mean over studies and 95 % interval. One map, one "
+        "failure, three sets of voxels: the whole volume, the brain, tumour (predicted or true) and 5 mm around it. "
+        "Chance is 0.5 for AUROC and the prevalence of failures for AUPRC."
+    ),
+    "entropy": (
+        "Mean entropy of the region's probability per study: mean over studies and 95 % interval. Studies where "
+        "nothing was predicted have none over a prediction. ln 2 = 0.693 nats = 1 bit is the most there can be."
+    ),
+    "calibration": (
+        "Class-wise expected calibration error, 15 bins: of the voxels of all studies together (`pooled`) and mean "
+        "over studies; as predicted, and after the temperature `T` fitted on the brain of the calibration cohort. "
+        "`union` is the region, predicted or true, as predicted (mean and 95 % interval); `Dice there` the mean Dice "
+        "of the same studies and `bound` the largest error it allows."
+    ),
+    "triage": (
+        "Studies with at least 1 mL of WT in the reference, split at the calibration cohort's median of the mean "
+        "entropy over the predicted tumour and 5 mm around it. The shift is certain minus uncertain, with a 95 % "
+        "interval, and Cliff's delta is above 0 where the certain ones have the higher Dice. `p`: Mann–Whitney, "
+        "two-sided, and adjusted by Holm over the table. The volume is that of the predicted WT."
+    ),
+    "published": "Figures of arXiv 2606.19300 on 126 patients of BraTS 2021, and the same here with MC dropout.",
+}
+
+
+def write_tables(rows: Mapping[str, Sequence[Row]], folder: Path, prefix: str = "") -> None:
+    """Write the tables that have rows, each as CSV and Markdown.
+
+    Parameters
+    ----------
+    rows : mapping of str to sequence of dict
+        Name of the table, as in :data:`TITLES`, to its rows.
+    folder : Path
+    prefix : str
+        Put before every title.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, each in rows.items():
+        if each:
+            write_table(each, folder / name, prefix + TITLES[name])
+
+
+def _all(pairs: Sequence[Pair]) -> list[Judged]:
+    return [judged for pair in pairs for judged in pair]
+
+
+def _nats(judged: Judged, region: Region, aggregate: str) -> dict[str, float | int | None]:
+    return told_interval(bootstrap_bca(NATS * np.array(judged.of(aggregate, region, ENTROPY))))
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def _told_p(value: float) -> float | None:
+    return float(f"{value:.2g}") if math.isfinite(value) else None
