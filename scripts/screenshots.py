@@ -36,7 +36,7 @@ COLOURED = 12
 PATIENCE_S = 300.0
 BROWSER_WIDTH = 520
 """At which all columns of the list are seen."""
-REVIEWER = "R1"
+REVIEWER, OTHER_REVIEWER = "R1", "R2"
 BRUSH = 12
 """Diameter in voxels of what is painted, so that it is seen."""
 
@@ -106,6 +106,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     from napari_uncseg.view.navigate import go_to, session_of, world_of
     from napari_uncseg.view.tags import open_predictions
     from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+    from napari_uncseg.widgets.reviewers import ReviewersWidget
     from napari_uncseg.widgets.six_views import SixViewsWidget
     from napari_uncseg.widgets.threshold import ThresholdWidget
     from napari_uncseg.widgets.verdict import VerdictWidget
@@ -164,7 +165,30 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     until(lambda: verdict.correction.changes is not None and verdict.correction.changes.voxels > 0)
     settle()
     save(grab_window(viewer), out / "guide-verdict.png")
+    viewer.window.remove_dock_widget(verdict)
+
+    write_verdicts(results)
+    reviewers = ReviewersWidget(viewer)
+    viewer.window.add_dock_widget(reviewers, name="Two reviewers", area="right")
+    reviewers.show_logs(results)
+    settle()
+    save(grab_window(viewer), out / "guide-two-reviewers.png")
     viewer.close()
+
+
+def write_verdicts(results: Path) -> None:
+    """Let two reviewers decide on all studies; they differ on some."""
+    from napari_uncseg.review.verdict import Decision, StudyVerdict, append, log_path, now
+
+    accept, correct, reject = Decision
+    answers = {
+        REVIEWER: ((accept, 1), (accept, 2), (correct, 3), (correct, 4), (reject, 5)),
+        OTHER_REVIEWER: ((accept, 1), (correct, 3), (correct, 3), (accept, 2), (reject, 5)),
+    }
+    studies = sorted(path.name for path in results.iterdir() if path.is_dir())
+    for reviewer, said in answers.items():
+        for study, (decision, difficulty) in zip(studies, said, strict=True):
+            append(log_path(results), StudyVerdict(study, reviewer, now(), decision, difficulty))
 
 
 def until(condition: Callable[[], bool]) -> None:

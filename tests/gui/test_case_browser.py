@@ -22,6 +22,7 @@ from napari_uncseg.view.tags import open_predictions, open_studies
 from napari_uncseg.widgets import case_browser
 from napari_uncseg.widgets.case_browser import NEXT_KEY, PREVIOUS_KEY, CaseBrowserWidget
 from napari_uncseg.widgets.case_browser_table import SCORE, STATUS, STUDY
+from napari_uncseg.widgets.parts import PANEL_WIDTH
 from napari_uncseg.widgets.six_views_patients import PatientsWindow
 
 PATIENCE = 60000
@@ -269,3 +270,23 @@ viewer.close()
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_columns_fit_a_default_dock(qtbot, panel, results, tiny_prediction):
+    """No scroll bar at the width of a dock, with the longest names of BraTS; all columns where there is room."""
+    for name in ("BraTS-GLI-01484-000", "BraTS-GLI-01485-100"):
+        provenance = {**tiny_prediction.provenance, "study": name}
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), results)
+    panel.refresh()
+    panel.resize(PANEL_WIDTH, 700)
+    panel.show()
+    qtbot.waitExposed(panel)
+    view = panel.view
+    shown = [number for number in range(6) if not view.isColumnHidden(number)]
+    assert shown == [STUDY, STATUS, SCORE]
+    assert view.horizontalScrollBar().maximum() == 0
+    assert view.columnWidth(STUDY) >= view.fontMetrics().horizontalAdvance("BraTS-GLI-01484-000")
+    assert "WT 1" in view.order.index(0, STUDY).data(Qt.ItemDataRole.ToolTipRole)
+    panel.resize(640, 700)
+    assert not any(view.isColumnHidden(number) for number in range(6))
+    assert view.horizontalScrollBar().maximum() == 0

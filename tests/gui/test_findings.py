@@ -11,6 +11,7 @@ from napari_uncseg.review.verdict import Judgement, log_path, read_log
 from napari_uncseg.view.contours import OUTLINE_NAME
 from napari_uncseg.view.layers import add_prediction, add_study
 from napari_uncseg.view.navigate import KEYS, go_to, session_of, world_of
+from napari_uncseg.widgets.findings import short_place
 from napari_uncseg.widgets.threshold import ThresholdWidget
 
 PATIENCE = 60000
@@ -69,10 +70,17 @@ def test_the_list_says_what_the_findings_are(panel, session):
     table = panel.findings.table
     items = session.findings.items
     assert table.rowCount() == len(items)
-    assert table.item(0, 1).text() == items[0].place
+    assert table.item(0, 1).text() == short_place(items[0].place)
+    assert items[0].place in table.item(0, 1).toolTip()
     assert table.item(0, 3).text() == f"{items[0].volume_ml:.2f}"
     assert f"{len(items)} places to check" in panel.findings.summary.text()
     assert "expected error volume" in panel.findings.summary.text()
+
+
+def test_places_are_short_in_the_table():
+    assert short_place("WT edge, left, anterior-superior") == "WT edge, L, ant-sup"
+    assert short_place("in the necrotic core, midline") == "in NCR, mid"
+    assert short_place("4 mm outside WT, right, posterior-lateral") == "4 mm outside WT, R, post-lat"
 
 
 def test_keys_go_round_in_all_views(viewer, panel, session, tiny_prediction):

@@ -46,8 +46,8 @@ def test_the_thin_shell_is_no_finding_and_the_two_blobs_are(shell_prediction):
     assert edge.voxel == (42, 30, 28)
     assert far.voxel == (56, 8, 8)
     assert edge.region is Region.WT
-    assert "at the edge of WT" in edge.reason
-    assert "far from the tumour" in far.reason
+    assert "at the WT edge, " in edge.reason
+    assert "far from WT" in far.reason
     assert edge.reason.startswith("thick doubt")
     assert far.peak == pytest.approx(0.7)
     # Balls of radius 7 and 5: what is cut off by the lattice is less than a voxel on each side.
@@ -84,7 +84,7 @@ def test_without_a_tumour_all_doubt_counts(shell_prediction):
     empty = dataclasses.replace(shell_prediction, segmentation=np.zeros_like(shell_prediction.segmentation))
     findings = find(build_relief(empty, UNC), 0.3)
     assert findings.ring_ml == 0
-    assert all(finding.reason.endswith("though no WT was predicted") for finding in findings.items)
+    assert all("no WT predicted, " in finding.reason for finding in findings.items)
 
 
 def test_nothing_flagged_is_no_finding(shell_prediction):

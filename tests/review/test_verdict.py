@@ -13,11 +13,13 @@ from sklearn.metrics import cohen_kappa_score
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.review.agreement import (
+    About,
+    agreement_on,
+    answers_of,
     cohen_kappa,
-    finding_agreement,
     merge_logs,
     reviewers_of,
-    study_agreement,
+    squared_distance,
 )
 from napari_uncseg.review.verdict import (
     Decision,
@@ -33,7 +35,7 @@ from napari_uncseg.review.verdict import (
     status_of,
     verdict_of,
 )
-from napari_uncseg.review.verdict_table import csv_text, export_csv
+from napari_uncseg.review.verdict_table import csv_text, export_answers, export_csv
 
 
 def verdict(study="a", reviewer="R1", decision=Decision.ACCEPT, **more):
@@ -186,6 +188,9 @@ def test_kappa_of_cohens_own_kind_of_table():
 def test_kappa_is_that_of_scikit_learn():
     pairs = [("a", "a"), ("a", "b"), ("c", "c"), ("b", "b"), ("c", "a"), ("a", "a"), ("b", "c")]
     assert cohen_kappa(pairs) == pytest.approx(cohen_kappa_score(*zip(*pairs, strict=True)))
+    grades = [("1", "2"), ("3", "3"), ("5", "4"), ("2", "5"), ("4", "4"), ("1", "1")]
+    expected = cohen_kappa_score(*zip(*grades, strict=True), weights="quadratic")
+    assert cohen_kappa(grades, squared_distance) == pytest.approx(expected)
 
 
 def test_two_reviewers_compared():
@@ -196,20 +201,68 @@ def test_two_reviewers_compared():
         verdict("b", "R2"),
         verdict("c", "R2", Decision.NEEDS_CORRECTION),
     ]
-    agreement = study_agreement(records, "R1", "R2")
+    answers = answers_of(records, "R1", "R2")
+    agreement = agreement_on(About.VERDICT, answers)
     assert (agreement.count, agreement.agreed) == (3, 2)
     assert agreement.share == pytest.approx(2 / 3)
-    assert agreement.disagreements == ("c",)
     assert agreement.table == {("accept", "accept"): 2, ("accept", "needs correction"): 1}
-    assert math.isnan(study_agreement(records, "R1", "Nobody").share)
+    assert agreement.kappa == 0
+    assert agreement.why_undefined == ""
+    assert [(each.study, each.first, each.second) for each in answers if not each.same] == [
+        ("c", "accept", "needs correction")
+    ]
+    assert answers_of(records, "R1", "Nobody") == ()
+
+
+def test_an_undefined_kappa_says_why():
+    assert "no difficulty that both gave" in agreement_on(About.DIFFICULTY, ()).why_undefined
+    alike = answers_of([verdict("a"), verdict("a", "R2"), verdict("b"), verdict("b", "R2")], "R1", "R2")
+    agreement = agreement_on(About.VERDICT, alike)
+    assert (agreement.share, agreement.why_undefined.split(",")[0]) == (1, "both always said “accept”")
+
+
+def test_difficulties_are_compared_where_both_told_one():
+    records = [
+        *(verdict(study, "R1", difficulty=grade) for study, grade in zip("abc", (1, 3, 5), strict=True)),
+        *(verdict(study, "R2", difficulty=grade) for study, grade in zip("abc", (1, 4, None), strict=True)),
+    ]
+    answers = answers_of(records, "R1", "R2")
+    assert [(each.study, each.about) for each in answers] == [
+        *(("a", About.VERDICT), ("a", About.DIFFICULTY), ("b", About.VERDICT), ("b", About.DIFFICULTY)),
+        ("c", About.VERDICT),
+    ]
+    # Mean squared distances: 0.5 observed, (0 + 9 + 4 + 1) / 4 of independent raters.
+    assert agreement_on(About.DIFFICULTY, answers).kappa == pytest.approx(1 - 0.5 / 3.5)
+
+
+def test_verdicts_on_two_results_say_so():
+    (answer,) = answers_of([verdict("a", result="x"), verdict("a", "R2", result="y")], "R1", "R2")
+    assert not answer.same_result
 
 
 def test_findings_are_compared_across_thresholds():
     mine = judgement()
     theirs = dataclasses.replace(mine, reviewer="R2", threshold=0.5, volume_ml=0.7)
     other = judgement(voxel=(9, 9, 9), reviewer="R2")
-    agreement = finding_agreement([mine, theirs, other], "R1", "R2")
-    assert (agreement.count, agreement.agreed) == (1, 1)
+    (answer,) = answers_of([mine, theirs, other], "R1", "R2")
+    assert answer.same
+    assert answer.voxel == mine.voxel
+    assert answer.question == f"finding in {mine.map} ({mine.region}) at 1 2 3"
+    assert answers_of([mine, dataclasses.replace(theirs, result="another")], "R1", "R2") == ()
+
+
+def test_answers_as_csv_run_no_formula(tmp_path):
+    records = [verdict("a", comment="=1+1"), verdict("a", "R2", Decision.REJECT), judgement()]
+    records.append(dataclasses.replace(records[-1], reviewer="R2"))
+    answers = answers_of(records, "R1", "R2")
+    export_answers(answers, "R1", "R2", tmp_path / "two.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "two.csv").read_text(encoding="utf-8-sig"))))
+    assert [(row["study"], row["about"], row["same"]) for row in rows] == [
+        ("a", "verdict", "no"),
+        (records[-1].study, "finding", "yes"),
+    ]
+    assert (rows[0]["answer_1"], rows[0]["answer_2"], rows[0]["comment_1"]) == ("accept", "reject", "'=1+1")
+    assert (rows[1]["voxel"], rows[1]["reviewer_2"]) == ("1 2 3", "R2")
 
 
 def test_every_line_is_json_of_its_own(log):

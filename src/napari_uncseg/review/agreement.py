@@ -1,13 +1,66 @@
-"""Two reviewers' logs side by side: how often they agree, and how much more often than by chance."""
+"""Two reviewers' logs side by side: where they differ, how often they agree, and how much more often than by chance."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from napari_uncseg.review.verdict import FindingVerdict, Record, StudyVerdict, latest
+
+
+class About(StrEnum):
+    """What reviewers are asked."""
+
+    VERDICT = "verdict"
+    DIFFICULTY = "difficulty"
+    FINDING = "finding"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A question that two reviewers answered.
+
+    Parameters
+    ----------
+    about : About
+    study : str
+        The study's id.
+    first, second : str
+        What each said: a decision, a difficulty from 1 to 5, or a judgement.
+    first_comment, second_comment : str
+    same_result : bool
+        Whether both looked at one result; of another network or run, the same study may deserve another verdict.
+    map, region : str
+        Of a finding: the map it was cut out of and the region that speaks of.
+    voxel : tuple of int, optional
+        Of a finding, in the file's order.
+    """
+
+    about: About
+    study: str
+    first: str
+    second: str
+    first_comment: str = ""
+    second_comment: str = ""
+    same_result: bool = True
+    map: str = ""
+    region: str = ""
+    voxel: tuple[int, int, int] | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether both said the same."""
+        return self.first == self.second
+
+    @property
+    def question(self) -> str:
+        """What was asked, in words, without the study."""
+        if self.voxel is None:
+            return str(self.about)
+        return f"{self.about} in {self.map} ({self.region}) at {' '.join(str(index) for index in self.voxel)}"
 
 
 @dataclass(frozen=True)
@@ -16,28 +69,36 @@ class Agreement:
 
     Parameters
     ----------
+    about : About
     count : int
         Questions that both answered.
     agreed : int
         Questions to which both gave the same answer.
     kappa : float
-        Cohen's kappa; nan where it is undefined: without a question, or when chance alone would always agree.
+        Cohen's kappa (:func:`cohen_kappa`), of difficulties the weighted one; nan where it is undefined.
     table : mapping of (str, str) to int
         Answer of the first, answer of the second -> questions.
-    disagreements : tuple of str
-        The questions to which they differ.
     """
 
+    about: About
     count: int
     agreed: int
     kappa: float
     table: dict[tuple[str, str], int]
-    disagreements: tuple[str, ...]
 
     @property
     def share(self) -> float:
         """Share of the questions to which both gave the same answer; nan without a question."""
         return self.agreed / self.count if self.count else math.nan
+
+    @property
+    def why_undefined(self) -> str:
+        """Why there is no kappa, a clause; empty when there is one."""
+        if not math.isnan(self.kappa):
+            return ""
+        if self.count == 0:
+            return f"there is no {self.about} that both gave"
+        return f"both always said “{next(iter(self.table))[0]}”, so chance alone would always agree"
 
 
 def merge_logs(*logs: Iterable[Record]) -> list[Record]:
@@ -51,8 +112,8 @@ def reviewers_of(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(record.reviewer for record in records))
 
 
-def study_agreement(records: Sequence[Record], first: str, second: str) -> Agreement:
-    """How two reviewers decided about the studies that both decided about.
+def answers_of(records: Sequence[Record], first: str, second: str) -> tuple[Answers, ...]:
+    """All questions that two reviewers both answered.
 
     Parameters
     ----------
@@ -63,69 +124,102 @@ def study_agreement(records: Sequence[Record], first: str, second: str) -> Agree
 
     Returns
     -------
-    Agreement
-    """
-    answers: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    for record in latest(records):
-        for reviewer, of in zip((first, second), answers, strict=True):
-            if isinstance(record, StudyVerdict) and record.reviewer == reviewer:
-                of[record.study] = str(record.decision)
-    return _compare(*answers)
-
-
-def finding_agreement(records: Sequence[Record], first: str, second: str) -> Agreement:
-    """How two reviewers judged the findings that both judged; as :func:`study_agreement`.
+    tuple of Answers
+        Study by study in the order of their names: the verdict, the difficulty where both told one, the findings.
 
     Notes
     -----
-    A finding is the same when study, result, map, region and voxel are: it may have been seen at two thresholds.
+    Only what stands counts (:func:`~napari_uncseg.review.verdict.latest`). A finding is the same when study, result,
+    map, region and voxel are: it may have been seen at two thresholds.
     """
-    answers: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    for record in latest(records):
-        for reviewer, of in zip((first, second), answers, strict=True):
-            if isinstance(record, FindingVerdict) and record.reviewer == reviewer:
-                voxel = " ".join(str(index) for index in record.voxel)
-                result = f" of {record.result[:8]}" if record.result else ""
-                of[f"{record.study}{result}: {record.map} ({record.region}) at {voxel}"] = str(record.judgement)
-    return _compare(*answers)
+    standing = latest(records)
+    studies = [
+        {r.study: r for r in standing if isinstance(r, StudyVerdict) and r.reviewer == who} for who in (first, second)
+    ]
+    findings = [
+        {_finding(r): r for r in standing if isinstance(r, FindingVerdict) and r.reviewer == who}
+        for who in (first, second)
+    ]
+    answers: list[Answers] = []
+    for study in studies[0].keys() & studies[1].keys():
+        one, two = studies[0][study], studies[1][study]
+        said = (one.comment, two.comment, one.result == two.result)
+        answers.append(Answers(About.VERDICT, study, str(one.decision), str(two.decision), *said))
+        if one.difficulty is not None and two.difficulty is not None:
+            answers.append(Answers(About.DIFFICULTY, study, str(one.difficulty), str(two.difficulty), *said))
+    for key in findings[0].keys() & findings[1].keys():
+        mine, other = findings[0][key], findings[1][key]
+        answers.append(
+            Answers(
+                About.FINDING,
+                mine.study,
+                str(mine.judgement),
+                str(other.judgement),
+                mine.comment,
+                other.comment,
+                map=mine.map,
+                region=mine.region,
+                voxel=mine.voxel,
+            )
+        )
+    order = tuple(About)
+    return tuple(
+        sorted(answers, key=lambda each: (each.study, order.index(each.about), each.map, each.region, each.voxel or ()))
+    )
 
 
-def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float:
+def agreement_on(about: About, answers: Iterable[Answers]) -> Agreement:
+    """How often two reviewers said the same, of one kind of questions."""
+    pairs = [(each.first, each.second) for each in answers if each.about is about]
+    return Agreement(
+        about=about,
+        count=len(pairs),
+        agreed=sum(one == other for one, other in pairs),
+        kappa=cohen_kappa(pairs, squared_distance if about is About.DIFFICULTY else differ),
+        table=dict(Counter(pairs)),
+    )
+
+
+def differ(one: str, other: str) -> float:
+    """Weight of a disagreement between names: all count the same."""
+    return float(one != other)
+
+
+def squared_distance(one: str, other: str) -> float:
+    """Weight of a disagreement between grades: the square of their distance."""
+    return float(int(one) - int(other)) ** 2
+
+
+def cohen_kappa(pairs: Sequence[tuple[str, str]], weight: Callable[[str, str], float] = differ) -> float:
     """Agreement of two raters beyond chance.
 
     Parameters
     ----------
     pairs : sequence of (str, str)
         Answers of the first and the second rater to the same questions.
+    weight : callable
+        How much a disagreement counts; 0 for two equal answers.
 
     Returns
     -------
     float
-        ``(p_o - p_e) / (1 - p_e)``, with ``p_o`` the share of equal answers and ``p_e`` what independent raters with
-        these frequencies of answers would have: 1 for perfect agreement, 0 for that of chance, negative below it. nan
-        without a pair, and when both always gave one and the same answer.
+        ``1 - d_o / d_e``, with ``d_o`` the mean weight observed and ``d_e`` that of independent raters with these
+        frequencies of answers: 1 for perfect agreement, 0 for that of chance, negative below it. nan without a pair,
+        and when both always gave one and the same answer.
 
     References
     ----------
     Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20 (1960), 37-46.
+    Cohen, "Weighted kappa", Psychological Bulletin 70 (1968), 213-220: for grades, with squared distances.
     """
     if not pairs:
         return math.nan
     count = len(pairs)
-    observed = sum(one == other for one, other in pairs) / count
+    observed = sum(weight(one, other) for one, other in pairs) / count
     ones, others = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
-    expected = sum(ones[answer] * others[answer] for answer in ones) / count**2
-    return (observed - expected) / (1 - expected) if expected < 1 else math.nan
+    expected = sum(weight(one, other) * ones[one] * others[other] for one in ones for other in others) / count**2
+    return 1 - observed / expected if expected > 0 else math.nan
 
 
-def _compare(first: dict[str, str], second: dict[str, str]) -> Agreement:
-    both = [question for question in first if question in second]
-    pairs = [(first[question], second[question]) for question in both]
-    different = tuple(question for question in both if first[question] != second[question])
-    return Agreement(
-        count=len(both),
-        agreed=len(both) - len(different),
-        kappa=cohen_kappa(pairs),
-        table=dict(Counter(pairs)),
-        disagreements=different,
-    )
+def _finding(record: FindingVerdict) -> tuple[object, ...]:
+    return record.study, record.result, record.map, record.region, record.voxel

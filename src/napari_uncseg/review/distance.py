@@ -34,11 +34,15 @@ def distance_within(mask: npt.NDArray[np.bool_], spacing: Sequence[float], limit
     (2012), 415-428, equation 2). Within a limit of a few voxels, trying all offsets is quicker than the lower envelope.
     """
     squared = np.where(mask, np.float32(limit**2), np.float32(0))
+    away = np.empty_like(squared)
     for axis, size in enumerate(spacing):
         reach = min(int(limit / size), mask.shape[axis] - 1)
         least = squared.copy()
         for offset in range(1, reach + 1):
-            away = squared + np.float32((offset * size) ** 2)
+            farther = np.float32((offset * size) ** 2)
+            if farther >= least.max(initial=0):  # nothing from there on is nearer
+                break
+            np.add(squared, farther, out=away)
             lower, upper = _cut(axis, slice(None, -offset)), _cut(axis, slice(offset, None))
             np.minimum(least[lower], away[upper], out=least[lower])
             np.minimum(least[upper], away[lower], out=least[upper])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -242,7 +241,8 @@ def _rank(
     edge = relief.edge_mm[inner].ravel()[at]
     inside = np.add.reduceat((edge < 0).astype(np.int64), starts) / sizes
     closest = np.minimum.reduceat(np.abs(edge), starts)
-    tissue = _commonest(relief.labels[inner].ravel()[at], piece, count)
+    tissues = _tissues(relief.labels[inner].ravel()[at], piece, count)
+    centroids = _centroids(at, pieces.shape, starts, sizes) + [part.start for part in box]
     thickness = np.maximum(2 * np.maximum.reduceat(depth, starts) - min(relief.spacing), min(relief.spacing))
     voxels = np.stack(np.unravel_index(at[starts], pieces.shape), axis=1) + [part.start for part in box]
     items: list[Finding] = []
@@ -259,7 +259,8 @@ def _rank(
             far=bool(closest[index] >= NEAR_MM and inside[index] == 0),
             thickness_mm=float(thickness[index]),
             thick=bool(thickness[index] > 2 * PARTIAL_VOLUME_VOXELS * min(relief.spacing)),
-            tissue=tissue[index],
+            tissues=dict(zip(Label, tissues[index].tolist(), strict=True)),
+            whereabouts=relief.frame.words(centroids[index]),
         )
         items.append(
             Finding(
@@ -279,9 +280,18 @@ def _rank(
     return tuple(items), np.asarray(rank_of[pieces])
 
 
-def _commonest(labels: npt.NDArray[np.uint8], piece: Ints, count: int) -> list[Label | None]:
-    """Label that most voxels of each piece were predicted as; None for no tumour."""
+def _tissues(labels: npt.NDArray[np.uint8], piece: Ints, count: int) -> npt.NDArray[np.float64]:
+    """Share of the voxels of each piece that were predicted as each label; shape (count, labels)."""
     kinds = max(Label) + 1
     counts = np.bincount(piece.astype(np.int64) * kinds + labels, minlength=(count + 1) * kinds)
-    most: npt.NDArray[Any] = counts.reshape(-1, kinds)[1:].argmax(axis=1)
-    return [Label(int(kind)) if kind else None for kind in most]
+    table = counts.reshape(-1, kinds)[1:]
+    shares: npt.NDArray[np.float64] = table[:, [int(label) for label in Label]] / table.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _centroids(
+    at: npt.NDArray[np.intp], shape: tuple[int, ...], starts: npt.NDArray[np.intp], sizes: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Mean index of each piece along the axes; shape (count, 3)."""
+    sums = [np.add.reduceat(index.astype(np.float64), starts) for index in np.unravel_index(at, shape)]
+    return np.stack(sums, axis=1) / sizes[:, None]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from napari_uncseg.labels import LABEL_TITLES, Label, Region
+from napari_uncseg.labels import Label, Region
 
 _CROSSING = 0.1
-"""Share of a finding that has to lie on either side of the contour for it to lie on the edge."""
+"""Share of a finding that has to lie on either side of a border for it to lie on that border."""
 
 _JUST_MM = 2.0
 """What comes so close to the contour lies just outside."""
+
+_INSIDE = {Label.ED: "in oedema", Label.NCR: "in the necrotic core", Label.ET: "in enhancing tumour"}
+_EDGES = {Region.WT: "WT edge", Region.TC: "TC border", Region.ET: "ET rim"}
+"""Outer edge of the whole tumour, border between tumour core and oedema, both sides of the enhancing tumour."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,10 @@ class Circumstances:
     thickness_mm : float
     thick : bool
         Whether it is thicker than partial volume explains.
-    tissue : Label, optional
-        What most of it was predicted as; None for no tumour.
+    tissues : mapping of Label to float
+        Share of its voxels that were predicted as each, 0..1; the rest was predicted as no tumour.
+    whereabouts : str
+        Side and direction (:class:`~napari_uncseg.review.whereabouts.Frame`).
     """
 
     region: Region
@@ -46,32 +53,40 @@ class Circumstances:
     far: bool
     thickness_mm: float
     thick: bool
-    tissue: Label | None
+    tissues: Mapping[Label, float]
+    whereabouts: str
 
 
 def reason(given: Circumstances) -> str:
-    """Say in a few words what a finding is and where, such as ``thick doubt (8 mm) at the edge of ET``."""
+    """Say in a few words what a finding is and where, such as ``thick doubt (8 mm) at the ET rim, left, anterior``."""
     noun = "error" if given.measure == "error" else "doubt"
     what = f"thick {noun} ({given.thickness_mm:.0f} mm)" if given.thick else f"thin {noun}"
     where = place(given)
-    if where.startswith("edge"):
+    if where.startswith(tuple(_EDGES.values())):
         return f"{what} at the {where}"
-    if where.startswith("inside") and given.tissue is not None:
-        return f"{what} {where}, predicted as {LABEL_TITLES[given.tissue]}"
-    return f"{what} {where}"
+    return f"{what} {where}" if given.predicted else f"{what}, {where}"
 
 
 def place(given: Circumstances) -> str:
-    """Say where a finding lies: ``edge of ET``, ``inside ET``, ``far from ET`` ..."""
-    region = given.region
+    """Say where a finding lies: ``WT edge, left, anterior-superior``, ``in oedema, right, medial`` ..."""
+    return f"{_border(given)}, {given.whereabouts}"
+
+
+def _border(given: Circumstances) -> str:
+    """The border of the map's region that a finding lies on, else another one, else the tissue or the distance."""
+    region, tissues = given.region, given.tissues
     if not given.predicted:
-        return f"though no {region} was predicted"
+        return f"no {region} predicted"
     if given.far:
-        return f"far from {'the tumour' if region is Region.WT else region}"
+        return f"far from {region}"
     if _CROSSING < given.inside < 1 - _CROSSING:
-        return f"edge of {region}"
-    if given.inside >= 0.5:
-        return f"inside {region}"
-    if given.distance_mm < _JUST_MM:
-        return f"just outside {region}"
-    return f"{given.distance_mm:.0f} mm outside {region}"
+        return _EDGES[region]
+    if given.inside < 0.5:
+        return (
+            f"just outside {region}" if given.distance_mm < _JUST_MM else f"{given.distance_mm:.0f} mm outside {region}"
+        )
+    if _CROSSING < tissues.get(Label.ED, 0.0) < 1 - _CROSSING:
+        return _EDGES[Region.TC]
+    if min(tissues.get(Label.ET, 0.0), tissues.get(Label.NCR, 0.0)) > _CROSSING:
+        return _EDGES[Region.ET]
+    return _INSIDE[max(_INSIDE, key=lambda label: tissues.get(label, 0.0))]

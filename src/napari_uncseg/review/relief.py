@@ -14,6 +14,7 @@ from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.review.distance import distance_within
 from napari_uncseg.review.maps import Map, MapKey, map_upper, map_values
+from napari_uncseg.review.whereabouts import Frame, frame_of
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.uncertainty.mask import bounding_box, dilate_mm
 
@@ -72,6 +73,8 @@ class Relief:
         Voxel size along x, y and z, mm.
     axial : tuple of (int, bool)
         Axis that axial slices are counted along, and whether it points up.
+    frame : Frame
+        The patient's axes through the predicted tumour.
     """
 
     key: MapKey
@@ -86,6 +89,7 @@ class Relief:
     predicted: bool
     spacing: tuple[float, float, float]
     axial: tuple[int, bool]
+    frame: Frame
 
     @property
     def voxel_ml(self) -> float:
@@ -103,7 +107,7 @@ class Relief:
         return voxel[axis] + 1 if upwards else self.shape[axis] - voxel[axis]
 
 
-def build_relief(prediction: Prediction, key: MapKey) -> Relief:
+def build_relief(prediction: Prediction, key: MapKey, brain: Mask | None = None) -> Relief:
     """Do for a map what all thresholds share: smooth it, find its peaks and basins, measure the predicted contour.
 
     Parameters
@@ -111,6 +115,8 @@ def build_relief(prediction: Prediction, key: MapKey) -> Relief:
     prediction : Prediction
     key : MapKey
         One of :func:`napari_uncseg.review.maps.maps_of`.
+    brain : ndarray of bool, shape (x, y, z), optional
+        The brain, as the study knows it; it tells where the middle of the head is.
 
     Returns
     -------
@@ -157,6 +163,7 @@ def build_relief(prediction: Prediction, key: MapKey) -> Relief:
         predicted=bool(region.any()),
         spacing=spacing,
         axial=(axis, bool(orientation[axis, 1] > 0)),
+        frame=frame_of(prediction.affine, prediction.segmentation > 0, brain),
     )
 
 

@@ -23,6 +23,7 @@ from napari_uncseg.study.atomic import write_files
 from napari_uncseg.study.geometry import same_grid
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.study.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +57,7 @@ def write_study_report(material: Material, folder: Path) -> list[Path]:
         raise EvaluationError(
             f"The images of {study.id} do not lie on the grid of the result; open the study it was made of."
         )
-    findings = material.findings if material.findings is not None else _default_findings(prediction)
+    findings = material.findings if material.findings is not None else _default_findings(prediction, study)
     page = compose(material, findings)
     chosen = findings.items[:COLUMNS]
     stem = folder / f"{prediction.study_id}_review"
@@ -93,11 +94,11 @@ def report_html(page: Page, picture: bytes | None) -> str:
     )
 
 
-def _default_findings(prediction: Prediction) -> Findings:
+def _default_findings(prediction: Prediction, study: Study) -> Findings:
     keys = maps_of(prediction, Region.WT)
     if not keys:
         raise EvaluationError(f"The result of {prediction.study_id} holds no map; predict the study again.")
-    relief = build_relief(prediction, keys[0])
+    relief = build_relief(prediction, keys[0], study.brain)
     return find(relief, START * relief.upper)
 
 

@@ -47,9 +47,12 @@ class Session:
         A verdict was given or taken back, or another log is read.
     study_changed : Signal
         Another study is under review.
+    study_requested : Signal
+        A study, by its id, is to be opened, at a voxel unless that is None; whoever has the list opens it.
     """
 
     study_changed = Signal(str)
+    study_requested = Signal(str, object)
     place_changed = Signal(object)
     findings_changed = Signal(object)
     current_changed = Signal(object)

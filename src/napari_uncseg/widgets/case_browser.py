@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import napari
 from napari.qt.threading import create_worker
@@ -28,17 +28,18 @@ from napari_uncseg.review.cases import (
     open_case,
     with_verdicts,
 )
-from napari_uncseg.review.session import Session
 from napari_uncseg.review.stops import recall_stop, remember_stop
 from napari_uncseg.review.verdict import Status
 from napari_uncseg.view.layers import add_prediction, add_study, study_notes
 from napari_uncseg.view.leaving import holds_unsaved_correction, leave_case
-from napari_uncseg.view.navigate import session_of, state_folder
+from napari_uncseg.view.navigate import go_to, session_of, state_folder, world_of
+from napari_uncseg.view.tags import open_predictions
 from napari_uncseg.widgets.case_browser_view import CaseView
 from napari_uncseg.widgets.parts import fill_panel, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.run import failure_sentence
 from napari_uncseg.widgets.six_views_patients import PatientsWindow
 from napari_uncseg.widgets.study_choice import FolderRow
+from napari_uncseg.widgets.ties import Ties
 
 EMPTY = (
     "Choose the folder that uncseg predict wrote, or a folder of studies. The images of results are found by "
@@ -49,6 +50,8 @@ NEXT_KEY, PREVIOUS_KEY = "Ctrl+PgDown", "Ctrl+PgUp"
 
 _ALL, _OPEN = "All", "Still open"
 _HEIGHT = 380
+
+Voxel: TypeAlias = tuple[int, int, int]
 
 
 class OpenTask:
@@ -86,6 +89,7 @@ class CaseBrowserWidget(QWidget):
         self._folders: tuple[Path | None, Path | None] = (None, None)
         self._wanted = ""
         self._shown = ""
+        self._voxel: Voxel | None = None
         self._patients: PatientsWindow | None = None
         self.results = FolderRow("Folder of results", placeholder="folder that uncseg predict wrote")
         self.studies = FolderRow("Folder of studies", placeholder="folder of images, if they moved")
@@ -113,8 +117,9 @@ class CaseBrowserWidget(QWidget):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_folders)
         self._keys = [self._key(NEXT_KEY, 1), self._key(PREVIOUS_KEY, -1)]
-        self._session.verdicts_changed.connect(self._on_verdicts)
-        self.destroyed.connect(partial(_let_go, self._session, weakref.WeakMethod(self._on_verdicts)))
+        self._ties = Ties(self)
+        self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
+        self._ties.connect(self._session.study_requested, self._on_request)
         self._show_list(CaseList(()))
 
     @property
@@ -178,8 +183,8 @@ class CaseBrowserWidget(QWidget):
             return
         self.open(self.view.order.cases()[there])
 
-    def open(self, case: ListedCase) -> None:
-        """Read a case in a thread and show it in place of the one before."""
+    def open(self, case: ListedCase, voxel: Voxel | None = None) -> None:
+        """Read a case in a thread and show it in place of the one before, at a voxel if there is one."""
         if self._shown and holds_unsaved_correction(self._viewer, self._shown, self._session.results):
             show_failure(
                 self.failure,
@@ -187,7 +192,7 @@ class CaseBrowserWidget(QWidget):
                 "then go on.",
             )
             return
-        self._wanted = case.id
+        self._wanted, self._voxel = case.id, voxel
         self.failure.hide()
         self.view.choose(case.id)
         show_note(self.notes, f"Reading {case.id} …")
@@ -216,6 +221,7 @@ class CaseBrowserWidget(QWidget):
         """Close the window when napari takes the panel out of its dock, which it does without deleting it."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._wanted = ""
+            self._ties.let_go()
             self.close_patients()
         return super().event(event)
 
@@ -241,6 +247,7 @@ class CaseBrowserWidget(QWidget):
             notes += study_notes(opened.study)
         if opened.prediction is not None:
             add_prediction(self._viewer, opened.prediction)
+        self._look(self._voxel)
         self.view.table.mark(case.id)
         self.view.choose(case.id)
         try:
@@ -248,6 +255,22 @@ class CaseBrowserWidget(QWidget):
         except SaveError as error:
             notes.append(str(error))
         show_note(self.notes, "\n".join([f"{case.id} is open.", *(f"⚠ {note}" for note in notes)]))
+
+    def _on_request(self, study_id: str, voxel: Voxel | None) -> None:
+        """Open a study that another panel asks for; one that is open is only gone to."""
+        case = self._list.case(study_id)
+        if case is None:
+            show_failure(self.failure, f"{study_id} is not in this list; choose the folder of results that holds it.")
+        elif study_id == self._shown and not self._wanted:
+            self._look(voxel)
+        else:
+            self.open(case, voxel)
+
+    def _look(self, voxel: Voxel | None) -> None:
+        """Go to a voxel of the case that is open."""
+        result = open_predictions(self._viewer).get(self._shown)
+        if voxel is not None and result is not None:
+            go_to(self._viewer, world_of(voxel, result.segmentation.shape, result.affine))
 
     def _on_verdicts(self) -> None:
         """Tell the status of all studies anew."""
@@ -327,10 +350,3 @@ class CaseBrowserWidget(QWidget):
             inner.addWidget(label)
         inner.addStretch(1)
         fill_panel(self, content, _HEIGHT)
-
-
-def _let_go(session: Session, slot: weakref.WeakMethod, _object: object = None) -> None:
-    """Stop listening to a session, which outlives the panel."""
-    method = slot()
-    if method is not None:
-        session.verdicts_changed.disconnect(method, missing_ok=True)

@@ -22,11 +22,12 @@ _TIPS = (
     *(f"Predicted volume of the {REGION_TITLES[region]}, mL" for region in REGIONS),
 )
 _COLOURS = {
-    Status.FLAGGED: QColor(240, 175, 80),
-    Status.ACCEPTED: QColor(95, 185, 110),
-    Status.NEEDS_CORRECTION: QColor(240, 101, 90),
-    Status.REJECTED: QColor(240, 101, 90),
+    Status.FLAGGED: (QColor(125, 75, 0), QColor(240, 175, 80)),
+    Status.ACCEPTED: (QColor(20, 100, 45), QColor(95, 185, 110)),
+    Status.NEEDS_CORRECTION: (QColor(170, 35, 28), QColor(240, 101, 90)),
+    Status.REJECTED: (QColor(170, 35, 28), QColor(240, 101, 90)),
 }
+"""On a light theme, and on a dark one."""
 SORT_ROLE = Qt.ItemDataRole.UserRole + 1
 CASE_ROLE = Qt.ItemDataRole.UserRole + 2
 _NO_INDEX = QModelIndex()
@@ -39,6 +40,8 @@ class CaseTable(QAbstractTableModel):
         super().__init__()
         self._list = CaseList(())
         self._current = ""
+        self.dark = True
+        """Whether it is shown on a dark theme."""
 
     def show_list(self, listed: CaseList) -> None:
         """Show another list, or the same one with other verdicts."""
@@ -85,7 +88,8 @@ class CaseTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() >= SCORE:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == STATUS:
-            return _COLOURS.get(case.status)
+            colours = _COLOURS.get(case.status)
+            return colours[self.dark] if colours is not None else None
         if role == Qt.ItemDataRole.FontRole and case.id == self._current:
             font = QFont()
             font.setBold(True)
@@ -149,6 +153,8 @@ def _tip(case: ListedCase) -> str:
     words = [case.id]
     if case.reviewer:
         words.append(f"{case.status} by {case.reviewer}")
+    if case.volumes_ml:
+        words.append(", ".join(f"{region} {volume:.1f} mL" for region, volume in case.volumes_ml.items()))
     words += [sentence for sentence in (case.note, case.problem) if sentence]
     if case.files is None:
         words.append("The images were not found; the result is shown alone.")

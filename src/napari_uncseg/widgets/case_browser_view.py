@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QEvent, QItemSelectionModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_uncseg.review.cases import ListedCase
-from napari_uncseg.widgets.case_browser_table import CASE_ROLE, STUDY, CaseOrder, CaseTable
+from napari_uncseg.widgets.case_browser_table import CASE_ROLE, ET, SCORE, STATUS, STUDY, TC, WT, CaseOrder, CaseTable
+from napari_uncseg.widgets.parts import is_dark
 
-_NAME_WIDTH = 128
+_NAME_LENGTHS = (8, 24)
+"""Fewest and most characters of a name that room is kept for; what is longer is elided, and told as a tip."""
+
 _LEAST_HEIGHT = 140
 
 
@@ -36,22 +39,47 @@ class CaseView(QTableView):
         assert vertical is not None
         assert horizontal is not None
         vertical.hide()
-        horizontal.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        horizontal.setSectionResizeMode(STUDY, QHeaderView.ResizeMode.Interactive)
-        horizontal.resizeSection(STUDY, _NAME_WIDTH)
+        horizontal.setMinimumSectionSize(1)
         # Without a sorted column the order is that of the list: what needs eyes first.
         horizontal.setSortIndicatorClearable(True)
         horizontal.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
         self.order.sort(-1)
+        for changed in (self.order.modelReset, self.order.dataChanged, self.order.layoutChanged):
+            changed.connect(self.fit_columns)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Give names the room that is left."""
+        """Fit the columns into the new width."""
         super().resizeEvent(event)
+        self.fit_columns()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Fit the columns to another font."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.table.dark = is_dark(self)
+            self.fit_columns()
+
+    def fit_columns(self) -> None:
+        """Show the columns there is room for: names, status and score always, then volumes; names get what is left."""
         horizontal, port = self.horizontalHeader(), self.viewport()
-        if horizontal is not None and port is not None:
-            others = horizontal.length() - horizontal.sectionSize(STUDY)
-            horizontal.resizeSection(STUDY, max(port.width() - others, _NAME_WIDTH))
+        if horizontal is None or port is None:
+            return
+        character = self.fontMetrics().averageCharWidth()
+        least, most = (number * character for number in _NAME_LENGTHS)
+        name = min(max(self.sizeHintForColumn(STUDY), least), most)
+        width = {
+            column: max(self.sizeHintForColumn(column), horizontal.sectionSizeHint(column))
+            for column in (STATUS, SCORE, WT, TC, ET)
+        }
+        room = port.width() - width[STATUS] - width[SCORE]
+        fits = room >= name + width[WT] + width[TC] + width[ET]
+        for column in (WT, TC, ET):
+            self.setColumnHidden(column, not fits)
+            room -= width[column] if fits else 0
+        for column, size in width.items():
+            horizontal.resizeSection(column, size)
+        horizontal.resizeSection(STUDY, max(room, least))
 
     def choose(self, study_id: str) -> None:
         """Stand on a study's row, or on the first one."""

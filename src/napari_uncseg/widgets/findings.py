@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -30,6 +31,14 @@ MOST = 60
 MARKS: Mapping[Judgement | None, str] = MappingProxyType(
     {Judgement.REAL_ERROR: "✗", Judgement.FINE: "✓", Judgement.UNSURE: "?", None: ""}
 )
+_SHORT: Mapping[str, str] = MappingProxyType(
+    {
+        **{"left": "L", "right": "R", "anterior": "ant", "posterior": "post", "superior": "sup", "inferior": "inf"},
+        **{"medial": "med", "lateral": "lat", "midline": "mid", "the necrotic core": "NCR", "enhancing tumour": "ET"},
+    }
+)
+"""Words of a place as the column has room for; the tip has them in full."""
+
 _COLUMNS = ("#", "Place", "mm", "mL", "Slice", "")
 _ACTIONS = {Judgement.REAL_ERROR: REAL_ERROR, Judgement.FINE: FINE, Judgement.UNSURE: UNSURE}
 _ROWS_SHOWN = 7
@@ -105,7 +114,7 @@ class FindingsBox(QWidget):
         for row, item in enumerate(items):
             texts = (
                 str(item.rank),
-                item.place,
+                short_place(item.place),
                 f"{item.thickness_mm:.0f}",
                 f"{item.volume_ml:.2f}",
                 str(item.slice),
@@ -200,6 +209,7 @@ class FindingsBox(QWidget):
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setShowGrid(False)
         table.setWordWrap(False)
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         table.setAccessibleName("Findings by rank")
         vertical, header = table.verticalHeader(), table.horizontalHeader()
         assert vertical is not None
@@ -220,6 +230,11 @@ class FindingsBox(QWidget):
         assert header is not None
         shown = min(max(rows, 1), _ROWS_SHOWN)
         self.table.setFixedHeight(shown * vertical.defaultSectionSize() + header.sizeHint().height() + 6)
+
+
+def short_place(place: str) -> str:
+    """A place in the abbreviations of reports: ``WT edge, L, ant-sup``."""
+    return re.sub(rf"\b({'|'.join(_SHORT)})\b", lambda found: _SHORT[found[0]], place)
 
 
 def _button(text: str, action: str, tip: str) -> QPushButton:

@@ -33,12 +33,19 @@ class Question:
         In the map's unit.
     within : ndarray of bool, shape (x, y, z), optional
         Voxels that count.
+    brain : ndarray of bool, shape (x, y, z), optional
+        As the study knows it.
     """
 
     prediction: Prediction
     key: MapKey
     threshold: float
     within: npt.NDArray[np.bool_] | None = None
+    brain: npt.NDArray[np.bool_] | None = None
+
+    def about(self, prediction: Prediction | None, key: MapKey, brain: npt.NDArray[np.bool_] | None) -> bool:
+        """Whether a relief of these answers it."""
+        return self.prediction is prediction and self.key == key and self.brain is brain
 
 
 class Search:
@@ -58,7 +65,7 @@ class Search:
     def __call__(self) -> tuple[Question, Relief, Findings]:
         """Find; builds the relief when there is none."""
         asked = self._question
-        relief = self._relief if self._relief is not None else build_relief(asked.prediction, asked.key)
+        relief = self._relief if self._relief is not None else build_relief(asked.prediction, asked.key, asked.brain)
         return asked, relief, find(relief, asked.threshold, asked.within)
 
     def __str__(self) -> str:
@@ -84,7 +91,7 @@ class Finder(QObject):
         self._wanted: Question | None = None
         self._worker: Any = None
         self._number = 0
-        self._relief: tuple[weakref.ref[Prediction], Relief] | None = None
+        self._relief: tuple[weakref.ref[Prediction], weakref.ref[Any] | None, Relief] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(THROTTLE_MS)
@@ -126,15 +133,16 @@ class Finder(QObject):
     def _known(self, question: Question) -> Relief | None:
         if self._relief is None:
             return None
-        prediction, relief = self._relief
-        return relief if prediction() is question.prediction and relief.key == question.key else None
+        prediction, brain, relief = self._relief
+        return relief if question.about(prediction(), relief.key, brain() if brain is not None else None) else None
 
     def _on_found(self, answer: tuple[Question, Relief, Findings]) -> None:
         question, relief, findings = answer
         self._worker = None
-        self._relief = (weakref.ref(question.prediction), relief)
+        brain = weakref.ref(question.brain) if question.brain is not None else None
+        self._relief = (weakref.ref(question.prediction), brain, relief)
         newer = self._wanted
-        overtaken = newer is not None and (newer.prediction is not question.prediction or newer.key != question.key)
+        overtaken = newer is not None and not newer.about(question.prediction, question.key, question.brain)
         if not overtaken:
             self.found.emit(question, findings)
         if self._wanted is not None:

@@ -67,6 +67,7 @@ def sections() -> tuple[Section, ...]:
     """All keys of the plugin, place by place."""
     return (
         Section("Case browser", ((NEXT_KEY, "next study"), (PREVIOUS_KEY, "previous study"))),
+        Section("Two reviewers", (("Enter", "open the study of the row, as a double click does"),)),
         Section(
             "Findings (while the panel Threshold is open)",
             tuple((_as_qt(key), _REVIEW_WORDS[what]) for what, key in KEYS.items()),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QSizePolicy, QWidget
 
@@ -152,14 +152,20 @@ class HistogramSlider(QWidget):
         self.field.setDecimals(_DECIMALS)
         self.field.setAccessibleName("Threshold, number")
         self.field.setKeyboardTracking(False)
-        self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0.0000") + 56)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.strip, 1)
         layout.addWidget(self.field)
         self.strip.moved.connect(self.setValue)
         self.field.valueChanged.connect(self._on_field)
+        self._fit_field()
         self.setRange(1.0)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme's letters."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit_field()
 
     def value(self) -> float:
         """The threshold."""
@@ -194,6 +200,10 @@ class HistogramSlider(QWidget):
         """Show the histogram of another map, whose range goes to `upper`."""
         self.strip.present(counts, upper, colours)
         self.setRange(upper)
+
+    def _fit_field(self) -> None:
+        """Room for all digits between the buttons."""
+        self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0.0000") + 56)
 
     def _on_field(self, value: float) -> None:
         if abs(value - self._value) > 0.5 * 10**-_DECIMALS:  # the field rounds

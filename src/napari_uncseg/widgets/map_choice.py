@@ -38,6 +38,8 @@ class Chosen:
     within : ndarray of bool, shape (x, y, z), optional
         Voxels of the set; None for all.
     reference : ndarray of uint8, shape (x, y, z), optional
+    brain : ndarray of bool, shape (x, y, z), optional
+        Known while the images are open.
     """
 
     prediction: Prediction
@@ -46,6 +48,7 @@ class Chosen:
     layer: Image
     within: npt.NDArray[np.bool_] | None
     reference: npt.NDArray[np.uint8] | None
+    brain: npt.NDArray[np.bool_] | None
 
 
 class MapChoice(QWidget):
@@ -150,18 +153,19 @@ class MapChoice(QWidget):
         study = open_studies(self._viewer).get(prediction.study_id)
         fits = study is not None and study.shape == prediction.segmentation.shape
         reference = study.reference if study is not None and fits else None
+        brain = study.brain if study is not None and fits else None
         if (
             now is not None
             and now.prediction is prediction
             and (now.key, now.voxel_set) == (key, voxel_set)
             and now.reference is reference
+            and now.brain is brain
             and find_map_layer(self._viewer, prediction, key) is now.layer
         ):
             return now
-        brain = study.brain if study is not None and fits else None
         within = review_voxels(prediction, voxel_set, key.region, brain)
         layer = ensure_map_layer(self._viewer, prediction, key)
-        return Chosen(prediction, key, voxel_set, layer, within, reference)
+        return Chosen(prediction, key, voxel_set, layer, within, reference, brain)
 
     def _index_of(self, data: tuple[str, str]) -> int:
         """Place of a study's map in the box, -1 when it is not offered; Qt itself finds no tuples."""

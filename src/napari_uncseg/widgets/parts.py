@@ -8,16 +8,20 @@ from functools import partial
 from typing import Any
 
 import napari
-from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 
 PANEL_WIDTH = 340
-"""What a panel asks for, in pixels: the canvas needs the rest."""
+"""What a panel asks for, in pixels, unless letters are large: the canvas needs the rest."""
 
-FAILURE_COLOUR = "#f0655a"
-"""Red that reads on the dark theme and on the light one."""
+FAILURE_COLOURS = ("#b3261e", "#f0655a")
+"""Red that reads on a light theme, and on a dark one."""
+
+_ROW_LABEL = "Second log "
+"""The longest of the words in front of rows."""
 
 
 class LayerWatch(QObject):
@@ -103,7 +107,7 @@ def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
     height : int
         Least height of what is seen of the content, in pixels.
     """
-    area = QScrollArea()
+    area = _Column()
     area.setWidgetResizable(True)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -115,7 +119,30 @@ def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
     footer = note_label(RESEARCH_USE_ONLY)
     footer.setContentsMargins(8, 2, 8, 6)
     outer.addWidget(footer)
-    panel.setMinimumWidth(PANEL_WIDTH)
+
+
+class _Column(QScrollArea):
+    """Scrolls up and down alone: it asks for the width of its content, which grows with the letters of the theme."""
+
+    def minimumSizeHint(self) -> QSize:
+        """Wide enough for the content."""
+        content, bar = self.widget(), self.verticalScrollBar()
+        least = super().minimumSizeHint()
+        if content is not None and bar is not None:
+            width = content.minimumSizeHint().width() + bar.sizeHint().width()
+            least.setWidth(max(PANEL_WIDTH, width))
+        return least
+
+    def event(self, event: QEvent | None) -> bool:
+        """Ask anew when the content has changed."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().event(event)
+
+
+def is_dark(widget: QWidget) -> bool:
+    """Whether a widget's theme writes light letters on a dark ground."""
+    return widget.palette().color(QPalette.ColorRole.WindowText).lightness() > 127
 
 
 def narrow(box: QComboBox) -> QComboBox:
@@ -134,13 +161,27 @@ def show_note(label: QLabel, text: str) -> None:
 
 def show_failure(label: QLabel, sentence: str) -> None:
     """Show why something failed; the sentence can be selected and copied."""
-    label.setStyleSheet(f"color: {FAILURE_COLOUR};")
+    label.setStyleSheet(f"color: {FAILURE_COLOURS[is_dark(label.parentWidget() or label)]};")
     label.setText(sentence)
     label.show()
 
 
 def row_label(text: str) -> QLabel:
     """Label in front of a row of a form; all have one width, so that the rows of a panel line up."""
-    label = QLabel(text)
-    label.setFixedWidth(82)
-    return label
+    return _RowLabel(text)
+
+
+class _RowLabel(QLabel):
+    """As wide as the longest of its kind, in the letters of the theme."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+
+    def sizeHint(self) -> QSize:
+        """All of one width."""
+        return QSize(self.fontMetrics().horizontalAdvance(_ROW_LABEL) + 6, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """As the size hint: words are not cut."""
+        return self.sizeHint()

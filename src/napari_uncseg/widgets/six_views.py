@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QSize
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_uncseg.view.orientation import PLANES
@@ -51,10 +51,15 @@ class SixViewsWidget(QWidget):
         layout.addWidget(self.open_button)
         layout.addWidget(self.hint)
         layout.addStretch(1)
-        self.setMinimumWidth(PANEL_WIDTH)
         self._watch = LayerWatch(viewer, self, self.refresh)
         self.destroyed.connect(self._shown.close)
         self.refresh()
+
+    def minimumSizeHint(self) -> QSize:
+        """No narrower than the other panels, wider where letters are large."""
+        least = super().minimumSizeHint()
+        least.setWidth(max(PANEL_WIDTH, least.width()))
+        return least
 
     @property
     def window_shown(self) -> SixViewsWindow | None:

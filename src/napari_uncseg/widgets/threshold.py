@@ -205,7 +205,7 @@ class ThresholdWidget(QWidget):
         )
         self._tell_against(readout, step)
         self.curve.place(step)
-        self._finder.ask(Question(chosen.prediction, chosen.key, threshold, chosen.within))
+        self._finder.ask(Question(chosen.prediction, chosen.key, threshold, chosen.within, chosen.brain))
 
     def _tell_against(self, readout: Readout, step: int) -> None:
         caught, precision = readout.errors_caught(step), readout.precision(step)

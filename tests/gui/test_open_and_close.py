@@ -1,0 +1,73 @@
+"""Studies and windows that come and go leave neither memory nor a complaint on the console."""
+
+import dataclasses
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+from qtpy.QtCore import QSettings
+
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.study.save import save_prediction
+from napari_uncseg.view.navigate import session_of
+from napari_uncseg.view.tags import open_predictions, open_studies
+from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+from napari_uncseg.widgets.six_views import SixViewsWidget
+from napari_uncseg.widgets.threshold import ThresholdWidget
+
+PATIENCE = 300000
+CYCLES, SETTLED = 50, 10
+MOST_GROWTH = 0.05
+NAMES = ("one", "two")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def no_memory(tmp_path, monkeypatch):
+    """No options and no place of an earlier test."""
+    QSettings("napari-uncseg", "napari-uncseg").clear()
+    for module in ("view.navigate", "widgets.case_browser"):
+        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+
+
+@pytest.fixture
+def folders(tmp_path, tiny_study, tiny_prediction):
+    """Results and images of two studies."""
+    for name in NAMES:
+        folder = tmp_path / "studies" / name
+        folder.mkdir(parents=True)
+        for kind, volume in zip(MODALITIES, tiny_study.images, strict=True):
+            image = nib.Nifti1Image(volume.astype(np.int16), tiny_study.affine, tiny_study.header)
+            image.to_filename(folder / f"{name}-{kind}.nii.gz")
+        provenance = {**tiny_prediction.provenance, "study": name, "inputs": {}}
+        save_prediction(
+            dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), tmp_path / "results"
+        )
+    return tmp_path / "results", tmp_path / "studies"
+
+
+def test_fifty_studies_and_windows_leave_nothing(qtbot, make_napari_viewer_proxy, folders, capfd, qtlog):
+    viewer = make_napari_viewer_proxy(show=True)
+    browser, threshold, six = CaseBrowserWidget(viewer), ThresholdWidget(viewer), SixViewsWidget(viewer)
+    for title, panel in (("Case browser", browser), ("Threshold", threshold), ("Six views", six)):
+        viewer.window.add_dock_widget(panel, name=title, tabify=True)
+    browser.show_folders(*folders)
+    capfd.readouterr()
+    process, levels = psutil.Process(), []
+    for cycle in range(CYCLES):
+        name = NAMES[cycle % 2]
+        browser.open(browser.listed.case(name))
+        qtbot.waitUntil(lambda name=name: browser.shown == name, timeout=PATIENCE)
+        qtbot.waitUntil(lambda: not threshold.searching and session_of(viewer).findings is not None, timeout=PATIENCE)
+        assert list(open_predictions(viewer)) == list(open_studies(viewer)) == [name]
+        six.open_window()
+        six.window_shown.canvas.grab()
+        viewer.screenshot(flash=False)
+        six.close_window()
+        qtbot.wait(1)  # what is to be deleted later is deleted now
+        levels.append(process.memory_info().rss)
+    assert levels[-1] / levels[SETTLED - 1] - 1 <= MOST_GROWTH
+    assert capfd.readouterr().err == ""
+    assert [record.message for record in qtlog.records] == []
