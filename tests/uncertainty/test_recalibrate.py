@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.network.model import load_model
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.uncertainty import recalibrate
 from napari_uncseg.uncertainty.conformal import RiskControl
@@ -172,8 +172,10 @@ def test_a_file_that_is_not_there_or_no_file(tmp_path):
 
 
 def test_the_bundled_one_is_that_of_the_bundled_network(monkeypatch, calibration, tmp_path):
-    shipped = Path(recalibrate.__file__).parents[1] / "network" / "bundled" / "calibration.json"
-    assert (bundled_calibration() is not None) == shipped.is_file()
+    shipped = bundled_calibration()
+    assert shipped is not None
+    shipped.check(load_model().sha256, "single")
+    assert not {"/", "\\"} & set("".join(shipped.provenance["studies"])), "studies are told by name alone"
     monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
     assert bundled_calibration() is None
     calibration.save(tmp_path / "network" / "bundled" / "calibration.json")
