@@ -63,7 +63,7 @@ def record(numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequ
                 count[round(probability * STEPS)] += number
                 true[round(probability * STEPS)] += positive
             counted.put(f"study-{place}", {"count": count, "true": true, "found": true})
-    return Record(tuple(values), steps, 1, 1.0, NAN)
+    return Record(tuple(values), steps, 1, 1.0)
 
 
 def pair(deterministic: Record, mc: Record | None = None, calibration: Record | None = None) -> Pair:

@@ -26,6 +26,7 @@ from uncseg_training.experiments.judging import (
     calibration_error,
     case_of,
     metrics_of,
+    peak_memory_mb,
     record_of,
     scaled,
 )
@@ -57,7 +58,7 @@ def record() -> Record:
     for metric in metrics_of(case):
         metric.add(case)
         values += metric.per_case()
-    return Record(tuple(values), {}, passes=1, seconds=2.0, peak_mb=math.nan)
+    return Record(tuple(values), {}, passes=1, seconds=2.0)
 
 
 def test_a_map_is_judged_by_hand_on_the_scale_of_probabilities() -> None:
@@ -82,7 +83,7 @@ def test_calibration_error_by_hand() -> None:
     prediction, study = cube()
     metric = ProbabilitySteps(Region.WT, VoxelSet.BRAIN)
     metric.add(case_of(prediction, study))
-    found = Record((), {(Region.WT, VoxelSet.BRAIN): metric}, 1, 1.0, math.nan)
+    found = Record((), {(Region.WT, VoxelSet.BRAIN): metric}, 1, 1.0)
     inside, outside, voxels = 48 / 64, 16, 12**3
     by_hand = (64 * abs(0.9 - inside) + (voxels - 64) * abs(0.1 - outside / (voxels - 64))) / voxels
     assert calibration_error(found, Region.WT, VoxelSet.BRAIN) == pytest.approx((by_hand, by_hand), abs=1e-4)
@@ -140,6 +141,20 @@ def test_a_record_is_measured_once(study_folder: Path, tiny_model_folder: Path, 
     assert again.of("dice_any_size", Region.WT) == first.of("dice_any_size", Region.WT)
     for key, steps in first.steps.items():
         np.testing.assert_array_equal(steps.total()["count"], again.steps[key].total()["count"])
+
+
+def test_memory_is_that_of_the_prediction_alone(study_folder: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    task = Task(tiny_model_folder, "single", ("entropy",), Source(study_folder.parent))
+    ballast = np.ones((400, 1024, 1024), np.uint8)  # 400 MB of this process
+    peak = peak_memory_mb(task, tmp_path / "memory.json")
+    del ballast
+    if not Path("/proc/self/status").is_file():
+        assert math.isnan(peak)
+        return
+    assert peak > 50
+    without = peak_memory_mb(task, tmp_path / "again.json")
+    assert peak < without + 100
+    assert peak_memory_mb(Task(tmp_path, "single", (), task.source), tmp_path / "memory.json") == peak, "measured once"
 
 
 @pytest.mark.slow

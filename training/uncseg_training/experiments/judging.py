@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -62,15 +61,12 @@ class Record:
         Times a network runs for one study.
     seconds : float
         Of one prediction, mean over the studies.
-    peak_mb : float
-        Largest memory of the process that predicted them, in MB; ``nan`` where it was not a process of its own.
     """
 
     values: tuple[Value, ...]
     steps: Mapping[tuple[Region, VoxelSet], ProbabilitySteps]
     passes: int
     seconds: float
-    peak_mb: float
 
     def studies(self) -> list[str]:
         """Ids, in the order they were measured."""
@@ -186,7 +182,7 @@ class Task:
     source: Source
 
 
-def measure(task: Task, folder: Path, device: str = "auto", alone: bool = False) -> None:
+def measure(task: Task, folder: Path, device: str = "auto") -> None:
     """Predict studies and keep what is measured of them.
 
     Parameters
@@ -196,8 +192,6 @@ def measure(task: Task, folder: Path, device: str = "auto", alone: bool = False)
         Takes ``record.json`` and the counts, the record last.
     device : str
         As for the predictor.
-    alone : bool
-        Whether this process does nothing else, so that its memory tells of the method.
     """
     predictor = Predictor(load_model(task.model), device=device)
     values: list[Value] = []
@@ -222,29 +216,15 @@ def measure(task: Task, folder: Path, device: str = "auto", alone: bool = False)
         "members": task.members,
         "passes": passes,
         "seconds": seconds,
-        "peak_mb": _peak_mb() if alone else math.nan,
         "values": [asdict(value) for value in values],
     }
     write_files({folder / RECORD: json.dumps(content).encode()})
 
 
-def record_of(task: Task, folder: Path, *, device: str = "auto", alone: bool = False) -> Record:
-    """The record of a task: measured once, in a process of its own when its memory is to be told, then read.
-
-    Raises
-    ------
-    RuntimeError
-        When that process dies.
-    """
+def record_of(task: Task, folder: Path, device: str = "auto") -> Record:
+    """The record of a task: measured once, then read."""
     if not (folder / RECORD).is_file():
-        if alone:
-            process = get_context("spawn").Process(target=measure, args=(task, folder, device, True))
-            process.start()
-            process.join()
-            if process.exitcode:
-                raise RuntimeError(f"{folder.name}: the process that measures it ended with {process.exitcode}.")
-        else:
-            measure(task, folder, device)
+        measure(task, folder, device)
     content = json.loads((folder / RECORD).read_text())
     steps = {
         (region, voxels): ProbabilitySteps.load(folder / f"steps-{region}-{voxels}.npz")
@@ -256,7 +236,6 @@ def record_of(task: Task, folder: Path, *, device: str = "auto", alone: bool = F
         steps=steps,
         passes=content["passes"],
         seconds=float(np.mean(content["seconds"])),
-        peak_mb=float(content["peak_mb"]),
     )
 
 
@@ -288,11 +267,43 @@ def _value(entry: dict[str, Any]) -> Value:
     return Value(**entry | kinds)
 
 
-def _peak_mb() -> float:
-    """Largest resident memory this process ever had, MB; ``nan`` on Windows, which does not tell it so."""
-    try:
-        import resource
-    except ImportError:
-        return math.nan
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+def peak_memory_mb(task: Task, file: Path, device: str = "auto") -> float:
+    """Largest memory of a process that predicts the first study of a task and does nothing else; measured once.
+
+    Parameters
+    ----------
+    task : Task
+    file : Path
+        Keeps the number.
+    device : str
+        As for the predictor; memory of a GPU is not counted.
+
+    Returns
+    -------
+    float
+        MB, libraries and all; ``nan`` where the system does not tell it.
+
+    Raises
+    ------
+    RuntimeError
+        When that process dies.
+    """
+    if not file.is_file():
+        process = get_context("spawn").Process(target=_predict_first, args=(task, file, device))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"{task.members}: the process that tells its memory ended with {process.exitcode}.")
+    value = json.loads(file.read_text())["peak_mb"]
+    return math.nan if value is None else float(value)
+
+
+def _predict_first(task: Task, file: Path, device: str) -> None:
+    Predictor(load_model(task.model), device=device).predict(
+        next(iter(task.source)), members=task.members, maps=task.maps
+    )
+    # Not what getrusage tells: that begins at the size of the process this one came from.
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    peak = next((float(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), None)
+    write_files({file: json.dumps({"peak_mb": peak}).encode()})

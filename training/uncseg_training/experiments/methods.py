@@ -16,6 +16,7 @@ measured is not done again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -42,6 +43,7 @@ from uncseg_training.experiments.judging import (
     Task,
     calibration_error,
     case_of,
+    peak_memory_mb,
     record_of,
     scaled,
     temperatures,
@@ -123,11 +125,12 @@ def tune(plan: Plan, out: Path, device: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A method on the phantoms its calibration is fitted on, and on the studies it is judged on."""
+    """A method on the phantoms its calibration is fitted on, and on the studies it is judged on; its memory, MB."""
 
     way: Way
     calibration: Record
     judged: Record
+    peak_mb: float
 
 
 def map_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -159,7 +162,7 @@ def map_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
                     "AURC": _round(selective_risk(dice, record.of("mean_tumour", Region.WT, unit))),
                     "seconds": _round(record.seconds),
                     "times one pass": _round(record.seconds / first.judged.seconds),
-                    "MB": _round(record.peak_mb, 0),
+                    "MB": _round(found.peak_mb, 0),
                 }
             )
     return rows
@@ -254,18 +257,21 @@ def main(
     sources = {"phantoms": source_of(plan, out, UNSEEN)}
     sources |= {"studies": Source(studies)} if studies is not None else {}
     all_ways = ways(out, plan.passes, tune(plan, out, device))
-    apart = config is not Size.SMOKE
     found: dict[str, list[Measured]] = {name: [] for name in sources}
     for way in all_ways:
         records = out / "records" / way.name.replace(" ", "-").replace(",", "")
         calibrating = way.task(out, source_of(plan, out, CALIBRATION))
-        calibration = record_of(calibrating, records / CALIBRATION, device=device, alone=apart)
+        calibration = record_of(calibrating, records / CALIBRATION, device)
         for name, source in sources.items():
             if clock.over:
                 typer.echo(CUT)
                 return
-            judged = record_of(way.task(out, source), records / name, device=device, alone=apart)
-            found[name].append(Measured(way, calibration, judged))
+            task = way.task(out, source)
+            judged = record_of(task, records / name, device)
+            # A process for each takes longer than all else of the smallest size.
+            tell = config is not Size.SMOKE
+            peak = peak_memory_mb(task, records / f"memory-{name}.json", device) if tell else math.nan
+            found[name].append(Measured(way, calibration, judged, peak))
             typer.echo(f"{way.name}, {name}: {judged.seconds:.1f} s each, {judged.passes} passes")
     told = {name: write(measured, out, name) for name, measured in found.items()}
     draw_one(all_ways, sources["phantoms"], out, device)

@@ -33,7 +33,7 @@ def draw(maps: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, A
         left.plot(found["mean"], place, "o", color="#0072B2")
     left.set_yticks(list(places), labels)
     left.invert_yaxis()
-    left.set_xlabel("AUROC of WT failures, tumour and 5 mm around it")
+    left.set_xlabel("AUROC of WT failures near the tumour")
     left.grid(axis="x", alpha=0.3)
     names = list(dict.fromkeys(row["method"] for row in calibration))
     for row in calibration:
@@ -50,7 +50,7 @@ def draw(maps: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, A
     right.set_yticks(list(range(len(names))), names)
     right.invert_yaxis()
     right.set_xlim(left=0)
-    right.set_xlabel("class-wise ECE, tumour and 5 mm around it")
+    right.set_xlabel("class-wise ECE near the tumour")
     right.grid(axis="x", alpha=0.3)
     figure.legend(fontsize="small", ncols=6, loc="outside lower center")
     write_files({path: encode_figure(figure, "png")})
