@@ -161,7 +161,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     layer.paint(tuple(round(float(index)) for index in voxel), layer.selected_label)
     verdict.decision_buttons[Decision.NEEDS_CORRECTION].click()
     verdict.difficulty.setCurrentIndex(3)
-    verdict.comment.setPlainText("Oedema behind the lesion left out.")
+    verdict.comment.setPlainText("Oedema at the edge left out.")
     until(lambda: verdict.correction.changes is not None and verdict.correction.changes.voxels > 0)
     settle()
     save(grab_window(viewer), out / "guide-verdict.png")
