@@ -1,10 +1,9 @@
-"""Studies and windows that come and go leave neither memory nor a complaint on the console."""
+"""Studies and windows that come and go leave no complaint on the console; memory is benchmarks/viewer.py's."""
 
 import dataclasses
 
 import nibabel as nib
 import numpy as np
-import psutil
 import pytest
 from qtpy.QtCore import QSettings
 
@@ -17,8 +16,7 @@ from napari_uncseg.widgets.six_views import SixViewsWidget
 from napari_uncseg.widgets.threshold import ThresholdWidget
 
 PATIENCE = 300000
-CYCLES, SETTLED = 50, 10
-MOST_GROWTH = 0.05
+CYCLES = 5
 NAMES = ("one", "two")
 
 pytestmark = pytest.mark.slow
@@ -48,14 +46,13 @@ def folders(tmp_path, tiny_study, tiny_prediction):
     return tmp_path / "results", tmp_path / "studies"
 
 
-def test_fifty_studies_and_windows_leave_nothing(qtbot, make_napari_viewer_proxy, folders, capfd, qtlog):
+def test_studies_and_windows_come_and_go_in_silence(qtbot, make_napari_viewer_proxy, folders, capfd, qtlog):
     viewer = make_napari_viewer_proxy(show=True)
     browser, threshold, six = CaseBrowserWidget(viewer), ThresholdWidget(viewer), SixViewsWidget(viewer)
     for title, panel in (("Case browser", browser), ("Threshold", threshold), ("Six views", six)):
         viewer.window.add_dock_widget(panel, name=title, tabify=True)
     browser.show_folders(*folders)
     capfd.readouterr()
-    process, levels = psutil.Process(), []
     for cycle in range(CYCLES):
         name = NAMES[cycle % 2]
         browser.open(browser.listed.case(name))
@@ -67,7 +64,5 @@ def test_fifty_studies_and_windows_leave_nothing(qtbot, make_napari_viewer_proxy
         viewer.screenshot(flash=False)
         six.close_window()
         qtbot.wait(1)  # what is to be deleted later is deleted now
-        levels.append(process.memory_info().rss)
-    assert levels[-1] / levels[SETTLED - 1] - 1 <= MOST_GROWTH
     assert capfd.readouterr().err == ""
     assert [record.message for record in qtlog.records] == []

@@ -17,7 +17,7 @@ from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.relief import Relief, build_relief
 from napari_uncseg.study.prediction import Prediction
 
-THROTTLE_MS = 40
+THROTTLE_MS = 25
 """How long the slider may go on before a search starts."""
 
 
