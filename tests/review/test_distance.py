@@ -10,10 +10,15 @@ from scipy import ndimage
 from napari_uncseg.review.distance import distance_within, open_ball
 
 MASKS = arrays(bool, (9, 7, 8), elements=st.booleans())
+SPACINGS = [(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (0.01, 0.01, 0.01), (0.5, 1.0, 2.5)]
 
 
 @settings(max_examples=60, deadline=None)
-@given(MASKS, st.sampled_from([(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (0.01,) * 3, (0.5, 1.0, 2.5)]), st.sampled_from([1.0, 3.0, 20.0]))
+@given(
+    MASKS,
+    st.sampled_from([(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (0.01,) * 3, (0.5, 1.0, 2.5)]),
+    st.sampled_from([1.0, 3.0, 20.0]),
+)
 def test_distances_are_exact_up_to_the_limit(mask, spacing, limit):
     expected = ndimage.distance_transform_edt(mask, sampling=spacing) if not mask.all() else np.full(mask.shape, np.inf)
     assert distance_within(mask, spacing, limit) == pytest.approx(np.minimum(expected, limit), abs=1e-5)

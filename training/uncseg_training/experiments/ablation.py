@@ -42,8 +42,8 @@ ICBM = "icbm152"
 
 
 STEPS: Mapping[Size, int] = {Size.SMOKE: 2, Size.CPU: 2000, Size.GPU: 4000}
-"""Steps of each variant. At 3 mm, where ``cpu`` begins, they take twenty minutes of two cores; after a fifth of them two
-seeds still differed by 0.05 in the WT Dice of five patients and by 0.17 in that of forty phantoms."""
+"""Steps of each variant. At 3 mm, where ``cpu`` begins, they take twenty minutes of two cores. After a fifth of them
+two seeds still differed by 0.05 in the WT Dice of five patients, and by 0.17 in that of forty phantoms."""
 
 FINEST: Mapping[Size, float] = {Size.SMOKE: 1.0, Size.CPU: 1.5, Size.GPU: 1.0}
 """Smallest voxel that is tried, mm."""
