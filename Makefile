@@ -31,7 +31,7 @@ test: system $(STAMP)
 	@OMP_NUM_THREADS=1 $(PYTEST) $(TOGETHER) -m "not slow and not gpu"
 
 test-slow: system $(STAMP)
-	@$(PYTEST) -m "slow and not gpu"
+	@OMP_NUM_THREADS=1 $(PYTEST) $(TOGETHER) -m "slow and not gpu"
 
 test-gpu: system $(STAMP)
 	@$(PYTEST) -m gpu
