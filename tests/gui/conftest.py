@@ -1,4 +1,4 @@
-"""What window tests share: colours at places of the patient, and a network that is none."""
+"""What window tests share: colours at places of the patient, a network that is none, and options that are forgotten."""
 
 import dataclasses
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QSettings
 
 from napari_uncseg.errors import Cancelled
 
@@ -67,3 +68,11 @@ class FakePredict:
 @pytest.fixture
 def fake_predict(tiny_prediction) -> FakePredict:
     return FakePredict(tiny_prediction)
+
+
+@pytest.fixture
+def no_memory(tmp_path, monkeypatch):
+    """No options and no place of an earlier test."""
+    QSettings("napari-uncseg", "napari-uncseg").clear()
+    for module in ("view.navigate", "widgets.case_browser"):
+        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")

@@ -5,7 +5,6 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes, Surface, Tracks, Vectors
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtCore import QSettings
 from qtpy.QtGui import QKeySequence, QShortcut
 
 from napari_uncseg.view.comfort import COMFORT_KEYS, make_comfortable
@@ -16,12 +15,7 @@ from napari_uncseg.widgets.six_views_link import MainLink
 from napari_uncseg.widgets.six_views_window import SixViewsWindow
 from napari_uncseg.widgets.threshold import ThresholdWidget
 
-
-@pytest.fixture(autouse=True)
-def no_memory(tmp_path, monkeypatch):
-    QSettings("napari-uncseg", "napari-uncseg").clear()
-    for module in ("view.navigate", "widgets.case_browser"):
-        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture

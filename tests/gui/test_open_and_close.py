@@ -5,7 +5,6 @@ import dataclasses
 import nibabel as nib
 import numpy as np
 import pytest
-from qtpy.QtCore import QSettings
 
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.study.save import save_prediction
@@ -19,15 +18,7 @@ PATIENCE = 300000
 CYCLES = 5
 NAMES = ("one", "two")
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def no_memory(tmp_path, monkeypatch):
-    """No options and no place of an earlier test."""
-    QSettings("napari-uncseg", "napari-uncseg").clear()
-    for module in ("view.navigate", "widgets.case_browser"):
-        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_memory")]
 
 
 @pytest.fixture

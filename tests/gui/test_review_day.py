@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.utils.key_bindings import coerce_keybinding
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import Qt
 
 from napari_uncseg.labels import MODALITIES, Label
 from napari_uncseg.review.correction import corrections_in, load_correction
@@ -31,15 +31,7 @@ SCORES = {"patient-1": 0.1, "patient-2": 0.5, "patient-3": 0.3, "patient-4": 0.2
 NOT_YET = "patient-5"
 WORST, SECOND = "patient-2", "patient-3"
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def no_memory(tmp_path, monkeypatch):
-    """No options and no place of an earlier test."""
-    QSettings("napari-uncseg", "napari-uncseg").clear()
-    for module in ("view.navigate", "widgets.case_browser"):
-        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_memory")]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import Qt
 
 from napari_uncseg.review.verdict import Decision, FindingVerdict, Judgement, StudyVerdict, append, log_path, now
 from napari_uncseg.study.save import save_prediction
@@ -16,13 +16,7 @@ from napari_uncseg.widgets.reviewers import CLOSED, ReviewersWidget
 PATIENCE = 60000
 VOXEL = (16, 25, 20)
 
-
-@pytest.fixture(autouse=True)
-def no_memory(tmp_path, monkeypatch):
-    """No options and no place of an earlier test."""
-    QSettings("napari-uncseg", "napari-uncseg").clear()
-    for module in ("view.navigate", "widgets.case_browser"):
-        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture

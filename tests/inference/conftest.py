@@ -146,25 +146,32 @@ def turn_volumes() -> Callable[..., np.ndarray]:
     return turn_array
 
 
+UNET = {
+    "n_stages": 2,
+    "features_per_stage": [4, 8],
+    "kernel_sizes": [[3, 3, 3]] * 2,
+    "strides": [[1] * 3, [2] * 3],
+    "n_conv_per_stage": [1, 2],
+    "n_conv_per_stage_decoder": [2],
+    "conv_bias": True,
+    "norm_op": "torch.nn.InstanceNorm3d",
+    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+    "nonlin": "torch.nn.LeakyReLU",
+    "nonlin_kwargs": {"inplace": True},
+}
+"""An nnU-Net of two levels, as plans describe it: three convolution blocks down, two up."""
+
+
 def make_unet(*, dropout: str | None = None, p: float = 0.2, seed: int = 0, outputs: int = 4) -> nn.Module:
-    """An nnU-Net of two levels with random weights: three convolution blocks down, two up."""
-    kwargs = {
-        "n_stages": 2,
-        "features_per_stage": [4, 8],
-        "kernel_sizes": [[3, 3, 3]] * 2,
-        "strides": [[1] * 3, [2] * 3],
-        "n_conv_per_stage": [1, 2],
-        "n_conv_per_stage_decoder": [2],
-        "conv_bias": True,
-        "norm_op": "torch.nn.InstanceNorm3d",
-        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-        "dropout_op": dropout,
-        "dropout_op_kwargs": {"p": p} if dropout else None,
-    }
+    """It, with random weights."""
+    kwargs = {**UNET, "dropout_op": dropout, "dropout_op_kwargs": {"p": p} if dropout else None}
     torch.manual_seed(seed)
     return PlainConvUNet(kwargs, 4, outputs).eval()
+
+
+@pytest.fixture
+def unet_arguments() -> dict[str, object]:
+    return dict(UNET)
 
 
 @pytest.fixture

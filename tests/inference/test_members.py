@@ -29,28 +29,13 @@ def model(model_of, unet_of):
 
 
 @pytest.fixture
-def saved(tmp_path, plans_of, unet_of, model_of):
+def saved(tmp_path, plans_of, unet_of, unet_arguments, model_of):
     """A model folder of three networks, and another one; both small U-Nets."""
 
     def save(name, *, seed, snapshots=()):
         network = unet_of(seed=seed)
         model = model_of(network)
-        architecture = {
-            "network_class_name": "PlainConvUNet",
-            "arch_kwargs": {
-                "n_stages": 2,
-                "features_per_stage": [4, 8],
-                "kernel_sizes": [[3, 3, 3]] * 2,
-                "strides": [[1] * 3, [2] * 3],
-                "n_conv_per_stage": [1, 2],
-                "n_conv_per_stage_decoder": [2],
-                "conv_bias": True,
-                "norm_op": "torch.nn.InstanceNorm3d",
-                "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                "nonlin": "torch.nn.LeakyReLU",
-                "nonlin_kwargs": {"inplace": True},
-            },
-        }
+        architecture = {"network_class_name": "PlainConvUNet", "arch_kwargs": unet_arguments}
         model.plans["configurations"]["3d_fullres"]["architecture"] = architecture
         model = dataclasses.replace(model, name=name)
         save_model(model, tmp_path / name, snapshots=[unet_of(seed=number).state_dict() for number in snapshots])
