@@ -28,7 +28,7 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from napari.qt import get_qapp
-from qtpy.QtCore import QEventLoop, qInstallMessageHandler
+from qtpy.QtCore import QEventLoop, QTimer, qInstallMessageHandler
 from qtpy.QtWidgets import QApplication
 
 from napari_uncseg.labels import labels_from_regions
@@ -51,6 +51,7 @@ SIZE = (1380, 900)
 MOST_RATIO = 1.3
 MOST_OPEN_S = 5.0
 CYCLES = 50
+SETTLE_MS = 20
 MOST_GROWTH = 0.05
 MOVES = 10
 MOST_FINDINGS_MS = 300
@@ -78,9 +79,10 @@ def made_up() -> tuple[Study, Prediction]:
 
 
 def settle() -> None:
-    """Let Qt do all that is waiting."""
-    for _ in range(8):
-        QApplication.processEvents()
+    """Let Qt do all that is waiting, in an event loop: outside of one it deletes nothing of what is to be deleted."""
+    loop = QEventLoop()
+    QTimer.singleShot(SETTLE_MS, loop.quit)
+    loop.exec()
 
 
 def measure(action: Callable[[], object]) -> Time:

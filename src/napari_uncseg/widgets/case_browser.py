@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import napari
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -39,6 +38,7 @@ from napari_uncseg.widgets.parts import fill_panel, note_label, row_label, show_
 from napari_uncseg.widgets.run import failure_sentence
 from napari_uncseg.widgets.six_views_patients import PatientsWindow
 from napari_uncseg.widgets.study_choice import FolderRow
+from napari_uncseg.widgets.tasks import worker_for
 from napari_uncseg.widgets.ties import Ties
 
 EMPTY = (
@@ -196,7 +196,7 @@ class CaseBrowserWidget(QWidget):
         self.failure.hide()
         self.view.choose(case.id)
         show_note(self.notes, f"Reading {case.id} …")
-        worker = create_worker(OpenTask(case), _start_thread=False, _ignore_errors=True)
+        worker = worker_for(OpenTask(case))
         worker.returned.connect(self._on_answer)
         worker.start()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import napari
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -40,6 +39,7 @@ from napari_uncseg.widgets.parts import (
     show_note,
 )
 from napari_uncseg.widgets.run import Report, Stopper, failure_sentence
+from napari_uncseg.widgets.tasks import worker_for
 
 LOOK_INTERVAL_MS = 100
 PANEL_HEIGHT = 300
@@ -114,7 +114,7 @@ class EvaluateWidget(QWidget):
             return
         self.failure.hide()
         report = Report()
-        worker = create_worker(EvaluationTask(inputs.snapshot(), report), _start_thread=False, _ignore_errors=True)
+        worker = worker_for(EvaluationTask(inputs.snapshot(), report))
         worker.returned.connect(self._on_evaluated)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_uncseg.review.findings import Findings, find
 from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.relief import Relief, build_relief
 from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.widgets.tasks import worker_for
 
 THROTTLE_MS = 25
 """How long the slider may go on before a search starts."""
@@ -120,7 +120,7 @@ class Finder(QObject):
         if question is None or self._worker is not None:
             return
         self._wanted = None
-        worker = create_worker(Search(question, self._known(question)), _start_thread=False, _ignore_errors=True)
+        worker = worker_for(Search(question, self._known(question)))
         # The thread may outlive this object: whoever hears of its end asks first whether anyone still listens.
         # It is told by its number: a worker that knew itself would be left to the garbage collector, in any thread.
         self._number += 1

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_uncseg.review.correction import Correction
@@ -17,6 +16,7 @@ from napari_uncseg.review.findings import Findings
 from napari_uncseg.review.verdict import Record
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
+from napari_uncseg.widgets.tasks import worker_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class ReportMaker(QObject):
         """Start; while another report is being made nothing happens."""
         if self.busy:
             return
-        worker = create_worker(ReportTask(request), _start_thread=False, _ignore_errors=True)
+        worker = worker_for(ReportTask(request))
         alive = weakref.ref(self)
         worker.returned.connect(partial(_tell, alive, "made"))
         worker.errored.connect(partial(_tell, alive, "failed"))

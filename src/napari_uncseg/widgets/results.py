@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from napari.qt.threading import create_worker
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -20,6 +19,7 @@ from napari_uncseg.widgets.parts import heading, note_label, show_failure, show_
 from napari_uncseg.widgets.preferences import read_preferences
 from napari_uncseg.widgets.run import failure_sentence
 from napari_uncseg.widgets.study_choice import FolderRow
+from napari_uncseg.widgets.tasks import worker_for
 
 FOLDER_NAME = "uncseg-results"
 OVERWRITE = "Overwrite earlier results"
@@ -117,11 +117,7 @@ class ResultsBox(QWidget):
             return
         self.save_button.setEnabled(False)
         show_note(self.message, "Saving …")
-        worker = create_worker(
-            SaveTask(self._prediction, out, self.overwrite.isChecked(), self._command),
-            _start_thread=False,
-            _ignore_errors=True,
-        )
+        worker = worker_for(SaveTask(self._prediction, out, self.overwrite.isChecked(), self._command))
         worker.returned.connect(self._on_saved)
         worker.errored.connect(self._on_save_error)
         worker.start()

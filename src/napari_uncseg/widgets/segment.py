@@ -8,7 +8,6 @@ from pathlib import Path
 
 import napari
 from napari.layers import Layer
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -31,6 +30,7 @@ from napari_uncseg.widgets.preferences import DEVICES, read_preferences
 from napari_uncseg.widgets.results import ResultsBox
 from napari_uncseg.widgets.run import Outcome, Predict, Report, Request, Run, Stopper, failure_sentence, predict
 from napari_uncseg.widgets.study_choice import LAYERS, FolderRow, StudyChoice
+from napari_uncseg.widgets.tasks import worker_for
 
 BUNDLED, OWN_FOLDER = 0, 1
 FORM_HEIGHT = 360
@@ -110,7 +110,7 @@ class SegmentWidget(QWidget):
         # Layers of single files become the study's own once it is there.
         self._layers = self.study.layers() if self.study.source.currentIndex() == LAYERS else {}
         report = Report()
-        worker = create_worker(Run(request, self.predict, report), _start_thread=False, _ignore_errors=True)
+        worker = worker_for(Run(request, self.predict, report))
         worker.returned.connect(self._on_outcome)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)

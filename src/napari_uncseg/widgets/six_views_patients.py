@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from napari.qt.threading import create_worker
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QComboBox, QLabel
 
@@ -20,6 +19,7 @@ from napari_uncseg.view.patients import patient_material, patient_view
 from napari_uncseg.widgets.parts import narrow
 from napari_uncseg.widgets.run import failure_sentence
 from napari_uncseg.widgets.six_views_base import ComparisonWindow
+from napari_uncseg.widgets.tasks import worker_for
 
 PATIENTS = 6
 _FIRST_MAPS = ("unc_output", "entropy", "variance")
@@ -34,10 +34,10 @@ class Page:
     modality: str
     map_name: str
 
-    def __call__(self) -> tuple[PaneView, ...]:
-        """Read the volumes; called in a thread, two patients at a time."""
+    def __call__(self) -> tuple[Page, tuple[PaneView, ...]]:
+        """Read the volumes; called in a thread, two patients at a time. The answer says what page it belongs to."""
         with ThreadPoolExecutor(max_workers=2) as pool:
-            return tuple(pool.map(self._view, self.cases))
+            return self, tuple(pool.map(self._view, self.cases))
 
     def __str__(self) -> str:
         return "reading patients"
@@ -120,12 +120,13 @@ class PatientsWindow(ComparisonWindow):
         self.pages.setText(f" {self._first + 1} to {last} of {len(self._cases)} ")
         self._wanted = page
         self.show_message("Reading …")
-        worker = create_worker(page, _start_thread=False, _ignore_errors=True)
-        worker.returned.connect(partial(self._take, page))
+        worker = worker_for(page)
+        worker.returned.connect(self._take)
         worker.errored.connect(self._on_error)
         worker.start()
 
-    def _take(self, page: Page, views: tuple[PaneView, ...]) -> None:
+    def _take(self, answer: tuple[Page, tuple[PaneView, ...]]) -> None:
+        page, views = answer
         if self._wanted is not page:  # the reader went on meanwhile
             return
         before = {view.heading: view for view in self.canvas.sheet.views}
