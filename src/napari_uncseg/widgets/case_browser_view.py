@@ -47,6 +47,7 @@ class CaseView(QTableView):
         self.order.sort(-1)
         for changed in (self.order.modelReset, self.order.dataChanged, self.order.layoutChanged):
             changed.connect(self.fit_columns)
+        self._fit_rows()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Fit the columns into the new width."""
@@ -54,11 +55,17 @@ class CaseView(QTableView):
         self.fit_columns()
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Fit the columns to another font."""
+        """Fit rows and columns to another font."""
         super().changeEvent(event)
         if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self.table.dark = is_dark(self)
+            self._fit_rows()
             self.fit_columns()
+
+    def _fit_rows(self) -> None:
+        vertical = self.verticalHeader()
+        if vertical is not None:
+            vertical.setDefaultSectionSize(self.fontMetrics().height() + 8)
 
     def fit_columns(self) -> None:
         """Show the columns there is room for: names, status and score always, then volumes; names get what is left."""

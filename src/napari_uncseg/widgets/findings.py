@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -41,6 +41,8 @@ _SHORT: Mapping[str, str] = MappingProxyType(
 
 _COLUMNS = ("#", "Place", "mm", "mL", "Slice", "")
 _ACTIONS = {Judgement.REAL_ERROR: REAL_ERROR, Judgement.FINE: FINE, Judgement.UNSURE: UNSURE}
+_SAMPLES = MappingProxyType({0: "00", 2: "00", 3: "00.00", 4: "Slice", 5: "✗"})
+"""What columns of one width have room for; the place has the rest."""
 _ROWS_SHOWN = 7
 
 
@@ -215,13 +217,25 @@ class FindingsBox(QWidget):
         assert vertical is not None
         assert header is not None
         vertical.hide()
-        vertical.setDefaultSectionSize(table.fontMetrics().height() + 8)
-        metrics = table.fontMetrics()
-        for column, sample in ((0, "00"), (2, "00"), (3, "00.00"), (4, "Slice"), (5, "✗")):
+        for column in _SAMPLES:
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 12)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(20)
+        self._fit_letters()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Fit the table to another size of letters."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit_letters()
+            self._fit_height(self.table.rowCount())
+
+    def _fit_letters(self) -> None:
+        metrics, vertical = self.table.fontMetrics(), self.table.verticalHeader()
+        assert vertical is not None
+        vertical.setDefaultSectionSize(metrics.height() + 8)
+        for column, sample in _SAMPLES.items():
+            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 12)
 
     def _fit_height(self, rows: int) -> None:
         """As high as its rows, up to a few of them: the panel scrolls, and so does the table beyond."""

@@ -119,6 +119,31 @@ def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
     footer = note_label(RESEARCH_USE_ONLY)
     footer.setContentsMargins(8, 2, 8, 6)
     outer.addWidget(footer)
+    footer.installEventFilter(_Letters(panel))
+
+
+class _Letters(QObject):
+    """Gives a panel the size of its labels' letters.
+
+    napari's theme tells the size of letters to labels, buttons and boxes; tables and fields take theirs from the panel.
+
+    Parameters
+    ----------
+    panel : QWidget
+        Owner.
+    """
+
+    def __init__(self, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._panel = panel
+
+    def eventFilter(self, label: QObject | None, event: QEvent | None) -> bool:
+        """Follow a label of the panel."""
+        if isinstance(label, QLabel) and event is not None and event.type() == QEvent.Type.FontChange:
+            letters = self._panel.font()
+            letters.setPixelSize(label.fontInfo().pixelSize())
+            self._panel.setFont(letters)
+        return super().eventFilter(label, event)
 
 
 class _Column(QScrollArea):

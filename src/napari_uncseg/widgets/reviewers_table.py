@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
@@ -43,14 +43,25 @@ class AnswersTable(QTableWidget):
         assert vertical is not None
         assert header is not None
         vertical.hide()
-        height = self.fontMetrics().height() + 8
-        vertical.setDefaultSectionSize(height)
-        self.setMinimumHeight((_LEAST_ROWS + 1) * height)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         for column in (_STUDY, _ABOUT):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        header.setMaximumSectionSize(_LONGEST_NAME * self.fontMetrics().averageCharWidth())
+        self._fit_letters()
         self.cellDoubleClicked.connect(self._on_double_click)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Fit rows and columns to another size of letters."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit_letters()
+
+    def _fit_letters(self) -> None:
+        metrics, vertical, header = self.fontMetrics(), self.verticalHeader(), self.horizontalHeader()
+        assert vertical is not None
+        assert header is not None
+        vertical.setDefaultSectionSize(metrics.height() + 8)
+        self.setMinimumHeight((_LEAST_ROWS + 1) * (metrics.height() + 8))
+        header.setMaximumSectionSize(_LONGEST_NAME * metrics.averageCharWidth())
 
     def present(self, answers: Sequence[Answers], first: str, second: str) -> None:
         """Show answers of two reviewers, in the order given; stay at the question that was stood on."""

@@ -48,6 +48,7 @@ from napari_uncseg.widgets.ties import Ties
 EMPTY = "No result is open. Run Segment with uncertainty and save, or open the folder that uncseg predict wrote."
 PANEL_HEIGHT = 320
 _DECISIONS = {Decision.ACCEPT: "Accept", Decision.NEEDS_CORRECTION: "Needs correction", Decision.REJECT: "Reject"}
+_COMMENT_LINES = 4
 
 
 class VerdictWidget(QWidget):
@@ -305,11 +306,20 @@ class VerdictWidget(QWidget):
         self._ties.connect(self._session.study_changed, self._on_other_study)
         self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
 
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Room for as many lines of a comment in another size of letters."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit_comment()
+
+    def _fit_comment(self) -> None:
+        self.comment.setFixedHeight(_COMMENT_LINES * self.comment.fontMetrics().height() + 8)
+
     def _lay_out(self) -> None:
         for label in (self.message, self.output_message):
             label.hide()
         self.comment.setPlaceholderText("Comment (optional)")
-        self.comment.setFixedHeight(4 * self.comment.fontMetrics().height() + 8)
+        self._fit_comment()
         self.comment.setTabChangesFocus(True)
         # napari's style gives such a field no frame of its own.
         self.comment.setStyleSheet("QPlainTextEdit { border: 1px solid palette(mid); border-radius: 3px; }")
