@@ -24,14 +24,13 @@ from napari_uncseg.evaluation.values import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
-from napari_uncseg.uncertainty.fitting import Counts, fit, negative_log_likelihood
+from napari_uncseg.uncertainty.fitting import Counts, count_steps, fit, negative_log_likelihood
 from napari_uncseg.uncertainty.monotone import (
     IDENTITY,
     SMALLEST,
     STEPS,
     Method,
     MonotoneMap,
-    step_probabilities,
     steps_of,
 )
 
@@ -77,9 +76,9 @@ class ProbabilitySteps(Metric):
         reference = case.reference[REGIONS.index(self.region)]
         chosen = voxels(case, self.voxel_set, self.region)
         return {
-            "count": _by_step(steps[chosen]),
-            "true": _by_step(steps[chosen & reference]),
-            "found": _by_step(steps[reference]),
+            "count": count_steps(steps[chosen]),
+            "true": count_steps(steps[chosen & reference]),
+            "found": count_steps(steps[reference]),
         }
 
     def read(self, statistic: Statistic) -> list[Value]:
@@ -250,8 +249,7 @@ def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
 
 def counts_of(statistic: Statistic) -> Counts:
     """The voxels a map is fitted on, of a statistic of :class:`ProbabilitySteps`."""
-    some = statistic["count"] > 0
-    return Counts(step_probabilities()[some], statistic["count"][some], statistic["true"][some])
+    return Counts.of_steps(statistic["count"], statistic["true"])
 
 
 def _recalibrated(change: MonotoneMap, counts: Counts) -> Numbers:
@@ -280,7 +278,3 @@ def _marked(counts: Counts, control: RiskControl | None) -> float | None:
     if control is None or control.threshold is None or not counts.positives:
         return None
     return float(counts.count[counts.probability > control.threshold].sum() / counts.positives)
-
-
-def _by_step(steps: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
-    return np.bincount(steps, minlength=STEPS + 1).astype(np.int64, copy=False)

@@ -25,8 +25,8 @@ from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.network.model import Model
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.fitting import Counts, negative_log_likelihood
-from napari_uncseg.uncertainty.monotone import STEPS, step_probabilities, steps_of
+from napari_uncseg.uncertainty.fitting import Counts, count_steps, negative_log_likelihood
+from napari_uncseg.uncertainty.monotone import STEPS, steps_of
 
 STOPPED = "Stopped before all candidates were tried on all studies; nothing was chosen."
 
@@ -113,8 +113,8 @@ class _Sums:
         for index in range(len(REGIONS)):
             steps = steps_of(prediction.probabilities[index][study.brain])
             true = reference[index][study.brain]
-            self._count[index] += np.bincount(steps, minlength=STEPS + 1)
-            self._true[index] += np.bincount(steps[true], minlength=STEPS + 1)
+            self._count[index] += count_steps(steps)
+            self._true[index] += count_steps(steps[true])
             self._dice[index] += dice(predicted[index], reference[index])
         self._studies += 1
 
@@ -122,7 +122,7 @@ class _Sums:
         """The figures of all studies."""
         nll = {}
         for region, count, true in zip(REGIONS, self._count, self._true, strict=True):
-            counts = Counts(step_probabilities(), count, true).clipped()
+            counts = Counts.of_steps(count, true).clipped()
             nll[region] = negative_log_likelihood(counts, counts.probability)
         mean = (self._dice / self._studies).tolist()
         return Tried(p, nll, dict(zip(REGIONS, mean, strict=True)))

@@ -12,7 +12,17 @@ import numpy.typing as npt
 from scipy.optimize import brentq, isotonic_regression
 from scipy.special import expit, logit, xlog1py, xlogy
 
-from napari_uncseg.uncertainty.monotone import IDENTITY, SMALLEST, Isotonic, Method, MonotoneMap, Platt, Temperature
+from napari_uncseg.uncertainty.monotone import (
+    IDENTITY,
+    SMALLEST,
+    STEPS,
+    Isotonic,
+    Method,
+    MonotoneMap,
+    Platt,
+    Temperature,
+    step_probabilities,
+)
 
 Numbers = npt.NDArray[np.float64]
 
@@ -41,6 +51,12 @@ class Counts:
     count: npt.NDArray[np.int64]
     true: npt.NDArray[np.int64]
 
+    @classmethod
+    def of_steps(cls, count: npt.NDArray[np.int64], true: npt.NDArray[np.int64]) -> Counts:
+        """Voxels that :func:`count_steps` counted, all and those in the region; steps without a voxel are left out."""
+        some = count > 0
+        return cls(step_probabilities()[some], count[some], true[some])
+
     @property
     def voxels(self) -> int:
         """All voxels."""
@@ -59,6 +75,11 @@ class Counts:
         np.add.at(count, bins, self.count[some])
         np.add.at(true, bins, self.true[some])
         return Counts(within, count, true)
+
+
+def count_steps(steps: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
+    """Voxels of each step that :func:`napari_uncseg.uncertainty.monotone.steps_of` gave, from 0 to the last."""
+    return np.bincount(steps, minlength=STEPS + 1).astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)
