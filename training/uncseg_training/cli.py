@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from napari_uncseg.errors import UncsegError
 from uncseg_training.nnunet.cli import register
-
-T = TypeVar("T")
+from uncseg_training.sentences import attempt
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
 register(app)
@@ -27,7 +24,7 @@ def anatomies(
     """Turn label maps and the ICBM152 template into the one small file that training needs."""
     from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
 
-    found = _attempt(lambda: build_anatomies(folder, icbm=icbm))
+    found = attempt(lambda: build_anatomies(folder, icbm=icbm))
     save_anatomies(found, out)
     typer.echo(f"{len(found)} anatomies in {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
@@ -60,12 +57,12 @@ def phantom(
         typer.echo(f"error: {anatomy} is not there; give a folder of label maps or a file of anatomies", err=True)
         raise typer.Exit(1)
     file = anatomy if anatomy is not None and anatomy.is_file() else None
-    found = _attempt(lambda: load_anatomies(file) if file else build_anatomies(anatomy, icbm=anatomy is None))
-    stream = _attempt(lambda: Phantoms(found, (160, 192, 160), 1.0, seed, wide, device, looks=looks))
+    found = attempt(lambda: load_anatomies(file) if file else build_anatomies(anatomy, icbm=anatomy is None))
+    stream = attempt(lambda: Phantoms(found, (160, 192, 160), 1.0, seed, wide, device, looks=looks))
     for index in range(first, first + count):
         made = stream[index]
         name = f"{prefix}-{index:05d}"
-        _attempt(partial(write_phantom, made, out, name, 1.0))
+        attempt(partial(write_phantom, made, out, name, 1.0))
         typer.echo(f"{out / name}: {made.kind}, {int((made.labels > 0).sum()) / 1000:.1f} mL in {made.anatomy}")
 
 
@@ -97,16 +94,16 @@ def fit(
     from uncseg_training.trainer import fit as train
 
     changes = {} if steps is None else {"steps": steps}
-    settings = _attempt(lambda: read_config(config, **changes))
+    settings = attempt(lambda: read_config(config, **changes))
     if arch is not None:
-        settings = _attempt(lambda: settings.with_arch(arch))
+        settings = attempt(lambda: settings.with_arch(arch))
     if not data.is_file():
         typer.echo(f"error: {data} is not there; write it with: uncseg-train anatomies {data}", err=True)
         raise typer.Exit(1)
     folder = out or Path("runs") / settings.name
-    seconds = None if budget is None else _attempt(lambda: _seconds(budget))
+    seconds = None if budget is None else attempt(lambda: _seconds(budget))
     with reporter(folder) as report:
-        training = _attempt(lambda: train(data, folder, settings, budget=seconds, report=report))
+        training = attempt(lambda: train(data, folder, settings, budget=seconds, report=report))
     done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
     typer.echo(f"{folder}: {done} at step {training.step} of {settings.steps}")
 
@@ -126,14 +123,14 @@ def cases(
     from uncseg_training.cases import write_phantom_cases, write_study_cases
     from uncseg_training.config import read_config
 
-    settings = _attempt(lambda: read_config(config, cases="", folds=0, uncertainty="failure"))
+    settings = attempt(lambda: read_config(config, cases="", folds=0, uncertainty="failure"))
     if not count and studies is None:
         typer.echo("error: say how many phantoms (-n), or which studies (--studies)", err=True)
         raise typer.Exit(1)
     if studies is not None:
-        written = _attempt(lambda: write_study_cases(studies, out, settings, typer.echo))
+        written = attempt(lambda: write_study_cases(studies, out, settings, typer.echo))
     if count:
-        written = _attempt(lambda: write_phantom_cases(data, out, settings, count, seed, typer.echo))
+        written = attempt(lambda: write_phantom_cases(data, out, settings, count, seed, typer.echo))
     typer.echo(f"{out}: {len(written.names)} cases")
 
 
@@ -152,7 +149,7 @@ def head(
     """Teach the uncertainty channel alone on failures of networks that never saw the case; nothing else changes."""
     from uncseg_training.crossfit import teach_run
 
-    model = _attempt(lambda: teach_run(run, out, fold or [], steps, data, typer.echo))
+    model = attempt(lambda: teach_run(run, out, fold or [], steps, data, typer.echo))
     typer.echo(f"{out}: {model.name}, sha256 {model.sha256}")
 
 
@@ -165,7 +162,7 @@ def curve(
     from uncseg_training.curves import draw_curves
 
     place = out or runs[0] / "curve.png"
-    _attempt(lambda: draw_curves(runs, place))
+    attempt(lambda: draw_curves(runs, place))
     typer.echo(str(place))
 
 
@@ -180,7 +177,7 @@ def export(
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
     from uncseg_training.state import export_run
 
-    model = _attempt(lambda: export_run(run, out, average=average))
+    model = attempt(lambda: export_run(run, out, average=average))
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 
@@ -190,14 +187,6 @@ def _seconds(text: str) -> float:
         return float(text[:-1]) * factors[text[-1]]
     except (KeyError, ValueError, IndexError):
         raise ValueError(f"{text} is not a time; write 90s, 8m or 2h.") from None
-
-
-def _attempt(action: Callable[[], T]) -> T:
-    try:
-        return action()
-    except (ValueError, OSError, UncsegError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def main() -> None:

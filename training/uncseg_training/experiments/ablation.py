@@ -2,8 +2,8 @@
 
 Trains the variants below, each with the same number of steps and the same seed, one factor changed at a time, and
 prints one row per variant: mean Dice of WT, TC and ET over each folder of studies (regions of at least 1 mL in the
-reference), the parameters, the hours of training and the processor seconds of a prediction. Runs go on where they were cut; a
-variant that is done is not trained again.
+reference), the parameters, the hours of training and the processor seconds of a prediction. Runs go on where they were
+cut; a variant that is done is not trained again.
 
     seed          another one: differences below this one's say nothing
     anatomy       icbm only, label maps only, both
@@ -29,12 +29,12 @@ import typer
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.network.model import Model, load_model, save_model
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments.real_studies import means, overlaps
 from uncseg_training.experiments.runs import CUT, SMALL, Clock, Size
+from uncseg_training.experiments.studies import usable
 from uncseg_training.phantom.anatomy import load_anatomies, save_anatomies
+from uncseg_training.sentences import run_plainly
 from uncseg_training.state import CHECKPOINT, Training
 from uncseg_training.trainer import fit
 
@@ -141,8 +141,7 @@ def score(model: Model, folders: Sequence[Path]) -> tuple[dict[str, dict[str, tu
     predictor, dice, spent, count = Predictor(model), {}, 0.0, 0
     for folder in folders:
         rows = []
-        for files in find_studies(folder):
-            study = load_study(files)
+        for study in usable(folder):
             started = time.process_time()
             prediction = predictor.predict(study)
             spent, count = spent + time.process_time() - started, count + 1
@@ -248,4 +247,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

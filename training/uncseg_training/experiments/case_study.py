@@ -59,6 +59,8 @@ from uncseg_training.experiments.networks import (
     source_of,
 )
 from uncseg_training.experiments.runs import CUT, Clock, Size, anatomies_or_template
+from uncseg_training.experiments.studies import require_studies
+from uncseg_training.sentences import run_plainly
 
 NETWORKS: Mapping[str, str] = {"segresnet": "SegResNet", "unet_res": "UNet-Res"}
 """Trained networks and what tables call them."""
@@ -155,6 +157,7 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
 ) -> None:
     """Train and measure what is missing, write tables and figures."""
+    require_studies(studies)
     plan = plan_of(config)
     out.mkdir(parents=True, exist_ok=True)
     clock = Clock(minutes)
@@ -174,4 +177,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

@@ -29,14 +29,13 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.network.model import load_model
 from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
 from napari_uncseg.uncertainty.fitting import fit
 from napari_uncseg.uncertainty.monotone import IDENTITY, Method, MonotoneMap
 from uncseg_training.cases import Cases
 from uncseg_training.config import Config
+from uncseg_training.experiments.studies import usable
 
 SETS = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR)
 """Voxels whose ranking by uncertainty is judged; the larger the set, the more easy background it holds."""
@@ -155,10 +154,7 @@ class Source:
                 images = case.images.astype(np.float32)
                 yield Study(name, images, affine, np.asarray(images.any(axis=0)), reference=case.labels)
             return
-        for files in find_studies(self.folder):
-            study = load_study(files)
-            if study.reference is not None:
-                yield study
+        yield from usable(self.folder)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.network.model import Model, load_model, save_model
 from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
 from uncseg_training.cases import Cases, write_study_cases
 from uncseg_training.config import Config
 from uncseg_training.experiments.real_studies import Overlap, means, overlaps
 from uncseg_training.experiments.runs import Clock
+from uncseg_training.experiments.studies import usable
+from uncseg_training.sentences import run_plainly
 from uncseg_training.state import Training
 from uncseg_training.trainer import fit
 
@@ -63,9 +63,8 @@ def arms(base: Config, cases: Cases, share: float) -> Iterator[Arm]:
 def score(model: Model, source: Path, names: Sequence[str]) -> list[Overlap]:
     """Overlap of every region of the studies."""
     predictor, rows = Predictor(model), []
-    for files in find_studies(source):
-        if files.id in names:
-            study = load_study(files)
+    for study in usable(source):
+        if study.id in names:
             rows += overlaps(study, predictor.predict(study))
     return rows
 
@@ -126,4 +125,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

@@ -60,7 +60,9 @@ from uncseg_training.experiments.networks import (
     source_of,
 )
 from uncseg_training.experiments.runs import CUT, Clock, Size, anatomies_or_template
+from uncseg_training.experiments.studies import require_studies
 from uncseg_training.experiments.tables import told_interval, write_table
+from uncseg_training.sentences import run_plainly
 
 NETWORKS = (*ENSEMBLE, "dropout", "gaussian", "auxiliary")
 SEVERAL = ("entropy", "mutual_information", "variance")
@@ -251,6 +253,7 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
 ) -> None:
     """Train and measure what is missing, write tables and figures."""
+    require_studies(studies)
     plan, clock = plan_of(config), Clock(minutes)
     if not make_networks(plan, out, NETWORKS, anatomies_or_template(anatomies, out), clock, typer.echo):
         return
@@ -288,4 +291,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

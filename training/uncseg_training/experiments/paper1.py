@@ -46,6 +46,7 @@ from uncseg_training.experiments.paper1_tables import (
 )
 from uncseg_training.experiments.runs import SMALL, Clock, Size, anatomies_or_template, train_all
 from uncseg_training.normalise import Normalisation, normalise
+from uncseg_training.sentences import run_plainly
 from uncseg_training.state import Training
 from uncseg_training.targets import Targets, predict_case
 from uncseg_training.variance import readings
@@ -268,4 +269,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

@@ -22,11 +22,11 @@ import typer
 from scipy import ndimage
 
 from napari_uncseg.labels import MODALITIES, Label
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
 from napari_uncseg.study.study import Study
+from uncseg_training.experiments.studies import usable
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
+from uncseg_training.sentences import run_plainly
 
 SPACING = 2.0
 FEWEST = 60
@@ -103,10 +103,8 @@ def main(
         describe(phantom.normalised().numpy(), phantom.labels.numpy(), phantom.brain.numpy()) for phantom in made
     ]
     patients = {}
-    for files in find_studies(studies):
-        study = load_study(files)
-        if study.reference is not None:
-            patients[study.id] = describe_study(study)
+    for study in usable(studies):
+        patients[study.id] = describe_study(study)
     ranges = [_range(name, phantoms, patients) for name in sorted({name for n in patients.values() for name in n})]
     typer.echo(f"{'quantity':24}{'phantoms: n':>12}{'5 %':>8}{'50 %':>8}{'95 %':>8}   patients (*: outside)")
     for row in ranges:
@@ -184,4 +182,4 @@ def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

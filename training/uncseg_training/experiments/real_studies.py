@@ -22,11 +22,11 @@ from sklearn.metrics import roc_auc_score
 from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
 from napari_uncseg.labels import REGIONS, region_masks
 from napari_uncseg.network.model import load_model
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
 from napari_uncseg.uncertainty.mask import dilate_mm
+from uncseg_training.experiments.studies import usable
+from uncseg_training.sentences import run_plainly
 
 SMALLEST_ML = 1.0
 
@@ -131,8 +131,7 @@ def main(
     predictor = Predictor(load_model(model), device=device)
     regions: list[Overlap] = []
     doubts: list[Doubt] = []
-    for files in find_studies(folder):
-        study = load_study(files)
+    for study in usable(folder, references=False):
         prediction = predictor.predict(study)
         regions += overlaps(study, prediction)
         doubts += [row for row in [doubt(study, prediction)] if row is not None]
@@ -157,4 +156,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)

@@ -19,11 +19,11 @@ import typer
 from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.network.model import load_model, load_snapshot
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
 from napari_uncseg.uncertainty.maps import entropy
 from napari_uncseg.uncertainty.mask import dilate_mm
 from uncseg_training.experiments.real_studies import Overlap, auroc, means, overlaps
+from uncseg_training.experiments.studies import usable
+from uncseg_training.sentences import run_plainly
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ def main(
     for folder in folders:
         rows: dict[str, list[Overlap]] = {name: [] for name in names}
         findings = []
-        for files in find_studies(folder):
-            study = load_study(files)
+        for study in usable(folder):
             predictions = [predictor.predict(study) for predictor in predictors]
             stack = np.stack([prediction.probabilities for prediction in predictions])
             mean = stack.mean(0)
@@ -83,4 +82,4 @@ def _mean(findings: Sequence[Finding], name: str) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_plainly(main)
