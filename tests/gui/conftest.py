@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from qtpy.QtCore import QSettings
+from qtpy.QtGui import QKeySequence
 
 from napari_uncseg.errors import Cancelled
 
@@ -68,6 +69,18 @@ class FakePredict:
 @pytest.fixture
 def fake_predict(tiny_prediction) -> FakePredict:
     return FakePredict(tiny_prediction)
+
+
+@pytest.fixture
+def press_key(qtbot) -> Callable[..., None]:
+    """Press a key, written as napari does it, over the picture: Qt, vispy and napari's key map all have their say."""
+
+    def press(viewer, key: str) -> None:
+        window = getattr(viewer, "__wrapped__", viewer).window
+        pressed = QKeySequence(key.replace("-", "+"))[0]
+        qtbot.keyClick(window._qt_viewer.canvas.native, pressed.key(), pressed.keyboardModifiers())
+
+    return press
 
 
 @pytest.fixture

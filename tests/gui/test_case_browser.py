@@ -1,6 +1,7 @@
 """The panel *Case browser* and the window *Six patients*."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -9,17 +10,18 @@ import pytest
 from napari._app_model import get_app_model
 from napari.components import ViewerModel
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 
 from napari_uncseg.review.cases import list_cases
-from napari_uncseg.review.verdict import Decision, Status
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.correcting import start_correction
+from napari_uncseg.review.verdict import Decision, Status, log_path
+from napari_uncseg.study.save import load_prediction, save_prediction
+from napari_uncseg.view.correcting import correction_layer, start_correction
+from napari_uncseg.view.layers import add_prediction
+from napari_uncseg.view.leaving import leave_case
 from napari_uncseg.view.navigate import KEYS, session_of
 from napari_uncseg.view.panes import scrolled
-from napari_uncseg.view.tags import open_predictions, open_studies
-from napari_uncseg.widgets import case_browser
+from napari_uncseg.view.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.case_browser import NEXT_KEY, PREVIOUS_KEY, CaseBrowserWidget
 from napari_uncseg.widgets.case_browser_table import SCORE, STATUS, STUDY
 from napari_uncseg.widgets.parts import PANEL_WIDTH
@@ -29,11 +31,7 @@ PATIENCE = 60000
 SCORES = {"case-a": 0.1, "case-b": 0.5, "case-c": 0.3}
 
 
-@pytest.fixture(autouse=True)
-def no_memory(tmp_path, monkeypatch):
-    """No options and no place of an earlier test."""
-    QSettings("napari-uncseg", "napari-uncseg").clear()
-    monkeypatch.setattr(case_browser, "state_folder", lambda: tmp_path / "state")
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
@@ -138,6 +136,105 @@ def test_it_stands_where_the_reviewer_stopped(qtbot, panel, viewer, results):
     qtbot.addWidget(again)
     again.show_folders(results)
     assert again.view.currentIndex().siblingAtColumn(STUDY).data() == "case-c"
+
+
+def test_after_a_verdict_the_next_case_is_the_one_that_came_next(qtbot, panel, viewer):
+    session = session_of(viewer)
+    session.reviewer = "R1"
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    for decision in (Decision.REJECT, Decision.ACCEPT):  # who thinks again still stands where they stood
+        session.decide(decision)
+        assert column(panel, STUDY) == ["case-c", "case-a", "case-b"]
+    panel.step(-1)
+    assert panel.notes.text() == "This is the first study."
+    panel.step(1)
+    opened(qtbot, panel, "case-c")
+    session.decide(Decision.ACCEPT)
+    assert column(panel, STUDY) == ["case-a", "case-b", "case-c"]
+    panel.step(1)
+    opened(qtbot, panel, "case-a")
+
+
+def test_the_case_on_show_is_the_one_under_review(qtbot, panel, viewer, tiny_prediction):
+    add_prediction(viewer, dataclasses.replace(tiny_prediction, study_id="another"))
+    session_of(viewer).look_at("another")
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    assert session_of(viewer).study == "case-b"
+
+
+def test_verdicts_stay_with_the_folder_that_the_open_case_came_from(qtbot, panel, viewer, results, tmp_path):
+    session = session_of(viewer)
+    session.reviewer = "R1"
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    other = shutil.copytree(results, tmp_path / "other")
+    panel.show_folders(other)
+    session.decide(Decision.ACCEPT)
+    assert log_path(results).is_file()
+    assert not log_path(other).exists()
+    assert column(panel, STATUS) == ["new"] * 3
+    panel.open(panel.listed.case("case-b"))
+    qtbot.waitUntil(lambda: session.results == other, timeout=PATIENCE)
+    assert session.verdict() is None
+
+
+def test_the_next_panel_knows_what_is_open_and_what_is_unsaved(qtbot, panel, viewer, results):
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    panel.setParent(None)
+    again = CaseBrowserWidget(viewer)
+    qtbot.addWidget(again)
+    assert again.results.path == results  # where the reviewer stopped
+    assert again.shown == "case-b"
+    painted = start_correction(viewer, open_predictions(viewer)["case-b"])
+    painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
+    again.step(1)
+    assert "is not saved" in again.failure.text()
+    viewer.layers.remove(painted)
+    again.step(1)
+    opened(qtbot, again, "case-c")
+    assert list(open_predictions(viewer)) == ["case-c"]
+
+
+def test_the_last_list_is_there_at_the_next_start(qtbot, panel, results, tmp_path):
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    later = CaseBrowserWidget(ViewerModel())
+    qtbot.addWidget(later)
+    assert later.results.path == results
+    assert later.view.chosen().id == "case-b"
+    assert later.shown == ""
+    shutil.rmtree(results)
+    without = CaseBrowserWidget(ViewerModel())
+    qtbot.addWidget(without)
+    assert without.results.path is None
+    assert without.hint.isVisibleTo(without)
+
+
+def test_one_result_by_itself_keeps_its_log_with_the_others(qtbot, panel, viewer, results):
+    panel.show_folders(results / "case-a")
+    panel.open_chosen()
+    opened(qtbot, panel, "case-a")
+    assert session_of(viewer).results == results
+
+
+def test_a_correction_outlives_its_result(qtbot, panel, viewer, results):
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    painted = start_correction(viewer, open_predictions(viewer)["case-b"])
+    painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
+    for layer, _ in tagged(viewer, "case-b"):
+        viewer.layers.remove(layer)
+    panel.step(1)
+    assert "is not saved" in panel.failure.text()
+    again = load_prediction(results / "case-b")
+    add_prediction(viewer, again)
+    assert correction_layer(viewer, again) is painted
+    assert correction_layer(viewer, dataclasses.replace(again, affine=again.affine + np.eye(4))) is None
+    leave_case(viewer, "case-b")
+    assert painted not in viewer.layers
 
 
 def test_an_unsaved_correction_is_not_left(qtbot, panel, viewer):

@@ -7,6 +7,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 
+from napari_uncseg.labels import Region
 from napari_uncseg.review.verdict import Judgement, log_path, read_log
 from napari_uncseg.view.contours import OUTLINE_NAME
 from napari_uncseg.view.layers import add_prediction, add_study
@@ -45,11 +46,6 @@ def session(viewer, panel):
     return session
 
 
-def press(viewer, key):
-    """Press a key as napari's canvas hears it."""
-    viewer.keymap[coerce_keybinding(key)](viewer)
-
-
 def test_no_key_is_naparis_own():
     taken = {str(binding) for bindings in default_shortcuts.values() for binding in bindings}
     for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
@@ -70,7 +66,7 @@ def test_the_list_says_what_the_findings_are(panel, session):
     table = panel.findings.table
     items = session.findings.items
     assert table.rowCount() == len(items)
-    assert table.item(0, 1).text() == short_place(items[0].place)
+    assert table.item(0, 1).text() == short_place(items[0].place, items[0].region)
     assert items[0].place in table.item(0, 1).toolTip()
     assert table.item(0, 3).text() == f"{items[0].volume_ml:.2f}"
     assert f"{len(items)} places to check" in panel.findings.summary.text()
@@ -78,15 +74,25 @@ def test_the_list_says_what_the_findings_are(panel, session):
 
 
 def test_places_are_short_in_the_table():
-    assert short_place("WT edge, left, anterior-superior") == "WT edge, L, ant-sup"
-    assert short_place("in the necrotic core, midline") == "in NCR, mid"
-    assert short_place("4 mm outside WT, right, posterior-lateral") == "4 mm outside WT, R, post-lat"
+    assert short_place("WT edge, left, anterior-superior", Region.WT) == "edge, L ant-sup"
+    assert short_place("TC border, left, anterior", Region.WT) == "TC border, L ant"
+    assert short_place("ET rim, left, anterior", Region.ET) == "rim, L ant"
+    assert short_place("in the necrotic core, midline", Region.WT) == "in NCR, mid"
+    assert short_place("4 mm outside WT, right, posterior-lateral", Region.WT) == "4 mm out, R post-lat"
+    assert short_place("just outside ET, right", Region.ET) == "just out, R"
+    assert short_place("far from WT, right, inferior", Region.WT) == "far away, R inf"
+    assert short_place("no ET predicted, left", Region.ET) == "no ET, L"
 
 
-def test_keys_go_round_in_all_views(viewer, panel, session, tiny_prediction):
+def test_columns_say_what_they_hold(panel):
+    table = panel.findings.table
+    assert all(table.horizontalHeaderItem(column).toolTip() for column in range(table.columnCount()))
+
+
+def test_keys_go_round_in_all_views(viewer, panel, session, tiny_prediction, press_key):
     affine, shape = tiny_prediction.affine, tiny_prediction.segmentation.shape
     for key, rank in (("N", 1), ("N", 2), ("Shift-N", 1), ("Shift-N", len(session.findings.items))):
-        press(viewer, key)
+        press_key(viewer, key)
         finding = session.current
         assert finding.rank == rank
         assert viewer.dims.point == pytest.approx(world_of(finding.voxel, shape, affine))
@@ -153,48 +159,48 @@ def test_world_is_where_the_layers_say(viewer, tiny_study, tiny_prediction):
     assert world == pytest.approx(tuple(-(tiny_study.affine @ (*voxel, 1))[[2, 1, 0]]))
 
 
-def test_h_hides_and_shows_the_map(viewer, panel, session):
+def test_h_hides_and_shows_the_map(viewer, panel, session, press_key):
     layer = viewer.layers["unc_output, unmasked"]
     assert layer.visible
-    press(viewer, "H")
+    press_key(viewer, "H")
     assert not layer.visible
-    press(viewer, "H")
+    press_key(viewer, "H")
     assert layer.visible
 
 
-def test_judging_writes_and_shows_and_can_be_taken_back(viewer, panel, session, tmp_path):
+def test_judging_writes_and_shows_and_can_be_taken_back(viewer, panel, session, tmp_path, press_key):
     session.reviewer = "R1"
     session.open_log(tmp_path)
-    press(viewer, "N")
-    press(viewer, "W")
+    press_key(viewer, "N")
+    press_key(viewer, "W")
     assert read_log(log_path(tmp_path)).records[-1].judgement is Judgement.REAL_ERROR
     marks = panel.findings.table.item(0, 5)
     assert marks.text() == "✗"
     assert panel.findings.judge_buttons[Judgement.REAL_ERROR].isChecked()
-    press(viewer, "G")
+    press_key(viewer, "G")
     assert panel.findings.table.item(0, 5).text() == "✓"
     assert not panel.findings.judge_buttons[Judgement.REAL_ERROR].isChecked()
-    press(viewer, "G")
+    press_key(viewer, "G")
     assert panel.findings.table.item(0, 5).text() == ""
     assert session.judgement_of(session.findings.items[0]) is None
-    press(viewer, "U")
+    press_key(viewer, "U")
     assert len(read_log(log_path(tmp_path)).records) == 4
 
 
-def test_judging_without_a_folder_says_what_is_missing(viewer, panel, session):
+def test_judging_without_a_folder_says_what_is_missing(viewer, panel, session, press_key):
     session.reviewer = "R1"
-    press(viewer, "N")
-    press(viewer, "W")
+    press_key(viewer, "N")
+    press_key(viewer, "W")
     assert panel.findings.message.isVisibleTo(panel)
     assert "choose the folder of the results first" in panel.findings.message.text()
     assert not panel.findings.judge_buttons[Judgement.REAL_ERROR].isChecked()
 
 
-def test_judgements_stay_with_their_findings_when_the_slider_moves(qtbot, viewer, panel, session, tmp_path):
+def test_judgements_stay_with_their_findings_when_the_slider_moves(qtbot, viewer, panel, session, tmp_path, press_key):
     session.reviewer = "R1"
     session.open_log(tmp_path)
     session.go_to(session.findings.items[0])
-    press(viewer, "U")
+    press_key(viewer, "U")
     voxel = session.current.voxel
     panel.slider.setValue(0.08)
     qtbot.waitUntil(lambda: not panel.searching, timeout=PATIENCE)

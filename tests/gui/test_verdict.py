@@ -102,11 +102,28 @@ def test_what_is_missing_is_said_and_nothing_is_lost(viewer, tiny_study, tiny_pr
     assert panel.comment.toPlainText() == "fine"
 
 
+def test_what_was_said_of_one_study_is_not_told_of_the_next(qtbot, viewer, panel, tiny_prediction):
+    decide(panel, Decision.ACCEPT)
+    panel.save_button.click()
+    assert "Saved: accept" in panel.message.text()
+    add_prediction(viewer, dataclasses.replace(tiny_prediction, study_id="another"))
+    qtbot.waitUntil(lambda: panel.study_choice.findText("another") >= 0, timeout=PATIENCE)
+    assert panel.message.isVisibleTo(panel)
+    panel.study_choice.setCurrentText("another")
+    assert not panel.message.isVisibleTo(panel)
+
+
+def test_the_folder_on_show_is_where_verdicts_go(panel, tmp_path):
+    panel._session.open_log(tmp_path)
+    assert panel.folder.line.text() == str(tmp_path)
+
+
 def test_a_draft_survives_the_window(viewer, panel, tmp_path, tiny_study):
     decide(panel, Decision.ACCEPT)
     panel.comment.setPlainText("half a sent")
     kept = json.loads((tmp_path / "state" / "review.json").read_text())
-    assert kept["studies"][tiny_study.id]["comment"] == "half a sent"
+    (draft,) = kept["studies"][tiny_study.id]["drafts"].values()
+    assert draft["comment"] == "half a sent"
     viewer.window.remove_dock_widget(panel)
     again = VerdictWidget(viewer)
     viewer.window.add_dock_widget(again, name="Verdict again")

@@ -10,7 +10,7 @@ from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.places import STATE_NAME
+from napari_uncseg.review.places import STATE_NAME, Draft
 from napari_uncseg.review.relief import build_relief
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.verdict import Decision, Judgement, log_path, read_log
@@ -32,18 +32,19 @@ def session(tmp_path, findings):
 
 def test_state_is_there_again(tmp_path, session, findings):
     session.reviewer = " R1 "
-    session.change(voxel_set=VoxelSet.TUMOUR, comment="half a sent", difficulty=3)
+    session.change(voxel_set=VoxelSet.TUMOUR)
+    session.redraft(comment="half a sent", difficulty=3)
     session.go_to(findings.items[1])
     again = Session(tmp_path / "state")
     assert again.reviewer == "R1"
     again.look_at("shell", "f" * 64)
     assert again.place == session.place
     assert again.place.thresholds == {"unc_output": 0.3}
-    assert again.place.comment == "half a sent"
+    assert again.draft.comment == "half a sent"
     again.present(findings)
     assert again.current == findings.items[1]
     again.look_at("another")
-    assert again.place.comment == ""
+    assert again.draft.comment == ""
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', '{"schema": 1, "reviewer": "", "studies": {"a": 1}}'])
@@ -59,17 +60,17 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     session = Session(tmp_path / "file")
     session.look_at("a")
-    session.change(comment="x")
-    assert session.place.comment == "x"
+    session.redraft(comment="x")
+    assert session.draft.comment == "x"
     assert "not remembered" in session.problem
 
 
 def test_every_change_is_told_once(session):
     heard = []
     session.place_changed.connect(heard.append)
-    session.change(comment="x")
-    session.change(comment="x")
-    assert [place.comment for place in heard] == ["x"]
+    session.redraft(comment="x")
+    session.redraft(comment="x")
+    assert [place.draft("f" * 64).comment for place in heard] == ["x"]
 
 
 def test_stepping_goes_round(session, findings):
@@ -99,11 +100,11 @@ def test_a_verdict_needs_a_name_a_folder_and_a_study(tmp_path, session):
 def test_verdicts_are_on_disk_at_once_and_belong_to_result_and_reviewer(tmp_path, session, findings):
     session.reviewer = "R1"
     session.open_log(tmp_path)
-    session.change(comment="draft", difficulty=4)
+    session.redraft(comment="draft", difficulty=4)
     session.decide(Decision.REJECT, 4, "draft")
     assert read_log(log_path(tmp_path)).records[-1].comment == "draft"
     assert session.verdict().decision is Decision.REJECT
-    assert session.place.comment == ""
+    assert session.draft.comment == ""
     session.judge(findings.items[0], Judgement.FINE)
     assert session.judgement_of(findings.items[0]) is Judgement.FINE
     assert session.judgement_of(findings.items[1]) is None
@@ -145,7 +146,7 @@ def test_after_a_kill_every_verdict_and_the_draft_are_there(tmp_path):
         "session.reviewer = 'R1'; session.open_log(folder)\n"
         "session.look_at('a'); session.decide(Decision.ACCEPT)\n"
         "session.look_at('b')\n"
-        "for end in range(1, 8): session.change(comment='comment'[:end])\n"
+        "for end in range(1, 8): session.redraft(comment='comment'[:end])\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
@@ -155,5 +156,31 @@ def test_after_a_kill_every_verdict_and_the_draft_are_there(tmp_path):
     again.look_at("a")
     assert again.verdict().decision is Decision.ACCEPT
     again.look_at("b")
-    assert again.place.comment == "comment"
+    assert again.draft.comment == "comment"
     assert json.loads((tmp_path / STATE_NAME).read_text())["reviewer"] == "R1"
+
+
+def test_a_draft_belongs_to_the_result_it_speaks_of(tmp_path, session):
+    session.redraft(comment="of the first", decision=Decision.REJECT)
+    session.look_at("shell", "e" * 64)
+    assert session.draft == Draft()
+    session.redraft(comment="of the second")
+    assert session.place.map == "unc_output"
+    again = Session(tmp_path / "state")
+    again.look_at("shell", "f" * 64)
+    assert again.draft == Draft(Decision.REJECT, comment="of the first")
+    again.redraft(decision=None, comment="")
+    assert dict(again.place.drafts) == {"e" * 64: Draft(comment="of the second")}
+
+
+def test_a_draft_of_an_earlier_version_is_still_there(tmp_path):
+    place = {"map": "entropy", "voxel_set": "all", "thresholds": {}, "voxel": None}
+    draft = {"decision": "reject", "difficulty": 2, "comment": "old"}
+    content = {"schema": 1, "reviewer": "R1", "studies": {"a": {**place, **draft}}}
+    (tmp_path / STATE_NAME).write_text(json.dumps(content))
+    session = Session(tmp_path)
+    session.look_at("a", "f" * 64)
+    assert session.problem == ""
+    assert session.draft == Draft(Decision.REJECT, 2, "old")
+    session.redraft(comment="new")
+    assert dict(session.place.drafts) == {"f" * 64: Draft(Decision.REJECT, 2, "new")}

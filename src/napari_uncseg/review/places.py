@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,22 @@ MOST_STUDIES = 500
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A verdict that is being written and not yet given.
+
+    Parameters
+    ----------
+    decision : Decision, optional
+    difficulty : int, optional
+    comment : str
+    """
+
+    decision: Decision | None = None
+    difficulty: int | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a review of a study stands.
 
@@ -38,21 +54,24 @@ class Place:
         Threshold by the name of a map.
     voxel : tuple of int, optional
         Of the current finding.
-    decision : Decision, optional
-        Of a verdict that is being written and not yet given.
-    difficulty : int, optional
-        Of that verdict.
-    comment : str
-        Of that verdict.
+    drafts : mapping of str to Draft
+        By the fingerprint of the result it speaks of; under an empty one what an earlier version remembered.
     """
 
     map: str = ""
     voxel_set: VoxelSet = VoxelSet.ALL
     thresholds: Mapping[str, float] = field(default_factory=dict)
     voxel: tuple[int, int, int] | None = None
-    decision: Decision | None = None
-    difficulty: int | None = None
-    comment: str = ""
+    drafts: Mapping[str, Draft] = field(default_factory=dict)
+
+    def draft(self, result: str) -> Draft:
+        """Draft of the verdict on a result."""
+        return self.drafts.get(result) or self.drafts.get("") or Draft()
+
+    def with_draft(self, result: str, draft: Draft) -> Place:
+        """The place with another draft of the verdict on a result; an empty one is not kept."""
+        others = {name: each for name, each in self.drafts.items() if name not in ("", result)}
+        return replace(self, drafts=others if draft == Draft() else {**others, result: draft})
 
     @property
     def key(self) -> MapKey:
@@ -121,16 +140,23 @@ def _place(content: Mapping[str, Any]) -> Place:
     """A remembered place; ValueError, TypeError or KeyError when it is none."""
     voxel_set = VoxelSet(content["voxel_set"])
     voxel = content["voxel"]
-    decision, difficulty = content["decision"], content["difficulty"]
     x, y, z = voxel if voxel is not None else (0, 0, 0)
+    drafts = content.get("drafts", {"": content})
     return Place(
         map=str(content["map"]),
         voxel_set=voxel_set if voxel_set in REVIEW_SETS else VoxelSet.ALL,
         thresholds={str(name): float(value) for name, value in content["thresholds"].items()},
         voxel=(int(x), int(y), int(z)) if voxel is not None else None,
-        decision=Decision(decision) if decision is not None else None,
-        difficulty=int(difficulty) if difficulty is not None else None,
-        comment=str(content["comment"]),
+        drafts={str(result): _draft(each) for result, each in drafts.items()},
+    )
+
+
+def _draft(content: Mapping[str, Any]) -> Draft:
+    decision, difficulty = content["decision"], content["difficulty"]
+    return Draft(
+        Decision(decision) if decision is not None else None,
+        int(difficulty) if difficulty is not None else None,
+        str(content["comment"]),
     )
 
 

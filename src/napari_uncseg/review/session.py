@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.places import Place, read_places, write_places
+from napari_uncseg.review.places import Draft, Place, read_places, write_places
 from napari_uncseg.review.verdict import (
     Decision,
     FindingVerdict,
@@ -63,6 +63,8 @@ class Session:
         self._places: dict[str, Place] = {}
         self._study = ""
         self._result = ""
+        self.listed = ""
+        """Id of the case that was opened from a list; whoever opens the next one takes it out."""
         self._findings: Findings | None = None
         self._current: Finding | None = None
         self._results: Path | None = None
@@ -91,6 +93,11 @@ class Session:
     def place_of(self, study: str) -> Place:
         """Where the review of any study stands."""
         return self._places.get(study, Place())
+
+    @property
+    def draft(self) -> Draft:
+        """Verdict on the current study and result that is being written."""
+        return self.place.draft(self._result)
 
     def look_at(self, study: str, result: str = "") -> None:
         """Make a study the one under review.
@@ -130,6 +137,10 @@ class Session:
         self._places[self._study] = changed
         self._remember()
         self.place_changed.emit(changed)
+
+    def redraft(self, **changes: Any) -> None:
+        """Change fields of the current :class:`Draft`, remember it, and tell it."""
+        self.change(drafts=self.place.with_draft(self._result, replace(self.draft, **changes)).drafts)
 
     # Findings
 
@@ -234,7 +245,7 @@ class Session:
         """Decide about the current study, or take the decision back with None; as :meth:`judge`."""
         record = StudyVerdict(self._study, self._named(), now(), decision, difficulty, comment, self._result)
         self._write(record)
-        self.change(decision=None, difficulty=None, comment="")
+        self.redraft(decision=None, difficulty=None, comment="")
         return record
 
     def judgements(self) -> dict[int, Judgement]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from napari_uncseg.study.atomic import write_files
 
 STOPS_NAME = "cases.json"
+_BETWEEN = "|"
 _MOST_STOPS = 100
 """Lists whose place is remembered, the last ones."""
 
@@ -40,6 +41,17 @@ def recall_stop(state: Path, results: Path | None, studies: Path | None) -> str:
     return _read_stops(state).get(_name_of(results, studies), "")
 
 
+def last_folders(state: Path) -> tuple[Path | None, Path | None]:
+    """Folders of results and of studies of the list that was worked on last, as far as they are still there."""
+    names = list(_read_stops(state))[-1:] or [""]
+    results, _, studies = names[0].partition(_BETWEEN)
+    return _still_there(results), _still_there(studies)
+
+
+def _still_there(name: str) -> Path | None:
+    return Path(name) if name and Path(name).is_dir() else None
+
+
 def _read_stops(state: Path) -> dict[str, str]:
     """Study by the name of a list; what is damaged is forgotten, for nothing but a place in a list is lost."""
     try:
@@ -51,4 +63,6 @@ def _read_stops(state: Path) -> dict[str, str]:
 
 
 def _name_of(results: Path | None, studies: Path | None) -> str:
-    return "|".join(str(folder.expanduser().absolute()) if folder is not None else "" for folder in (results, studies))
+    return _BETWEEN.join(
+        str(folder.expanduser().absolute()) if folder is not None else "" for folder in (results, studies)
+    )

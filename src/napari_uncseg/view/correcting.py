@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,25 +19,39 @@ from napari_uncseg.view.tags import tagged
 CORRECTION_KEY = "uncseg-correction"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CorrectionTag:
     """What a layer corrects.
 
     Parameters
     ----------
     study_id : str
-    prediction : weakref.ref of Prediction
+    affine : tuple of tuple of float
+        Of the segmentation it began as, voxel indices to RAS+ millimetres.
     """
 
     study_id: str
-    prediction: weakref.ref[Prediction]
+    affine: tuple[tuple[float, ...], ...]
+
+
+def correction_layers(viewer: ViewerModel, study_id: str) -> list[Labels]:
+    """Layers on which a study is being corrected, whatever became of the result they began as."""
+    tags = ((layer, layer.metadata.get(CORRECTION_KEY)) for layer in viewer.layers)
+    return [
+        layer
+        for layer, tag in tags
+        if isinstance(layer, Labels) and isinstance(tag, CorrectionTag) and tag.study_id == study_id
+    ]
 
 
 def correction_layer(viewer: ViewerModel, prediction: Prediction) -> Labels | None:
-    """Layer on which a prediction is being corrected, or None."""
-    for layer in viewer.layers:
-        tag = layer.metadata.get(CORRECTION_KEY)
-        if isinstance(tag, CorrectionTag) and tag.prediction() is prediction and isinstance(layer, Labels):
+    """Layer on which a prediction is being corrected, or None.
+
+    A correction goes on when its result is read again or made anew on the same grid.
+    """
+    for layer in correction_layers(viewer, prediction.study_id):
+        same_place = np.allclose(layer.metadata[CORRECTION_KEY].affine, prediction.affine)
+        if same_place and corrected_labels(layer, prediction).shape == prediction.segmentation.shape:
             return layer
     return None
 
@@ -63,6 +76,7 @@ def start_correction(
     layer = correction_layer(viewer, prediction)
     if layer is None:
         array = np.array(prediction.segmentation if labels is None else labels, dtype=np.uint8)
+        tag = CorrectionTag(prediction.study_id, tuple(map(tuple, prediction.affine.tolist())))
         voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
         layer = Labels(
             to_display(array, prediction.affine),
@@ -70,7 +84,7 @@ def start_correction(
             colormap=segmentation_colormap(),
             features=volumes_table(array, voxel_ml),
             opacity=0.5,
-            metadata={CORRECTION_KEY: CorrectionTag(prediction.study_id, weakref.ref(prediction))},
+            metadata={CORRECTION_KEY: tag},
             **display_grid(array.shape, prediction.affine).as_kwargs(),
         )
         layer.brush_size = 5

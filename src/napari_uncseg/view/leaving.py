@@ -6,21 +6,19 @@ from pathlib import Path
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Labels
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.review.correction import corrections_in, load_correction
-from napari_uncseg.view.correcting import corrected_labels, correction_layer
+from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.view.correcting import corrected_labels, correction_layers
 from napari_uncseg.view.tags import open_predictions, tagged
 
 
 def leave_case(viewer: ViewerModel, study_id: str) -> None:
-    """Remove the layers of a case with its correction; what else the reviewer made stays."""
-    prediction = open_predictions(viewer).get(study_id)
-    painted = correction_layer(viewer, prediction) if prediction is not None else None
-    for layer, _ in tagged(viewer, study_id):
+    """Remove the layers of a case with its corrections; what else the reviewer made stays."""
+    for layer in [*(layer for layer, _ in tagged(viewer, study_id)), *correction_layers(viewer, study_id)]:
         viewer.layers.remove(layer)
-    if painted is not None:
-        viewer.layers.remove(painted)
 
 
 def holds_unsaved_correction(viewer: ViewerModel, study_id: str, results: Path | None) -> bool:
@@ -40,16 +38,20 @@ def holds_unsaved_correction(viewer: ViewerModel, study_id: str, results: Path |
         False as well while nothing was painted.
     """
     prediction = open_predictions(viewer).get(study_id)
-    painted = correction_layer(viewer, prediction) if prediction is not None else None
-    if prediction is None or painted is None:
+    return any(not _is_saved(layer, prediction, study_id, results) for layer in correction_layers(viewer, study_id))
+
+
+def _is_saved(layer: Labels, prediction: Prediction | None, study_id: str, results: Path | None) -> bool:
+    """Whether nothing was painted, or a file holds it; of a layer whose result is gone nobody can tell."""
+    if prediction is None:
         return False
-    labels = corrected_labels(painted, prediction)
+    labels = corrected_labels(layer, prediction)  # np.array_equal knows other shapes
     if np.array_equal(labels, prediction.segmentation):
-        return False
+        return True
     for path in corrections_in(results / study_id, study_id) if results is not None else ():
         try:
             if np.array_equal(labels, load_correction(path, prediction)):
-                return False
+                return True
         except UncsegError:  # a damaged file holds no copy
             continue
-    return True
+    return False

@@ -25,10 +25,12 @@ from napari_uncseg.review.cases import (
     OpenedCase,
     list_cases,
     open_case,
+    results_root,
     with_verdicts,
 )
-from napari_uncseg.review.stops import recall_stop, remember_stop
+from napari_uncseg.review.stops import last_folders, recall_stop, remember_stop
 from napari_uncseg.review.verdict import Status
+from napari_uncseg.study.save import fingerprint
 from napari_uncseg.view.layers import add_prediction, add_study, study_notes
 from napari_uncseg.view.leaving import holds_unsaved_correction, leave_case
 from napari_uncseg.view.navigate import go_to, session_of, state_folder, world_of
@@ -88,7 +90,7 @@ class CaseBrowserWidget(QWidget):
         self._list = CaseList(())
         self._folders: tuple[Path | None, Path | None] = (None, None)
         self._wanted = ""
-        self._shown = ""
+        self._beside: tuple[str, str] | None = None
         self._voxel: Voxel | None = None
         self._patients: PatientsWindow | None = None
         self.results = FolderRow("Folder of results", placeholder="folder that uncseg predict wrote")
@@ -121,6 +123,9 @@ class CaseBrowserWidget(QWidget):
         self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
         self._ties.connect(self._session.study_requested, self._on_request)
         self._show_list(CaseList(()))
+        folders = last_folders(self._state)
+        if any(folders):
+            self.show_folders(*folders)
 
     @property
     def listed(self) -> CaseList:
@@ -129,8 +134,8 @@ class CaseBrowserWidget(QWidget):
 
     @property
     def shown(self) -> str:
-        """Id of the case that is open; empty while there is none."""
-        return self._shown
+        """Id of the case that is open; empty while there is none. The next panel finds it when this one is closed."""
+        return self._session.listed
 
     @property
     def patients_window(self) -> PatientsWindow | None:
@@ -153,17 +158,20 @@ class CaseBrowserWidget(QWidget):
             return
         try:
             listed = list_cases(results, studies)
-            if (results, studies) != self._folders or self._session.results != results:
-                self._folders = (results, studies)
-                self._session.open_log(results)
+            if not open_predictions(self._viewer):  # the verdicts on a result that is open stay with it
+                self._open_log(results)
         except UncsegError as error:
             self._folders = (results, studies)
             self._show_list(CaseList(()))
             show_failure(self.failure, str(error))
             return
+        other = (results, studies) != self._folders
+        self._folders = (results, studies)
         self._show_list(listed)
-        if not self._shown:
-            self.view.choose(recall_stop(self._state, results, studies))
+        here = self._is_open(self.shown)
+        self.view.table.mark(self.shown if here else "")
+        if other:
+            self.view.choose(self.shown if here else recall_stop(self._state, results, studies))
 
     def open_chosen(self) -> None:
         """Open the case that is chosen in the table."""
@@ -176,19 +184,30 @@ class CaseBrowserWidget(QWidget):
         count = self.view.order.rowCount()
         if count == 0:
             return
-        row = self.view.order.row_of(self._wanted or self._shown)
-        there = row + by if row >= 0 else self.view.currentIndex().row()
+        there = self._row_beside(by)
         if not 0 <= there < count:
             show_note(self.notes, "This is the last study." if by > 0 else "This is the first study.")
             return
         self.open(self.view.order.cases()[there])
 
+    def _row_beside(self, by: int) -> int:
+        """Row of the case after or before the open one, as the list stood before a verdict moved the open one away."""
+        order = self.view.order
+        row = order.row_of(self._wanted or self.shown)
+        if self._beside is not None and not self._wanted:
+            before, after = self._beside
+            beside = order.row_of(after if by > 0 else before)
+            if beside >= 0:
+                return beside
+            return -1 if by < 0 else order.rowCount()
+        return row + by if row >= 0 else self.view.currentIndex().row()
+
     def open(self, case: ListedCase, voxel: Voxel | None = None) -> None:
         """Read a case in a thread and show it in place of the one before, at a voxel if there is one."""
-        if self._shown and holds_unsaved_correction(self._viewer, self._shown, self._session.results):
+        if self.shown and holds_unsaved_correction(self._viewer, self.shown, self._session.results):
             show_failure(
                 self.failure,
-                f"The correction of {self._shown} is not saved; save it in the panel Verdict, or delete its layer, "
+                f"The correction of {self.shown} is not saved; save it in the panel Verdict, or delete its layer, "
                 "then go on.",
             )
             return
@@ -238,15 +257,20 @@ class CaseBrowserWidget(QWidget):
 
     def _present(self, case: ListedCase, opened: OpenedCase) -> None:
         """Show a case in place of the one before."""
-        if self._shown:
-            leave_case(self._viewer, self._shown)
-        self._wanted, self._shown = "", case.id
+        if self.shown:
+            leave_case(self._viewer, self.shown)
+        self._wanted, self._beside, self._session.listed = "", None, case.id
         notes = list(opened.notes)
+        try:
+            self._open_log(self._folders[0])
+        except UncsegError as error:
+            notes.append(str(error))
         if opened.study is not None:
             add_study(self._viewer, opened.study)
             notes += study_notes(opened.study)
         if opened.prediction is not None:
             add_prediction(self._viewer, opened.prediction)
+            self._session.look_at(case.id, fingerprint(opened.prediction.provenance))
         self._look(self._voxel)
         self.view.table.mark(case.id)
         self.view.choose(case.id)
@@ -256,19 +280,31 @@ class CaseBrowserWidget(QWidget):
             notes.append(str(error))
         show_note(self.notes, "\n".join([f"{case.id} is open.", *(f"⚠ {note}" for note in notes)]))
 
+    def _is_open(self, study_id: str) -> bool:
+        """Whether a study of this list is the open one; another folder may hold one of the same name."""
+        results, _ = self._folders
+        here = self._list.case(study_id) is not None and study_id == self.shown != ""
+        return here and (results is None or results_root(results) == self._session.results)
+
+    def _open_log(self, results: Path | None) -> None:
+        """Let verdicts and corrections go to the folder that a case comes from."""
+        root = results_root(results) if results is not None else None
+        if root != self._session.results:
+            self._session.open_log(root)
+
     def _on_request(self, study_id: str, voxel: Voxel | None) -> None:
         """Open a study that another panel asks for; one that is open is only gone to."""
         case = self._list.case(study_id)
         if case is None:
             show_failure(self.failure, f"{study_id} is not in this list; choose the folder of results that holds it.")
-        elif study_id == self._shown and not self._wanted:
+        elif self._is_open(study_id) and not self._wanted:
             self._look(voxel)
         else:
             self.open(case, voxel)
 
     def _look(self, voxel: Voxel | None) -> None:
         """Go to a voxel of the case that is open."""
-        result = open_predictions(self._viewer).get(self._shown)
+        result = open_predictions(self._viewer).get(self.shown)
         if voxel is not None and result is not None:
             go_to(self._viewer, world_of(voxel, result.segmentation.shape, result.affine))
 
@@ -276,9 +312,19 @@ class CaseBrowserWidget(QWidget):
         """Tell the status of all studies anew."""
         if self._list.cases:
             try:
-                self._show_list(with_verdicts(self._list))
+                listed = with_verdicts(self._list)
+                decided = listed.case(self.shown) if self._is_open(self.shown) else None
+                if self._beside is None and decided is not None and not decided.is_open:
+                    self._beside = self._neighbours()
+                self._show_list(listed)
             except UncsegError as error:
                 show_failure(self.failure, str(error))
+
+    def _neighbours(self) -> tuple[str, str]:
+        """Ids of the cases before and after the open one; empty where there is none."""
+        ids = ["", *(case.id for case in self.view.order.cases()), ""]
+        row = ids.index(self.shown) if self.shown in ids else 0
+        return (ids[row - 1], ids[row + 1]) if row else ("", "")
 
     def _show_list(self, listed: CaseList) -> None:
         chosen = self.view.chosen()
@@ -316,6 +362,7 @@ class CaseBrowserWidget(QWidget):
         return shortcut
 
     def _lay_out(self) -> None:
+        self.filter_choice.setToolTip("Which studies of the list are shown")
         for button, tip in (
             (self.next_button, f"Open the next study ({NEXT_KEY})"),
             (self.previous_button, f"Open the study before ({PREVIOUS_KEY})"),
@@ -335,9 +382,9 @@ class CaseBrowserWidget(QWidget):
         form.addRow(row_label("Results"), self.results)
         form.addRow(row_label("Images"), self.studies)
         inner.addLayout(form)
+        inner.addWidget(self.summary)
         top = QHBoxLayout()
-        top.addWidget(self.summary, 1)
-        top.addWidget(self.filter_choice)
+        top.addWidget(self.filter_choice, 1)
         top.addWidget(self.refresh_button)
         inner.addLayout(top)
         inner.addWidget(self.view, 100)

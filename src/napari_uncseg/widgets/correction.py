@@ -37,6 +37,8 @@ class CorrectionBox(QWidget):
         self._changes: Correction | None = None
         self.correct_button = QPushButton("Correct the segmentation")
         self.save_button = QPushButton("Save correction")
+        self.correct_button.setToolTip("Open a copy of the segmentation to paint on; the original is kept")
+        self.save_button.setToolTip("Write the copy as a new file beside the result")
         self.told = note_label()
         self.message = note_label()
         buttons = QHBoxLayout()
@@ -106,7 +108,7 @@ class CorrectionBox(QWidget):
                 folder,
                 reviewer=self._session.reviewer,
                 findings=self._session.findings,
-                comment=self._session.place.comment,
+                comment=self._session.draft.comment,
             )
         except UncsegError as error:
             show_failure(self.message, str(error))

@@ -10,7 +10,7 @@ from typing import Any
 import napari
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QDockWidget, QLabel, QMainWindow, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 
@@ -19,6 +19,8 @@ PANEL_WIDTH = 340
 
 FAILURE_COLOURS = ("#b3261e", "#f0655a")
 """Red that reads on a light theme, and on a dark one."""
+
+_PANEL = "uncseg-panel"
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""
@@ -120,6 +122,50 @@ def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
     footer.setContentsMargins(8, 2, 8, 6)
     outer.addWidget(footer)
     footer.installEventFilter(_Letters(panel))
+    panel.installEventFilter(_Tab(panel))
+
+
+class _Tab(QObject):
+    """Lays the dock of a panel onto that of another one when it is first shown: stacked, four would be taller than a
+    screen. Where the docks go afterwards is the user's choice.
+
+    Parameters
+    ----------
+    panel : QWidget
+        Owner.
+    """
+
+    def __init__(self, panel: QWidget) -> None:
+        super().__init__(panel)
+        panel.setProperty(_PANEL, True)
+
+    def eventFilter(self, panel: QObject | None, event: QEvent | None) -> bool:
+        """Wait for the panel to be shown."""
+        if isinstance(panel, QWidget) and event is not None and event.type() == QEvent.Type.Show:
+            panel.removeEventFilter(self)
+            QTimer.singleShot(0, self._settle)
+        return False
+
+    def _settle(self) -> None:
+        panel = self.parent()
+        dock = _dock_of(panel) if isinstance(panel, QWidget) else None
+        window = dock.parentWidget() if dock is not None else None
+        if dock is None or not isinstance(window, QMainWindow) or window.tabifiedDockWidgets(dock):
+            return
+        for other in window.findChildren(QDockWidget):
+            ours = any(widget.property(_PANEL) for widget in other.findChildren(QWidget))
+            beside = window.dockWidgetArea(other) == window.dockWidgetArea(dock)
+            if other is not dock and ours and beside and other.isVisible() and not other.isFloating():
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    above = widget.parentWidget()
+    while above is not None and not isinstance(above, QDockWidget):
+        above = above.parentWidget()
+    return above
 
 
 class _Letters(QObject):
@@ -130,19 +176,24 @@ class _Letters(QObject):
     Parameters
     ----------
     panel : QWidget
-        Owner.
+        Owner, known as Qt's parent alone: a reference of Python's would leave the panel to the garbage collector.
     """
 
     def __init__(self, panel: QWidget) -> None:
         super().__init__(panel)
-        self._panel = panel
 
     def eventFilter(self, label: QObject | None, event: QEvent | None) -> bool:
         """Follow a label of the panel."""
-        if isinstance(label, QLabel) and event is not None and event.type() == QEvent.Type.FontChange:
-            letters = self._panel.font()
+        panel = self.parent()
+        if (
+            isinstance(panel, QWidget)
+            and isinstance(label, QLabel)
+            and event is not None
+            and event.type() == QEvent.Type.FontChange
+        ):
+            letters = panel.font()
             letters.setPixelSize(label.fontInfo().pixelSize())
-            self._panel.setFont(letters)
+            panel.setFont(letters)
         return super().eventFilter(label, event)
 
 

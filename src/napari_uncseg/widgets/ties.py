@@ -49,12 +49,12 @@ class Ties:
             Key as napari writes it, such as ``Shift-N`` -> method.
         """
         for key, method in actions.items():
-            weak = weakref.WeakMethod(method)
-            viewer.bind_key(key, partial(_press, weak), overwrite=True)
+            press = _weakly(method)
+            viewer.bind_key(key, press, overwrite=True)
             self._undo.append(partial(viewer.bind_key, key, None))
             shortcut = QShortcut(QKeySequence(key.replace("-", "+")), panel)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(partial(_press, weak))
+            shortcut.activated.connect(press)
 
     def let_go(self, _object: object = None) -> None:
         """Undo all connections."""
@@ -63,7 +63,13 @@ class Ties:
             each()
 
 
-def _press(method: weakref.WeakMethod[Callable[[], None]], _viewer: object = None) -> None:
-    alive = method()
-    if alive is not None:
-        alive()
+def _weakly(method: Callable[[], None]) -> Callable[..., None]:
+    """A function, which unlike a partial has the name napari asks every key's command for; the panel is held weakly."""
+    weak = weakref.WeakMethod(method)
+
+    def press(_viewer: object = None) -> None:
+        alive = weak()
+        if alive is not None:
+            alive()
+
+    return press

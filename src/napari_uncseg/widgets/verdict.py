@@ -48,6 +48,11 @@ from napari_uncseg.widgets.ties import Ties
 EMPTY = "No result is open. Run Segment with uncertainty and save, or open the folder that uncseg predict wrote."
 PANEL_HEIGHT = 320
 _DECISIONS = {Decision.ACCEPT: "Accept", Decision.NEEDS_CORRECTION: "Needs correction", Decision.REJECT: "Reject"}
+_DECISION_TIPS = {
+    Decision.ACCEPT: "The segmentation can be used as it is",
+    Decision.NEEDS_CORRECTION: "The segmentation can be used once it is corrected",
+    Decision.REJECT: "The segmentation cannot be used",
+}
 _COMMENT_LINES = 4
 
 
@@ -64,6 +69,7 @@ class VerdictWidget(QWidget):
         super().__init__()
         self._viewer = viewer
         self._session = session_of(viewer)
+        self._judged = ""
         self.study_choice = narrow(QComboBox())
         self.hint = note_label(EMPTY)
         self.status = heading("")
@@ -121,13 +127,12 @@ class VerdictWidget(QWidget):
 
     def save(self) -> None:
         """Give the verdict that the form shows."""
-        decision = self._session.place.decision
-        if decision is None:
+        draft = self._session.draft
+        if draft.decision is None:
             show_failure(self.message, "Nothing is decided yet; choose Accept, Needs correction or Reject.")
             return
-        place = self._session.place
         try:
-            record = self._session.decide(decision, place.difficulty, place.comment.strip())
+            record = self._session.decide(draft.decision, draft.difficulty, draft.comment.strip())
         except UncsegError as error:
             show_failure(self.message, str(error))
             return
@@ -144,7 +149,7 @@ class VerdictWidget(QWidget):
         except UncsegError as error:
             show_failure(self.message, str(error))
             return
-        self._session.change(decision=standing.decision, difficulty=standing.difficulty, comment=standing.comment)
+        self._session.redraft(decision=standing.decision, difficulty=standing.difficulty, comment=standing.comment)
         self._fill()
         show_note(self.message, "Taken back; the form holds what it said.")
 
@@ -153,6 +158,10 @@ class VerdictWidget(QWidget):
         if prediction is None:
             return
         other = self._session.study != prediction.study_id
+        if self._judged != prediction.study_id:
+            self._judged = prediction.study_id
+            for label in (self.message, self.output_message):
+                label.hide()
         self._session.look_at(prediction.study_id, fingerprint(prediction.provenance))
         if other or self._session.results is None:
             self._find_folder(prediction)
@@ -192,31 +201,33 @@ class VerdictWidget(QWidget):
 
     def _on_decision(self, button: QPushButton) -> None:
         chosen = next(decision for decision, each in self.decision_buttons.items() if each is button)
-        self._session.change(decision=chosen if button.isChecked() else None)
+        self._session.redraft(decision=chosen if button.isChecked() else None)
         self._update_buttons()
 
     def _on_difficulty(self, index: int) -> None:
-        self._session.change(difficulty=self.difficulty.itemData(index))
+        self._session.redraft(difficulty=self.difficulty.itemData(index))
 
     def _on_comment(self) -> None:
-        self._session.change(comment=self.comment.toPlainText())
+        self._session.redraft(comment=self.comment.toPlainText())
 
     def _on_verdicts(self) -> None:
+        if not self.folder.line.hasFocus():  # another panel may have chosen the folder
+            self.folder.line.setText(str(self._session.results or ""))
         self._tell_status()
 
     def _fill(self) -> None:
         """Show the draft, and what stands."""
-        place = self._session.place
+        draft = self._session.draft
         self._group.setExclusive(False)  # an exclusive group lets nobody uncheck its last button
         for decision, button in self.decision_buttons.items():
-            button.setChecked(decision is place.decision)
+            button.setChecked(decision is draft.decision)
         self._group.setExclusive(True)
         self.difficulty.blockSignals(True)
-        self.difficulty.setCurrentIndex(max(self.difficulty.findData(place.difficulty), 0))
+        self.difficulty.setCurrentIndex(max(self.difficulty.findData(draft.difficulty), 0))
         self.difficulty.blockSignals(False)
-        if self.comment.toPlainText() != place.comment:
+        if self.comment.toPlainText() != draft.comment:
             self.comment.blockSignals(True)
-            self.comment.setPlainText(place.comment)
+            self.comment.setPlainText(draft.comment)
             self.comment.blockSignals(False)
         self._tell_status()
         self._update_buttons()
@@ -233,7 +244,7 @@ class VerdictWidget(QWidget):
         self._update_buttons()
 
     def _update_buttons(self) -> None:
-        self.save_button.setEnabled(self._session.place.decision is not None)
+        self.save_button.setEnabled(self._session.draft.decision is not None)
         self.withdraw_button.setEnabled(self._session.verdict() is not None)
         self.csv_button.setEnabled(bool(self._session.log.records))
 
@@ -318,6 +329,19 @@ class VerdictWidget(QWidget):
     def _lay_out(self) -> None:
         for label in (self.message, self.output_message):
             label.hide()
+        for widget, tip in (
+            (self.study_choice, "The result under review"),
+            (self.reviewer, "Who reviews: name or initials, written into every verdict"),
+            (self.difficulty, "How hard it was to decide"),
+            (self.comment, "Goes into the log with the verdict; remembered while it is typed"),
+            (self.save_button, "Write the verdict into the log beside the results"),
+            (self.withdraw_button, "Take the standing verdict back; the log keeps both"),
+            (self.report_button, "Write a page on this study, as PDF and HTML, beside its result"),
+            (self.csv_button, "Write all verdicts of these results into a table"),
+        ):
+            widget.setToolTip(tip)
+        for decision, tip in _DECISION_TIPS.items():
+            self.decision_buttons[decision].setToolTip(tip)
         self.comment.setPlaceholderText("Comment (optional)")
         self._fit_comment()
         self.comment.setTabChangesFocus(True)

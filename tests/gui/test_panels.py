@@ -1,0 +1,55 @@
+"""What all panels have in common: they share a place in the window, and every control tells what it does."""
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLineEdit, QPlainTextEdit, QPushButton
+
+from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+from napari_uncseg.widgets.correction import CorrectionBox
+from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.widgets.verdict import VerdictWidget
+
+PATIENCE = 20000
+CONTROLS = (QComboBox, QLineEdit, QPlainTextEdit, QPushButton)
+
+pytestmark = pytest.mark.usefixtures("no_memory")
+
+
+def test_panels_lie_on_one_another_unless_the_user_parts_them(qtbot, make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy(show=True)
+    window = viewer.__wrapped__.window._qt_window
+    docks = [
+        viewer.window.add_dock_widget(panel(viewer), name=panel.__name__, area="right").__wrapped__
+        for panel in (CaseBrowserWidget, ThresholdWidget, VerdictWidget)
+    ]
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(docks[0])) == 2, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not docks[2].visibleRegion().isEmpty(), timeout=PATIENCE)
+    assert docks[0].visibleRegion().isEmpty(), "the newest lies on top"
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks[1])
+    assert window.tabifiedDockWidgets(docks[1]) == []
+    docks[1].hide()
+    docks[1].show()
+    qtbot.wait(50)
+    assert window.tabifiedDockWidgets(docks[1]) == []
+
+
+def test_a_dock_of_somebody_else_is_left_alone(qtbot, make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy(show=True)
+    other = viewer.window.add_dock_widget(QPushButton("other"), name="Other", area="right").__wrapped__
+    dock = viewer.window.add_dock_widget(VerdictWidget(viewer), name="Verdict", area="right").__wrapped__
+    qtbot.wait(50)
+    assert isinstance(other, QDockWidget)
+    assert dock not in viewer.__wrapped__.window._qt_window.tabifiedDockWidgets(other)
+
+
+@pytest.mark.parametrize("panel", [CaseBrowserWidget, VerdictWidget, CorrectionBox])
+def test_every_control_tells_what_it_does(qtbot, make_napari_viewer_proxy, panel):
+    viewer = make_napari_viewer_proxy()
+    verdict = VerdictWidget(viewer)
+    widget = verdict.correction if panel is CorrectionBox else verdict if panel is VerdictWidget else panel(viewer)
+    qtbot.addWidget(verdict)
+    qtbot.addWidget(widget)
+    controls = [each for kind in CONTROLS for each in widget.findChildren(kind)]
+    assert controls
+    within = [each for each in controls if not isinstance(each.parent(), (QComboBox, QAbstractSpinBox))]
+    assert [each for each in within if not each.toolTip()] == []
