@@ -10,7 +10,7 @@ import pytest
 
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.study import Study
-from uncseg_training.experiments.real_studies import Overlap, doubt, means, overlaps
+from uncseg_training.experiments.real_studies import Overlap, doubt, means, overlaps, told_mean
 
 
 def cube(*corners: tuple[slice, int]) -> np.ndarray:
@@ -51,6 +51,14 @@ def test_small_regions_stay_out_of_the_means() -> None:
     rows = [Overlap("a", "WT", 0.5, 10.0, 9.0), Overlap("b", "WT", 0.9, 1.0, 1.0), Overlap("c", "WT", 0.0, 0.9, 3.0)]
     assert means(rows)["WT"] == (pytest.approx(0.7), 2)
     assert math.isnan(means(rows)["ET"][0])
+
+
+def test_an_interval_is_told_where_there_are_studies_enough() -> None:
+    values = list(np.linspace(0.5, 0.95, 10))
+    assert told_mean(values[:9]) == "0.700"
+    told = told_mean(values)
+    assert told.startswith("0.725 [0.6")
+    assert told.endswith("]")
 
 
 def test_doubt_by_hand() -> None:
