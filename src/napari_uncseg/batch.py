@@ -22,7 +22,7 @@ from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.provenance import read_json
 from napari_uncseg.study.save import JSON_SUFFIX, check_free, existing, fingerprint, save_prediction
 from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.recalibrate import Calibration, find_calibration
+from napari_uncseg.uncertainty.recalibrate import BUNDLED, Calibration, find_calibration
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""
@@ -103,12 +103,14 @@ class Settings:
     calibration: Path | None = None
 
     def options(self, device: str, model: Path | None) -> list[str]:
-        """Options that decide what comes out, as they are written on a command line."""
-        words = ["-o", str(self.out), "--device", device]
-        words += ["--model", str(model)] if model is not None else []
+        """Options that decide what comes out, as they are written on a command line; paths are absolute."""
+        words = ["-o", str(self.out.absolute()), "--device", device]
+        words += ["--model", str(model.absolute())] if model is not None else []
         words += ["--members", str(self.members)] if self.members != SINGLE else []
         words += ["--maps", ",".join(self.maps)] if self.maps is not None else []
-        words += ["--calibration", str(self.calibration)] if self.calibration is not None else []
+        if self.calibration is not None:
+            bundled = str(self.calibration) == BUNDLED
+            words += ["--calibration", BUNDLED if bundled else str(self.calibration.absolute())]
         words += ["--resample"] if self.resample else []
         return words + (["--coding", self.coding.value] if self.coding is not None else [])
 
@@ -201,7 +203,9 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job],
             failures.append(Outcome(str(path), Status.FAILED, error=error))
             continue
         for files in found:
-            job = Job(files, shlex.join(["uncseg", "predict", str(_own_path(files, path, len(found))), *options]))
+            # Absolute, so that the command makes the result again, and its images are found, from any folder.
+            own = _own_path(files, path, len(found)).absolute()
+            job = Job(files, shlex.join(["uncseg", "predict", str(own), *options]))
             known = jobs.setdefault(files.id, job)
             if dict(known.files.modalities) != dict(files.modalities):
                 raise StudyError(
@@ -229,7 +233,7 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
         When one file is named twice.
     """
     study = study_files(**files, id=study_id)
-    words = [word for role, path in files.items() for word in (f"--{role}", str(path))]
+    words = [word for role, path in files.items() for word in (f"--{role}", str(path.absolute()))]
     return Job(study, shlex.join(["uncseg", "predict", *words, "--id", study.id, *options]))
 
 

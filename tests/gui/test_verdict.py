@@ -113,6 +113,16 @@ def test_what_was_said_of_one_study_is_not_told_of_the_next(qtbot, viewer, panel
     assert not panel.message.isVisibleTo(panel)
 
 
+def test_a_verdict_on_the_result_before_is_told_and_does_not_count(qtbot, panel, tiny_study):
+    decide(panel, Decision.ACCEPT)
+    panel.save_button.click()
+    session = panel._session
+    session.look_at(tiny_study.id, "e" * 64)
+    panel._tell_status()
+    assert panel.status.text() == f"{tiny_study.id}: new; an earlier result was accepted"
+    assert not panel.withdraw_button.isEnabled()
+
+
 def test_the_folder_on_show_is_where_verdicts_go(panel, tmp_path):
     panel._session.open_log(tmp_path)
     assert panel.folder.line.text() == str(tmp_path)

@@ -2,20 +2,25 @@
 
 import dataclasses
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from napari_uncseg.batch import Settings, find_jobs, job_of_files
 from napari_uncseg.errors import StudyError
-from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.review.cases import (
     ListedCase,
     in_order,
     list_cases,
     map_names,
     open_case,
+    results_root,
+    with_verdicts,
 )
 from napari_uncseg.review.stops import STOPS_NAME, recall_stop, remember_stop
 from napari_uncseg.review.verdict import (
@@ -28,7 +33,7 @@ from napari_uncseg.review.verdict import (
     log_path,
     now,
 )
-from napari_uncseg.study.save import save_prediction
+from napari_uncseg.study.save import fingerprint, save_prediction
 
 
 def saved(prediction, results, name, **provenance):
@@ -48,7 +53,7 @@ def results(tmp_path, tiny_prediction):
     return folder
 
 
-def decide(results, study, decision, reviewer="AB"):
+def decide(results, study, decision, reviewer="R1"):
     append(log_path(results), StudyVerdict(study, reviewer, now(), decision))
 
 
@@ -76,11 +81,11 @@ def test_decided_studies_go_to_the_end(results):
         ("empty", Status.ACCEPTED),
     ]
     assert listed.counts() == {Status.NEW: 1, Status.ACCEPTED: 1, Status.NEEDS_CORRECTION: 1}
-    assert listed.case("empty").reviewer == "AB"
+    assert listed.case("empty").reviewer == "R1"
 
 
 def test_a_judged_finding_flags_a_study_and_leaves_it_open(results):
-    finding = FindingVerdict("sure", "AB", now(), Judgement.UNSURE, "unc_output", "WT", (1, 2, 3), 0.3, 0.1, 0.9)
+    finding = FindingVerdict("sure", "R1", now(), Judgement.UNSURE, "unc_output", "WT", (1, 2, 3), 0.3, 0.1, 0.9)
     append(log_path(results), finding)
     case = list_cases(results).case("sure")
     assert case.status is Status.FLAGGED
@@ -88,9 +93,9 @@ def test_a_judged_finding_flags_a_study_and_leaves_it_open(results):
 
 
 def test_status_may_be_that_of_one_reviewer(results):
-    decide(results, "sure", Decision.ACCEPT, "AB")
-    assert list_cases(results, reviewer="CD").case("sure").status is Status.NEW
-    assert list_cases(results, reviewer="AB").case("sure").status is Status.ACCEPTED
+    decide(results, "sure", Decision.ACCEPT, "R1")
+    assert list_cases(results, reviewer="R2").case("sure").status is Status.NEW
+    assert list_cases(results, reviewer="R1").case("sure").status is Status.ACCEPTED
 
 
 def test_ties_and_studies_without_a_result():
@@ -134,7 +139,8 @@ def test_a_partial_result_says_so(results, tiny_prediction):
 
 def test_images_are_found_beside_results(tmp_path, tiny_prediction, study_folder):
     results = tmp_path / "results"
-    save_prediction(tiny_prediction, results)
+    elsewhere = {**tiny_prediction.provenance, "command": "uncseg predict elsewhere -o out"}
+    save_prediction(dataclasses.replace(tiny_prediction, provenance=elsewhere), results)
     assert list_cases(results).cases[0].files is None
     listed = list_cases(results, study_folder.parent / study_folder.name)
     opened = open_case(listed.cases[0])
@@ -148,6 +154,64 @@ def test_images_are_found_where_the_command_says_they_were(tmp_path, tiny_predic
     case = list_cases(tmp_path / "results").cases[0]
     assert case.files is not None
     assert open_case(case).study is not None
+
+
+@pytest.mark.parametrize("near", ["results", "out/results", "out/of/results"])
+def test_relative_words_of_a_command_are_tried_near_the_results(
+    tmp_path, monkeypatch, tiny_prediction, study_folder, near
+):
+    """As the guide has it: run in one folder, reviewed from another."""
+    saved(tiny_prediction, tmp_path / near, study_folder.name, command=f"uncseg predict {study_folder.name} -o {near}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    case = list_cases(tmp_path / near).cases[0]
+    assert case.files.modalities["t1c"].parent == study_folder
+    monkeypatch.chdir(tmp_path)
+    assert list_cases(Path(near)).cases[0].files is not None
+
+
+def test_commands_name_images_and_output_by_absolute_paths(tmp_path, monkeypatch, study_folder):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(Path("out"), calibration=Path("calibration.json"))
+    options = settings.options("cpu", Path("model"))
+    assert options == [
+        *("-o", str(tmp_path / "out"), "--device", "cpu", "--model", str(tmp_path / "model")),
+        *("--calibration", str(tmp_path / "calibration.json")),
+    ]
+    assert Settings(Path("out"), calibration=Path("bundled")).options("cpu", None)[-1] == "bundled"
+    jobs, _ = find_jobs([Path(study_folder.name)], options)
+    assert jobs[0].command == shlex.join(["uncseg", "predict", str(study_folder), *options])
+    files = {name: Path(study_folder.name) / f"{study_folder.name}-{name}.nii.gz" for name in MODALITIES}
+    words = shlex.split(job_of_files(files, None, options).command)
+    assert words[3:10:2] == [str(tmp_path / file) for file in files.values()]
+
+
+@pytest.mark.parametrize("word", [".", "..", "/"])
+def test_a_word_that_names_nothing_is_not_searched(tmp_path, monkeypatch, tiny_prediction, study_folder, word):
+    saved(tiny_prediction, tmp_path / "results", study_folder.name, command=f"uncseg predict {word} -o results")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    monkeypatch.setattr("napari_uncseg.review.images.find_studies", lambda path: pytest.fail(f"{path} was searched"))
+    assert list_cases(tmp_path / "results").cases[0].files is None
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_images_that_were_named_one_by_one_are_found(tmp_path, monkeypatch, tiny_prediction, study_folder, absolute):
+    folder = study_folder if absolute else Path(study_folder.name)
+    named = " ".join(f"--{name} {folder / study_folder.name}-{name}.nii.gz" for name in MODALITIES)
+    saved(tiny_prediction, tmp_path / "results", "mine", command=f"uncseg predict {named} --id mine -o results")
+    monkeypatch.chdir(tmp_path / "results")
+    case = list_cases(tmp_path / "results").case("mine")
+    assert case.files.id == "mine"
+    assert open_case(case).study.id == "mine"
+    (study_folder / f"{study_folder.name}-t2w.nii.gz").unlink()
+    assert list_cases(tmp_path / "results").case("mine").files is None
+
+
+@pytest.mark.parametrize("command", ["uncseg predict " + 5000 * "x", "uncseg predict 'a", "uncseg predict a\0b", "", 7])
+def test_foreign_commands_do_no_harm(tmp_path, tiny_prediction, command):
+    saved(tiny_prediction, tmp_path / "results", "odd", command=command)
+    assert list_cases(tmp_path / "results").case("odd").files is None
 
 
 def test_studies_without_results_are_listed_and_opened(study_folder):
@@ -173,6 +237,80 @@ def test_folders_that_hold_nothing_are_told(tmp_path):
         list_cases(tmp_path / "nowhere")
     with pytest.raises(StudyError, match="holds no result"):
         list_cases(tmp_path)
+
+
+def test_a_wrong_folder_of_images_is_told_and_the_results_are_listed(tmp_path, results):
+    listed = list_cases(results, tmp_path / "nowhere")
+    assert {case.id for case in listed.cases} == {"empty", "unsure", "sure"}
+    assert len(listed.problems) == 1
+    assert "nowhere does not exist" in listed.problems[0]
+    decide(results, "sure", Decision.ACCEPT)
+    assert with_verdicts(listed).problems == listed.problems
+    with pytest.raises(StudyError, match="nowhere does not exist"):
+        list_cases(None, tmp_path / "nowhere")
+
+
+def test_a_wrong_folder_of_images_does_not_hide_those_that_the_results_tell(tmp_path, tiny_prediction, study_folder):
+    saved(tiny_prediction, tmp_path / "results", study_folder.name, command=f"uncseg predict {study_folder} -o results")
+    listed = list_cases(tmp_path / "results", tmp_path / "nowhere")
+    assert listed.cases[0].files is not None
+    assert listed.problems
+
+
+def test_a_folder_of_studies_given_as_results_is_told_apart(study_folder):
+    for folder in (study_folder, study_folder.parent):
+        with pytest.raises(StudyError, match="holds studies, no results: choose it as Images"):
+            list_cases(folder)
+
+
+def test_the_result_of_one_study_may_be_chosen_and_the_log_stays_beside_all(results):
+    decide(results, "sure", Decision.ACCEPT)
+    listed = list_cases(results / "sure")
+    assert [case.id for case in listed.cases] == ["sure"]
+    assert listed.log == log_path(results)
+    assert listed.cases[0].status is Status.ACCEPTED
+
+
+def test_the_folder_of_all_results_is_told_from_that_of_one(results, monkeypatch):
+    assert results_root(results) == results
+    assert results_root(results / "sure") == results
+    monkeypatch.chdir(results / "sure")
+    assert results_root(Path()) == results
+    (results / "sure").rename(results / "renamed")  # no place that a study's folder would be looked for
+    assert results_root(results / "renamed") == results / "renamed"
+    assert results_root(results / "nowhere") == results / "nowhere"
+
+
+def test_a_verdict_on_a_result_that_was_replaced_does_not_count(results, tiny_prediction):
+    before = list_cases(results).case("sure")
+    log = log_path(results)
+    append(log, StudyVerdict("sure", "R1", now(), Decision.ACCEPT, result=before.fingerprint))
+    finding = FindingVerdict("sure", "R1", now(), Judgement.UNSURE, "unc_output", "WT", (1, 2, 3), 0.3, 0.1, 0.9)
+    append(log, dataclasses.replace(finding, result=before.fingerprint))
+    accepted = list_cases(results).case("sure")
+    assert (accepted.status, accepted.reviewer, accepted.earlier) == (Status.ACCEPTED, "R1", None)
+    replaced = dataclasses.replace(
+        tiny_prediction,
+        study_id="sure",
+        provenance={**tiny_prediction.provenance, "study": "sure", "triage_score": 0.1, "settings": {"members": 8}},
+    )
+    save_prediction(replaced, results, overwrite=True)
+    listed = list_cases(results)
+    case = listed.case("sure")
+    assert case.fingerprint != before.fingerprint
+    assert (case.status, case.reviewer) == (Status.NEW, "")
+    assert (case.earlier.decision, case.earlier.reviewer) == (Decision.ACCEPT, "R1")
+    assert [each.id for each in listed.cases] == ["empty", "unsure", "sure"]
+    assert list_cases(results, reviewer="R2").case("sure").earlier is None
+    append(log, StudyVerdict("sure", "R2", now(), Decision.REJECT, result=case.fingerprint))
+    judged = list_cases(results).case("sure")
+    assert (judged.status, judged.earlier) == (Status.REJECTED, None)
+
+
+def test_the_fingerprint_is_that_of_the_loaded_result(results):
+    for case in list_cases(results).cases:
+        assert case.fingerprint
+        assert case.fingerprint == fingerprint(open_case(case).prediction.provenance)
 
 
 def test_the_place_in_a_list_is_remembered(tmp_path):

@@ -184,3 +184,16 @@ def test_a_draft_of_an_earlier_version_is_still_there(tmp_path):
     assert session.draft == Draft(Decision.REJECT, 2, "old")
     session.redraft(comment="new")
     assert dict(session.place.drafts) == {"f" * 64: Draft(Decision.REJECT, 2, "new")}
+
+
+def test_a_judgement_on_another_result_hides_none_of_this_one(tmp_path, session, findings):
+    session.reviewer = "R1"
+    session.open_log(tmp_path)
+    session.judge(findings.items[0], Judgement.FINE)
+    session.look_at("shell", "e" * 64)
+    session.present(findings)
+    assert session.judgements() == {}
+    session.judge(findings.items[0], Judgement.REAL_ERROR)
+    session.look_at("shell", "f" * 64)
+    session.present(findings)
+    assert session.judgements() == {1: Judgement.FINE}

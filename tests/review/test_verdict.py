@@ -28,6 +28,7 @@ from napari_uncseg.review.verdict import (
     Status,
     StudyVerdict,
     append,
+    earlier_verdict,
     latest,
     log_path,
     now,
@@ -153,6 +154,36 @@ def test_status():
     assert status_of(records, "a", "R1") is Status.NEEDS_CORRECTION
     records.append(verdict(reviewer="R2", decision=None))
     assert status_of(records, "a") is Status.NEEDS_CORRECTION
+
+
+def test_what_was_said_of_another_result_does_not_count():
+    records = [verdict(result="old"), judgement(result="old"), verdict("b", result="new")]
+    assert verdict_of(records, "a") == verdict_of(records, "a", result="old") == records[0]
+    assert status_of(records, "a", result="old") is Status.ACCEPTED
+    assert verdict_of(records, "a", result="new") is None
+    assert status_of(records, "a", result="new") is Status.NEW
+    assert status_of(records, "a", result="") is Status.NEW
+    records.append(judgement(answer=Judgement.FINE, result="new"))
+    assert status_of(records[1:], "a", result="old") is Status.FLAGGED, "the same voxel of another result"
+    records.append(verdict(decision=None, result="new"))
+    assert verdict_of(records, "a", result="old") == records[0]
+
+
+def test_a_verdict_that_names_no_result_counts_for_each():
+    records = [verdict(), judgement("b")]
+    assert verdict_of(records, "a", result="new") == records[0]
+    assert status_of(records, "b", result="new") is Status.FLAGGED
+    assert earlier_verdict(records, "a", "new") is None
+
+
+def test_the_verdict_on_an_earlier_result():
+    records = [verdict(result="old"), verdict(reviewer="R2", decision=Decision.REJECT, result="older")]
+    assert earlier_verdict(records, "a", "new") == records[1]
+    assert earlier_verdict(records, "a", "new", "R1") == records[0]
+    assert earlier_verdict(records, "a", "older") == records[0]
+    assert earlier_verdict(records, "b", "new") is None
+    records.append(verdict(reviewer="R2", decision=None, result="older"))
+    assert earlier_verdict(records, "a", "new") == records[0]
 
 
 def test_csv_has_a_row_per_record_and_runs_no_formula(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +10,22 @@ from typing import Any
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.review.verdict import Log, Record, Status, log_path, read_log, status_of, verdict_of
+from napari_uncseg.review.images import images_of
+from napari_uncseg.review.verdict import (
+    Log,
+    Record,
+    Status,
+    StudyVerdict,
+    earlier_verdict,
+    log_path,
+    read_log,
+    status_of,
+    verdict_of,
+)
 from napari_uncseg.study.discover import StudyFiles, find_studies
 from napari_uncseg.study.load import load_study
 from napari_uncseg.study.prediction import Prediction, partial_of
-from napari_uncseg.study.provenance import JSON_SUFFIX, listed_files, read_json
+from napari_uncseg.study.provenance import JSON_SUFFIX, fingerprint_of, listed_files, read_json
 from napari_uncseg.study.save import load_prediction
 from napari_uncseg.study.study import Study
 
@@ -43,15 +53,19 @@ class ListedCase:
     triage_score : float, optional
         Mean entropy of the whole tumour inside the cancer mask, nats; None when nothing was predicted.
     status : Status
-        Where its review stands.
+        Where the review of this result stands.
     reviewer : str
-        Who decided last; empty while nobody has.
+        Who decided last about this result; empty while nobody has.
+    earlier : StudyVerdict, optional
+        What was decided about an earlier result of the study, if nothing is decided about this one.
     problem : str
         Why its result or its images cannot be used, a sentence; empty when they can.
     note : str
         What else a reviewer should know: a partial result, for instance.
     made : str
         How its result came about: members and model.
+    fingerprint : str
+        Of its result (:func:`napari_uncseg.study.save.fingerprint`), which verdicts are bound to.
     """
 
     id: str
@@ -62,9 +76,11 @@ class ListedCase:
     triage_score: float | None = None
     status: Status = Status.NEW
     reviewer: str = ""
+    earlier: StudyVerdict | None = None
     problem: str = ""
     note: str = ""
     made: str = ""
+    fingerprint: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -89,11 +105,14 @@ class CaseList:
         The log of verdicts; None without a folder of results.
     problems : tuple of str
         What could not be read, a sentence each.
+    images_problem : str
+        Why the folder of images could not be used, which is one of the problems; empty when it could.
     """
 
     cases: tuple[ListedCase, ...]
     log: Path | None = None
     problems: tuple[str, ...] = ()
+    images_problem: str = ""
 
     def case(self, study_id: str) -> ListedCase | None:
         """The case of a study, if it is on the list."""
@@ -108,13 +127,13 @@ class CaseList:
 def list_cases(results: Path | None, studies: Path | None = None, reviewer: str | None = None) -> CaseList:
     """List the studies of a folder of results, of a folder of images, or of both.
 
-    Only names, JSON files and the log of verdicts are read, no volume. Without a folder of images, those that the
-    results say they were made from are looked for.
+    Only names, JSON files and the log of verdicts are read, no volume. Without a folder of images, or with one that
+    cannot be used, those that the results say they were made from are looked for.
 
     Parameters
     ----------
     results : Path, optional
-        What ``uncseg predict -o`` wrote: a folder per study.
+        What ``uncseg predict -o`` wrote, a folder per study; or the folder of one study in it.
     studies : Path, optional
         A folder of studies, as :func:`find_studies` takes it.
     reviewer : str, optional
@@ -131,20 +150,36 @@ def list_cases(results: Path | None, studies: Path | None = None, reviewer: str 
     """
     if results is None and studies is None:
         raise StudyError("No folder is chosen; choose the folder that uncseg predict wrote, or one of studies.")
-    cases: dict[str, ListedCase] = {}
-    if results is not None:
-        cases |= {case.id: case for case in _results(results)}
-    if studies is not None:
-        for files in find_studies(studies):
-            known = cases.get(files.id, ListedCase(files.id))
-            cases[files.id] = replace(known, files=files, problem=known.problem or files.problem or "")
-    else:
-        known_places: dict[str, dict[str, StudyFiles]] = {}
-        cases = {case.id: replace(case, files=_files_told(case, known_places)) for case in cases.values()}
-    if not cases:
-        raise StudyError(f"{results} holds no result; choose the folder given to `uncseg predict -o`.")
-    log = log_path(results) if results is not None else None
-    return with_verdicts(CaseList(tuple(cases.values()), log), reviewer)
+    cases = {case.id: case for case in _results(results)} if results is not None else {}
+    images, problem = _images(studies, cases)
+    if images is None:
+        searched: dict[Path, dict[str, StudyFiles]] = {}
+        cases = {case.id: _with_images_told(case, searched) for case in cases.values()}
+    for files in images or ():
+        known = cases.get(files.id, ListedCase(files.id))
+        cases[files.id] = replace(known, files=files, problem=known.problem or files.problem or "")
+    if results is not None and not cases:
+        raise StudyError(_without_results(results))
+    log = log_path(results_root(results)) if results is not None else None
+    return with_verdicts(CaseList(tuple(cases.values()), log, images_problem=problem), reviewer)
+
+
+def results_root(folder: Path) -> Path:
+    """Folder with a folder per study, where verdicts and corrections go, when the result of one study may be chosen.
+
+    Parameters
+    ----------
+    folder : Path
+        What ``uncseg predict -o`` wrote, or ``OUT/<id>`` in it.
+
+    Returns
+    -------
+    Path
+        The parent of ``OUT/<id>``; any other folder as it is.
+    """
+    own = folder.absolute()
+    one = (own / f"{own.name}{JSON_SUFFIX}").is_file() and not any(own.glob(f"*/*{JSON_SUFFIX}"))
+    return own.parent if one else folder
 
 
 def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
@@ -167,7 +202,8 @@ def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
     """
     log = read_log(listed.log) if listed.log is not None else Log()
     judged = [_judged(case, log.records, reviewer) for case in listed.cases]
-    return replace(listed, cases=in_order(judged), problems=log.problems)
+    own = (listed.images_problem,) if listed.images_problem else ()
+    return replace(listed, cases=in_order(judged), problems=(*own, *log.problems))
 
 
 def in_order(cases: Sequence[ListedCase]) -> tuple[ListedCase, ...]:
@@ -264,6 +300,36 @@ def _results(folder: Path) -> list[ListedCase]:
     return [_result(path) for path in found if not path.name.startswith(".")]
 
 
+def _images(studies: Path | None, cases: Mapping[str, ListedCase]) -> tuple[Sequence[StudyFiles] | None, str]:
+    """Studies of a folder of images; or none, and why, when there are results that can be listed without."""
+    if studies is None:
+        return None, ""
+    try:
+        return find_studies(studies), ""
+    except StudyError as error:
+        if not cases:
+            raise
+        return None, f"Images: {error} The results are listed without this folder."
+
+
+def _with_images_told(case: ListedCase, searched: dict[Path, dict[str, StudyFiles]]) -> ListedCase:
+    if case.result is None or case.problem:
+        return case
+    return replace(case, files=images_of(case.id, case.result, searched))
+
+
+def _without_results(folder: Path) -> str:
+    """Why a folder of results that holds none cannot be listed, and what to do."""
+    try:
+        find_studies(folder)
+    except StudyError:
+        return f"{folder} holds no result; choose the folder given to `uncseg predict -o`."
+    return (
+        f"{folder} holds studies, no results: choose it as Images, and as Results the folder given to "
+        "`uncseg predict -o`, or none."
+    )
+
+
 def _result(path: Path) -> ListedCase:
     study_id = path.name.removesuffix(JSON_SUFFIX)
     try:
@@ -280,6 +346,7 @@ def _result(path: Path) -> ListedCase:
         triage_score=_number(score),
         note=_partial(content),
         made=made_by(content),
+        fingerprint=fingerprint_of(content),
     )
 
 
@@ -315,32 +382,14 @@ def made_by(provenance: Mapping[str, Any]) -> str:
     return f"{method or 'single'}: {name}" + (f" ({sha256})" if sha256 else "")
 
 
-def _files_told(case: ListedCase, places: dict[str, dict[str, StudyFiles]]) -> StudyFiles | None:
-    """Images that a result says it was made from, if they still stand there; `places` keeps what was searched."""
-    if case.result is None or case.problem:
-        return None
-    command = read_json(case.result).get("command")
-    try:
-        words = shlex.split(command) if isinstance(command, str) else []
-    except ValueError:  # unbalanced quotes: somebody edited it
-        return None
-    for word in words[2:] if words[:2] == ["uncseg", "predict"] else ():
-        if word.startswith("-"):  # paths of studies come first
-            break
-        if word not in places:
-            try:
-                places[word] = {files.id: files for files in find_studies(Path(word))}
-            except StudyError:
-                places[word] = {}
-        if case.id in places[word]:
-            return places[word][case.id]
-    return None
-
-
 def _judged(case: ListedCase, records: Sequence[Record], reviewer: str | None) -> ListedCase:
-    verdict = verdict_of(records, case.id, reviewer)
+    # Without a readable result there is none that a verdict could be bound to.
+    result = case.fingerprint if case.maps else None
+    verdict = verdict_of(records, case.id, reviewer, result=result)
+    earlier = earlier_verdict(records, case.id, result, reviewer) if verdict is None and result is not None else None
     return replace(
         case,
-        status=status_of(records, case.id, reviewer),
+        status=status_of(records, case.id, reviewer, result=result),
         reviewer=verdict.reviewer if verdict is not None else "",
+        earlier=earlier,
     )

@@ -23,6 +23,7 @@ from napari_uncseg.review.verdict import (
     log_path,
     now,
     read_log,
+    speaks_of,
     verdict_of,
 )
 
@@ -93,6 +94,11 @@ class Session:
     def place_of(self, study: str) -> Place:
         """Where the review of any study stands."""
         return self._places.get(study, Place())
+
+    @property
+    def result(self) -> str | None:
+        """Fingerprint of the result under review; None where it is not known."""
+        return self._result or None
 
     @property
     def draft(self) -> Draft:
@@ -267,15 +273,13 @@ class Session:
 
     def verdict(self) -> StudyVerdict | None:
         """Verdict of the reviewer on the current study and result that stands."""
-        mine = [record for record in self._log.records if record.result == self._result]
-        return verdict_of(mine, self._study, self._reviewer)
+        return verdict_of(self._log.records, self._study, self._reviewer, result=self.result)
 
     def _own(self) -> list[FindingVerdict]:
         return [
             record
-            for record in latest(self._log.records)
-            if isinstance(record, FindingVerdict)
-            and (record.study, record.reviewer, record.result) == (self._study, self._reviewer, self._result)
+            for record in latest(record for record in self._log.records if speaks_of(record, self.result))
+            if isinstance(record, FindingVerdict) and (record.study, record.reviewer) == (self._study, self._reviewer)
         ]
 
     def _named(self) -> str:

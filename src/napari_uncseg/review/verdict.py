@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from napari_uncseg.errors import SaveError, StudyError
@@ -48,11 +49,14 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
-_STATUS_OF = {
-    Decision.ACCEPT: Status.ACCEPTED,
-    Decision.NEEDS_CORRECTION: Status.NEEDS_CORRECTION,
-    Decision.REJECT: Status.REJECTED,
-}
+STATUS_OF: Mapping[Decision, Status] = MappingProxyType(
+    {
+        Decision.ACCEPT: Status.ACCEPTED,
+        Decision.NEEDS_CORRECTION: Status.NEEDS_CORRECTION,
+        Decision.REJECT: Status.REJECTED,
+    }
+)
+"""Where each decision leaves a study."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +247,70 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return [record for record in standing.values() if _answer(record) is not None]
 
 
-def verdict_of(records: Iterable[Record], study: str, reviewer: str | None = None) -> StudyVerdict | None:
-    """Verdict on a study that stands, of a reviewer or of whoever decided last; None while there is none."""
+def verdict_of(
+    records: Iterable[Record], study: str, reviewer: str | None = None, *, result: str | None = None
+) -> StudyVerdict | None:
+    """Verdict on a study that stands.
+
+    Parameters
+    ----------
+    records : iterable of StudyVerdict or FindingVerdict
+        In the order in which they were written.
+    study : str
+        The study's id.
+    reviewer : str, optional
+        Whose verdict; by default that of whoever decided last.
+    result : str, optional
+        Fingerprint of a result (:func:`napari_uncseg.study.save.fingerprint`): what was said of another result does not
+        count. A record that names no result counts for each. By default all results count.
+
+    Returns
+    -------
+    StudyVerdict or None
+        None while there is none.
+    """
+    return _standing((record for record in records if speaks_of(record, result)), study, reviewer)
+
+
+def earlier_verdict(
+    records: Iterable[Record], study: str, result: str | None, reviewer: str | None = None
+) -> StudyVerdict | None:
+    """Verdict on another result of a study than this one, as a new run leaves it behind; None while there is none.
+
+    Parameters
+    ----------
+    records, study, reviewer
+        As for :func:`verdict_of`.
+    result : str, optional
+        Fingerprint of the result that stands now; with None there is no other.
+    """
+    return _standing((record for record in records if not speaks_of(record, result)), study, reviewer)
+
+
+def status_of(
+    records: Sequence[Record], study: str, reviewer: str | None = None, *, result: str | None = None
+) -> Status:
+    """Where the review of a study, or of one result of it, stands; parameters as for :func:`verdict_of`."""
+    told = [record for record in records if speaks_of(record, result)]
+    verdict = _standing(told, study, reviewer)
+    if verdict is not None and verdict.decision is not None:
+        return STATUS_OF[verdict.decision]
+    open_questions = any(
+        isinstance(record, FindingVerdict)
+        and record.study == study
+        and reviewer in (None, record.reviewer)
+        and record.judgement is not Judgement.FINE
+        for record in latest(told)
+    )
+    return Status.FLAGGED if open_questions else Status.NEW
+
+
+def speaks_of(record: Record, result: str | None) -> bool:
+    """Whether a record counts for a result; logs of old name none."""
+    return result is None or record.result in ("", result)
+
+
+def _standing(records: Iterable[Record], study: str, reviewer: str | None) -> StudyVerdict | None:
     found: dict[str, StudyVerdict] = {}
     for record in records:
         if isinstance(record, StudyVerdict) and record.study == study and reviewer in (None, record.reviewer):
@@ -252,21 +318,6 @@ def verdict_of(records: Iterable[Record], study: str, reviewer: str | None = Non
             if record.decision is not None:
                 found[record.reviewer] = record
     return list(found.values())[-1] if found else None
-
-
-def status_of(records: Sequence[Record], study: str, reviewer: str | None = None) -> Status:
-    """Where the review of a study stands, by one reviewer or by whoever decided last."""
-    verdict = verdict_of(records, study, reviewer)
-    if verdict is not None and verdict.decision is not None:
-        return _STATUS_OF[verdict.decision]
-    open_questions = any(
-        isinstance(record, FindingVerdict)
-        and record.study == study
-        and reviewer in (None, record.reviewer)
-        and record.judgement is not Judgement.FINE
-        for record in latest(records)
-    )
-    return Status.FLAGGED if open_questions else Status.NEW
 
 
 def plain_record(record: Record) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from napari_uncseg.study.prediction import map_info
 from napari_uncseg.study.study import Study
 from napari_uncseg.view.contours import OUTLINE_KEY
 from napari_uncseg.view.correcting import CORRECTION_KEY
-from napari_uncseg.view.tags import Tag, tag_of, tagged
+from napari_uncseg.view.tags import Role, Tag, tag_of, tagged
 
 HELP, BARE = "help", "bare"
 
@@ -30,6 +30,8 @@ RIGHT_BUTTON = 2
 
 WINDOW_PER_PIXEL, LEVEL_PER_PIXEL = 0.005, 0.003
 """Change of window and level per pixel of a drag, as shares of the window at its start."""
+
+_RESULT: tuple[Role, ...] = ("segmentation", "map")
 
 _comfortable: WeakSet[ViewerModel] = WeakSet()
 _hidden: WeakKeyDictionary[ViewerModel, WeakSet[Layer]] = WeakKeyDictionary()
@@ -128,7 +130,7 @@ def show_values(viewer: ViewerModel, _event: Any = None) -> None:
 
 
 def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
-    """What the result of the study on show says of a place, hidden maps included.
+    """What the result of the study on show says of a place, hidden maps included; images need not be open.
 
     Parameters
     ----------
@@ -141,11 +143,25 @@ def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
     dict of str to str
         Label of the segmentation and value of each map by its title; empty outside of the volume or without a result.
     """
-    shown = next((tag for layer in reversed(viewer.layers) if (tag := _image_tag(layer)) is not None), None)
-    if shown is None or not isinstance(shown.source, Study):
-        return {}
+    image = next((tag for layer in reversed(viewer.layers) if (tag := _image_tag(layer)) is not None), None)
+    if image is not None:
+        return _values_of(viewer, image.study_id, position) if isinstance(image.source, Study) else {}
+    # A result without its images: the topmost one that is seen there.
+    tags = [tag_of(layer) for layer in reversed(viewer.layers) if layer.visible]
+    studies = dict.fromkeys(tag.study_id for tag in tags if tag is not None and tag.role in _RESULT)
+    return next((told for study in studies if (told := _values_of(viewer, study, position))), {})
+
+
+def map_title(name: str) -> str:
+    """Title of a map, or its name where none is known."""
+    info = map_info(name)
+    return name if info is None else info.title
+
+
+def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) -> dict[str, str]:
+    """What the result of one study says of a place."""
     told: dict[str, str] = {}
-    for layer, tag in tagged(viewer, shown.source.id, "segmentation", "map"):
+    for layer, tag in tagged(viewer, study_id, *_RESULT):
         place = tuple(round(float(index)) for index in layer.world_to_data(position))
         if not all(0 <= index < size for index, size in zip(place, layer.data.shape, strict=True)):
             continue
@@ -153,12 +169,6 @@ def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
         title = "segmentation" if tag.role == "segmentation" else map_title(tag.name)
         told[title] = _label_name(int(value)) if tag.role == "segmentation" else f"{float(value):.3f}"
     return told
-
-
-def map_title(name: str) -> str:
-    """Title of a map, or its name where none is known."""
-    info = map_info(name)
-    return name if info is None else info.title
 
 
 def _image_tag(layer: Layer) -> Tag | None:

@@ -10,13 +10,13 @@ from qtpy.QtGui import QColor, QFont
 
 from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.review.cases import CaseList, ListedCase
-from napari_uncseg.review.verdict import Status
+from napari_uncseg.review.verdict import STATUS_OF, Status
 
 STUDY, STATUS, SCORE, WT, TC, ET = range(6)
 _HEADERS = ("Study", "Status", "Score", *(f"{region} mL" for region in REGIONS))
 _TIPS = (
     "Name of the study",
-    "new; flagged: findings were judged, the study not yet; accepted; needs correction; rejected",
+    "new; flagged: findings were judged real errors or unsure, the study not yet; accepted; needs correction; rejected",
     "Triage score: mean entropy of the whole tumour inside the cancer mask, nats; a study in which nothing was found "
     "comes first",
     *(f"Predicted volume of the {REGION_TITLES[region]}, mL" for region in REGIONS),
@@ -153,6 +153,8 @@ def _tip(case: ListedCase) -> str:
     words = [case.id]
     if case.reviewer:
         words.append(f"{case.status} by {case.reviewer}")
+    elif case.earlier is not None and case.earlier.decision is not None:
+        words.append(f"{STATUS_OF[case.earlier.decision]} by {case.earlier.reviewer}, of an earlier result")
     if case.volumes_ml:
         words.append(", ".join(f"{region} {volume:.1f} mL" for region, volume in case.volumes_ml.items()))
     words += [sentence for sentence in (case.note, case.problem) if sentence]

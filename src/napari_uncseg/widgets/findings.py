@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import EXPECTED_ERRORS, THICKNESS_LIMIT_MM, Finding, Findings
 from napari_uncseg.review.maps import map_unit
 from napari_uncseg.review.verdict import Judgement
@@ -34,15 +35,27 @@ MARKS: Mapping[Judgement | None, str] = MappingProxyType(
 _SHORT: Mapping[str, str] = MappingProxyType(
     {
         **{"left": "L", "right": "R", "anterior": "ant", "posterior": "post", "superior": "sup", "inferior": "inf"},
-        **{"medial": "med", "lateral": "lat", "midline": "mid", "the necrotic core": "NCR", "enhancing tumour": "ET"},
+        **{"medial": "med", "lateral": "lat", "midline": "mid", "outside": "out"},
+        **{"the necrotic core": "NCR", "oedema": "ED", "enhancing tumour": "ET"},
     }
 )
 """Words of a place as the column has room for; the tip has them in full."""
 
 _COLUMNS = ("#", "Place", "mm", "mL", "Slice", "")
+_TIPS = (
+    "Rank: what is worth a look first",
+    "Where it lies; the tip of a row has it in full",
+    "Thickness, millimetres",
+    "Volume, millilitres",
+    "Axial slice of its peak, counted from below",
+    "What you judged: ✗ real error, ✓ fine, ? unsure",
+)
 _ACTIONS = {Judgement.REAL_ERROR: REAL_ERROR, Judgement.FINE: FINE, Judgement.UNSURE: UNSURE}
 _SAMPLES = MappingProxyType({0: "00", 2: "00", 3: "00.00", 4: "Slice", 5: "✗"})
 """What columns of one width have room for; the place has the rest."""
+_PADDING = 10
+"""What Qt leaves empty on both sides of a cell."""
+
 _ROWS_SHOWN = 7
 
 
@@ -116,7 +129,7 @@ class FindingsBox(QWidget):
         for row, item in enumerate(items):
             texts = (
                 str(item.rank),
-                short_place(item.place),
+                short_place(item.place, item.region),
                 f"{item.thickness_mm:.0f}",
                 f"{item.volume_ml:.2f}",
                 str(item.slice),
@@ -205,13 +218,17 @@ class FindingsBox(QWidget):
     def _prepare_table(self) -> None:
         table = self.table
         table.setHorizontalHeaderLabels(_COLUMNS)
+        for column, tip in enumerate(_TIPS):
+            title = table.horizontalHeaderItem(column)
+            assert title is not None
+            title.setToolTip(tip)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setShowGrid(False)
         table.setWordWrap(False)
-        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        table.setTextElideMode(Qt.TextElideMode.ElideRight)
         table.setAccessibleName("Findings by rank")
         vertical, header = table.verticalHeader(), table.horizontalHeader()
         assert vertical is not None
@@ -235,7 +252,7 @@ class FindingsBox(QWidget):
         assert vertical is not None
         vertical.setDefaultSectionSize(metrics.height() + 8)
         for column, sample in _SAMPLES.items():
-            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 12)
+            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + _PADDING)
 
     def _fit_height(self, rows: int) -> None:
         """As high as its rows, up to a few of them: the panel scrolls, and so does the table beyond."""
@@ -246,9 +263,20 @@ class FindingsBox(QWidget):
         self.table.setFixedHeight(shown * vertical.defaultSectionSize() + header.sizeHint().height() + 6)
 
 
-def short_place(place: str) -> str:
-    """A place in the abbreviations of reports: ``WT edge, L, ant-sup``."""
-    return re.sub(rf"\b({'|'.join(_SHORT)})\b", lambda found: _SHORT[found[0]], place)
+def short_place(place: str, region: Region) -> str:
+    """A place in the abbreviations of reports, without the region that all findings of a map share: ``edge L ant-sup``.
+
+    Parameters
+    ----------
+    place : str
+        As :attr:`Finding.place`.
+    region : Region
+        What the map speaks of.
+    """
+    border, *where = re.sub(rf"\b({'|'.join(_SHORT)})\b", lambda found: _SHORT[found[0]], place).split(", ")
+    border = border.replace(f"far from {region}", "far away").replace(f"no {region} predicted", f"no {region}")
+    border = border.removeprefix(f"{region} ").removesuffix(f" {region}") if border != f"no {region}" else border
+    return ", ".join((border, " ".join(where))) if where else border
 
 
 def _button(text: str, action: str, tip: str) -> QPushButton:

@@ -40,6 +40,10 @@ class HistogramStrip(QWidget):
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Threshold")
+        self.setToolTip(
+            "Histogram of the map (roots of the counts); drag, or step with the arrow keys. What reaches the threshold "
+            "is drawn in the map's colours and flagged"
+        )
 
     def sizeHint(self) -> QSize:
         """As high as a few lines of text."""
@@ -151,6 +155,7 @@ class HistogramSlider(QWidget):
         self.field = QDoubleSpinBox()
         self.field.setDecimals(_DECIMALS)
         self.field.setAccessibleName("Threshold, number")
+        self.field.setToolTip("Threshold in the map's unit; type a number")
         self.field.setKeyboardTracking(False)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -83,6 +83,9 @@ class MapChoice(QWidget):
         self.set_box = narrow(QComboBox())
         for region in REGIONS:
             self.region_box.addItem(f"{region} · {REGION_TITLES[region]}")
+        self.region_box.setToolTip("Region of the tumour that the map and the numbers speak of")
+        self.map_box.setToolTip("Map of the result that the threshold cuts; it is shown in the view")
+        self.set_box.setToolTip("Voxels that may be flagged and are counted; all others are left out")
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow(row_label("Region"), self.region_box)

@@ -41,9 +41,11 @@ class FolderRow(QWidget):
     Parameters
     ----------
     title : str
-        Title of the dialog.
+        What the folder is, such as ``Folder of results``: title of the dialog, and what the tips say.
     path : str
         What stands in the line first.
+    placeholder : str
+        What an empty line says.
     """
 
     def __init__(self, title: str, path: str = "", placeholder: str = "") -> None:
@@ -52,6 +54,8 @@ class FolderRow(QWidget):
         self.line = QLineEdit(path)
         self.line.setPlaceholderText(placeholder)
         self.browse = QPushButton("Browse…")
+        self.line.setToolTip(f"{title}: its path")
+        self.browse.setToolTip(f"{title}: choose it")
         self.browse.clicked.connect(self._browse)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -84,6 +88,7 @@ class StudyChoice(QWidget):
         self._viewer = viewer
         self.source = QComboBox()
         self.source.addItems(["Open layers", "Folder"])
+        self.source.setToolTip("Whether the four images are open in the window or lie in a folder")
         self.folder = FolderRow("Folder of a study", placeholder="folder with four NIfTI files")
         self.boxes: dict[str, QComboBox] = {}
         self.hint = note_label(NO_LAYERS)
@@ -146,6 +151,7 @@ class StudyChoice(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         for modality in MODALITIES:
             self.boxes[modality] = narrow(QComboBox())
+            self.boxes[modality].setToolTip(f"Layer that holds the {MODALITY_TITLES[modality]} image")
             form.addRow(row_label(MODALITY_TITLES[modality]), self.boxes[modality])
         layout.addWidget(self._form)
         layout.addWidget(self.hint)

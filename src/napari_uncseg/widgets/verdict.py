@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.review.verdict import DIFFICULTIES, Decision, status_of
+from napari_uncseg.review.verdict import DIFFICULTIES, STATUS_OF, Decision, earlier_verdict, status_of
 from napari_uncseg.review.verdict_table import export_csv
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.save import fingerprint
@@ -235,13 +235,22 @@ class VerdictWidget(QWidget):
     def _tell_status(self) -> None:
         standing = self._session.verdict()
         if standing is None or standing.decision is None:
-            status = status_of(self._session.log.records, self._session.study, self._session.reviewer)
-            self.status.setText(f"{self._session.study}: {status}")
+            self.status.setText(f"{self._session.study}: {self._status()}")
         else:
             hard = f", difficulty {standing.difficulty}" if standing.difficulty else ""
             said = f" “{standing.comment}”" if standing.comment else ""
             self.status.setText(f"{standing.study}: {standing.decision}{hard}.{said}")
         self._update_buttons()
+
+    def _status(self) -> str:
+        """Where the review of the result stands, and what was said of the one that stood in its place."""
+        session = self._session
+        told = session.log.records, session.study, session.reviewer
+        status = str(status_of(*told, result=session.result))
+        before = earlier_verdict(session.log.records, session.study, session.result, session.reviewer)
+        if before is None or before.decision is None:
+            return status
+        return f"{status}; an earlier result was {STATUS_OF[before.decision]}"
 
     def _update_buttons(self) -> None:
         self.save_button.setEnabled(self._session.draft.decision is not None)

@@ -1,0 +1,88 @@
+"""Images that a saved result was made from, as its command tells them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
+from napari_uncseg.study.provenance import read_json
+
+_LEVELS = 4
+"""Folders from which relative paths are tried, that of the results and those above it: a command is run near them."""
+
+
+def images_of(study: str, result: Path, searched: dict[Path, dict[str, StudyFiles]]) -> StudyFiles | None:
+    """Images that a result says it was made from, if they still stand there.
+
+    Parameters
+    ----------
+    study : str
+        The study's id.
+    result : Path
+        JSON of the result, ``OUT/<id>/<id>_uncseg.json``.
+    searched : dict of Path to dict of str to StudyFiles
+        Studies by id of each place that was searched before; new ones are added.
+
+    Returns
+    -------
+    StudyFiles or None
+
+    Notes
+    -----
+    Commands of the package name images by absolute paths. Those of older results may be relative: they are tried from
+    the folder of results and three above, then from the current one.
+
+    Raises
+    ------
+    StudyError
+        When the JSON cannot be read.
+    """
+    words = _words(read_json(result).get("command"))
+    bases = (*result.absolute().parents[1 : 1 + _LEVELS], Path.cwd())
+    try:
+        for word in takewhile(lambda word: not word.startswith("-"), words):  # paths of studies come first
+            if Path(word).name in ("", ".."):  # it names nothing, so it would be found anywhere
+                continue
+            for base in bases:
+                path = base / word
+                if path not in searched:
+                    searched[path] = _studies_at(path)
+                if study in searched[path]:
+                    return searched[path][study]
+        named = {word[2:]: value for word, value in pairwise(words) if word[2:] in (*MODALITIES, "reference")}
+        return next((files for base in bases if (files := _named_files(study, base, named)) is not None), None)
+    except (OSError, ValueError):  # no words of ours: too long for a path, for instance
+        return None
+
+
+def _words(command: Any) -> list[str]:
+    """What follows ``uncseg predict``; empty when the command is another."""
+    try:
+        words = shlex.split(command) if isinstance(command, str) else []
+    except ValueError:  # unbalanced quotes: somebody edited it
+        return []
+    return words[2:] if words[:2] == ["uncseg", "predict"] else []
+
+
+def _studies_at(path: Path) -> dict[str, StudyFiles]:
+    try:
+        return {files.id: files for files in find_studies(path)}
+    except StudyError:
+        return {}
+
+
+def _named_files(study: str, base: Path, named: Mapping[str, str]) -> StudyFiles | None:
+    """The study whose files were named one by one, as seen from a folder; None unless all four images are there."""
+    there = {role: base / name for role, name in named.items() if (base / name).is_file()}
+    if not set(MODALITIES) <= set(there):
+        return None
+    try:
+        return study_files(**there, id=study)
+    except StudyError:
+        return None
