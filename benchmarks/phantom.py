@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument("--anatomies", type=Path, help="file of 'uncseg-train anatomies'; ICBM152 when left out")
     parser.add_argument("-n", type=int, default=8, help="phantoms per row")
     arguments = parser.parse_args()
-    anatomies = load_anatomies(arguments.anatomies) if arguments.anatomies else build_anatomies()
+    try:
+        anatomies = load_anatomies(arguments.anatomies) if arguments.anatomies else build_anatomies()
+    except ValueError as error:
+        parser.error(str(error))
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "cpu"
     print(f"{device}, {torch.get_num_threads()} threads, {len(anatomies)} anatomies, median of {arguments.n}")

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 from napari._app_model import get_app_model
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtCore import QPoint, QPointF, QSettings, Qt
-from qtpy.QtGui import QKeySequence, QWheelEvent
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtCore import QPoint, QPointF, QRectF, QSettings, Qt
+from qtpy.QtGui import QImage, QKeySequence, QPainter, QWheelEvent
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QMessageBox, QStyleOptionComboBox, QToolButton
 
 from napari_uncseg.study.save import save_prediction
 from napari_uncseg.view.material import study_material
 from napari_uncseg.view.navigate import KEYS
 from napari_uncseg.view.panes import Pane
 from napari_uncseg.view.presets import PRESETS
+from napari_uncseg.widgets import six_views_marks, six_views_style
+from napari_uncseg.widgets.six_views_frames import Frame, Style
+from napari_uncseg.widgets.six_views_marks import paint_letters, paint_position
+from napari_uncseg.widgets.six_views_style import MORE
 from napari_uncseg.widgets.six_views_window import OWN, SixViewsWindow
 
 PATIENCE = 60000
@@ -53,8 +57,10 @@ def cells(window, picture):
     """Pixels of the pictures, pane by pane, without what lies at their borders."""
     found = []
     for frame in window.canvas.frames:
-        rect = frame.picture.adjusted(30, 30, -30, -30).toRect()
-        found.append(picture[rect.top() : rect.bottom(), rect.left() : rect.right()])
+        # Corners are rounded, sizes are not: all pictures have one.
+        inner = frame.picture.adjusted(30, 30, -30, -30)
+        top, left, height, width = (int(size) for size in (inner.top(), inner.left(), inner.height(), inner.width()))
+        found.append(picture[top : top + height, left : left + width])
     return found
 
 
@@ -209,6 +215,22 @@ def test_results_of_other_methods_are_added(window, tmp_path, tiny_prediction):
     assert "nothing" in window.readout.text()
 
 
+def test_a_result_that_is_on_show_is_not_added_again(window, tmp_path, tiny_prediction):
+    save_prediction(tiny_prediction, tmp_path / "same")
+    window.open_result(tmp_path / "same")
+    assert "is on show already" in window.readout.text()
+    settings = {**tiny_prediction.provenance["settings"], "method": "tta:8", "members": 8}
+    provenance = {**tiny_prediction.provenance, "settings": settings}
+    save_prediction(dataclasses.replace(tiny_prediction, provenance=provenance), tmp_path / "tta")
+    for words in ("Added", "(tta:8) is on show already"):
+        window.open_result(tmp_path / "tta")
+        assert words in window.readout.text()
+    assert list(window.material.members) == ["", "tta:8"]
+    # What was added and is then opened in the viewer is not told twice.
+    window.replace(window.study, dataclasses.replace(tiny_prediction, provenance=provenance))
+    assert list(window.material.members) == [""]
+
+
 def test_a_correction_that_is_painted_on_is_followed(window, tiny_prediction):
     corrected = tiny_prediction.segmentation.copy()
     window.show_correction(corrected)
@@ -269,6 +291,87 @@ def test_options_are_kept_for_the_next_time(qtbot, tiny_study, tiny_prediction):
     assert not second.canvas.sheet.crosshair
     assert second.canvas.sheet.cut.plane == "sagittal"
     assert second.preset_choice.currentText() == "Methods"
+
+
+def test_every_control_says_what_it_does(window):
+    controls = window.findChildren(QComboBox) + window.findChildren(QAbstractButton)
+    assert len(controls) >= 18
+    assert [control for control in controls if not control.toolTip()] == []
+    assert "variance (WT, p(1−p), one pass)" in window.choosers[3].overlay.toolTip()
+
+
+def test_a_narrow_window_keeps_all_its_controls(qtbot, window):
+    more = window.bar.findChild(QToolButton, MORE)
+    assert not more.isVisible()
+    window.resize(500, 400)
+    qtbot.waitUntil(more.isVisible, timeout=PATIENCE)
+    image = more.grab().toImage()
+    colours = {image.pixelColor(x, y).lightness() for x in range(image.width()) for y in range(image.height())}
+    assert max(colours) - min(colours) > 100, "the sign on the button is not seen"
+    hidden = window.bar.widgetForAction(next(action for action in window.actions() if action.text() == "Export…"))
+    assert not hidden.isVisible()
+    more.click()
+    qtbot.waitUntil(hidden.isVisible, timeout=PATIENCE)
+
+
+def test_boxes_above_narrow_panes_end_with_dots(qtbot, window):
+    box = window.choosers[3].overlay
+    shown = []
+
+    class Option(QStyleOptionComboBox):
+        """Keeps what is drawn."""
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "currentText":
+                shown.append(value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(six_views_style, "QStyleOptionComboBox", Option)
+        window.resize(500, 400)
+        qtbot.waitUntil(lambda: box.width() < 110, timeout=PATIENCE)
+        shown.clear()
+        box.grab()
+    assert shown[-1].endswith("…")
+    assert shown[-1].startswith("variance")
+
+
+@pytest.mark.parametrize("width", [80, 103, 130, 200, 400])
+def test_the_slice_number_and_the_letter_below_do_not_touch(window, width):
+    sheet, style = window.canvas.sheet, Style(text=12.0)
+    view = sheet.views[0]
+    frame = Frame(QRectF(0, 0, width + 60, 150), QRectF(0, 0, width, 150), 1.0)
+    columns = []
+    for paint in (
+        lambda painter: paint_letters(painter, sheet, frame, style),
+        lambda painter: paint_position(painter, sheet, view, view.material, frame, style),
+    ):
+        image = QImage(width + 60, 150, QImage.Format.Format_RGB32)
+        image.fill(0)
+        painter = QPainter(image)
+        paint(painter)
+        painter.end()
+        data = np.frombuffer(bytes(image.constBits().asarray(image.sizeInBytes())), np.uint8)
+        strip = data.reshape(150, image.bytesPerLine() // 4, 4)[130:, :, 0]
+        columns.append(np.nonzero(strip.max(axis=0) > 60)[0])
+    letter, number = columns
+    assert letter.size
+    assert number.size
+    assert letter.max() + 2 < number.min()
+
+
+def test_an_error_has_a_name_and_no_scale(window, monkeypatch):
+    words = []
+    monkeypatch.setattr(
+        six_views_marks, "paint_text", lambda painter, place, text, *_args, **_options: words.append(text)
+    )
+    pixels(window)
+    # Both ends of the scales of three maps, and none of the error's.
+    assert sorted(text for text in words if "." in text) == ["0.00", "0.00", "0.00", "0.25", "0.69", "1.00"]
+    frame, red = window.canvas.frames[1], np.array([245, 66, 71])
+    beside = frame.whole.adjusted(frame.picture.width(), 0, 0, 0).toRect()
+    strip = pixels(window)[beside.top() : beside.bottom(), beside.left() : beside.right()]
+    assert 20 < (np.abs(strip - red).max(axis=2) < 6).sum() < 200
 
 
 def napari_keys():

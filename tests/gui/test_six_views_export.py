@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_uncseg.errors import SaveError
 from napari_uncseg.view.caption import caption
@@ -12,6 +13,7 @@ from napari_uncseg.view.material import study_material
 from napari_uncseg.view.panes import Cut, PaneView, Sheet
 from napari_uncseg.view.presets import PRESETS
 from napari_uncseg.widgets.six_views_export import export_sheet
+from napari_uncseg.widgets.six_views_window import SixViewsWindow
 
 
 @pytest.fixture
@@ -78,3 +80,49 @@ def test_other_endings_and_places_are_refused(sheet, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match="cannot be written"):
         export_sheet(sheet, tmp_path / "file" / "figure.png")
+
+
+@pytest.fixture
+def window(qtbot, tiny_study, tiny_prediction):
+    window = SixViewsWindow(tiny_study, tiny_prediction)
+    qtbot.addWidget(window)
+    return window
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "written"),
+    [
+        ("figure", "PDF (*.pdf)", "figure.pdf"),
+        ("figure", "PNG (*.png)", "figure.png"),
+        ("fig.v2", "PDF (*.pdf)", "fig.v2.pdf"),
+        ("fig.v2", "PNG (*.png)", "fig.v2.png"),
+        ("fig.PDF", "PNG (*.png)", "fig.PDF"),
+        ("fig.png", "PDF (*.pdf)", "fig.png"),
+    ],
+)
+def test_a_name_is_completed_with_the_suffix_of_the_chosen_kind(window, tmp_path, monkeypatch, typed, kind, written):
+    def answer(_parent, _title, _name, kinds):
+        assert kind in kinds.split(";;")
+        return str(tmp_path / typed), kind
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    window._ask_export()
+    assert window.readout.text() == f"Saved {tmp_path / written}"
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+    start = (tmp_path / written).read_bytes()[:4]
+    assert start == (b"%PDF" if written.lower().endswith("pdf") else b"\x89PNG")
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_a_completed_name_that_is_taken_is_asked_about(window, tmp_path, monkeypatch, may):
+    taken = tmp_path / "figure.pdf"
+    taken.write_text("mine")
+    buttons = QMessageBox.StandardButton
+    asked = []
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "figure"), "PDF (*.pdf)"))
+    monkeypatch.setattr(
+        QMessageBox, "question", lambda *args: (asked.append(args[-1]), buttons.Yes if may else buttons.No)[1]
+    )
+    window._ask_export()
+    assert "figure.pdf" in asked[0]
+    assert (taken.read_bytes() == b"mine") is not may

@@ -7,24 +7,34 @@ import weakref
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.settings import get_settings
 from qtpy.QtCore import QSettings
+from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_uncseg.review.correction import save_correction
-from napari_uncseg.study.save import save_prediction
+from napari_uncseg.review.findings import find
+from napari_uncseg.review.maps import MapKey
+from napari_uncseg.review.relief import build_relief
+from napari_uncseg.review.verdict import Judgement, log_path, read_log
+from napari_uncseg.study.save import fingerprint, save_prediction
 from napari_uncseg.view.correcting import start_correction
 from napari_uncseg.view.layers import add_prediction, add_study
+from napari_uncseg.view.leaving import leave_case
 from napari_uncseg.view.navigate import session_of
 from napari_uncseg.view.orientation import to_display
 from napari_uncseg.view.palette import map_colormap
+from napari_uncseg.widgets.parts import is_dark
 from napari_uncseg.widgets.six_views import SixViewsWidget
+from napari_uncseg.widgets.six_views_window import SixViewsWindow
 
 PATIENCE = 60000
 
 
 @pytest.fixture(autouse=True)
-def no_memory():
-    """No options of an earlier test."""
+def no_memory(tmp_path, monkeypatch):
+    """No options and no place of an earlier test."""
     QSettings("napari-uncseg", "napari-uncseg").clear()
+    monkeypatch.setattr("napari_uncseg.view.navigate.state_folder", lambda: tmp_path / "state")
 
 
 @pytest.fixture
@@ -109,16 +119,116 @@ def test_a_saved_correction_is_shown_while_none_is_painted(viewer, panel, tmp_pa
     assert np.array_equal(overlay.array, to_display(corrected, tiny_prediction.affine))
 
 
-def test_findings_are_walked_from_the_window(viewer, panel):
-    panel.open_window()
-    window, session = panel.window_shown, session_of(viewer)
-    steps = []
-    session.step = steps.append
+@pytest.fixture
+def reviewed(viewer, tiny_prediction, tmp_path):
+    """The session, with findings of the study and a log that verdicts go to."""
+    session = session_of(viewer)
+    session.reviewer = "R1"
+    session.open_log(tmp_path)
+    session.look_at(tiny_prediction.study_id, fingerprint(tiny_prediction.provenance))
+    session.present(find(build_relief(tiny_prediction, MapKey("unc_output")), 0.3))
+    return session
+
+
+def press(window, *keys):
+    """Do what keys of the window do; a display without window manager makes no window active."""
     actions = {action.shortcut().toString(): action for action in window.actions()}
-    for key in ("N", "Shift+N", "W"):
+    for key in keys:
         actions[key].trigger()
-    assert steps == [1, -1]
+
+
+def open_instead(viewer, study, prediction, study_id):
+    """Take the study out of the viewer, and open another one there, as the case browser does."""
+    leave_case(viewer, study.id)
+    other = dataclasses.replace(study, id=study_id, images=study.images[::-1].copy())
+    add_study(viewer, other)
+    provenance = {**prediction.provenance, "study": study_id}
+    add_prediction(viewer, dataclasses.replace(prediction, study_id=study_id, provenance=provenance))
+    return other
+
+
+def test_findings_are_walked_and_judged_from_the_window(panel, reviewed, tmp_path, tiny_study):
+    panel.open_window()
+    window = panel.window_shown
+    press(window, "W")
     assert "No finding is chosen" in window.readout.text()
+    press(window, "N")
+    assert reviewed.current.rank == 1
+    press(window, "W")
+    assert window.readout.text() == f"{tiny_study.id}, finding 1: real error"
+    (record,) = read_log(log_path(tmp_path)).records
+    assert (record.study, record.judgement) == (tiny_study.id, Judgement.REAL_ERROR)
+
+
+def test_without_findings_a_step_says_so(panel, reviewed, tiny_study):
+    reviewed.present(None)
+    panel.open_window()
+    press(panel.window_shown, "N")
+    assert f"no findings of {tiny_study.id}" in panel.window_shown.readout.text()
+
+
+@pytest.mark.parametrize("reviewed_now", ["another-study", ""])
+def test_findings_of_another_study_are_neither_walked_nor_judged(panel, reviewed, tmp_path, tiny_study, reviewed_now):
+    panel.open_window()
+    window, findings = panel.window_shown, reviewed.findings
+    reviewed.look_at(reviewed_now)
+    reviewed.present(findings)
+    reviewed.go_to(findings.items[0])
+    for key in ("W", "G", "U", "N", "Shift+N"):
+        window.show_message("")
+        press(window, key)
+        assert tiny_study.id in window.readout.text()
+        assert reviewed_now in window.readout.text()
+        assert reviewed.current is findings.items[0]
+    assert not log_path(tmp_path).exists()
+
+
+def test_the_window_shows_the_study_that_is_opened_instead(
+    qtbot, viewer, panel, reviewed, tmp_path, tiny_study, tiny_prediction
+):
+    panel.open_window()
+    window = panel.window_shown
+    window.canvas.zoom(3)
+    before = window.canvas.sheet.views[0].material.images["t1c"]
+    other = open_instead(viewer, tiny_study, tiny_prediction, "another-study")
+    qtbot.waitUntil(lambda: window.study is other, timeout=PATIENCE)
+    assert panel.window_shown is window
+    assert "another-study" in window.windowTitle()
+    assert "another-study" in window.readout.text()
+    assert panel.study_choice.currentText() == "another-study"
+    cut = window.canvas.sheet.cut
+    assert cut.point == pytest.approx(viewer.dims.point)
+    assert (cut.zoom, cut.shift) == (1.0, (0.0, 0.0))
+    assert not np.array_equal(window.canvas.sheet.views[0].material.images["t1c"], before)
+    # The session still holds the findings of the study before: none of them is judged for this one.
+    press(window, "N", "W")
+    assert "nothing was done" in window.readout.text()
+    assert not log_path(tmp_path).exists()
+    viewer.dims.set_current_step(0, 7)
+    assert window.canvas.sheet.views[0].slice_index(window.canvas.sheet.cut) == 7
+
+
+def test_of_several_studies_the_one_under_review_takes_the_window(viewer, panel, reviewed, tiny_study, tiny_prediction):
+    panel.open_window()
+    for study_id in ("one", "two"):
+        open_instead(viewer, tiny_study, tiny_prediction, study_id)
+    reviewed.look_at("one")
+    panel.refresh()
+    assert panel.window_shown.study.id == "one"
+
+
+def test_the_window_closes_with_the_last_study_it_could_show(qtbot, viewer, panel, tiny_study):
+    panel.open_window()
+    leave_case(viewer, tiny_study.id)
+    add_study(viewer, dataclasses.replace(tiny_study, id="without-a-result"))
+    qtbot.waitUntil(lambda: panel.window_shown is None, timeout=PATIENCE)
+    assert panel.hint.isVisibleTo(panel)
+
+
+def test_every_control_says_what_it_does(panel):
+    controls = panel.findChildren(QComboBox) + panel.findChildren(QAbstractButton)
+    assert len(controls) >= 4
+    assert [control for control in controls if not control.toolTip()] == []
 
 
 def test_closing_leaves_nothing(qtbot, viewer, panel):
@@ -135,6 +245,27 @@ def test_closing_leaves_nothing(qtbot, viewer, panel):
 
     qtbot.waitUntil(nothing_is_left, timeout=PATIENCE)
     viewer.dims.set_current_step(0, 3)  # nobody listens any more
+
+
+def test_the_window_has_the_colours_and_letters_of_the_viewer(
+    qtbot, make_napari_viewer_proxy, tiny_study, tiny_prediction
+):
+    viewer = make_napari_viewer_proxy()
+    viewer.theme = "dark"
+    window = SixViewsWindow(tiny_study, tiny_prediction)
+    qtbot.addWidget(window)
+    window.show()
+    assert is_dark(window.readout)
+    viewer.theme = "light"
+    assert not is_dark(window.readout)
+    letters, appearance = window.canvas.style_now.text, get_settings().appearance
+    size = appearance.font_size
+    appearance.font_size = 2 * size
+    assert window.canvas.style_now.text == pytest.approx(2 * letters, abs=1)
+    appearance.font_size = size
+    window.close()
+    viewer.theme = "dark"  # nobody listens any more
+    viewer.close()
 
 
 def test_the_window_goes_with_the_viewer(qtbot, make_napari_viewer_proxy, tiny_study, tiny_prediction):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -127,7 +128,44 @@ def test_looks_draw_every_kind(name: str) -> None:
     fractions = head().fractions(6.0)
     drawn = [grow(fractions, 6.0, looks, Dice(seed)).kind for seed in range(60)]
     assert len(set(drawn)) == len(Kind)
+    if name == "rare":
+        assert drawn.count(Kind.NONE) > 5
+        return
     assert drawn.count(Kind.RIM) > drawn.count(Kind.NONE)
+    # Nor do they throw dice for what they never draw, so that their phantoms stay what they were.
+    assert looks.coreless == looks.distant == looks.small == 0
+    assert looks.scattered == 0.14
+
+
+def test_rare_looks_draw_what_the_others_lack() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    stream = Phantoms([head()], shape=(40, 40, 40), spacing=4.0, seed=5, looks="rare")
+    empty = coreless = cavities = apart = small = 0
+    for number in range(40):
+        tumour = stream.geometry(number).tumour
+        labels = tumour.labels.numpy()
+        empty += tumour.kind is Kind.NONE
+        cavities += tumour.cavity is not None
+        if tumour.kind is Kind.NONE:
+            continue
+        coreless += bool((labels == 2).any() and not np.isin(labels, (1, 3)).any())
+        places, count = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+        apart += bool((ndimage.sum(labels > 0, places, range(1, count + 1)) * 0.064 > 0.5).sum() > 1)
+        small += bool((labels > 0).sum() * 0.064 < 5)
+    assert 4 <= empty <= 14
+    assert min(coreless, cavities, apart, small) >= 2, (coreless, cavities, apart, small)
+
+
+def test_a_tumour_without_core_looks_like_oedema() -> None:
+    fractions = head().fractions(4.0)
+    looks = replace(CLINICAL, coreless=1.0)
+    dice = Dice(3)
+    tumour = cut(grow(fractions, 4.0, looks, dice, Kind.OEDEMATOUS), fractions, 4.0, looks, dice)
+    assert set(tumour.labels.unique().tolist()) == {0, 2}
+    healthy = torch.einsum("mt,txyz->mxyz", BASE_CONTRAST, fractions)
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, looks, dice)
+    assert bool(torch.isfinite(drawn).all())
+    assert not torch.equal(drawn[T2F], healthy[T2F])
 
 
 def test_unknown_looks_are_refused() -> None:
@@ -231,9 +269,9 @@ def test_fractions_keep_the_volume() -> None:
 
 
 def test_freesurfer_maps_are_read_in_any_orientation(tmp_path: Path) -> None:
-    codes = np.zeros((12, 14, 16), np.int16)
-    codes[2:10, 2:12, 2:14] = 3
-    codes[4:8, 4:10, 4:12] = 2
+    codes = np.zeros((80, 90, 100), np.int16)
+    codes[4:76, 4:86, 4:96] = 3
+    codes[8:72, 8:82, 8:92] = 2
     codes[0, 0, 0] = 507
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     nib.save(nib.Nifti1Image(codes, affine), tmp_path / "a.nii.gz")
@@ -242,9 +280,9 @@ def test_freesurfer_maps_are_read_in_any_orientation(tmp_path: Path) -> None:
         tmp_path / "b.nii.gz",
     )
     first = read_freesurfer(tmp_path / "a.nii.gz")
-    assert first.tissues.shape == (8, 10, 12)
-    assert int((first.tissues == Tissue.WHITE).sum()) == 4 * 6 * 8
-    assert sorted(read_freesurfer(tmp_path / "b.nii.gz").tissues.shape) == [8, 10, 12]
+    assert first.tissues.shape == (72, 82, 92)
+    assert int((first.tissues == Tissue.WHITE).sum()) == 64 * 74 * 84
+    assert sorted(read_freesurfer(tmp_path / "b.nii.gz").tissues.shape) == [72, 82, 92]
     found = build_anatomies(tmp_path, icbm=False)
     save_anatomies(found, tmp_path / "cache.npz")
     assert [anatomy.name for anatomy in load_anatomies(tmp_path / "cache.npz")] == ["a", "b"]

@@ -106,4 +106,5 @@ def test_the_caption_says_how_to_make_the_picture_again(sheet, material, tiny_st
     assert f"T1c {low:.4g} to {high:.4g}" in words
     assert "made for tests (00000000)" in words
     assert "Research use only" in words
+    assert "error (WT) where prediction ≠ reference" in words
     assert "one common scale" in caption(dataclasses.replace(sheet, common_scale=True))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from uncseg_training.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
+from uncseg_training.phantom.looks import LOOKS
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.network.heads.Head`."""
 
 CONFIGS = Path(__file__).parent / "configs"
+
+LARGEST_SEED = 10**12
+"""Multiples of it, which are the seeds of phantoms, must fit into 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,23 @@ class Config:
     validation: int = 8
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, str(field.type), getattr(self, field.name))
+        for key, (low, high) in _LIMITS.items():
+            value = getattr(self, key)
+            if not low <= value <= high:
+                least = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+                raise ValueError(f"{key} is {value:g}; take {least}.")
+        if self.spacing <= 0 or self.dropout == 1 or min(self.features, default=0) < 1:
+            raise ValueError("spacing and features must be above 0, and dropout below 1.")
+        if self.looks not in LOOKS:
+            raise ValueError(f"There are no looks {self.looks}; known are {', '.join(LOOKS)}.")
+        if self.arch == "unet" and not len(self.features) == len(self.encoder) == len(self.decoder) + 1:
+            raise ValueError(
+                "features and encoder have one number per stage, decoder one less; mend the configuration."
+            )
+        if self.whole_from > 0 and any(a > b for a, b in zip(self.patch, self.volume, strict=True)):
+            raise ValueError(f"The patch {self.patch} is larger than the volume {self.volume}; make it smaller.")
         if self.uncertainty not in ("failure", "error_map", "none"):
             raise ValueError(f"uncertainty is {self.uncertainty}; take failure, error_map or none.")
         if self.uncertainty == "error_map" and (not self.cases or self.share < 1):
@@ -217,7 +239,7 @@ def read_config(source: str | Path, **changes: Any) -> Config:
     Raises
     ------
     ValueError
-        When the file is absent or holds an unknown key.
+        When the file is absent, is not YAML, or holds an unknown key or a value of the wrong kind.
     """
     import yaml
 
@@ -225,14 +247,69 @@ def read_config(source: str | Path, **changes: Any) -> Config:
     if not path.is_file():
         known = ", ".join(sorted(item.stem for item in CONFIGS.glob("*.yaml")))
         raise ValueError(f"There is no configuration {source}; known are {known}, or give a YAML file.")
-    content = yaml.safe_load(path.read_text()) or {}
-    unknown = sorted(set(content) - set(Config.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"{path} has an unknown key {unknown[0]}; known are {', '.join(Config.__dataclass_fields__)}.")
-    return config_from(content | changes)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" (line {mark.line + 1})"
+        raise ValueError(f"{path} is not YAML{where}; write one 'key: value' per line.") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no keys; write one 'key: value' per line, such as 'steps: 100'.")
+    try:
+        return config_from(content | changes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def config_from(values: Mapping[str, Any]) -> Config:
-    """Configuration from plain JSON or YAML values, where tuples have become lists."""
+    """Configuration from plain JSON or YAML values, where tuples have become lists.
+
+    Raises
+    ------
+    ValueError
+        When a key is unknown or a value of the wrong kind.
+    """
+    unknown = sorted(str(key) for key in values if key not in Config.__dataclass_fields__)
+    if unknown:
+        raise ValueError(f"There is an unknown key {unknown[0]}; known are {', '.join(Config.__dataclass_fields__)}.")
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Config(**plain)
+
+
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "seed": (0, LARGEST_SEED),
+    **dict.fromkeys(("steps", "batch", "snapshots", "samples", "reuse", "sweeps"), (1, math.inf)),
+    **dict.fromkeys(("validate_every", "checkpoint_every"), (1, math.inf)),
+    **dict.fromkeys(("warmup", "workers", "validation", "folds", "fold", "weight_decay"), (0, math.inf)),
+    **dict.fromkeys(("learning_rate", "clip", "uncertainty_weight", "uncertainty_late", "spacing"), (0, math.inf)),
+    **dict.fromkeys(("decay", "cycle", "restart", "average", "cycle_average", "late_from", "whole_from"), (0, 1)),
+    **dict.fromkeys(("dropout", "wide", "share"), (0, 1)),
+}
+"""Least and largest value of numbers."""
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number such as 0.001 or 1.0e-3",
+    "bool": "true or false",
+    "str": "a word",
+}
+
+
+def _check_type(key: str, kind: str, value: object) -> None:
+    """Refuse a value that is not of its field's type."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if kind.startswith("tuple"):
+        numbers = isinstance(value, tuple | list) and all(type(each) is int and each > 0 for each in value)
+        if numbers and isinstance(value, tuple | list) and (kind.endswith("...]") or len(value) == 3):
+            return
+        count = "whole numbers above 0" if kind.endswith("...]") else "three whole numbers above 0"
+        raise ValueError(f"{key} is {value!r}, not a list of {count}.")
+    fits = {
+        "int": whole,
+        "float": whole or (isinstance(value, float) and math.isfinite(value)),
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+    }
+    if not fits[kind]:
+        raise ValueError(f"{key} is {value!r}, not {_KINDS[kind]}.")

@@ -17,7 +17,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     Raises
     ------
     ValueError
-        When there is no log.
+        When there is no log, or nothing in it.
     """
     path = run / LOG
     if not path.is_file():
@@ -26,10 +26,12 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     for text in path.read_text().splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+            lines[int(line["step"]), "validation" in line, "swept" in line] = line
+        except (ValueError, KeyError, TypeError):
             # A process killed while it wrote leaves half a line.
             continue
-        lines[line["step"], "validation" in line, "swept" in line] = line
+    if not lines:
+        raise ValueError(f"{path} holds no line yet; the first one comes after twenty steps.")
     return [lines[key] for key in sorted(lines)]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from uncseg_training.curves import draw_curves
@@ -17,6 +18,8 @@ from uncseg_training.curves import draw_curves
 @contextmanager
 def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show the lines of a training's log, and draw its curve at each validation and at the end.
+
+    A training is worth more than its picture: without matplotlib, or where it cannot be written, there is none.
 
     Parameters
     ----------
@@ -31,8 +34,19 @@ def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[
         Takes a line of the log.
     """
     console = Console() if console is None else console
+    told = False
     if not console.is_terminal:
-        yield lambda line: _plain(line, folder)
+
+        def plain(line: Mapping[str, Any]) -> None:
+            nonlocal told
+            told = True
+            _plain(line, folder)
+
+        try:
+            yield plain
+        finally:
+            if told:
+                _draw(folder)
         return
     columns = (
         SpinnerColumn(),
@@ -41,24 +55,36 @@ def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[
         TextColumn("{task.completed}/{task.total}"),
     )
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task(str(folder), total=None)
+        name = escape(str(folder))
+        task = progress.add_task(name, total=None)
 
         def show(line: Mapping[str, Any]) -> None:
+            nonlocal told
+            told = True
             if "validation" in line:
                 dice = "  ".join(f"{region} {value:.3f}" for region, value in line["validation"].items())
                 progress.console.print(f"step {line['step']}: validation Dice {dice}")
-                draw_curves([folder], folder / "curve.png")
+                _draw(folder)
                 return
             if "swept" in line:
                 progress.console.print(f"step {line['step']}: error maps of {line['swept']} cases")
                 return
             losses = "  ".join(f"{name} {line[name]:.3f}" for name in line if name not in {"step", "of", "seconds"})
-            progress.update(task, completed=line["step"], total=line["of"], description=f"{folder}  {losses}")
+            progress.update(task, completed=line["step"], total=line["of"], description=f"{name}  {losses}")
 
-        yield show
+        try:
+            yield show
+        finally:
+            if told:
+                _draw(folder)
 
 
 def _plain(line: Mapping[str, Any], folder: Path) -> None:
     print(json.dumps(line), flush=True)
     if "validation" in line:
+        _draw(folder)
+
+
+def _draw(folder: Path) -> None:
+    with suppress(ImportError, OSError, ValueError):
         draw_curves([folder], folder / "curve.png")

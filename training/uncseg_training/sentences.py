@@ -15,25 +15,69 @@ T = TypeVar("T")
 
 
 def attempt(action: Callable[[], T]) -> T:
-    """Do something; what is wrong with its input is told in a sentence.
+    """Do something; what is wrong with its input or the machine is told in a sentence.
 
     Raises
     ------
     typer.Exit
-        After the sentence.
+        After the sentence. What a user cannot have done stays as it is.
     """
     try:
         return action()
-    except (ValueError, OSError, UncsegError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except (ValueError, OSError, EOFError, ImportError, MemoryError, RuntimeError, UncsegError) as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        typer.echo(f"error: {sentence}", err=True)
         raise typer.Exit(1) from None
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What to tell a user of an error; None where it is a fault of the program, or no error at all."""
+    if isinstance(error, typer.Exit | typer.Abort):
+        return None
+    text = str(error)
+    if "Original Traceback" in text:
+        # Out of a process of its own, whose whole traceback is the message: the error is its last line.
+        text = text.rstrip().splitlines()[-1].partition(": ")[2]
+    if isinstance(error, ImportError):
+        name = (error.name or "").partition(".")[0]
+        if not isinstance(error, ModuleNotFoundError) or name in ("", "napari_uncseg", "uncseg_training"):
+            return None
+        return f"{name} is not installed; pip install 'napari-uncseg[train]' brings it."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}."
+    if isinstance(error, EOFError):
+        return f"A file ends too early ({text or 'nothing more to read'}); copy it anew."
+    if isinstance(error, MemoryError | RuntimeError):
+        return next((sentence for words, sentence in _KNOWN.items() if words in f"{type(error).__name__} {text}"), None)
+    return text
+
+
+_TOO_LITTLE = "There is not enough memory; close other programs, or take a smaller batch, grid or network."
+
+_KNOWN = {
+    "OutOfMemoryError": "There is not enough memory on the GPU; take a smaller batch, grid or network.",
+    "MemoryError": _TOO_LITTLE,
+    "DefaultCPUAllocator": _TOO_LITTLE,
+    "exited unexpectedly": "A process that makes phantoms was ended from outside, mostly for want of memory; close "
+    "other programs, or set workers to 0.",
+    "is non-finite": "The training went astray (a gradient is not finite); take a smaller learning_rate.",
+    "PytorchStreamReader": "A file of weights is damaged; train that run again, or copy it anew.",
+}
+"""Words of errors that PyTorch raises without a kind of their own -> what to tell a user."""
+
+
+def plainly(command: Callable[P, T]) -> Callable[P, T]:
+    """A command that ends with a sentence instead of a traceback."""
+
+    @functools.wraps(command)
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        return attempt(lambda: command(*args, **kwargs))
+
+    return told
 
 
 def run_plainly(command: Callable[P, None]) -> None:
     """Run a function as the command of a script."""
-
-    @functools.wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        attempt(lambda: command(*args, **kwargs))
-
-    typer.run(told)
+    typer.run(plainly(command))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ class Training:
         Raises
         ------
         ValueError
-            When the checkpoint was made with another configuration; only what :data:`FREE` names may differ.
+            When the checkpoint was made with another configuration, only what :data:`FREE` names may differ; or when it
+            is damaged.
         """
-        state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
+        state = _checkpoint(folder)
         for key, value in asdict(config).items():
             found = state["config"].get(key, _BEFORE.get(key, value))
             if key not in FREE and found != value:
@@ -91,12 +93,11 @@ class Training:
         Raises
         ------
         ValueError
-            When the folder holds no checkpoint.
+            When the folder holds no checkpoint, or a damaged one.
         """
         if not (run / CHECKPOINT).is_file():
             raise ValueError(f"{run} holds no {CHECKPOINT}; train it with uncseg-train fit -o {run}")
-        stored = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["config"]
-        return cls.resume(run, config_from(stored))
+        return cls.resume(run, config_from(_checkpoint(run)["config"]))
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint."""
@@ -144,9 +145,9 @@ def export_run(run: Path, out: Path, *, average: bool = False) -> Model:
     Raises
     ------
     ValueError
-        When the run has no checkpoint, or there are no snapshots to average.
+        When the run has no checkpoint, there are no snapshots to average, or a file is absent or damaged.
     OSError
-        When a snapshot is absent, or the folder cannot be written.
+        When the folder cannot be written.
 
     References
     ----------
@@ -157,7 +158,7 @@ def export_run(run: Path, out: Path, *, average: bool = False) -> Model:
     # The last snapshot is the network itself; before the end of a run there is none yet.
     earlier = range(1, training.config.snapshots) if training.step == training.config.steps else range(0)
     files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]
-    snapshots = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
+    snapshots = [load_state(file) for file in files]
     model = training.model()
     if average:
         if not snapshots:
@@ -189,7 +190,7 @@ def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
         raise ValueError(
             f"{config.name} starts from {run}, which is not there; train that run first (docs/training.md)."
         )
-    state = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
+    state = _checkpoint(run)
     before = state["config"]
     if state["step"] < before["steps"]:
         raise ValueError(
@@ -200,6 +201,51 @@ def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
             raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
     averaged: dict[str, Tensor] = state["averaged"]
     return averaged
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote.
+
+    Raises
+    ------
+    ValueError
+        When the file is absent, damaged or something else.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there; train that run again, in another folder.") from None
+    except Exception:  # what PyTorch raises depends on the bytes that it finds
+        state = None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is damaged or of something else; take it away and run the training again.")
+    return state
+
+
+def _checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run, complete."""
+    state = load_state(folder / CHECKPOINT)
+    if not {"config", "network", "averaged", "optimiser", "step", "seconds"} <= set(state):
+        raise ValueError(f"{folder / CHECKPOINT} is no checkpoint of uncseg-train fit; take another folder.")
+    return state
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Take an empty log, and the folders that were made for it, away again when a training is refused."""
+    new = [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        yield
+    except Exception:
+        log = folder / LOG
+        if log.is_file() and not log.stat().st_size:
+            log.unlink(missing_ok=True)
+        for part in new:
+            try:
+                part.rmdir()
+            except OSError:  # something is in it, or it was never made
+                break
+        raise
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:

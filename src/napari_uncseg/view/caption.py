@@ -66,7 +66,9 @@ def _ranges(sheet: Sheet, shown: list[PaneView]) -> list[str]:
     found: dict[str, None] = {}
     for view in shown:
         overlay = sheet.overlay_of(view)
-        if isinstance(overlay, MapOverlay):
+        if isinstance(overlay, MapOverlay) and overlay.two_valued:
+            found[f"{overlay.title} where {overlay.unit or 'there is one'}"] = None
+        elif isinstance(overlay, MapOverlay):
             upper = sheet.range_of(overlay)
             lowest = edge_of(overlay, upper, sheet.thresholds.get(view.pane.overlay)) * upper
             unit = f" ({overlay.unit})" if overlay.unit else ""

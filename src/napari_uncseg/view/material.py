@@ -27,6 +27,9 @@ Point = tuple[float, float, float]
 SEGMENTATION, REFERENCE, CORRECTED, CHANGE = "segmentation", "reference", "corrected", "change"
 """Keys of overlays that are labels; maps have the names they have on disk."""
 
+ERROR = "error"
+"""Map, of any region, of where prediction and reference differ."""
+
 LABEL_NAMES: Mapping[int, str] = {Label.NCR: "NCR", Label.ED: "ED", Label.ET: "ET"}
 
 ADDED, REMOVED, RELABELLED = 1, 2, 3
@@ -61,6 +64,11 @@ class MapOverlay:
     upper: float
     unit: str
     colours: str
+
+    @property
+    def two_valued(self) -> bool:
+        """Whether its values are 0 and 1 alone: an error is there or not."""
+        return self.colours == ERROR
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.view.material import MapOverlay, Material, Overlay, Point, Window
 from napari_uncseg.view.orientation import PLANES
 
-ERROR = "error"
 COMMON_COLOURS = "unc_output"
 """Colours of all maps on a common scale."""
 
@@ -30,11 +29,14 @@ class Pane:
         Key of an overlay, or "" for none.
     missing : str
         Why the overlay is not there and how to get it, a sentence or two; shown instead of pictures.
+    note : str
+        What else is not there, a sentence or two; shown on the picture.
     """
 
     image: str
     overlay: str = ""
     missing: str = ""
+    note: str = ""
 
     def title(self, material: Material) -> str:
         """Title of the pane for a reader."""
@@ -171,15 +173,15 @@ class Sheet:
 
     def range_of(self, overlay: MapOverlay) -> float:
         """Value that the last colour stands for. Errors are or are not: they have no part in a common scale."""
-        if not self.common_scale or overlay.colours == ERROR:
+        if not self.common_scale or overlay.two_valued:
             return overlay.upper
         others = (self.overlay_of(view) for view in self.views)
-        shared = (other for other in others if isinstance(other, MapOverlay) and other.colours != ERROR)
+        shared = (other for other in others if isinstance(other, MapOverlay) and not other.two_valued)
         return max((other.upper for other in shared), default=overlay.upper)
 
     def colours_of(self, overlay: MapOverlay) -> str:
         """Name of a map's colours: on a common scale, one colour stands for one value in all maps."""
-        return COMMON_COLOURS if self.common_scale and overlay.colours != ERROR else overlay.colours
+        return COMMON_COLOURS if self.common_scale and not overlay.two_valued else overlay.colours
 
     def extent(self) -> tuple[float, float]:
         """Height and width in mm that every pane must be able to show at zoom 1."""

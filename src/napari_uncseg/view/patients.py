@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.labels import Region
+from napari_uncseg.labels import MODALITY_TITLES, Region
 from napari_uncseg.review.cases import ListedCase
 from napari_uncseg.study.nifti import read_volume
 from napari_uncseg.study.prediction import map_info
@@ -84,7 +84,9 @@ def patient_view(
     missing = ""
     if map_name and map_name not in material.overlays:
         missing = f"The result of {case.id} has no {map_name}."
-    pane = Pane(modality if modality in material.images else "", "" if missing else map_name, missing)
+    there = modality in material.images
+    note = "" if there else _no_image(case, modality)
+    pane = Pane(modality if there else "", "" if missing else map_name, missing, note)
     return PaneView(pane, material, material.best_point, patient_heading(case))
 
 
@@ -96,6 +98,16 @@ def patient_heading(case: ListedCase) -> str:
     if case.triage_score is not None:
         parts.append(f"score {case.triage_score:.3f}")
     return " · ".join(parts)
+
+
+def _no_image(case: ListedCase, modality: str) -> str:
+    """Why a case has no such image."""
+    title = MODALITY_TITLES[modality]
+    if case.files is None:
+        return "Images not found. Choose their folder under Images in the Case browser."
+    if modality not in case.files.modalities:
+        return f"{title} not found."
+    return f"{title} lies on another grid than the result."
 
 
 def _window(image: npt.NDArray[np.floating]) -> Window:

@@ -6,12 +6,14 @@ import napari
 from qtpy.QtCore import QEvent, QSize
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_uncseg.view.navigate import session_of
 from napari_uncseg.view.orientation import PLANES
 from napari_uncseg.view.presets import PRESETS
 from napari_uncseg.view.tags import open_predictions, open_studies
 from napari_uncseg.widgets.parts import PANEL_WIDTH, LayerWatch, narrow, note_label, row_label
+from napari_uncseg.widgets.six_views_base import PLANE_TIP
 from napari_uncseg.widgets.six_views_link import MainLink
-from napari_uncseg.widgets.six_views_window import SixViewsWindow
+from napari_uncseg.widgets.six_views_window import PRESET_TIP, SixViewsWindow
 
 EMPTY = (
     "Open a study and its result first: run Segment with uncertainty, or open a study folder and the folder that "
@@ -42,6 +44,13 @@ class SixViewsWidget(QWidget):
         self.open_button = QPushButton("Open six views")
         self.open_button.clicked.connect(self.open_window)
         self.hint = note_label(EMPTY)
+        for control, tip in (
+            (self.study_choice, "Study to show; it needs images and a result that are open"),
+            (self.preset_choice, PRESET_TIP),
+            (self.plane_choice, PLANE_TIP),
+            (self.open_button, "Show the study in six panes, in a window of its own, where the viewer stands"),
+        ):
+            control.setToolTip(tip)
         layout = QVBoxLayout(self)
         form = QFormLayout()
         form.addRow(row_label("Study"), self.study_choice)
@@ -78,9 +87,25 @@ class SixViewsWidget(QWidget):
         self.open_button.setEnabled(bool(ready))
         self.hint.setVisible(not ready)
         shown, link = self._shown.window, self._shown.link
-        if shown is not None and link is not None and shown.study.id in ready:
-            shown.replace(studies[shown.study.id], predictions[shown.study.id])
-            link.refresh()
+        if shown is None or link is None:
+            return
+        study_id = self._study_to_show(shown.study.id, ready)
+        if not study_id:
+            # A window that stayed would show one patient while the review goes on with another.
+            self.close_window()
+            return
+        shown.replace(studies[study_id], predictions[study_id], self._point())
+        link.refresh()
+        self.study_choice.setCurrentText(study_id)
+
+    def _study_to_show(self, shown: str, ready: list[str]) -> str:
+        """Study of an open window: its own while that is there, else the one under review, else the last opened."""
+        reviewed = session_of(self._viewer).study
+        return next((study_id for study_id in (shown, reviewed) if study_id in ready), ready[-1] if ready else "")
+
+    def _point(self) -> tuple[float, ...] | None:
+        """Where the main viewer stands."""
+        return tuple(self._viewer.dims.point) if self._viewer.dims.ndim == 3 else None
 
     def open_window(self) -> None:
         """Open the window on the chosen study where the main viewer stands; an open one is closed first."""
@@ -89,8 +114,7 @@ class SixViewsWidget(QWidget):
         if study is None or prediction is None:
             return
         self.close_window()
-        point = tuple(self._viewer.dims.point) if self._viewer.dims.ndim == 3 else None
-        window = SixViewsWindow(study, prediction, self.plane_choice.currentText().lower(), point)
+        window = SixViewsWindow(study, prediction, self.plane_choice.currentText().lower(), self._point())
         window.choose_preset(self.preset_choice.currentText())
         self._shown.hold(window, MainLink(self._viewer, window))
         # Two choosers of one thing: each follows the other.

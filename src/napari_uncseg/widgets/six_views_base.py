@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari.qt import get_current_stylesheet
 from qtpy.QtCore import QSettings, Qt, Signal
 from qtpy.QtGui import QAction, QCloseEvent, QKeySequence
 from qtpy.QtWidgets import (
@@ -32,7 +31,8 @@ from napari_uncseg.view.material import Point
 from napari_uncseg.view.orientation import PLANES
 from napari_uncseg.view.panes import PaneView, values_at
 from napari_uncseg.widgets.six_views_canvas import SixCanvas
-from napari_uncseg.widgets.six_views_export import export_sheet
+from napari_uncseg.widgets.six_views_export import completed, export_sheet
+from napari_uncseg.widgets.six_views_style import MainStyle, show_more_button, take_letters
 
 Slot = Callable[..., Any]
 
@@ -42,7 +42,12 @@ PLANE_KEYS = {"axial": "8", "coronal": "9", "sagittal": "0"}
 OPTION_KEYS = {"overlay": "H", "outline": "Q", "crosshair": "K", "common_scale": "J"}
 """Options of a sheet that are on or off; H does the same in the main window."""
 
+PLANE_TIP = f"Plane in which all panes are cut: axial, coronal or sagittal ({', '.join(PLANE_KEYS.values())})"
+
 FIT_KEY, EXPORT_KEY, HELP_KEY = "Home", "Ctrl+Shift+E", "F1"
+
+KINDS = {"PNG (*.png)": ".png", "PDF (*.pdf)": ".pdf"}
+"""Filters of the dialog that asks where to, and the suffix of each."""
 
 _TITLES = {
     "overlay": ("Overlays", "Show or hide segmentations and maps"),
@@ -91,13 +96,16 @@ class ComparisonWindow(QMainWindow):
         self.addToolBar(self.bar)
         self.plane_choice = QComboBox()
         self.plane_choice.addItems([plane.capitalize() for plane in PLANES])
+        self.plane_choice.setToolTip(PLANE_TIP)
         self.plane_choice.currentTextChanged.connect(self._turn)
         self.options: dict[str, QAction] = {}
         status = self.statusBar()
         assert status is not None
         status.addWidget(self.readout, 1)
         status.addPermanentWidget(QLabel(f"{NOTE} "))
-        self.setStyleSheet(get_current_stylesheet())
+        self._style = MainStyle(self)
+        self._style.changed.connect(self._dress)
+        self._style.wear()
         self.resize(1380, 900)
 
     def choose_plane(self, plane: str) -> None:
@@ -112,6 +120,7 @@ class ComparisonWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Keep the reader's options for the next time."""
         self._store()
+        self._style.let_go()
         self.closed.emit()
         super().closeEvent(event)
 
@@ -220,18 +229,28 @@ class ComparisonWindow(QMainWindow):
         self.show_message(f"{view.material.study_id}   {where}   {words}")
 
     def _ask_export(self) -> None:
-        proposed = "comparison.png"
-        name, _ = QFileDialog.getSaveFileName(self, "Save the picture", proposed, "PNG (*.png);;PDF (*.pdf)")
+        name, kind = QFileDialog.getSaveFileName(self, "Save the picture", "comparison", ";;".join(KINDS))
         if not name:
             return
-        path = Path(name)
-        path = path if path.suffix else path.with_suffix(".png")
+        path = completed(Path(name), KINDS.get(kind, ".png"))
+        # The dialog has asked about the name as it was typed.
+        if path != Path(name) and path.exists() and not self._may_replace(path):
+            return
         try:
             self.export(path)
         except UncsegError as error:
             self.show_message(str(error))
         else:
             self.show_message(f"Saved {path}")
+
+    def _may_replace(self, path: Path) -> bool:
+        words = f"{path.name} is there already. Replace it?"
+        return QMessageBox.question(self, "Save the picture", words) == QMessageBox.StandardButton.Yes
+
+    def _dress(self) -> None:
+        """Let what the style does not reach follow it."""
+        take_letters(self.canvas, self.readout)
+        show_more_button(self.bar)
 
     def _settings(self) -> QSettings:
         settings = QSettings("napari-uncseg", "napari-uncseg")

@@ -63,6 +63,23 @@ def export_sheet(sheet: Sheet, path: Path, *, aspect: float = 1.5, width_mm: flo
     write_files({path: data})
 
 
+def completed(path: Path, suffix: str) -> Path:
+    """A name with the suffix of the chosen kind, unless it ends in one of a kind there is.
+
+    Parameters
+    ----------
+    path : Path
+        As typed; ``fig.v2`` has no suffix of a figure.
+    suffix : str
+        ``.png`` or ``.pdf``.
+
+    Returns
+    -------
+    Path
+    """
+    return path if path.suffix.lower() in _SUFFIXES else path.with_name(path.name + suffix)
+
+
 def _png(sheet: Sheet, panes: QRectF, below: float, style: Style, words: str, dpi: int) -> bytes:
     scale = dpi / 72
     image = QImage(round(panes.width() * scale), round((panes.height() + below) * scale), QImage.Format.Format_RGB32)

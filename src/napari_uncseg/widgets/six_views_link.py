@@ -149,11 +149,18 @@ class MainLink(QObject):
 
     def _step(self, by: int, _checked: bool = False) -> None:
         """Go to another finding; the main viewer leads, the window follows."""
+        window = self._window()
+        if window is None or not self._is_reviewed(window):
+            return
+        findings = self._session.findings
+        if findings is None or not findings.items:
+            window.show_message(f"There are no findings of {window.study.id}; the panel Threshold looks for them.")
+            return
         self._session.step(by)
 
     def _judge(self, judgement: Judgement, _checked: bool = False) -> None:
         window, finding = self._window(), self._session.current
-        if window is None:
+        if window is None or not self._is_reviewed(window):
             return
         if finding is None:
             window.show_message("No finding is chosen; go to one first.")
@@ -163,7 +170,19 @@ class MainLink(QObject):
         except UncsegError as error:
             window.show_message(str(error))
         else:
-            window.show_message(f"Finding {finding.rank}: {judgement}")
+            window.show_message(f"{window.study.id}, finding {finding.rank}: {judgement}")
+
+    def _is_reviewed(self, window: SixViewsWindow) -> bool:
+        """Whether the study that the window shows is the one under review; it says so when it is not."""
+        shown, reviewed = window.study.id, self._session.study
+        if shown == reviewed:
+            return True
+        if reviewed:
+            words = f"{reviewed} is under review, and this window shows {shown}; nothing was done."
+        else:
+            words = f"No study is under review; choose {shown} in the panel Threshold."
+        window.show_message(words)
+        return False
 
     def _forget_maps(self) -> None:
         for reference in self._maps:

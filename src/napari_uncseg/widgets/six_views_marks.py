@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtCore import QLineF, QRectF, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPen
 
-from napari_uncseg.view.material import LabelOverlay, MapOverlay, Material
+from napari_uncseg.view.material import Colour, LabelOverlay, MapOverlay, Material
 from napari_uncseg.view.panes import PaneView, Sheet
 from napari_uncseg.view.pixels import colour_table, edge_of, scale_bar_mm
 from napari_uncseg.widgets.six_views_frames import Frame, Style
@@ -20,6 +20,9 @@ CROSSHAIR = QColor(120, 200, 255, 190)
 
 LETTERS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L"), "sagittal": ("S", "I", "A", "P")}
 """Where the top, the bottom, the left and the right of a picture lie in the patient."""
+
+_POSITION_SIZE = 0.9
+"""Height of the slice's number, as a share of that of other letters."""
 
 
 def paint_crosshair(
@@ -70,10 +73,15 @@ def paint_position(
     painter: QPainter, sheet: Sheet, view: PaneView, material: Material, frame: Frame, style: Style
 ) -> None:
     """Which slice it is."""
-    axis = sheet.cut.axes[0]
-    words = f"{view.slice_index(sheet.cut) + 1} / {material.shape[axis]}"
+    here, count = view.slice_index(sheet.cut) + 1, material.shape[sheet.cut.axes[0]]
     inner = frame.picture.adjusted(0, 0, -style.text * 0.5, -style.text * 0.4)
-    paint_text(painter, inner, words, style, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom, DIM, size=0.9)
+    # Between the letter in the middle and the right border.
+    room = inner.right() - frame.picture.center().x() - style.text
+    metrics = QFontMetricsF(style.font(_POSITION_SIZE))
+    written = (f"{here} / {count}", f"{here}/{count}", f"{here}")
+    words = next((words for words in written if metrics.horizontalAdvance(words) <= room), written[-1])
+    flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
+    paint_text(painter, inner, words, style, flags, DIM, size=_POSITION_SIZE)
 
 
 def paint_missing(painter: QPainter, view: PaneView, frame: Frame, style: Style) -> None:
@@ -83,6 +91,14 @@ def paint_missing(painter: QPainter, view: PaneView, frame: Frame, style: Style)
     painter.setPen(DIM)
     painter.setFont(style.font())
     painter.drawText(inner, int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), words)
+
+
+def paint_note(painter: QPainter, view: PaneView, frame: Frame, style: Style) -> None:
+    """What is not there, below the letter at the top."""
+    if view.pane.note:
+        place = frame.picture.adjusted(style.text, style.text * 1.8, -style.text, 0)
+        flags = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignHCenter
+        paint_text(painter, place, view.pane.note, style, flags, wrap=True)
 
 
 def _bar(frame: Frame, style: Style) -> QRectF:
@@ -95,6 +111,10 @@ def paint_colour_bar(
     painter: QPainter, sheet: Sheet, view: PaneView, overlay: MapOverlay, frame: Frame, style: Style
 ) -> None:
     """What the colours of a map stand for."""
+    if overlay.two_valued:
+        red, green, blue, _ = colour_table(overlay.colours, 0.0)[-1].tolist()
+        _paint_names(painter, [((red / 255, green / 255, blue / 255, 1.0), overlay.colours)], frame, style)
+        return
     bar, upper = _bar(frame, style), sheet.range_of(overlay)
     edge = edge_of(overlay, upper, sheet.thresholds.get(view.pane.overlay))
     table = np.ascontiguousarray(colour_table(sheet.colours_of(overlay), edge)[::-8].reshape(-1, 1, 4))
@@ -113,11 +133,17 @@ def paint_colour_bar(
 
 def paint_legend(painter: QPainter, overlay: LabelOverlay, frame: Frame, style: Style) -> None:
     """What the colours of labels stand for."""
+    entries = [(colour, overlay.names.get(label, str(label))) for label, colour in overlay.colours.items()]
+    _paint_names(painter, entries, frame, style)
+
+
+def _paint_names(painter: QPainter, entries: list[tuple[Colour, str]], frame: Frame, style: Style) -> None:
+    """Squares of colours beside a picture, and the name of each."""
     bar = _bar(frame, style)
     row = style.text * 1.6
-    top = frame.picture.center().y() - row * len(overlay.colours) / 2
-    size = 0.85 if max(len(name) for name in overlay.names.values()) <= 4 else 0.7
-    for number, (label, colour) in enumerate(overlay.colours.items()):
+    top = frame.picture.center().y() - row * len(entries) / 2
+    size = 0.85 if max(len(name) for _, name in entries) <= 5 else 0.7
+    for number, (colour, name) in enumerate(entries):
         line = QRectF(bar.left(), top + number * row, style.side - style.text * 0.6, row)
         square = QRectF(line.left(), line.center().y() - style.text * 0.4, style.text * 0.8, style.text * 0.8)
         painter.fillRect(square, qcolour(colour))
@@ -125,7 +151,7 @@ def paint_legend(painter: QPainter, overlay: LabelOverlay, frame: Frame, style: 
         painter.setPen(INK)
         painter.setFont(style.font(size))
         flags = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft) | int(Qt.TextFlag.TextWordWrap)
-        painter.drawText(words, flags, overlay.names.get(label, str(label)))
+        painter.drawText(words, flags, name)
 
 
 def paint_text(
@@ -139,18 +165,20 @@ def paint_text(
     size: float = 1.0,
     bold: bool = False,
     elide: bool = False,
+    wrap: bool = False,
 ) -> None:
     """Words with a dark rim, so that they read on any image."""
     font = style.font(size, bold=bold)
     painter.setFont(font)
     if elide:
         words = QFontMetricsF(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+    how = int(flags) | int(Qt.TextFlag.TextWordWrap) if wrap else int(flags)
     painter.setPen(PAPER)
     step = max(style.hair, style.text / 14)
     for right, down in ((-step, 0), (step, 0), (0, -step), (0, step)):
-        painter.drawText(place.translated(right, down), int(flags), words)
+        painter.drawText(place.translated(right, down), how, words)
     painter.setPen(colour)
-    painter.drawText(place, int(flags), words)
+    painter.drawText(place, how, words)
 
 
 def pen_of(colour: QColor, width: float) -> QPen:

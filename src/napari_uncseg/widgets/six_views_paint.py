@@ -18,6 +18,7 @@ from napari_uncseg.widgets.six_views_marks import (
     paint_legend,
     paint_letters,
     paint_missing,
+    paint_note,
     paint_position,
     paint_scale_bar,
     paint_text,
@@ -56,6 +57,7 @@ def _paint_pane(
         paint_crosshair(painter, sheet, view, view.material, frame, style)
     painter.restore()
     paint_letters(painter, sheet, frame, style)
+    paint_note(painter, view, frame, style)
     paint_scale_bar(painter, frame, style)
     paint_position(painter, sheet, view, view.material, frame, style)
     overlay = sheet.overlay_of(view)

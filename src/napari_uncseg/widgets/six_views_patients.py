@@ -77,6 +77,8 @@ class PatientsWindow(ComparisonWindow):
             self.map_choice.addItem(name, name)
         start = next((name for name in _FIRST_MAPS if name in names), SEGMENTATION)
         self.map_choice.setCurrentIndex(self.map_choice.findData(start))
+        self.image_choice.setToolTip("Image of all patients")
+        self.map_choice.setToolTip("Map that lies on the images of all patients")
         self.pages = QLabel()
         self.bar.addWidget(QLabel(" Image "))
         self.bar.addWidget(self.image_choice)

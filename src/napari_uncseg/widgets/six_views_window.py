@@ -8,20 +8,21 @@ from pathlib import Path
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QWidget
 
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import load_prediction
+from napari_uncseg.study.save import fingerprint, load_prediction
 from napari_uncseg.study.study import Study
-from napari_uncseg.view.material import Array, Material, study_material
+from napari_uncseg.view.material import Array, Material, Point, study_material
 from napari_uncseg.view.panes import Cut, Pane, PaneView, Sheet
 from napari_uncseg.view.presets import PRESETS
-from napari_uncseg.widgets.parts import narrow
 from napari_uncseg.widgets.six_views_base import ComparisonWindow
+from napari_uncseg.widgets.six_views_style import ElidedBox
 
 PANES = 6
 OWN = "Own choice"
 RESULT_KEY, PRESET_KEY = "Ctrl+Shift+R", "F6"
+PRESET_TIP = f"A ready set of six panes ({PRESET_KEY} for the next one)"
 
 
 class PaneChooser(QWidget):
@@ -33,7 +34,7 @@ class PaneChooser(QWidget):
     def __init__(self, number: int, parent: QWidget) -> None:
         super().__init__(parent)
         self._number = number
-        self.image, self.overlay = narrow(QComboBox()), narrow(QComboBox())
+        self.image, self.overlay = ElidedBox(), ElidedBox()
         self.image.setAccessibleName(f"Image of pane {number}")
         self.overlay.setAccessibleName(f"Overlay of pane {number}")
         self.overlay.setPlaceholderText("not there")
@@ -51,6 +52,8 @@ class PaneChooser(QWidget):
         _fill(self.image, {"": "No image", **{name: MODALITY_TITLES[name] for name in material.images}}, pane.image)
         overlays = {"": "No overlay", **{key: overlay.title for key, overlay in material.overlays.items()}}
         _fill(self.overlay, overlays, None if pane.missing else pane.overlay)
+        self.image.setToolTip(f"Image of this pane: {self.image.currentText()}")
+        self.overlay.setToolTip(f"What lies on the image: {self.overlay.currentText() or 'not there'}")
 
     def _choose(self, _index: int) -> None:
         self.chosen.emit(self._number, Pane(self.image.currentData() or "", self.overlay.currentData() or ""))
@@ -79,6 +82,7 @@ class SixViewsWindow(ComparisonWindow):
         self._material = study_material(study, prediction)
         self.preset_choice = QComboBox()
         self.preset_choice.addItems([*PRESETS, OWN])
+        self.preset_choice.setToolTip(PRESET_TIP)
         self.preset_choice.activated.connect(self._preset_chosen)
         self.bar.addWidget(QLabel(" Show "))
         self.bar.addWidget(self.preset_choice)
@@ -90,8 +94,8 @@ class SixViewsWindow(ComparisonWindow):
         self.choosers = [PaneChooser(number + 1, self.canvas) for number in range(PANES)]
         for chooser in self.choosers:
             chooser.chosen.connect(self._pane_chosen)
-        start = self._material.best_point if point is None or len(point) != 3 else (point[0], point[1], point[2])
-        self.canvas.show_sheet(Sheet(self._views(PRESETS["Paper"](self._material)), Cut(point=start)))
+        start = Cut(point=self._start(point))
+        self.canvas.show_sheet(Sheet(self._views(PRESETS["Paper"](self._material)), start))
         self.finish_bar()
         self.add_key(PRESET_KEY, "next set of panes", self._next_preset)
         stored = str(self._settings().value("preset", "Paper"))
@@ -122,18 +126,43 @@ class SixViewsWindow(ComparisonWindow):
         """What the panes show, row by row."""
         return tuple(view.pane for view in self.canvas.sheet.views)
 
-    def replace(self, study: Study, prediction: Prediction) -> None:
-        """Show another result, or the same one again, at the same place."""
+    def replace(self, study: Study, prediction: Prediction, point: tuple[float, ...] | None = None) -> None:
+        """Show another result at the same place, or another study.
+
+        Parameters
+        ----------
+        study, prediction
+            What to show.
+        point : tuple of float, optional
+            Where to cut another study first, as when a window is made.
+        """
         if study is self._study and prediction is self._prediction:
             return
+        other = study.id != self._study.id
         if study is not self._study:
             self._others, self._corrected = (), None
+        self._others = tuple(result for result in self._others if not _same_result(result, prediction))
         self._study, self._prediction = study, prediction
         self._renew()
+        if other:
+            cut = Cut(plane=self.canvas.sheet.cut.plane, point=self._start(point))
+            self.canvas.show_sheet(replace(self.canvas.sheet, cut=cut))
+            self.show_message(f"{study.id} is shown now.")
+
+    def _start(self, point: tuple[float, ...] | None) -> Point:
+        """Where to cut a study first."""
+        if point is None or len(point) != 3:
+            return self._material.best_point
+        return point[0], point[1], point[2]
 
     def add_result(self, prediction: Prediction) -> None:
-        """Offer the maps of another result of this study too; StudyError when it is none."""
+        """Offer the maps of another result of this study too; StudyError when it is none, or on show already."""
         study_material(self._study, self._prediction, others=(prediction,))
+        if any(_same_result(prediction, shown) for shown in (self._prediction, *self._others)):
+            raise StudyError(
+                f"This result of {self._study.id} ({prediction.method}) is on show already; choose the folder of "
+                "another one."
+            )
         self._others = (*self._others, prediction)
         self._renew()
 
@@ -245,6 +274,12 @@ def _fill(box: QComboBox, entries: dict[str, str], chosen: str | None) -> None:
         box.addItem(title, key)
     box.setCurrentIndex(-1 if chosen is None else box.findData(chosen))
     box.blockSignals(False)
+
+
+def _same_result(one: Prediction, other: Prediction) -> bool:
+    """Whether two results come from the same model, settings, images and members."""
+    same = fingerprint(one.provenance)
+    return bool(same) and same == fingerprint(other.provenance) and one.partial == other.partial
 
 
 def _same_memory(one: Array, other: Array) -> bool:

@@ -23,7 +23,8 @@ from scipy import ndimage
 
 from napari_uncseg.labels import MODALITIES, Label
 from napari_uncseg.study.study import Study
-from uncseg_training.experiments.studies import usable
+from uncseg_training.config import LARGEST_SEED
+from uncseg_training.experiments.studies import require_studies, usable
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
 from uncseg_training.sentences import run_plainly
@@ -31,6 +32,8 @@ from uncseg_training.sentences import run_plainly
 SPACING = 2.0
 FEWEST = 60
 """Voxels (about half a millilitre) below which a tissue is not described."""
+
+VOLUMES = ("NCR mL", "ED mL", "ET mL")
 
 Statistics = dict[str, float]
 
@@ -94,10 +97,11 @@ def main(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for statistics.json and statistics.png.")],
     anatomies: Annotated[Path, typer.Option(help="File of 'uncseg-train anatomies'.")] = Path("cache/anatomies.npz"),
     count: Annotated[int, typer.Option("-n", min=10, help="Number of phantoms.")] = 120,
-    seed: Annotated[int, typer.Option(help="Of the phantoms.")] = 99,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the phantoms.")] = 99,
 ) -> None:
     """Print the table, write the numbers and the figure."""
     stream = Phantoms(load_anatomies(anatomies), seed=seed)
+    require_studies(studies)
     made = [stream[index] for index in range(count)]
     phantoms = [
         describe(phantom.normalised().numpy(), phantom.labels.numpy(), phantom.brain.numpy()) for phantom in made
@@ -169,8 +173,13 @@ def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path
         scatter(axes, [f"{modality} {kind}" for kind in kinds], kinds)
         axes.set_title(modality)
     rows[0][0].set_ylabel("z-score within the brain")
-    scatter(rows[1][0], ["NCR mL", "ED mL", "ET mL"], ["NCR", "ED", "ET"])
-    rows[1][0].set(title="volume", ylabel="mL", yscale="symlog", ylim=(0, None))
+    scatter(rows[1][0], list(VOLUMES), ["NCR", "ED", "ET"])
+    rows[1][0].set(title="volume", ylabel="mL", yscale="symlog")
+    # Linear up to 1 mL, which leaves 0 a place; room above for the largest.
+    largest = max(numbers.get(name, 0) for numbers in (*phantoms, *patients.values()) for name in VOLUMES)
+    rows[1][0].set_ylim(-0.15, 1.6 * max(largest, 1.0))
+    ticks = [tick for tick in (0, 1, 10, 100, 1000) if tick <= 1.6 * largest]
+    rows[1][0].set_yticks(ticks, [str(tick) for tick in ticks])
     scatter(rows[1][1], ["brain mL"], ["brain"])
     rows[1][1].set(title="brain", ylabel="mL", xlim=(-1, 1))
     scatter(rows[1][2], ["WT sphericity"], ["WT"])

@@ -7,6 +7,8 @@ Label maps of the SynthSeg training set (Billot et al., *Medical Image Analysis*
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -44,6 +46,13 @@ _FREESURFER: dict[Tissue, tuple[int, ...]] = {
     Tissue.CEREBELLUM_GREY: (8, 47),
     Tissue.CEREBELLUM_WHITE: (7, 46),
 }
+
+
+VOXEL_MM = (0.8, 1.25)
+"""Sides of a voxel that count as 1 mm."""
+
+WHITE_ML = (200.0, 900.0)
+"""Cerebral white matter of a head, child or adult; the heads this was made for have 310 to 590 mL."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +111,34 @@ def read_freesurfer(path: Path) -> Anatomy:
     Raises
     ------
     ValueError
-        When the map holds no cerebral white matter.
+        When the file cannot be read, holds no whole numbers, has voxels of another size, or not as much cerebral white
+        matter as a head.
     """
     import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
 
-    image = nib.as_closest_canonical(nib.load(path))
-    codes = np.asarray(image.dataobj).astype(np.int32)
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+        values = np.asarray(image.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as NIfTI ({error}); take it away or copy it anew.") from None
+    codes = values.astype(np.int32)
+    if values.ndim != 3 or not np.array_equal(codes, values):
+        raise ValueError(f"{path} is no label map (one whole number per voxel); give FreeSurfer-coded maps of heads.")
+    sides = [float(side) for side in image.header.get_zooms()[:3]]
+    if not all(VOXEL_MM[0] <= side <= VOXEL_MM[1] for side in sides):
+        raise ValueError(
+            f"{path} has voxels of {' x '.join(f'{side:.2g}' for side in sides)} mm; give label maps of 1 mm."
+        )
     tissues = np.zeros(codes.shape, np.uint8)
     for tissue, members in _FREESURFER.items():
         tissues[np.isin(codes, members)] = tissue
-    if not (tissues == Tissue.WHITE).any():
-        raise ValueError(f"{path} holds no FreeSurfer white matter (codes 2 and 41); give label maps of heads.")
+    millilitres = int((tissues == Tissue.WHITE).sum()) * float(np.prod(sides)) / 1000
+    if not WHITE_ML[0] <= millilitres <= WHITE_ML[1]:
+        raise ValueError(
+            f"{path} holds {millilitres:.0f} mL of FreeSurfer white matter (codes 2 and 41), and a head has "
+            f"{WHITE_ML[0]:.0f} to {WHITE_ML[1]:.0f} mL; give FreeSurfer-coded label maps of heads."
+        )
     return Anatomy(path.name.removesuffix(".nii.gz").removesuffix(".nii"), _crop(tissues))
 
 
@@ -166,30 +192,71 @@ def build_anatomies(folder: Path | None = None, *, icbm: bool = True) -> list[An
     Raises
     ------
     ValueError
-        When there is none.
+        When there is none, the folder is absent or holds no label map, or two of them have the same name.
     """
-    anatomies = [read_icbm152()] if icbm else []
+    if folder is None and not icbm:
+        raise ValueError("There is nothing to make anatomies of: name a folder (--folder), or leave out --no-icbm.")
+    maps: list[Path] = []
     if folder is not None:
-        anatomies += [read_freesurfer(path) for path in sorted(folder.glob("*.nii*"))]
-    if not anatomies:
-        raise ValueError(f"{folder} holds no label maps (*.nii.gz), and the template was switched off.")
+        maps = sorted(path for end in ("*.nii", "*.nii.gz") for path in folder.glob(end) if path.is_file())
+        if not maps:
+            what = "holds no label maps (*.nii.gz)" if folder.is_dir() else "is not a folder"
+            raise ValueError(f"{folder} {what}; name a folder of FreeSurfer-coded label maps of heads.")
+    anatomies = [read_freesurfer(path) for path in maps]
+    anatomies = ([read_icbm152()] if icbm else []) + anatomies
+    names = [anatomy.name for anatomy in anatomies]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{folder} holds two label maps called {twice[0]}; rename or take away one of them.")
     return anatomies
 
 
 def save_anatomies(anatomies: Sequence[Anatomy], path: Path) -> None:
-    """Write anatomies to one compressed array file that :func:`load_anatomies` reads with numpy alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write anatomies to one compressed array file that :func:`load_anatomies` reads with numpy alone.
+
+    Raises
+    ------
+    SaveError
+        When the file cannot be written; nothing is left behind.
+    """
+    from napari_uncseg.study.atomic import write_files
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **{anatomy.name: anatomy.tissues for anatomy in anatomies})
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    write_files({path: buffer.getvalue()})
 
 
 def load_anatomies(path: Path) -> list[Anatomy]:
-    """Anatomies of a file written by :func:`save_anatomies`."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return [Anatomy(name, arrays[name]) for name in arrays.files]
+    """Anatomies of a file written by :func:`save_anatomies`.
+
+    Raises
+    ------
+    ValueError
+        When the file is absent or anything else than that; the sentence names the command that writes one.
+    """
+    if not path.is_file():
+        if path.exists():
+            raise ValueError(f"{path} is not a file; write one with: uncseg-train anatomies {path / 'anatomies.npz'}")
+        raise ValueError(f"{path} is not there; write it with: uncseg-train anatomies {path}")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            anatomies = [Anatomy(name, arrays[name]) for name in arrays.files]
+    except (AttributeError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error):
+        # A single array has no `files` and is no context; the others are files of something else, or cut off.
+        anatomies = []
+    if not anatomies or not all(_is_head(anatomy.tissues) for anatomy in anatomies):
+        raise ValueError(
+            f"{path} is damaged or no file of anatomies; write one with: uncseg-train anatomies OUT.npz, "
+            "and name that instead."
+        )
+    return anatomies
+
+
+def _is_head(tissues: npt.NDArray[np.uint8]) -> bool:
+    """Whether an array can be the map of an :class:`Anatomy`."""
+    if tissues.dtype != np.uint8 or tissues.ndim != 3 or not tissues.size:
+        return False
+    return int(tissues.max()) <= max(Tissue) and bool((tissues == Tissue.WHITE).any())
 
 
 def _crop(tissues: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

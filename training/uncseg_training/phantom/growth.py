@@ -27,6 +27,9 @@ NEVER = 3.0
 LARGEST_ML = 250.0
 """Largest whole tumour."""
 
+FAR_MM = 45.0
+"""Least distance of a distant focus from the first."""
+
 STEP = 0.15
 """Units of time of one step of the equations."""
 
@@ -169,14 +172,19 @@ def grow(fractions: Tensor, spacing: float, looks: Looks, dice: Dice, kind: Kind
     deep = fractions[Tissue.DEEP_GREY] + fractions[Tissue.PALLIDUM]
     core_ml = min(dice.log_uniform(*CORE_ML[kind]), LARGEST_ML)
     oedema_ml = min(core_ml * dice.log_uniform(*OEDEMA_SHARE[kind]), max(LARGEST_ML - core_ml, 1.0))
+    # A set of looks that never draws these must not touch the dice: streams stay as they are, bit for bit.
+    if looks.small and dice.chance(looks.small):
+        shrink = dice.log_uniform(*looks.small_ml) / (core_ml + oedema_ml)
+        core_ml, oedema_ml = shrink * core_ml, shrink * oedema_ml
 
     seed = _seed(white, grey, deep, dice)
     radius = (3 * (core_ml + oedema_ml) * 1000 / (4 * pi)) ** (1 / 3)
-    scattered = dice.chance(0.14)
-    box = _box(seed, shape, int((1.9 * radius + 24 + 30 * scattered) / spacing))
+    scattered = dice.chance(looks.scattered)
+    distant = bool(looks.distant) and dice.chance(looks.distant)
+    box = _box(seed, shape, max(shape) if distant else int((1.9 * radius + 24 + 30 * scattered) / spacing))
     white, grey, deep = white[box], grey[box], deep[box]
     tissue, local = white + grey + deep, white.shape
-    start = _foci(seed, box, tissue, core_ml, dice, spacing, scattered=scattered)
+    start = _foci(seed, box, tissue, core_ml, dice, spacing, scattered=scattered, distant=distant)
 
     roughness = torch.exp(dice.uniform(0.3, 0.9) * dice.smooth(local, dice.uniform(6, 20) / spacing)[0])
     # Solid tumour pushes through grey matter and, where it is large, into sulci and ventricles; oedema does not.
@@ -238,8 +246,9 @@ def cut(fronts: Fronts, fractions: Tensor, spacing: float, looks: Looks, dice: D
     whole = ((oedema_time <= 1) & (tissue > 0.3) | core) & (cavity[box] < 0.5 if cavity is not None else True)
     cut_labels = torch.zeros(core.shape, dtype=torch.uint8, device=fractions.device)
     cut_labels[whole] = 2
-    cut_labels[core] = 1
-    cut_labels[core & _enhancing(fronts, core_time, spacing, dice)] = 3
+    if not (fronts.kind is Kind.OEDEMATOUS and looks.coreless and dice.chance(looks.coreless)):
+        cut_labels[core] = 1
+        cut_labels[core & _enhancing(fronts, core_time, spacing, dice)] = 3
     labels[box], lateness[box] = cut_labels, core_time
     depth[box] = torch.where(core, 1.0, (1 - oedema_time).clamp(0, 1)) * whole
     return Tumour(fronts.kind, labels, lateness, depth, cavity)
@@ -335,17 +344,22 @@ def _foci(
     spacing: float,
     *,
     scattered: bool,
+    distant: bool,
 ) -> Tensor:
-    """Where growth starts: one focus, or with it satellites close by and foci further away."""
+    """Where growth starts: one focus, or with it satellites around it and foci far away."""
     axes = [torch.arange(n, device=dice.device, dtype=torch.float32) for n in tissue.shape]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     start = torch.zeros(tissue.shape, device=dice.device)
     places = [tuple(float(c - part.start) for c, part in zip(seed, box, strict=True))]
-    if scattered:
+    if scattered or distant:
         distance = sum((axis - c) ** 2 for axis, c in zip((x, y, z), places[0], strict=True))
+    if scattered:
         reach = dice.uniform(12, 35) / spacing
         near = (tissue > 0.6) * torch.exp(-torch.as_tensor(distance) / (2 * reach**2))
         places += [tuple(map(float, _draw_place(near + 1e-9, dice))) for _ in range(1 + dice.index(3))]
+    if distant:
+        far = (tissue > 0.6) * (torch.as_tensor(distance) > (FAR_MM / spacing) ** 2)
+        places += [tuple(map(float, _draw_place(far + 1e-9, dice))) for _ in range(1 + dice.index(2))]
     # The first focus is a fraction of the core, however small that is to become.
     first = min(5.0, 0.5 * (3 * core_ml * 1000 / (4 * pi)) ** (1 / 3))
     for number, place in enumerate(places):

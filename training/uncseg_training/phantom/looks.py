@@ -21,6 +21,14 @@ class Looks:
         How often each type of tumour is drawn.
     cavity : float
         Probability of a resection cavity.
+    coreless : float
+        Probability that an oedematous tumour has no core at all.
+    scattered, distant : float
+        Probability of satellites around the first focus, and of foci far from it.
+    small : float
+        Probability that the whole tumour is drawn small.
+    small_ml : (float, float)
+        Range of its volume in millilitres; its logarithm is uniform.
     sulci : float
         Added to the width of the sulci, which age widens by -0.6..0.6.
     t1_free, t2, flair : (float, float)
@@ -63,6 +71,11 @@ class Looks:
         )
     )
     cavity: float = 0.04
+    coreless: float = 0.0
+    scattered: float = 0.14
+    distant: float = 0.0
+    small: float = 0.0
+    small_ml: Range = (0.5, 5.0)
     sulci: float = 0.0
     t1_free: Range = (0.0, 0.0)
     t2: Range = (0.55, 1.05)
@@ -133,6 +146,25 @@ _HARD = replace(
     blood=(0.75, 0.35),
 )
 
+# What the others hardly ever draw, or never: nothing is trained on it, so that a network can be judged by it.
+_RARE = replace(
+    _CLINICAL,
+    kinds=MappingProxyType(
+        {
+            Kind.NONE: 0.20,
+            Kind.RIM: 0.16,
+            Kind.SOLID: 0.13,
+            Kind.NON_ENHANCING: 0.12,
+            Kind.OEDEMATOUS: 0.28,
+            Kind.CYSTIC: 0.11,
+        }
+    ),
+    cavity=0.3,
+    coreless=0.85,
+    distant=0.35,
+    small=0.3,
+)
+
 LOOKS: Mapping[str, Looks] = MappingProxyType(
     {
         "broad": Looks(),
@@ -145,6 +177,7 @@ LOOKS: Mapping[str, Looks] = MappingProxyType(
             kinds=MappingProxyType({**_HARD.kinds, Kind.NONE: 0.14, Kind.RIM: 0.24, Kind.SOLID: 0.25}),
             plaques=0.35,
         ),
+        "rare": _RARE,
     }
 )
-"""By name; a training goes through them in this order, but for clinical."""
+"""By name; a training goes through them in this order, but for clinical, and for rare, which is for judging."""

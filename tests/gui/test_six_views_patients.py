@@ -1,0 +1,93 @@
+"""Six patients side by side: what is not there is said, and controls say what they do."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QAbstractButton, QComboBox
+
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.review.cases import ListedCase
+from napari_uncseg.study.discover import StudyFiles
+from napari_uncseg.study.save import save_prediction
+from napari_uncseg.view.patients import patient_material, patient_view
+from napari_uncseg.widgets.six_views_patients import PatientsWindow
+
+PATIENCE = 60000
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(no_memory):
+    """No options of an earlier test."""
+
+
+@pytest.fixture
+def case(tmp_path, tiny_study, tiny_prediction, study_folder):
+    """A result and its images."""
+    saved = save_prediction(tiny_prediction, tmp_path / "results")
+    maps = {"segmentation": saved.folder / f"{tiny_study.id}_seg.nii.gz"}
+    maps |= {name: saved.folder / f"{tiny_study.id}_{name}.nii.gz" for name in ("unc_output", "entropy")}
+    modalities = {name: study_folder / f"{tiny_study.id}-{name}.nii.gz" for name in MODALITIES}
+    return ListedCase(tiny_study.id, StudyFiles(tiny_study.id, modalities), saved.files[-1], maps)
+
+
+@pytest.fixture
+def show(qtbot):
+    """Opens a window on one case and waits until it is read."""
+
+    def show(case):
+        window = PatientsWindow((case,))
+        qtbot.addWidget(window)
+        window.resize(1000, 700)
+        window.show()
+        qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+        return window
+
+    return show
+
+
+def top(window):
+    """The upper part of the first picture, below its letter."""
+    picture = window.canvas.frames[0].picture.toRect()
+    image = window.canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    data = np.frombuffer(bytes(image.constBits().asarray(image.sizeInBytes())), np.uint8)
+    pixels = data.reshape(image.height(), image.bytesPerLine() // 4, 4)
+    return pixels[picture.top() + 20 : picture.top() + 55, picture.left() + 15 : picture.right() - 15, 2::-1]
+
+
+def test_a_patient_without_images_says_so_on_its_picture(show, case):
+    without = dataclasses.replace(case, files=None)
+    shown = [show(each) for each in (case, without)]
+    for window in shown:
+        window.options["crosshair"].setChecked(False)
+    notes = [window.canvas.sheet.views[0].pane.note for window in shown]
+    assert notes[0] == ""
+    assert notes[1].startswith("Images not found")
+    dim = dataclasses.replace(
+        shown[1].canvas.sheet.views[0], pane=dataclasses.replace(shown[1].canvas.sheet.views[0].pane, note="")
+    )
+    told = top(shown[1])
+    shown[1].canvas.show_sheet(
+        dataclasses.replace(shown[1].canvas.sheet, views=(dim, *shown[1].canvas.sheet.views[1:]))
+    )
+    assert (told > 200).all(axis=2).sum() > 100
+    assert (top(shown[1]) > 200).all(axis=2).sum() == 0
+
+
+def test_the_note_says_which_image_is_not_there_and_why(case):
+    def note(changed, modality="t1n"):
+        return patient_view(changed, modality, "entropy", patient_material(changed, modality, "entropy")).pane.note
+
+    modalities = {name: path for name, path in case.files.modalities.items() if name != "t1n"}
+    without = dataclasses.replace(case, files=dataclasses.replace(case.files, modalities=modalities))
+    assert note(case) == ""
+    assert note(without) == "T1n not found."
+    assert note(without, "t2w") == ""
+
+
+def test_every_control_says_what_it_does(show, case):
+    window = show(case)
+    controls = window.findChildren(QComboBox) + window.findChildren(QAbstractButton)
+    assert len(controls) >= 10
+    assert [control for control in controls if not control.toolTip()] == []
