@@ -183,6 +183,17 @@ def test_findings_of_another_study_are_neither_walked_nor_judged(panel, reviewed
     assert not log_path(tmp_path).exists()
 
 
+def test_findings_of_another_result_are_not_judged_either(panel, reviewed, tmp_path, tiny_study):
+    panel.open_window()
+    window, findings = panel.window_shown, reviewed.findings
+    reviewed.look_at(tiny_study.id, "e" * 64)
+    reviewed.present(findings)
+    reviewed.go_to(findings.items[0])
+    press(window, "W")
+    assert window.readout.text().startswith(f"Another result of {tiny_study.id} is under review")
+    assert not log_path(tmp_path).exists()
+
+
 def test_the_window_shows_the_study_that_is_opened_instead(
     qtbot, viewer, panel, reviewed, tmp_path, tiny_study, tiny_prediction
 ):

@@ -27,7 +27,7 @@ from uncseg_training.error_map import ErrorMaps
 from uncseg_training.losses import failure_loss
 from uncseg_training.paper_losses import PaperLoss
 from uncseg_training.patches import Patches, whole_case
-from uncseg_training.state import SNAPSHOTS, Training
+from uncseg_training.state import SNAPSHOTS, Training, load_state
 from uncseg_training.targets import predict_case
 
 
@@ -160,8 +160,7 @@ def networks_of(run: Path, training: Training) -> Iterator[nn.Module]:
     """The snapshots of a run that come before its end, then the network itself."""
     final = {key: value.clone() for key, value in training.averaged.state_dict().items()}
     for number in range(1, training.config.snapshots):
-        state = torch.load(run / SNAPSHOTS / f"{number}.pt", weights_only=True, map_location="cpu")
-        training.averaged.load_state_dict(state)
+        training.averaged.load_state_dict(load_state(run / SNAPSHOTS / f"{number}.pt"))
         yield training.averaged
     training.averaged.load_state_dict(final)
     yield training.averaged

@@ -17,6 +17,7 @@ from napari_uncseg.errors import UncsegError
 from napari_uncseg.review.correction import corrections_in, load_correction
 from napari_uncseg.review.verdict import Judgement
 from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.study.save import fingerprint
 from napari_uncseg.view.correcting import corrected_labels, correction_layer
 from napari_uncseg.view.material import Array
 from napari_uncseg.view.navigate import FINE, KEYS, NEXT, PREVIOUS, REAL_ERROR, UNSURE, session_of
@@ -173,11 +174,14 @@ class MainLink(QObject):
             window.show_message(f"{window.study.id}, finding {finding.rank}: {judgement}")
 
     def _is_reviewed(self, window: SixViewsWindow) -> bool:
-        """Whether the study that the window shows is the one under review; it says so when it is not."""
+        """Whether the result that the window shows is the one under review; it says so when it is not."""
         shown, reviewed = window.study.id, self._session.study
-        if shown == reviewed:
+        same = self._session.result in (None, fingerprint(window.prediction.provenance))
+        if shown == reviewed and same:
             return True
-        if reviewed:
+        if shown == reviewed:
+            words = f"Another result of {shown} is under review than this window shows; nothing was done."
+        elif reviewed:
             words = f"{reviewed} is under review, and this window shows {shown}; nothing was done."
         else:
             words = f"No study is under review; choose {shown} in the panel Threshold."
