@@ -106,11 +106,11 @@ def test_snapshots_are_compared_with_their_mean(study_folder: Path, tiny_model_f
     save_model(fresh, tmp_path / "model", snapshots=[earlier])
     out = tmp_path / "snapshots.json"
     output = run(snapshots.main, study_folder.parent, "--model", tmp_path / "model", "--out", out)
-    assert "snapshot 2" in output
+    assert "the network" in output
     assert "mean of 2" in output
     assert set(json.loads(out.read_text())[study_folder.parent.name]["dice"]) == {
         "snapshot 1",
-        "snapshot 2",
+        "the network",
         "mean of 2",
     }
 

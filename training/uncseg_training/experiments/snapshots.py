@@ -2,7 +2,8 @@
 
 For each folder of studies: mean Dice (regions of at least 1 mL in the reference) of every snapshot alone and of the
 mean of their probabilities, and how well the variance between the snapshots, the entropy of one network and the entropy
-of the mean find the errors of that mean: AUROC over the predicted whole tumour and 5 mm around it.
+of the mean find the errors of that mean: AUROC over the predicted whole tumour and 5 mm around it. *The network* is the
+last snapshot, or what was exported in its place.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(
     last = load_model(model)
     count = last.snapshots
     predictors = [Predictor(load_snapshot(last, number)) for number in range(1, count + 1)]
-    names = [f"snapshot {number}" for number in range(1, count + 1)] + [f"mean of {count}"]
+    names = [*(f"snapshot {number}" for number in range(1, count)), "the network", f"mean of {count}"]
     results: dict[str, object] = {"model": last.sha256}
     for folder in folders:
         rows: dict[str, list[Overlap]] = {name: [] for name in names}
