@@ -165,18 +165,37 @@ _RARE = replace(
     small=0.3,
 )
 
+# A network that has learnt faint tumours takes plaques for them: as hard, with plaques beside them and alone.
+_PLAQUES = replace(
+    _HARD,
+    kinds=MappingProxyType({**_HARD.kinds, Kind.NONE: 0.14, Kind.RIM: 0.24, Kind.SOLID: 0.25}),
+    plaques=0.35,
+)
+
+# A network that never saw oedema without a core gives it one: as plaques, with such oedema.
+_CORELESS = replace(
+    _PLAQUES,
+    kinds=MappingProxyType(
+        {
+            Kind.NONE: 0.12,
+            Kind.RIM: 0.23,
+            Kind.SOLID: 0.22,
+            Kind.NON_ENHANCING: 0.06,
+            Kind.OEDEMATOUS: 0.20,
+            Kind.CYSTIC: 0.17,
+        }
+    ),
+    coreless=0.6,
+)
+
 LOOKS: Mapping[str, Looks] = MappingProxyType(
     {
         "broad": Looks(),
         "wet": _WET,
         "clinical": _CLINICAL,
         "hard": _HARD,
-        # A network that has learnt faint tumours takes plaques for them: as hard, with plaques beside them and alone.
-        "plaques": replace(
-            _HARD,
-            kinds=MappingProxyType({**_HARD.kinds, Kind.NONE: 0.14, Kind.RIM: 0.24, Kind.SOLID: 0.25}),
-            plaques=0.35,
-        ),
+        "plaques": _PLAQUES,
+        "coreless": _CORELESS,
         "rare": _RARE,
     }
 )
