@@ -1,11 +1,18 @@
 """What all panels have in common: they share a place in the window, and every control tells what it does."""
 
+import gc
+import weakref
+
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLineEdit, QPlainTextEdit, QPushButton
 
 from napari_uncseg.widgets.case_browser import CaseBrowserWidget
 from napari_uncseg.widgets.correction import CorrectionBox
+from napari_uncseg.widgets.evaluate import EvaluateWidget
+from napari_uncseg.widgets.reviewers import ReviewersWidget
+from napari_uncseg.widgets.segment import SegmentWidget
+from napari_uncseg.widgets.six_views import SixViewsWidget
 from napari_uncseg.widgets.threshold import ThresholdWidget
 from napari_uncseg.widgets.verdict import VerdictWidget
 
@@ -53,3 +60,28 @@ def test_every_control_tells_what_it_does(qtbot, make_napari_viewer_proxy, panel
     assert controls
     within = [each for each in controls if not isinstance(each.parent(), (QComboBox, QAbstractSpinBox))]
     assert [each for each in within if not each.toolTip()] == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        CaseBrowserWidget,
+        EvaluateWidget,
+        ReviewersWidget,
+        SegmentWidget,
+        SixViewsWidget,
+        ThresholdWidget,
+        VerdictWidget,
+    ],
+)
+def test_a_panel_goes_without_the_garbage_collector(make_napari_viewer_proxy, kind):
+    """PyQt does not survive a panel whose connections are collected as garbage."""
+    viewer = make_napari_viewer_proxy()
+    gc.disable()
+    try:
+        panel = kind(viewer)
+        gone = weakref.ref(panel)
+        del panel
+        assert gone() is None
+    finally:
+        gc.enable()

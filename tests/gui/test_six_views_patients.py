@@ -1,6 +1,9 @@
 """Six patients side by side: what is not there is said, and controls say what they do."""
 
 import dataclasses
+import gc
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,16 +38,22 @@ def case(tmp_path, tiny_study, tiny_prediction, study_folder):
 @pytest.fixture
 def show(qtbot):
     """Opens a window on one case and waits until it is read."""
+    kept = []  # Qt does not survive a window that Python takes away while it is painted
 
     def show(case):
         window = PatientsWindow((case,))
         qtbot.addWidget(window)
+        kept.append(window)
         window.resize(1000, 700)
         window.show()
-        qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+        qtbot.waitUntil(lambda: has_views(window), timeout=PATIENCE)
         return window
 
     return show
+
+
+def has_views(window):
+    return bool(window.canvas.sheet.views)
 
 
 def top(window):
@@ -84,6 +93,18 @@ def test_the_note_says_which_image_is_not_there_and_why(case):
     assert note(case) == ""
     assert note(without) == "T1n not found."
     assert note(without, "t2w") == ""
+
+
+def test_a_window_goes_without_the_garbage_collector(qtbot, case):
+    gc.disable()
+    try:
+        window = PatientsWindow((case,))
+        qtbot.waitUntil(partial(has_views, window), timeout=PATIENCE)
+        gone = weakref.ref(window)
+        del window
+        qtbot.waitUntil(lambda: gone() is None, timeout=PATIENCE)
+    finally:
+        gc.enable()
 
 
 def test_every_control_says_what_it_does(show, case):

@@ -54,6 +54,6 @@ def test_a_study_that_was_searched_is_freed_when_it_is_left(
 
 
 def predictions() -> list[Prediction]:
-    """All that are in memory."""
+    """All that are in memory; other things may not like to be asked what they are."""
     gc.collect()
-    return [thing for thing in gc.get_objects() if isinstance(thing, Prediction)]
+    return [thing for thing in gc.get_objects() if type(thing) is Prediction]

@@ -1,9 +1,7 @@
 """The panel *Verdict*: decide, correct, report; close and find everything again."""
 
 import dataclasses
-import gc
 import json
-import weakref
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from napari_uncseg.study.save import load_prediction, save_prediction
 from napari_uncseg.view.correcting import correction_layer
 from napari_uncseg.view.layers import add_prediction, add_study
 from napari_uncseg.view.navigate import session_of
-from napari_uncseg.widgets.threshold import ThresholdWidget
 from napari_uncseg.widgets.verdict import VerdictWidget
 
 PATIENCE = 120000
@@ -244,16 +241,3 @@ def test_the_csv_is_written(panel, tmp_path):
     panel.save_button.click()
     panel.export(str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text(encoding="utf-8-sig").count("\n") == 2
-
-
-@pytest.mark.parametrize("kind", [VerdictWidget, ThresholdWidget])
-def test_a_panel_goes_without_the_garbage_collector(viewer, kind):
-    """PyQt does not survive a panel whose connections are collected as garbage."""
-    gc.disable()
-    try:
-        panel = kind(viewer)
-        gone = weakref.ref(panel)
-        del panel
-        assert gone() is None
-    finally:
-        gc.enable()

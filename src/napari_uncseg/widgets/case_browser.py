@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -111,14 +111,14 @@ class CaseBrowserWidget(QWidget):
             row.line.textChanged.connect(self._on_text)
         self.open_button.clicked.connect(self.open_chosen)
         self.view.requested.connect(self.open)
-        self.previous_button.clicked.connect(partial(self.step, -1))
-        self.next_button.clicked.connect(partial(self.step, 1))
+        self.previous_button.clicked.connect(self._go_back)
+        self.next_button.clicked.connect(self._go_on)
         self.patients_button.clicked.connect(self.compare_patients)
         self.refresh_button.clicked.connect(self.refresh)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_folders)
-        self._keys = [self._key(NEXT_KEY, 1), self._key(PREVIOUS_KEY, -1)]
+        self._keys = [self._key(NEXT_KEY, self._go_on), self._key(PREVIOUS_KEY, self._go_back)]
         self._ties = Ties(self)
         self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
         self._ties.connect(self._session.study_requested, self._on_request)
@@ -179,7 +179,15 @@ class CaseBrowserWidget(QWidget):
         if case is not None:
             self.open(case)
 
-    def step(self, by: int, _checked: bool = False) -> None:
+    # Bound methods: a panel whose connections hold it would be left to the garbage collector.
+
+    def _go_on(self, _checked: bool = False) -> None:
+        self.step(1)
+
+    def _go_back(self, _checked: bool = False) -> None:
+        self.step(-1)
+
+    def step(self, by: int) -> None:
         """Open the next case of the list as it is sorted, or the one before."""
         count = self.view.order.rowCount()
         if count == 0:
@@ -355,10 +363,10 @@ class CaseBrowserWidget(QWidget):
     def _on_patients_closed(self) -> None:
         self._patients = None
 
-    def _key(self, key: str, by: int) -> QShortcut:
+    def _key(self, key: str, go: Callable[[], None]) -> QShortcut:
         shortcut = QShortcut(QKeySequence(key), self)
         shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-        shortcut.activated.connect(partial(self.step, by))
+        shortcut.activated.connect(go)
         return shortcut
 
     def _lay_out(self) -> None:

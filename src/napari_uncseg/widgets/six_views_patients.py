@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QComboBox, QLabel
@@ -85,10 +84,10 @@ class PatientsWindow(ComparisonWindow):
         self.bar.addWidget(QLabel(" Map "))
         self.bar.addWidget(self.map_choice)
         self.bar.addSeparator()
-        back = self.add_key("Ctrl+PgUp", "the six before", partial(self.turn_page, -1), "◀")
+        back = self.add_key("Ctrl+PgUp", "the six before", self._back, "◀")
         self.bar.addAction(back)
         self.bar.addWidget(self.pages)
-        forth = self.add_key("Ctrl+PgDown", "the next six", partial(self.turn_page, 1), "▶")
+        forth = self.add_key("Ctrl+PgDown", "the next six", self._forth, "▶")
         self.bar.addAction(forth)
         self.bar.addSeparator()
         self.finish_bar()
@@ -102,7 +101,13 @@ class PatientsWindow(ComparisonWindow):
         """Cases of this page."""
         return self._cases[self._first : self._first + PATIENTS]
 
-    def turn_page(self, by: int, _checked: bool = False) -> None:
+    def _back(self, _checked: bool = False) -> None:
+        self.turn_page(-1)
+
+    def _forth(self, _checked: bool = False) -> None:
+        self.turn_page(1)
+
+    def turn_page(self, by: int) -> None:
         """Go to the next six patients or to those before."""
         first = self._first + by * PATIENTS
         if 0 <= first < len(self._cases):
