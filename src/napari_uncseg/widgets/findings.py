@@ -51,7 +51,7 @@ _TIPS = (
     "What you judged: ✗ real error, ✓ fine, ? unsure",
 )
 _ACTIONS = {Judgement.REAL_ERROR: REAL_ERROR, Judgement.FINE: FINE, Judgement.UNSURE: UNSURE}
-_SAMPLES = MappingProxyType({0: "00", 2: "00", 3: "00.00", 4: "Slice", 5: "✗"})
+_SAMPLES = MappingProxyType({0: "00", 2: "mm", 3: "00.00", 4: "Slice", 5: "✗"})
 """What columns of one width have room for; the place has the rest."""
 _PADDING = 10
 """What Qt leaves empty on both sides of a cell."""
