@@ -11,7 +11,7 @@ import typer
 
 from uncseg_training.config import LARGEST_SEED
 from uncseg_training.nnunet.cli import register
-from uncseg_training.phantom.looks import LOOKS
+from uncseg_training.phantom.looks import LOOKS, looks_of
 from uncseg_training.sentences import plainly
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
@@ -72,8 +72,7 @@ def phantom(
 
     place = resolve_device(device)
     check_writable(out)
-    if looks not in LOOKS:
-        raise ValueError(f"There are no looks {looks}; known are {', '.join(LOOKS)}.")
+    looks_of(looks)  # before the anatomies are read, which takes a minute
     if anatomy is not None and not anatomy.exists():
         raise ValueError(f"{anatomy} is not there; give a folder of label maps or a file of anatomies.")
     file = anatomy if anatomy is not None and anatomy.is_file() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uncseg_training.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
-from uncseg_training.phantom.looks import LOOKS
+from uncseg_training.phantom.looks import looks_of
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.network.heads.Head`."""
@@ -155,8 +155,7 @@ class Config:
                 raise ValueError(f"{key} is {value:g}; take {least}.")
         if self.spacing <= 0 or self.dropout == 1 or min(self.features, default=0) < 1:
             raise ValueError("spacing and features must be above 0, and dropout below 1.")
-        if self.looks not in LOOKS:
-            raise ValueError(f"There are no looks {self.looks}; known are {', '.join(LOOKS)}.")
+        looks_of(self.looks)
         if self.arch == "unet" and not len(self.features) == len(self.encoder) == len(self.decoder) + 1:
             raise ValueError(
                 "features and encoder have one number per stage, decoder one less; mend the configuration."

@@ -73,7 +73,10 @@ class Training:
             When the checkpoint was made with another configuration, only what :data:`FREE` names may differ; or when it
             is damaged.
         """
-        state = _checkpoint(folder)
+        return cls._restored(folder, _checkpoint(folder), config)
+
+    @classmethod
+    def _restored(cls, folder: Path, state: Mapping[str, Any], config: Config) -> Training:
         for key, value in asdict(config).items():
             found = state["config"].get(key, _BEFORE.get(key, value))
             if key not in FREE and found != value:
@@ -97,7 +100,8 @@ class Training:
         """
         if not (run / CHECKPOINT).is_file():
             raise ValueError(f"{run} holds no {CHECKPOINT}; train it with uncseg-train fit -o {run}")
-        return cls.resume(run, config_from(_checkpoint(run)["config"]))
+        state = _checkpoint(run)
+        return cls._restored(run, state, config_from(state["config"]))
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint."""

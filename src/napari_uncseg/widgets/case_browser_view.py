@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_uncseg.review.cases import ListedCase
 from napari_uncseg.widgets.case_browser_table import CASE_ROLE, ET, SCORE, STATUS, STUDY, TC, WT, CaseOrder, CaseTable
-from napari_uncseg.widgets.parts import is_dark
+from napari_uncseg.widgets.parts import fit_rows, is_dark
 
 _NAME_LENGTHS = (8, 24)
 """Fewest and most characters of a name that room is kept for; what is longer is elided, and told as a tip."""
@@ -47,7 +47,7 @@ class CaseView(QTableView):
         self.order.sort(-1)
         for changed in (self.order.modelReset, self.order.dataChanged, self.order.layoutChanged):
             changed.connect(self.fit_columns)
-        self._fit_rows()
+        fit_rows(self)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Fit the columns into the new width."""
@@ -59,13 +59,8 @@ class CaseView(QTableView):
         super().changeEvent(event)
         if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self.table.dark = is_dark(self)
-            self._fit_rows()
+            fit_rows(self)
             self.fit_columns()
-
-    def _fit_rows(self) -> None:
-        vertical = self.verticalHeader()
-        if vertical is not None:
-            vertical.setDefaultSectionSize(self.fontMetrics().height() + 8)
 
     def fit_columns(self) -> None:
         """Show the columns there is room for: names, status and score always, then volumes; names get what is left."""

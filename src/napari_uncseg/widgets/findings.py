@@ -24,7 +24,7 @@ from napari_uncseg.review.findings import EXPECTED_ERRORS, THICKNESS_LIMIT_MM, F
 from napari_uncseg.review.maps import map_unit
 from napari_uncseg.review.verdict import Judgement
 from napari_uncseg.view.navigate import FINE, KEYS, NEXT, PREVIOUS, REAL_ERROR, UNSURE
-from napari_uncseg.widgets.parts import heading, note_label, show_failure
+from napari_uncseg.widgets.parts import fit_rows, heading, note_label, show_failure
 
 MOST = 60
 """Findings that are listed; whoever has looked at so many raises the threshold."""
@@ -248,9 +248,8 @@ class FindingsBox(QWidget):
             self._fit_height(self.table.rowCount())
 
     def _fit_letters(self) -> None:
-        metrics, vertical = self.table.fontMetrics(), self.table.verticalHeader()
-        assert vertical is not None
-        vertical.setDefaultSectionSize(metrics.height() + 8)
+        fit_rows(self.table)
+        metrics = self.table.fontMetrics()
         for column, sample in _SAMPLES.items():
             self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + _PADDING)
 

@@ -10,7 +10,17 @@ from typing import Any
 import napari
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QComboBox, QDockWidget, QLabel, QMainWindow, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QScrollArea,
+    QSizePolicy,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
 
@@ -21,6 +31,7 @@ FAILURE_COLOURS = ("#b3261e", "#f0655a")
 """Red that reads on a light theme, and on a dark one."""
 
 _PANEL = "uncseg-panel"
+_ROW_MARGIN = 8
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""
@@ -226,6 +237,14 @@ def narrow(box: QComboBox) -> QComboBox:
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(12)
     return box
+
+
+def fit_rows(table: QTableView) -> int:
+    """Make rows as high as the letters of a table ask for, and tell how high that is, in pixels."""
+    rows, height = table.verticalHeader(), table.fontMetrics().height() + _ROW_MARGIN
+    assert rows is not None
+    rows.setDefaultSectionSize(height)
+    return height
 
 
 def show_note(label: QLabel, text: str) -> None:

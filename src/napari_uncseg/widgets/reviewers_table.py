@@ -9,6 +9,7 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_uncseg.review.agreement import About, Answers
+from napari_uncseg.widgets.parts import fit_rows
 
 _LEAST_ROWS = 6
 _LONGEST_NAME = 24
@@ -56,12 +57,10 @@ class AnswersTable(QTableWidget):
             self._fit_letters()
 
     def _fit_letters(self) -> None:
-        metrics, vertical, header = self.fontMetrics(), self.verticalHeader(), self.horizontalHeader()
-        assert vertical is not None
+        header = self.horizontalHeader()
         assert header is not None
-        vertical.setDefaultSectionSize(metrics.height() + 8)
-        self.setMinimumHeight((_LEAST_ROWS + 1) * (metrics.height() + 8))
-        header.setMaximumSectionSize(_LONGEST_NAME * metrics.averageCharWidth())
+        self.setMinimumHeight((_LEAST_ROWS + 1) * fit_rows(self))
+        header.setMaximumSectionSize(_LONGEST_NAME * self.fontMetrics().averageCharWidth())
 
     def present(self, answers: Sequence[Answers], first: str, second: str) -> None:
         """Show answers of two reviewers, in the order given; stay at the question that was stood on."""

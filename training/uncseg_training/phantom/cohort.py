@@ -18,7 +18,7 @@ from uncseg_training.phantom import appearance, growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue
 from uncseg_training.phantom.fields import Dice, blur
 from uncseg_training.phantom.kinds import Kind
-from uncseg_training.phantom.looks import LOOKS
+from uncseg_training.phantom.looks import looks_of
 
 APPEARANCE_SEEDS = 1_000_000_007
 """Added to the seed of a phantom's geometry to give that of its appearance."""
@@ -125,9 +125,7 @@ class Phantoms:
     ) -> None:
         if not anatomies:
             raise ValueError("phantoms need at least one anatomy")
-        if looks not in LOOKS:
-            raise ValueError(f"there are no looks {looks}; known are {', '.join(LOOKS)}")
-        self.looks = LOOKS[looks]
+        self.looks = looks_of(looks)
         self.anatomies = tuple(anatomies)
         self._sources: dict[tuple[int, float], Source] = {}
         self.grid, self.seed, self.wide, self.reuse = Grid(shape, spacing), seed, wide, reuse

@@ -200,3 +200,16 @@ LOOKS: Mapping[str, Looks] = MappingProxyType(
     }
 )
 """By name; a training goes through them in this order, but for clinical, and for rare, which is for judging."""
+
+
+def looks_of(name: str) -> Looks:
+    """Looks by name.
+
+    Raises
+    ------
+    ValueError
+        When there are none of this name.
+    """
+    if name not in LOOKS:
+        raise ValueError(f"There are no looks {name}; known are {', '.join(LOOKS)}.")
+    return LOOKS[name]
