@@ -13,12 +13,17 @@ import typer
 from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_arrays
+from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.inference.preprocess import InputPlan
 from napari_uncseg.network.model import Model, load_model, save_model
+from napari_uncseg.study.load import load_study
+from napari_uncseg.study.study import Study
 from tests.training.test_trainer import head
 from uncseg_training.cases import Cases
 from uncseg_training.config import Config, read_config
-from uncseg_training.experiments import ablation, leave_one_out, paper1, phantom_statistics, snapshots
+from uncseg_training.experiments import ablation, leave_one_out, limits, paper1, phantom_statistics, snapshots
 from uncseg_training.experiments.paper1_tables import compare
+from uncseg_training.experiments.real_studies import overlaps
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.state import Training
@@ -113,6 +118,28 @@ def test_snapshots_are_compared_with_their_mean(study_folder: Path, tiny_model_f
         "the network",
         "mean of 2",
     }
+
+
+def test_a_grid_of_its_own_voxels_keeps_the_reference_and_a_coarse_one_does_not(tiny_study: Study) -> None:
+    plan = InputPlan((32, 32, 32), tiny_study.spacing, None, (True,) * 4, (1, 1, 1))
+    assert [row.dice for row in limits.through_grid(tiny_study, plan, fractions=False)] == [1.0, 1.0, 1.0]
+    coarse = replace(plan, spacing=tuple(3 * size for size in tiny_study.spacing))
+    labels, fractions = (limits.through_grid(tiny_study, coarse, fractions=known) for known in (False, True))
+    assert all(0.3 < row.dice < 0.95 for row in labels)
+    assert fractions[0].dice > labels[0].dice
+
+
+def test_limits_of_grid_and_threshold_are_told(study_folder: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "limits.json"
+    output = run(limits.main, study_folder.parent, "--model", tiny_model_folder, "--out", out)
+    assert "the reference on a grid" in output
+    assert "probability cut at" in output
+    told = json.loads(out.read_text())[study_folder.parent.name]
+    assert told["resolution"]["1.5 mm, labels"]["WT"][1] == 1
+    at_half = overlaps(
+        study := load_study(study_folder), Predictor(load_model(tiny_model_folder)).predict(study).segmentation
+    )
+    assert told["threshold"]["0.5"]["WT"][0] == pytest.approx(at_half[0].dice)
 
 
 @pytest.mark.slow

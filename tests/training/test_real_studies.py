@@ -31,7 +31,8 @@ def made(reference: np.ndarray | None, predicted: np.ndarray) -> tuple[Study, Pr
 def test_overlap_by_hand() -> None:
     reference = cube((slice(5, 15), 2), (slice(8, 10), 1))
     predicted = cube((slice(5, 10), 2), (slice(8, 9), 1))
-    whole, core, enhancing = overlaps(*made(reference, predicted))
+    study, prediction = made(reference, predicted)
+    whole, core, enhancing = overlaps(study, prediction.segmentation)
     assert whole.dice == pytest.approx(2 * 5 / 15)
     assert core.dice == pytest.approx(2 * 1 / 3)
     assert math.isnan(enhancing.dice)
@@ -41,7 +42,7 @@ def test_overlap_by_hand() -> None:
 
 def test_without_reference_only_the_volume_is_told() -> None:
     study, prediction = made(None, cube((slice(5, 10), 2)))
-    whole = overlaps(study, prediction)[0]
+    whole = overlaps(study, prediction.segmentation)[0]
     assert math.isnan(whole.dice)
     assert whole.predicted_ml == pytest.approx(4.0)
     assert doubt(study, prediction) is None

@@ -67,6 +67,9 @@ class Config:
         branch that learns the error of each region, in place of the uncertainty channel.
     samples : int
         Samples of Gaussian logits in the loss.
+    misses : float
+        Weight of what is missed in the loss of the regions, what is false weighs the rest to 1; see
+        :func:`~uncseg_training.losses.region_loss`.
     features, encoder, decoder : tuple of int
         Channels per stage and convolutions per stage, see :func:`~uncseg_training.architectures.architecture`.
     dropout : float
@@ -125,6 +128,7 @@ class Config:
     arch: str = "unet"
     head: str = "regions"
     samples: int = 10
+    misses: float = 0.5
     features: tuple[int, ...] = (16, 32, 64, 96, 112)
     encoder: tuple[int, ...] = (1, 2, 2, 2, 2)
     decoder: tuple[int, ...] = (1, 2, 2, 1)
@@ -178,6 +182,8 @@ class Config:
             raise ValueError(f"head is {self.head}; take one of {', '.join(HEADS)}.")
         if self.head != "regions" and self.uncertainty == "error_map":
             raise ValueError(f"An error map is learnt by the uncertainty channel of the head regions, not {self.head}.")
+        if self.misses != 0.5 and (self.head == "regions_gaussian" or self.uncertainty == "error_map"):
+            raise ValueError("misses belongs to the plain loss of the regions; leave it at 0.5 for this one.")
         if self.head == "regions_auxiliary" and (self.arch != "unet" or self.uncertainty != "failure"):
             raise ValueError("The head regions_auxiliary learns failures on the features of the unet; take these two.")
 
@@ -283,7 +289,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("warmup", "workers", "validation", "folds", "fold", "weight_decay"), (0, math.inf)),
     **dict.fromkeys(("learning_rate", "clip", "uncertainty_weight", "uncertainty_late", "spacing"), (0, math.inf)),
     **dict.fromkeys(("decay", "cycle", "restart", "average", "cycle_average", "late_from", "whole_from"), (0, 1)),
-    **dict.fromkeys(("dropout", "wide", "share"), (0, 1)),
+    **dict.fromkeys(("dropout", "wide", "share", "misses"), (0, 1)),
 }
 """Least and largest value of numbers."""
 

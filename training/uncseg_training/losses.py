@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from napari_uncseg.network.masked import get_cancer_mask
 
 
-def region_loss(logits: Tensor, regions: Tensor) -> Tensor:
+def region_loss(logits: Tensor, regions: Tensor, misses: float = 0.5) -> Tensor:
     """Binary cross-entropy plus soft Dice loss over WT, TC, ET, as nnU-Net's region-based training.
 
     Parameters
@@ -18,20 +18,28 @@ def region_loss(logits: Tensor, regions: Tensor) -> Tensor:
         Region logits.
     regions : Tensor of float, shape (batch, 3, x, y, z)
         Reference regions, 0 or 1.
+    misses : float
+        Weight of what is missed, 0..1; what is false weighs the rest. With one half it is the Dice loss, above it the
+        Tversky loss that draws regions larger.
 
     Returns
     -------
     Tensor
-        Scalar; the Dice part is smoothed by one voxel, so that an empty region asks for an empty answer.
+        Scalar; the Dice part is smoothed by half a voxel, so that an empty region asks for an empty answer.
+
+    References
+    ----------
+    Salehi et al., "Tversky loss function for image segmentation using 3D fully convolutional deep networks", MLMI 2017:
+    overlap / (overlap + alpha * false + beta * missed), where beta is ``misses`` and alpha the rest to 1.
     """
     logits, regions = logits.float(), regions.float()
     crossentropy = F.binary_cross_entropy_with_logits(logits, regions)
     probabilities = torch.sigmoid(logits)
     axes = (2, 3, 4)
     overlap = (probabilities * regions).sum(axes)
-    total = probabilities.sum(axes) + regions.sum(axes)
-    dice = (2 * overlap + 1) / (total + 1)
-    return crossentropy + (1 - dice).mean()
+    total = (1 - misses) * probabilities.sum(axes) + misses * regions.sum(axes)
+    tversky = (overlap + 0.5) / (total + 0.5)
+    return crossentropy + (1 - tversky).mean()
 
 
 def failure_loss(

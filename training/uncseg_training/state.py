@@ -24,7 +24,7 @@ FREE = {"steps", "workers", "validate_every", "checkpoint_every", "validation", 
 FREE |= {"snapshots", "cycle", "restart", "cycle_average"}
 """What may change when a training is gone on with: where it runs, and the schedule of what has not come yet."""
 
-_BEFORE = {"arch": "unet", "head": "regions"}
+_BEFORE = {"arch": "unet", "head": "regions", "misses": 0.5}
 """What checkpoints were trained with that do not say so, for they are older than these keys."""
 
 

@@ -65,7 +65,7 @@ def score(model: Model, source: Path, names: Sequence[str]) -> list[Overlap]:
     predictor, rows = Predictor(model), []
     for study in usable(source):
         if study.id in names:
-            rows += overlaps(study, predictor.predict(study))
+            rows += overlaps(study, predictor.predict(study).segmentation)
     return rows
 
 

@@ -57,6 +57,7 @@ def plan_of(size: Size) -> Plan:
         "start": "",
         "validation": 0,
         "looks": "clinical",
+        "misses": 0.5,
         "late_from": 0.4,
         "workers": 0,
         "dropout": 0.0,

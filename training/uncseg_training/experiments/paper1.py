@@ -87,6 +87,7 @@ def plan_of(size: Size) -> Plan:
         "snapshots": 1,
         "validation": 0,
         "looks": "clinical",
+        "misses": 0.5,
         "decay": 0.6,
         "late_from": 0.4,
     }

@@ -80,9 +80,9 @@ class Doubt:
     auroc_entropy: float
 
 
-def overlaps(study: Study, prediction: Prediction) -> list[Overlap]:
-    """Dice and volumes of the three regions."""
-    predicted = region_masks(prediction.segmentation)
+def overlaps(study: Study, segmentation: npt.NDArray[np.uint8]) -> list[Overlap]:
+    """Dice and volumes of the three regions of a label map on the study's grid."""
+    predicted = region_masks(segmentation)
     reference = None if study.reference is None else region_masks(study.reference)
     rows = []
     for index, region in enumerate(REGIONS):
@@ -150,7 +150,7 @@ def main(
     doubts: list[Doubt] = []
     for study in usable(folder, references=False):
         prediction = predictor.predict(study)
-        regions += overlaps(study, prediction)
+        regions += overlaps(study, prediction.segmentation)
         doubts += [row for row in [doubt(study, prediction)] if row is not None]
     typer.echo(f"{'study':24}{'region':8}{'Dice':>7}{'reference mL':>15}{'predicted mL':>15}")
     for row in regions:

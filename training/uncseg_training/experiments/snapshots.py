@@ -57,7 +57,7 @@ def main(
             mean = stack.mean(0)
             joined = replace(predictions[-1], probabilities=mean, segmentation=labels_from_regions(mean))
             for name, prediction in zip(names, [*predictions, joined], strict=True):
-                rows[name] += overlaps(study, prediction)
+                rows[name] += overlaps(study, prediction.segmentation)
             if study.reference is None or not joined.segmentation.any():
                 continue
             mask = dilate_mm(joined.segmentation > 0, study.spacing, MASK_DILATION_MM)
