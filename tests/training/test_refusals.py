@@ -24,7 +24,7 @@ from uncseg_training.curves import read_log
 from uncseg_training.experiments.phantom_statistics import draw
 from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies, read_freesurfer, save_anatomies
 from uncseg_training.progress import reporter
-from uncseg_training.sentences import attempt, sentence_of
+from uncseg_training.sentences import plainly, sentence_of
 from uncseg_training.state import CHECKPOINT, leaving_nothing, load_state
 
 
@@ -127,7 +127,7 @@ def test_configurations_are_checked(text: str, words: str, tmp_path: Path) -> No
 
 
 def test_every_configuration_that_comes_along_is_right() -> None:
-    for name in ("smoke", "broad", "wet", "hard", "cpu", "gpu"):
+    for name in ("smoke", "broad", "wet", "hard", "plaques", "cpu", "gpu"):
         assert read_config(name) == config_from(vars(read_config(name)))
     with pytest.raises(ValueError, match="larger than the volume"):
         Config(patch=(96, 96, 96))
@@ -190,13 +190,13 @@ def test_sentences_of_errors() -> None:
         raise RuntimeError("a fault")
 
     with pytest.raises(RuntimeError, match="a fault"):
-        attempt(fault)
+        plainly(fault)()
 
 
 def test_help_names_what_there_is() -> None:
     shown = CliRunner().invoke(app, ["fit", "--help"]).output
     assert "[monai]" in "".join(shown.split())
-    assert all(name in shown for name in ("smoke", "broad", "wet", "hard", "cpu", "gpu"))
+    assert all(name in shown for name in ("smoke", "broad", "wet", "hard", "plaques", "cpu", "gpu"))
     shown = CliRunner().invoke(app, ["phantom", "--help"]).output
     assert all(name in shown for name in ("plaques", "rare"))
 

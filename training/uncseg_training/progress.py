@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,25 @@ def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[
     """
     console = Console() if console is None else console
     told = False
-    if not console.is_terminal:
+    with _live(folder, console) if console.is_terminal else nullcontext(_plain) as show:
 
-        def plain(line: Mapping[str, Any]) -> None:
+        def tell(line: Mapping[str, Any]) -> None:
             nonlocal told
             told = True
-            _plain(line, folder)
+            show(line)
+            if "validation" in line:
+                _draw(folder)
 
         try:
-            yield plain
+            yield tell
         finally:
             if told:
                 _draw(folder)
-        return
+
+
+@contextmanager
+def _live(folder: Path, console: Console) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """One line with a bar that follows the log."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -59,12 +65,9 @@ def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[
         task = progress.add_task(name, total=None)
 
         def show(line: Mapping[str, Any]) -> None:
-            nonlocal told
-            told = True
             if "validation" in line:
                 dice = "  ".join(f"{region} {value:.3f}" for region, value in line["validation"].items())
                 progress.console.print(f"step {line['step']}: validation Dice {dice}")
-                _draw(folder)
                 return
             if "swept" in line:
                 progress.console.print(f"step {line['step']}: error maps of {line['swept']} cases")
@@ -72,17 +75,11 @@ def reporter(folder: Path, console: Console | None = None) -> Iterator[Callable[
             losses = "  ".join(f"{name} {line[name]:.3f}" for name in line if name not in {"step", "of", "seconds"})
             progress.update(task, completed=line["step"], total=line["of"], description=f"{name}  {losses}")
 
-        try:
-            yield show
-        finally:
-            if told:
-                _draw(folder)
+        yield show
 
 
-def _plain(line: Mapping[str, Any], folder: Path) -> None:
+def _plain(line: Mapping[str, Any]) -> None:
     print(json.dumps(line), flush=True)
-    if "validation" in line:
-        _draw(folder)
 
 
 def _draw(folder: Path) -> None:

@@ -14,24 +14,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def attempt(action: Callable[[], T]) -> T:
-    """Do something; what is wrong with its input or the machine is told in a sentence.
-
-    Raises
-    ------
-    typer.Exit
-        After the sentence. What a user cannot have done stays as it is.
-    """
-    try:
-        return action()
-    except (ValueError, OSError, EOFError, ImportError, MemoryError, RuntimeError, UncsegError) as error:
-        sentence = sentence_of(error)
-        if sentence is None:
-            raise
-        typer.echo(f"error: {sentence}", err=True)
-        raise typer.Exit(1) from None
-
-
 def sentence_of(error: BaseException) -> str | None:
     """What to tell a user of an error; None where it is a fault of the program, or no error at all."""
     if isinstance(error, typer.Exit | typer.Abort):
@@ -69,11 +51,21 @@ _KNOWN = {
 
 
 def plainly(command: Callable[P, T]) -> Callable[P, T]:
-    """A command that ends with a sentence instead of a traceback."""
+    """A command that tells what is wrong with its input or the machine in a sentence, and ends with ``typer.Exit``.
+
+    What a user cannot have done stays as it is.
+    """
 
     @functools.wraps(command)
     def told(*args: P.args, **kwargs: P.kwargs) -> T:
-        return attempt(lambda: command(*args, **kwargs))
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, OSError, EOFError, ImportError, MemoryError, RuntimeError, UncsegError) as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            typer.echo(f"error: {sentence}", err=True)
+            raise typer.Exit(1) from None
 
     return told
 

@@ -2,12 +2,13 @@
 
 Two tables for each folder of studies, mean Dice over the regions of at least 1 mL in the reference:
 
-- *resolution*: the reference itself, put onto a grid of so many millimetres and back. *Labels*: every voxel of that grid
-  right, as the network is taught; *fractions*: how much of each of its voxels belongs to the region is known, more than
-  which no network on that grid can know.
-- *threshold*: the model's probabilities cut at other values than one half. Where the best value lies far from it, regions
-  are drawn too small (best below one half) or too large throughout. For a calibrated probability the best threshold is
-  half the Dice that it reaches (Lipton et al., "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014).
+- *resolution*: the reference itself, put onto a grid of so many millimetres and back. *Labels*: every voxel of that
+  grid right, as the network is taught; *fractions*: how much of each of its voxels belongs to the region is known, more
+  than which no network on that grid can know.
+- *threshold*: the model's probabilities cut at other values than one half. Where the best value lies far from it,
+  regions are drawn too small (best below one half) or too large throughout. For a calibrated probability the best
+  threshold is half the Dice that it reaches (Lipton et al., "Optimal thresholding of classifiers to maximize F1
+  measure", ECML 2014).
 """
 
 from __future__ import annotations
