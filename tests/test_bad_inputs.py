@@ -23,6 +23,9 @@ from napari_uncseg.study.study import Study
 class NeverAsked:
     """Stands for the network where a study must be refused before it is asked."""
 
+    def check(self, **_: object) -> None:
+        pass
+
     def provenance(self, study: Study, command: str | None = None) -> dict[str, object]:
         raise AssertionError(f"{study.id} was read")
 

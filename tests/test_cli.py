@@ -39,10 +39,15 @@ class QuickPredictor:
         self.studies: list[str] = []
         self.wishes: list[dict[str, Any]] = []
 
+    def check(self, **wishes: Any) -> None:
+        if "calibration" in wishes:
+            wishes["calibration"].check(self.sha256, "single")
+
     def provenance(self, study: Study, command: str | None = None, **wishes: Any) -> Mapping[str, Any]:
         inputs = {source.role: {"file": source.path.name, "sha256": source.sha256} for source in study.sources}
         model = {"name": "quick", "sha256": self.sha256}
-        said = {"study": study.id, "model": model, "inputs": inputs, "command": command, "warnings": []}
+        said = {"study": study.id, "model": model, "inputs": inputs, "command": command}
+        said["warnings"] = list(study.warnings)
         if "members" in wishes:
             settings = {**self.prediction.provenance["settings"], "members": 8, "method": wishes["members"].method}
             said |= {"settings": settings, "members": {"members_done": 8, "members_wanted": 8}}
@@ -128,7 +133,10 @@ def test_predict_keeps_other_results_unless_told(quick: QuickPredictor, study_fo
     quick.sha256 = "f" * 64
     refused = uncseg("predict", study_folder, "-o", out)
     assert refused.exit_code == 1
-    assert "--overwrite" in refused.stderr
+    assert refused.stderr.splitlines()[-1] == (
+        f"error: {study_folder.name}: {saved.parent} holds another result, which differs in the model (quick, with "
+        "other weights); choose another output folder, or overwrite it (uncseg predict --overwrite)."
+    )
     assert quick.studies == [study_folder.name]  # refused before anything was computed
     assert saved.read_bytes() == before
     assert uncseg("predict", study_folder, "-o", out, "--overwrite").exit_code == 0
@@ -182,6 +190,76 @@ def test_predict_takes_files_one_by_one(quick: QuickPredictor, study_folder: Pat
     assert result.exit_code == 0, result.output
     provenance = json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())
     assert shlex.split(provenance["command"])[:4] == ["uncseg", "predict", "--t1c", str(files[1])]
+
+
+def test_a_file_named_after_another_modality_is_told(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+    # The names of T1c and FLAIR are exchanged.
+    names = dict(zip(MODALITIES, ("t2f", "t1n", "t1c", "t2w"), strict=True))
+    files = [word for m, n in names.items() for word in (f"--{m}", study_folder / f"{study_folder.name}-{n}.nii.gz")]
+    result = uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    told = f"{study_folder.name}-t2f.nii.gz is given as T1c, but its name says FLAIR (T2f); check which is which."
+    assert f"note: mine: {told}" in result.stderr
+    assert told in json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--members", "mc_dropout:20,p=0.2"], "--members: Model tiny "),
+        (["--members", "snapshots:9"], "--members: Model tiny "),
+        (["--maps", "mutual_information"], "--maps: mutual_information is a map between members"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_once_before_a_study_is_read(
+    words: list[str], says: str, study_folder: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    for number in (1, 2):
+        copy_study(study_folder, f"BraTS-GLI-0000{number}-000", tmp_path / "cohort")
+    where = ("--model", tiny_model_folder, "--device", "cpu")
+    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out", *where, *words)
+    assert result.exit_code == 2
+    assert result.stderr.count(says) == 1
+    assert "Reading the images" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_of_another_model_is_wrong_usage(
+    quick: QuickPredictor, study_folder: Path, tmp_path: Path
+) -> None:
+    recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "1" * 64, "single").save(tmp_path / "other.json")
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "other.json")
+    assert result.exit_code == 2
+    assert "Invalid value for --calibration: The calibration was fitted for the model" in result.stderr
+    assert quick.studies == []
+
+
+def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(
+    study_folder: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    members = f"ensemble:{tiny_model_folder},{tmp_path / 'nowhere'}"
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--members", members)
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 1
+    assert "nowhere" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("predict a -o b --device gpu", "'--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+        ("predict a -o b --coding x", "'--coding': 'x' is not one of 'brats2021'"),
+        ("evaluate a --reference b -o c --workers 0", "'--workers': write a number of at least 1"),
+        ("tune-injection a --count 2000", "'--count': write a number of at most 1000"),
+        ("tune-injection a --count x", "'--count': write a whole number"),
+        ("calibrate a --reference b -o c --method x", "'--method': 'x' is not one of 'temperature'"),
+        ("calibrate a --reference b -o c --alpha x", "'--alpha': write a number"),
+    ],
+)
+def test_wrong_options_are_told_in_plain_words(words: str, says: str) -> None:
+    result = uncseg(*words.split())
+    assert result.exit_code == 2
+    assert f"Invalid value for {says}" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,28 @@ def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path) -> No
     assert "2 studies" in result.stderr
 
 
+def test_view_says_how_to_open_results(results: Path, tiny_study: Study) -> None:
+    own = results / tiny_study.id
+    for named, there in ((own, own), (own / f"{tiny_study.id}_seg.nii.gz", own), (results, results)):
+        result = CliRunner().invoke(app, ["view", str(named)])
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"error: {named} holds results, not the images they were made from; view the study with: uncseg view STUDY "
+            f"--results {there}.\n"
+        )
+
+
+def test_view_takes_no_study_for_results(study_folder: Path, tiny_prediction: Prediction, tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    for name in ("a", "b"):
+        shutil.copytree(study_folder, cohort / name)
+        save_prediction(replace(tiny_prediction, study_id=name), cohort)
+    assert demo.results_instead(cohort) is None
+    assert demo.results_instead(cohort / "a") is None
+    assert demo.results_instead(cohort / "a" / "typo.nii.gz") is None
+    assert "holds 2 studies" in CliRunner().invoke(app, ["view", str(cohort)]).stderr
+
+
 def test_a_failed_picture_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UncsegError, match="does not exist"):
         demo.picture_elsewhere([str(tmp_path / "nowhere")], tmp_path / "demo.png")
@@ -66,6 +89,9 @@ def test_demo_saves_a_picture_in_which_all_is_seen(
     study_folder: Path, tiny_prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Quick:
+        def check(self, **_: object) -> None:
+            pass
+
         def provenance(self, study: Study, command: str | None = None) -> dict[str, object]:
             return {**tiny_prediction.provenance, "command": command}
 

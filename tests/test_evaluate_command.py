@@ -93,6 +93,7 @@ def test_a_failed_study_is_named_and_the_others_are_told(folder):
     result = evaluate(folder)
     assert result.exit_code == 1
     assert "error: second has no reference" in result.stderr
+    assert result.stderr.count("has no reference") == 1, "why it failed is told once"
     assert "error: 1 of 2 studies failed" in result.stderr
     content = json.loads((folder / "out" / "summary.json").read_text())
     assert set(content["studies"]) == {"first"}
@@ -138,6 +139,13 @@ def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words)
     assert result.exit_code == 1
     assert words in result.stderr
     assert not (folder / "out").exists()
+
+
+def test_a_list_of_calibration_studies_that_is_not_there(folder):
+    result = evaluate(folder, "--calibration-ids", folder / "none.txt")
+    assert result.exit_code == 1
+    expected = f"error: {folder / 'none.txt'} cannot be read (No such file or directory); give a text file of one study"
+    assert result.stderr.startswith(expected)
 
 
 @pytest.mark.usefixtures("without_figures")

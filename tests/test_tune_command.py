@@ -78,3 +78,9 @@ def test_wrong_candidates_are_wrong_usage(cohort: Path, candidates: str) -> None
     result = tune(cohort, "--candidates", candidates)
     assert result.exit_code == 2
     assert "--candidates" in result.stderr
+
+
+def test_an_unknown_device_is_wrong_usage(cohort: Path) -> None:
+    result = tune(cohort, "--device", "gpu")
+    assert result.exit_code == 2
+    assert "Invalid value for '--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'" in result.stderr

@@ -31,6 +31,12 @@ Progress = Callable[[int, int, str], None]
 class StudyPredictor(Protocol):
     """What is needed of :class:`napari_uncseg.inference.predictor.Predictor`; named here so that torch stays out."""
 
+    def check(
+        self, *, members: Members | str = ..., maps: Sequence[str] | None = ..., calibration: Calibration | None = ...
+    ) -> None:
+        """Refuse, with an UncsegError, what the model cannot do."""
+        ...
+
     def provenance(
         self,
         study: Study,

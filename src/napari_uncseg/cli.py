@@ -5,9 +5,8 @@ What a command needs is imported inside it: ``uncseg --help`` loads neither torc
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +14,14 @@ from napari_uncseg import __version__
 from napari_uncseg.calibrate_command import calibrate
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.evaluate_command import evaluate
-from napari_uncseg.exits import report, told_plainly
+from napari_uncseg.exits import PlainGroup, report, told_plainly
+from napari_uncseg.inference.device_name import Device
 from napari_uncseg.labels import MODALITIES, Coding
 from napari_uncseg.model_command import model_app
 from napari_uncseg.tune_command import tune_injection
 
 if TYPE_CHECKING:
-    from napari_uncseg.batch import Job, Outcome, Settings
+    from napari_uncseg.batch import Job, Outcome, Settings, StudyPredictor
     from napari_uncseg.inference.member_spec import Members
 
 DEMO_FOLDER = Path("demo-output")
@@ -29,20 +29,13 @@ DEMO_FOLDER = Path("demo-output")
 
 app = typer.Typer(
     name="uncseg",
+    cls=PlainGroup,
     help="Segment glioma MRI and show where not to trust the result. Research use only.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-class Device(StrEnum):
-    """Where a network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -187,6 +180,7 @@ def _run(
     from napari_uncseg.terminal import say, study_progress
 
     predictor = batch.make_predictor(model or settings.members.stand_in, device.value, say)
+    _check_wishes(predictor, settings)
     outcomes: list[Outcome] = []
     with batch.stop_on_interrupt() as cancelled:
         for number, job in enumerate(jobs, start=1):
@@ -204,6 +198,19 @@ def _run(
             if cancelled():
                 return outcomes, number < len(jobs) or outcomes[-1].status is batch.Status.PARTIAL
     return outcomes, False
+
+
+def _check_wishes(predictor: StudyPredictor, settings: Settings) -> None:
+    """Refuse settings that the model cannot follow before the first study is read; they are wrong usage."""
+    wishes: dict[str, Any] = {}
+    for name, wish in settings.wishes().items():  # one after the other, so that the option at fault is known
+        wishes[name] = wish
+        try:
+            predictor.check(**wishes)
+        except UncsegError as error:
+            if name == "members" and settings.members.folders:  # a folder that is no model, as after --model
+                raise
+            raise typer.BadParameter(str(error), param_hint=f"--{name}") from error
 
 
 def _leave(outcomes: list[Outcome], stopped: bool) -> None:
@@ -243,7 +250,16 @@ def view(
     from napari_uncseg.study.load import load_study
     from napari_uncseg.terminal import say
 
-    files = only_study(study)
+    try:
+        files = only_study(study)
+    except StudyError:
+        there = window.results_instead(study)
+        if there is None:
+            raise
+        raise StudyError(
+            f"{study} holds results, not the images they were made from; view the study with: "
+            f"uncseg view STUDY --results {there}."
+        ) from None
     if not has_display():
         place = screenshot or Path("uncseg.png")
         window.picture_elsewhere(_view_words(study, results, resample, coding), place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_uncseg.display import WINDOW_SIZE, run_windowed
-from napari_uncseg.errors import SaveError, StudyError, UncsegError
+from napari_uncseg.errors import SaveError, StudyError, UncsegError, reason_of
+from napari_uncseg.study.discover import find_studies
 from napari_uncseg.study.prediction import Prediction
 from napari_uncseg.study.save import JSON_SUFFIX, load_prediction
 from napari_uncseg.study.study import Study
@@ -43,6 +45,29 @@ def find_results(study_id: str, folders: Sequence[Path]) -> Path | None:
             if (place / f"{study_id}{JSON_SUFFIX}").is_file():
                 return place
     return None
+
+
+def results_instead(path: Path) -> Path | None:
+    """Folder of results that stands where a study is looked for and none is.
+
+    Parameters
+    ----------
+    path : Path
+        ``OUT``, ``OUT/<id>`` or a file in it.
+
+    Returns
+    -------
+    Path or None
+        What ``--results`` takes; None when there is a study, or no result either.
+    """
+    with suppress(StudyError):
+        find_studies(path)
+        return None
+    if not path.exists():
+        return None
+    folder = path if path.is_dir() else path.parent
+    patterns = [f"*{JSON_SUFFIX}", *([f"*/*{JSON_SUFFIX}"] if path.is_dir() else [])]
+    return folder if any(any(folder.glob(pattern)) for pattern in patterns) else None
 
 
 @dataclass(frozen=True)
@@ -158,7 +183,7 @@ def save_picture(viewer: Viewer, path: Path) -> None:
         temporary.replace(path)
     except (OSError, ValueError) as error:
         temporary.unlink(missing_ok=True)
-        raise SaveError(f"The picture cannot be saved as {path} ({error}): choose another place.") from error
+        raise SaveError(f"The picture cannot be saved as {path} ({reason_of(error)}): choose another place.") from error
 
 
 def show_window(study: Study, results: Results | None) -> None:

@@ -176,7 +176,8 @@ def has_binding() -> bool:
 def check_libraries() -> Finding:
     """Whether the system libraries are there that Qt loads on Linux; without them it ends the program."""
     if not has_binding():
-        return Finding("Qt", Health.WARN, "no Qt binding: no window", 'Install one: pip install "napari-uncseg[all]"')
+        advice = 'Install one: pip install ".[all]" in the folder of the clone'
+        return Finding("Qt", Health.WARN, "no Qt binding: no window", advice)
     plugin, ldd = qt_platform_plugin(), shutil.which("ldd")
     if not sys.platform.startswith("linux") or plugin is None or ldd is None:
         return Finding("Qt", Health.OK, "a Qt binding is installed")

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a file could not be read or written, to stand in a sentence: words without the system's numbers and paths."""
+    if isinstance(error, UnicodeError):
+        return "it is no text"
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(words.split()) or type(error).__name__
+
+
 class UncsegError(Exception):
     """Base of every error that is the user's to mend; the message alone is shown, never a traceback."""
 

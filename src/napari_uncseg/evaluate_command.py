@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_uncseg import __version__
-from napari_uncseg.errors import Cancelled, EvaluationError
+from napari_uncseg.errors import Cancelled, EvaluationError, reason_of
 from napari_uncseg.exits import report, told_plainly
 from napari_uncseg.labels import Coding
 
@@ -143,7 +143,9 @@ def _read_ids(path: Path, known: list[str]) -> set[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read ({error}); give a text file of one study id a line.") from error
+        raise EvaluationError(
+            f"{path} cannot be read ({reason_of(error)}); give a text file of one study id a line."
+        ) from error
     ids = {line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")}
     if not ids:
         raise EvaluationError(f"{path} holds no study id; write one a line.")

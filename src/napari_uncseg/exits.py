@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import functools
+import re
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 from napari_uncseg.errors import Cancelled, UncsegError
 
 P = ParamSpec("P")
 
+_WORDINGS = {
+    r"Value error, ": "",
+    r"Input should be greater than or equal to ": "write a number of at least ",
+    r"Input should be less than or equal to ": "write a number of at most ",
+    r"Input should be a valid integer\b.*": "write a whole number",
+    r"Input should be a valid number\b.*": "write a number",
+    r"Input should be ": "it should be ",
+}
+"""How the library that reads the options begins its sentences -> how ours do."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+class PlainGroup(TyperGroup):
+    """The commands; what is wrong with an option is told in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the options of a command and run it."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = plain_words(error.message)
+            raise
+
+
+def plain_words(message: str) -> str:
+    """What is wrong with an option, without the wording of the library that found it."""
+    for theirs, ours in _WORDINGS.items():
+        message = re.sub(f"^{theirs}", ours, message)
+    return message
 
 
 def told_plainly(command: Callable[P, None]) -> Callable[P, None]:
@@ -47,6 +78,6 @@ def report(error: Exception, *, debug: bool, about: str = "") -> None:
     else:
         from napari_uncseg.study.save import AnotherResult
 
-        if isinstance(error, AnotherResult):  # "choose to overwrite it": in a window a box, here an option
+        if isinstance(error, AnotherResult):  # "or overwrite it": in a window a box, here an option
             sentence = f"{sentence.removesuffix('.')} (uncseg predict --overwrite)."
     typer.echo(f"error: {about}{sentence}", err=True)

@@ -10,6 +10,7 @@ import typer
 
 from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.exits import report, told_plainly
+from napari_uncseg.inference.device_name import Device
 from napari_uncseg.inference.member_spec import INJECTION_CANDIDATES, MOST, Layers
 from napari_uncseg.labels import REGIONS, Coding
 
@@ -32,7 +33,9 @@ def tune_injection(
     ] = ",".join(map(str, INJECTION_CANDIDATES)),
     count: Annotated[int, typer.Option("--count", min=1, max=MOST, help="Passes of a prediction.")] = 10,
     layers: Annotated[Layers, typer.Option("--layers", help="Where dropout works.")] = Layers.DECODER,
-    device: Annotated[str, typer.Option("--device", help="auto takes a CUDA device when there is one.")] = "auto",
+    device: Annotated[
+        Device, typer.Option("--device", help="auto takes a CUDA device when there is one.")
+    ] = Device.AUTO,
     resample: Annotated[bool, typer.Option("--resample", help="Put modalities on another grid onto T1c's.")] = False,
     coding: Annotated[
         Coding | None, typer.Option("--coding", help="How references number their labels, where names do not tell.")
@@ -86,7 +89,7 @@ def tune_injection(
             candidates=shares,
             count=count,
             layers=layers,
-            device=device,
+            device=device.value,
             notify=say,
             progress=progress,
             cancelled=cancelled,

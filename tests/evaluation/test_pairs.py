@@ -58,7 +58,18 @@ def test_our_own_segmentation_is_no_reference(tmp_path, tiny_prediction: Predict
     (pair,) = find_pairs(tmp_path / "out", tmp_path / "out")
     assert pair.reference is None
     assert pair.problem is not None
-    assert "has no reference" in pair.problem
+    assert "would be compared with itself" in pair.problem
+
+
+def test_one_folder_for_both_is_told_as_such(study_folder):
+    parent = study_folder.parent
+    (pair,) = find_pairs(parent, parent)
+    reference = study_folder / f"{study_folder.name}-seg.nii.gz"
+    assert pair.reference is None
+    assert pair.problem == (
+        f"{study_folder.name} would be compared with itself, for {reference} is among the predictions; name the "
+        "folder of the expert segmentations as the reference."
+    )
 
 
 def test_predictions_without_reference_and_references_without_prediction_are_told(tmp_path):

@@ -57,6 +57,16 @@ def stopped(predictor, study, members, after, **options):
     return predictor.predict(study, members=members, progress=stop.progress, cancelled=stop, **options)
 
 
+def test_what_a_model_cannot_do_is_known_without_a_study(predictor):
+    predictor.check()
+    predictor.check(members="tta:2", maps=["mutual_information"], calibration=Squeeze())
+    for wishes in ({"members": "snapshots:9"}, {"maps": ["mutual_information"]}, {"members": "guess"}):
+        with pytest.raises(UncsegError):
+            predictor.check(**wishes)
+    with pytest.raises(UncsegError, match="another model"):
+        predictor.check(calibration=Squeeze(error=UncsegError("It is of another model.")))
+
+
 def test_settings_tell_members_and_maps_apart(study, predictor):
     marks = {
         fingerprint(predictor.provenance(study, members=members, maps=maps))

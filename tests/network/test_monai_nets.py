@@ -113,7 +113,8 @@ def test_without_monai_the_sentence_says_what_to_install(
     pytest.importorskip("monai")
     monkeypatch.setitem(sys.modules, missing, None)
     needed = missing.partition(".")[0]
-    with pytest.raises(ModelError, match=rf"MONAI's {name}, which needs {needed}; .*napari-uncseg\[monai\]"):
+    advice = r'pip install "\.\[monai\]" in the folder of the clone'
+    with pytest.raises(ModelError, match=rf"MONAI's {name}, which needs {needed}; .*{advice}"):
         build_network(plans(name, SEGRESNET if name == "SegResNet" else SWIN), 4, 4)
 
 

@@ -167,3 +167,16 @@ def test_files_named_one_by_one(write):
     assert study_files(**paths).id == "p4"
     with pytest.raises(StudyError, match="given for both T1c and T1n"):
         study_files(t1c=names["t1c"], t1n=names["t1c"], t2f=names["t2f"], t2w=names["t2w"])
+
+
+def test_a_file_named_after_something_else_is_told(write):
+    paths = {m: write(f"p5/x_{n}.nii.gz") for m, n in zip(MODALITIES, ("flair", "t1", "t1ce", "water"), strict=True)}
+    study = study_files(**paths, reference=write("p5/x_t2.nii.gz"))
+    assert study.modalities == paths, "what was said is done"
+    assert study.warnings == (
+        "x_flair.nii.gz is given as T1c, but its name says FLAIR (T2f); check which is which.",
+        "x_t1ce.nii.gz is given as FLAIR (T2f), but its name says T1c; check which is which.",
+        "x_t2.nii.gz is given as the reference, but its name says T2w; check which is which.",
+    )
+    right = {m: write(f"p6/x_{n}.nii.gz") for m, n in zip(MODALITIES, ("t1ce", "t1", "flair", "t2"), strict=True)}
+    assert study_files(**right, reference=write("p6/x_seg.nii.gz")).warnings == ()

@@ -25,6 +25,7 @@ from napari_uncseg.study import (
     load_prediction,
     save_prediction,
 )
+from napari_uncseg.study.provenance import differences
 
 NAMES = ("seg", "probabilities", "unc_output", "unc_output_unmasked", "entropy", "variance", "error")
 
@@ -135,6 +136,60 @@ def test_fingerprint_follows_model_settings_and_inputs_only(tiny_prediction):
     assert fingerprint(provenance | {"inputs": {}}) == "", "images without files equal no others"
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, []),
+        ({"command": "another", "versions": {"numpy": "9"}}, []),
+        ({"model": {"name": "b", "sha256": "f" * 64}}, ["the model (a there, b here)"]),
+        ({"model": {"name": "a", "sha256": "f" * 64}}, ["the model (a, with other weights)"]),
+        ({"settings": {"device": "cuda", "precision": "float16"}}, ["the device (cpu there, cuda here)"]),
+        ({"settings": {"members": 8, "method": "tta:8"}}, ["the members (single there, tta:8 here)"]),
+        ({"settings": {"maps": ["entropy"]}}, ["the maps (the usual ones there, entropy here)"]),
+        ({"settings": {"resampled": True}}, ["resampling (no there, yes here)"]),
+        ({"settings": {"coding": "brats2021"}}, ["the coding (none there, brats2021 here)"]),
+        ({"settings": {"calibration": "1" * 64}}, ["the calibration"]),
+        ({"inputs": {"t1c": {"sha256": "2"}, "reference": {"sha256": "3"}}}, ["the input files (T1c, reference)"]),
+        (
+            {"inputs": {"reference": {"sha256": "3"}}, "settings": {"coding": "brats2021"}},
+            ["the input files (reference)"],
+        ),
+        ({"model": {"name": "b", "sha256": "f"}, "settings": {"tile": [8, 8, 8]}}, ["the model (a there, b here)"]),
+        (
+            {"settings": {"tile": [8, 8, 8], "mask_dilation_mm": 3.0}},
+            ["tile (4 4 4 there, 8 8 8 here)", "mask_dilation_mm (5.0 there, 3.0 here)"],
+        ),
+    ],
+)
+def test_what_differs_is_named(change, says):
+    there = {
+        "model": {"name": "a", "sha256": "0" * 64},
+        "settings": {
+            **{"device": "cpu", "precision": "float32", "members": 1, "tile": [4, 4, 4], "mask_dilation_mm": 5.0},
+            **{"resampled": False, "coding": None},
+        },
+        "inputs": {"t1c": {"sha256": "1"}},
+    }
+    here = {name: {**value, **change.get(name, {})} for name, value in there.items()}
+    assert differences(there, here) == says
+    assert differences({"model": 1, "settings": []}, here), "a foreign JSON is no error"
+
+
+def test_files_that_no_json_tells_of_are_kept(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    saved.files[-1].unlink()
+    with pytest.raises(AnotherResult, match=r"of which no readable _uncseg\.json tells how it was made"):
+        save_prediction(tiny_prediction, tmp_path)
+
+
+def test_a_changed_file_of_the_same_result_is_kept(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    saved.files[0].write_bytes(b"changed")
+    with pytest.raises(AnotherResult, match="of the same model, settings and images, with files that are missing or"):
+        save_prediction(tiny_prediction, tmp_path)
+    assert saved.files[0].read_bytes() == b"changed"
+
+
 def _other(prediction):
     return dataclasses.replace(prediction, provenance=dict(prediction.provenance) | {"settings": {"members": 2}})
 
@@ -145,8 +200,10 @@ def test_another_result_is_kept_unless_overwritten(tiny_prediction, tmp_path):
     other = dataclasses.replace(
         _other(tiny_prediction), maps={name: m for name, m in tiny_prediction.maps.items() if name != "error"}
     )
-    with pytest.raises(AnotherResult, match="choose another output folder, or to overwrite it"):
+    with pytest.raises(AnotherResult) as refused:
         save_prediction(other, tmp_path)
+    assert str(refused.value).startswith(f"{saved.folder} holds another result, which differs in ")
+    assert str(refused.value).endswith("; choose another output folder, or overwrite it.")
     assert contents(tmp_path) == before
     replaced = save_prediction(other, tmp_path, overwrite=True)
     assert sorted(path.name for path in replaced.files) == sorted(contents(saved.folder))

@@ -90,4 +90,4 @@ def test_command_line_says_what_is_missing(anatomies: Path, tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     result = CliRunner().invoke(app, [*words, "segresnet"])
     assert result.exit_code == 1
-    assert "napari-uncseg[monai]" in result.output
+    assert 'pip install ".[monai]" in the folder of the clone' in result.output

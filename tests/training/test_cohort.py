@@ -31,9 +31,9 @@ from uncseg_training.curves import read_log
 from uncseg_training.patches import Patches, whole_case
 from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
-from uncseg_training.state import Training
+from uncseg_training.state import CHECKPOINT, Training
 from uncseg_training.targets import ERRORS, Targets, predict_case
-from uncseg_training.trainer import fit
+from uncseg_training.trainer import cycles, fit
 
 CPU = torch.device("cpu")
 
@@ -84,6 +84,37 @@ def test_a_cohort_is_written_once_and_read_as_the_phantoms_it_is(anatomies: Path
         Cases.open(tmp_path, config)
     with pytest.raises(ValueError, match="uncseg-train cases"):
         Cases.open(tmp_path / "absent", config)
+
+
+def test_a_cut_cohort_goes_on_and_ends_with_the_same_bytes(anatomies: Path, tmp_path: Path) -> None:
+    config, told = read_config("smoke"), list[str]()
+
+    def cut(name: str) -> None:
+        if name.endswith("1"):
+            raise KeyboardInterrupt
+
+    whole = write_phantom_cases(anatomies, tmp_path / "whole", config, 3, seed=8)
+    with pytest.raises(KeyboardInterrupt):
+        write_phantom_cases(anatomies, tmp_path / "cut", config, 3, seed=8, tell=cut)
+    with pytest.raises(ValueError, match="holds no cases"):
+        Cases.open(tmp_path / "cut", config)  # nobody trains on a part of it
+    with pytest.raises(ValueError, match="another phantom-8-00000"):
+        write_phantom_cases(anatomies, tmp_path / "cut", replace(config, looks="wet"), 3, seed=8)
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("*.npz")}
+    assert sorted(before) == ["phantom-8-00000.npz", "phantom-8-00001.npz"]
+    assert write_phantom_cases(anatomies, tmp_path / "cut", config, 3, seed=8, tell=told.append).names == tuple(told)
+    assert all((tmp_path / "cut" / name).stat().st_mtime_ns == stamp for name, stamp in before.items())
+    contents = [{path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} for folder in ("whole", "cut")]
+    assert contents[0] == contents[1]
+    assert Cases.open(tmp_path / "cut", config).preprocessing == whole.preprocessing
+
+
+def test_a_case_that_was_lost_is_written_again(anatomies: Path, cohort: Path, tmp_path: Path) -> None:
+    shutil.copytree(cohort, tmp_path / "cohort")
+    (tmp_path / "cohort" / "phantom-8-00002.npz").unlink()
+    write_phantom_cases(anatomies, tmp_path / "cohort", read_config("smoke"), 4, seed=8)
+    names = ("phantom-8-00002.npz", "cases.json")
+    assert all((tmp_path / "cohort" / name).read_bytes() == (cohort / name).read_bytes() for name in names)
 
 
 def test_studies_become_cases_on_the_grid_of_the_training(tmp_path: Path) -> None:
@@ -183,6 +214,28 @@ def test_a_training_killed_within_a_sweep_visits_nobody_twice(
     assert set(visits.values()) == {3}
 
 
+def test_maps_go_on_with_a_longer_training_and_begin_anew_with_a_new_one(
+    anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = settings(steps=3, validation=0)
+    cases = Cases.open(cohort, config)
+    first = fit(anatomies, tmp_path, config)
+
+    def visits() -> set[int]:
+        maps = Targets.of_run(tmp_path, cases, begins=False)
+        stores = (maps.errors.store, maps.variances.store)
+        return {entry.visits for store in stores for entry in store.cases.values()}
+
+    assert visits() == {3}
+    fit(anatomies, tmp_path, replace(config, steps=6))  # a sweep every other step now: at 4 and 6
+    assert visits() == {5}
+    (tmp_path / CHECKPOINT).unlink()
+    again = fit(anatomies, tmp_path, config)
+    assert visits() == {3}
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+
+
 def test_maps_of_another_cohort_are_refused(
     anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path
 ) -> None:
@@ -205,10 +258,17 @@ def test_configurations_that_contradict_themselves_are_refused() -> None:
         ({"uncertainty": "error_map"}, "comes back"),
         ({"uncertainty": "doubt"}, "failure, error_map or none"),
         ({"folds": 2}, "no fold"),
+        ({"folds": 1, "cases": "x"}, "take 0 or at least 2"),
+        ({"steps": 4, "snapshots": 5}, "too few for 5 snapshots"),
+        ({"steps": 100, "snapshots": 3, "cycle": 0.5}, "fewer snapshots or a shorter cycle"),
+        ({"volume": (80, 96, 81)}, "volume .* multiples of 16"),
+        ({"patch": (64, 72, 64)}, "patch .* multiples of 16"),
         ({"folds": 2, "fold": 2, "cases": "x"}, "no fold 2"),
     ):
         with pytest.raises(ValueError, match=words):
             Config(**changes)  # type: ignore[arg-type]
+    assert Config(patch=(64, 72, 64), whole_from=0.0).patch == (64, 72, 64)  # no patch is ever cut
+    assert cycles(Config(steps=5, snapshots=5)) == [1, 2, 3, 4, 5]
 
 
 @pytest.fixture(scope="module")

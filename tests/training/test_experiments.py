@@ -19,9 +19,10 @@ from napari_uncseg.network.model import Model, load_model, save_model
 from napari_uncseg.study.load import load_study
 from napari_uncseg.study.study import Study
 from tests.training.test_trainer import head
-from uncseg_training.cases import Cases
+from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments import ablation, leave_one_out, limits, paper1, phantom_statistics, snapshots
+from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.experiments.real_studies import overlaps
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
@@ -182,6 +183,30 @@ def test_paper1_compares_by_hand() -> None:
     aimed = compare(case, "half", "error map", target=wrong / 4)
     assert aimed.ratio == pytest.approx(2)
     assert np.isnan(aimed.auroc)
+
+
+def test_paper1_predicts_where_the_network_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_anatomies([head()], tmp_path / "balls.npz")
+    cases = write_phantom_cases(tmp_path / "balls.npz", tmp_path / "cases", read_config("smoke"), 1, seed=8)
+    asked: list[str] = []
+
+    def predict(_network: object, _cases: Cases, name: str, device: torch.device) -> torch.Tensor:
+        asked.append(device.type)
+        return torch.full((4, *cases.labels(name).shape), 0.5)
+
+    monkeypatch.setattr(paper1, "predict_case", predict)
+    assert "unc_output" in paper1.see(torch.nn.Linear(1, 1, device="meta"), cases, cases.names[0], 4.0, {}).case.maps
+    assert asked == ["meta"]
+    for found, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
+        assert paper1.device_here().type == device
+
+
+def test_six_cases_are_drawn_from_the_smallest_tumour_to_the_largest() -> None:
+    volumes = {f"{volume}": volume for volume in (0, 11, 3, 8, 1, 6, 4, 10, 2, 7, 9, 5)}
+    assert drawn_cases(volumes) == ["1", "3", "5", "7", "9", "11"]
+    assert drawn_cases({"a": 5, "b": 0, "c": 1}) == ["c", "a"]
+    assert drawn_cases({"b": 0}) == []
 
 
 def test_leave_one_out_never_shows_the_patient_it_is_judged_on(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -113,6 +114,7 @@ def test_devices_seeds_and_looks_of_phantoms(tmp_path: Path) -> None:
         ("learning_rate: 1e-3", r"1\.0e-3"),
         ("volume: [3, 4]", "three whole numbers"),
         ("encoder: [1, 1]", "one number per stage"),
+        ("folds: 1", "at least 2"),
         ("share: 2.0", "0 to 1"),
         ("- 1\n- 2", "holds no keys"),
         ("a: [1\nb: {", "not YAML"),
@@ -204,10 +206,29 @@ def test_help_names_what_there_is() -> None:
 def test_the_leading_process_alone_says_finished(
     anatomies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["fit", "--config", "smoke", "--steps", "1", "--anatomies", str(anatomies), "-o", str(tmp_path / "run")]
+    shown: list[Path] = []
+
+    @contextmanager
+    def shows(folder: Path) -> Iterator[Callable[[object], None]]:
+        shown.append(folder)
+        yield lambda line: None
+
+    monkeypatch.setattr("uncseg_training.progress.reporter", shows)
+    words = ["fit", "--config", "smoke", "--steps", "2", "--anatomies", str(anatomies), "-o", str(tmp_path / "run")]
     assert "finished" in CliRunner().invoke(app, words).output
+    assert len(shown) == 1
     monkeypatch.setenv("RANK", "1")
     assert "finished" not in CliRunner().invoke(app, words).output
+    assert len(shown) == 1  # no second bar
+
+
+def test_lengths_and_folds_that_cannot_be_are_told(anatomies: Path, tmp_path: Path) -> None:
+    words = ("--anatomies", anatomies, "-o", tmp_path / "run")
+    assert "steps is 4, too few for 5 snapshots" in refused("fit", "--config", "cpu", "--steps", 4, *words)
+    assert not (tmp_path / "run").exists()
+    assert CliRunner().invoke(app, [str(w) for w in ("fit", "--config", "smoke", "--steps", 2, *words)]).exit_code == 0
+    told = refused("head", tmp_path / "run", tmp_path / "model", "--fold", tmp_path / "run", "--anatomies", anatomies)
+    assert "leave out --fold" in told
 
 
 @pytest.mark.parametrize("terminal", [True, False])

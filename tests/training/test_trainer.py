@@ -201,7 +201,7 @@ def test_patches_depend_on_the_step_alone(anatomies: Path) -> None:
 
 
 def test_another_configuration_is_refused(anatomies: Path, tmp_path: Path) -> None:
-    config = read_config("smoke", steps=1, validation=0)
+    config = read_config("smoke", steps=1, validation=0, snapshots=1)
     fit(anatomies, tmp_path, config)
     with pytest.raises(ValueError, match="learning_rate"):
         Training.resume(tmp_path, replace(config, learning_rate=0.5))
@@ -221,8 +221,23 @@ def test_a_run_may_start_from_another(anatomies: Path, tmp_path: Path) -> None:
         assert torch.equal(tensor, before[name]), name
     with pytest.raises(ValueError, match="features"):
         fit(anatomies, tmp_path / "wide", replace(second, features=(8, 8, 8)))
+    with pytest.raises(ValueError, match="channel of uncertainty"):
+        fit(anatomies, tmp_path / "plain", replace(second, uncertainty="none"))
     fit(anatomies, tmp_path / "second", second, budget=0.0)
     assert fit(anatomies, tmp_path / "second", second).step == 2
+
+
+def test_a_run_may_start_from_one_with_another_dropout(anatomies: Path, tmp_path: Path) -> None:
+    first = read_config("smoke", steps=1, validation=0, snapshots=1)
+    assert first.dropout > 0
+    for name, dropout in (("with", first.dropout), ("without", 0.0)):
+        before = dict(fit(anatomies, tmp_path / name, replace(first, dropout=dropout)).averaged.named_parameters())
+        other = replace(first, start=str(tmp_path / name), dropout=0.3 - dropout, seed=9)
+        if dropout:
+            other = replace(other, dropout=0.0)
+        after = dict(Training.fresh(other).network.named_parameters())
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_unknown_configurations_are_named(tmp_path: Path) -> None:

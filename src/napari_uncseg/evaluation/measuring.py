@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError
+from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, reason_of
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
 from napari_uncseg.evaluation.pairs import Pair
 from napari_uncseg.evaluation.reading import input_hashes, read_case
@@ -232,13 +232,15 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         from distributed import Client
     except ImportError as error:
         raise EvaluationError(
-            "--scheduler needs dask.distributed; install it with: pip install 'napari-uncseg[cluster]'."
+            '--scheduler needs dask.distributed; install it with: pip install ".[cluster]" in the folder of the clone.'
         ) from error
     connect: Any = Client  # untyped
     try:
         client: Any = connect(scheduler, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        raise EvaluationError(f"No dask scheduler answers at {scheduler} ({error}); check the address.") from error
+        raise EvaluationError(
+            f"No dask scheduler answers at {scheduler} ({reason_of(error)}); check the address."
+        ) from error
     with client, client.get_executor() as executor:
         yield executor
 
@@ -255,6 +257,5 @@ def _stop_if(stop: Callable[[], bool], done: int, total: int) -> None:
 
 def _words(result: Measured | Failure) -> str:
     if isinstance(result, Failure):
-        reason = str(result.error) if isinstance(result.error, UncsegError) else type(result.error).__name__
-        return f"{result.study}: failed ({reason.rstrip('.')})"
+        return f"{result.study}: failed"  # why is told once, at the end
     return f"{result.study}: {'was there already' if result.kept else 'measured'}"

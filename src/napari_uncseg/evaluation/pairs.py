@@ -128,9 +128,13 @@ def match(predictions: str | Path, references: str | Path, images: str | Path | 
         reference = known.get(study_id)
         if reference is None and study_id in loose:
             reference = _label_file(loose[study_id], references)
-        if reference is not None and reference.path.resolve() in ours:
-            reference = None
         problem = pair.problem
+        if reference is not None and reference.path.resolve() in ours:
+            problem = problem or (
+                f"{study_id} would be compared with itself, for {reference.path} is among the predictions; name the "
+                "folder of the expert segmentations as the reference."
+            )
+            reference = None
         if reference is None and problem is None:
             problem = (
                 f"{study_id} has no reference in {references}; expected {study_id}-seg.nii.gz, {study_id}_seg.nii.gz "

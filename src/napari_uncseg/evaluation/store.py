@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg import __version__
-from napari_uncseg.errors import EvaluationError
+from napari_uncseg.errors import EvaluationError, reason_of
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.study.atomic import write_files
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, plain
@@ -163,7 +163,7 @@ def read_record(path: Path) -> Record:
                 number, _, part = name.partition("/")
                 statistics[keys[int(number)]][part] = archive[name]
     except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
-        raise EvaluationError(f"{npz} cannot be read ({error}); remove it and start again.") from error
+        raise EvaluationError(f"{npz} cannot be read ({reason_of(error)}); remove it and start again.") from error
     return Record(
         study=content["study"],
         fingerprint=content["fingerprint"],
@@ -216,7 +216,7 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise EvaluationError(f"{path} cannot be read ({error}); remove it and start again.") from error
+        raise EvaluationError(f"{path} cannot be read ({reason_of(error)}); remove it and start again.") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise EvaluationError(f"{path} holds no statistics that this version reads; remove it and start again.")
     file = content.get("statistics", {}).get("file") if isinstance(content.get("statistics"), dict) else None

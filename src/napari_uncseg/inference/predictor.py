@@ -71,6 +71,27 @@ class Predictor:
         self._notify = notify
         self._line_ups: dict[Members, LineUp] = {}
 
+    def check(
+        self,
+        *,
+        members: Members | str = SINGLE,
+        maps: Sequence[str] | None = None,
+        calibration: Recalibrates | None = None,
+    ) -> None:
+        """Make sure, before a study is read, that the model can do what will be asked for.
+
+        Parameters
+        ----------
+        members, maps, calibration
+            As for :meth:`predict`.
+
+        Raises
+        ------
+        UncsegError
+            When the model cannot have such members or maps, or the calibration is not theirs.
+        """
+        self._wanted(members, maps, calibration)
+
     def provenance(
         self,
         study: Study,

@@ -69,7 +69,7 @@ def build_monai(name: str, kwargs: Mapping[str, Any], inputs: int, outputs: int)
     except ImportError as error:
         raise ModelError(
             f"The network is MONAI's {name}, which needs {(error.name or 'monai').partition('.')[0]}; install it with: "
-            "pip install 'napari-uncseg[monai]'."
+            'pip install ".[monai]" in the folder of the clone.'
         ) from error
     try:
         return cast(nn.Module, getattr(nets, name)(spatial_dims=3, in_channels=inputs, out_channels=outputs, **kwargs))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_uncseg.errors import StudyError
+from napari_uncseg.errors import StudyError, reason_of
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
 from napari_uncseg.study.naming import modality_of_name
 from napari_uncseg.study.reference import coding_of_names
@@ -54,7 +54,7 @@ def read_dataset(path: Path) -> Dataset:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({error}); repair it.") from error
+        raise StudyError(f"{path} cannot be read as JSON ({reason_of(error)}); repair it.") from error
     names = (content.get("channel_names") or content.get("modality")) if isinstance(content, dict) else None
     if not isinstance(names, dict):
         raise StudyError(f"{path} does not name its channels (channel_names or modality); add them.")

@@ -44,6 +44,8 @@ class StudyFiles:
         Why the coding has to be asked for, a sentence.
     problem : str, optional
         Why these files are no study, a sentence; loading raises it.
+    warnings : tuple of str
+        What the user should know about the files before they are read, a sentence each.
     """
 
     id: str
@@ -52,6 +54,7 @@ class StudyFiles:
     coding: Coding | None = None
     undecided: str | None = None
     problem: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def find_studies(path: str | Path) -> list[StudyFiles]:
@@ -118,6 +121,7 @@ def study_files(
     Returns
     -------
     StudyFiles
+        With a warning for each file whose name says that it is something else.
 
     Raises
     ------
@@ -140,7 +144,22 @@ def study_files(
         modalities=dict(paths),
         reference=Path(reference) if reference is not None else None,
         coding=coding,
+        warnings=_other_names(paths if reference is None else {**paths, REFERENCE: Path(reference)}),
     )
+
+
+def _other_names(paths: Mapping[str, Path]) -> tuple[str, ...]:
+    """What to say of files whose names tell another role than the one they are given for."""
+    told = ((role, path, read_name(path)) for role, path in paths.items())
+    return tuple(
+        f"{path.name} is given as {_title(role)}, but its name says {_title(named.role)}; check which is which."
+        for role, path, named in told
+        if named is not None and named.role != role
+    )
+
+
+def _title(role: str) -> str:
+    return MODALITY_TITLES.get(role, "the reference")
 
 
 def _common_id(paths: list[Path], named: list[NamedFile]) -> str:

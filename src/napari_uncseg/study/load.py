@@ -55,7 +55,7 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
     if moved and not resample:
         raise StudyError(_grids_sentence(files, volumes, moved))
     # A header that was mended names its file once, however many channels are read from it.
-    warnings = [warning for volume in volumes.values() for warning in volume.warnings]
+    warnings = [*files.warnings, *(warning for volume in volumes.values() for warning in volume.warnings)]
     images = np.empty((len(MODALITIES), *t1c.shape), dtype=np.float32)
     for index, modality in enumerate(MODALITIES):
         images[index] = _image_on_t1c(files, modality, volumes, t1c, moved=modality in moved)

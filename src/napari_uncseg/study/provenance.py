@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_uncseg.errors import StudyError
+from napari_uncseg.errors import StudyError, reason_of
+from napari_uncseg.labels import MODALITY_TITLES
 
 SCHEMA = 1
 
@@ -53,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise StudyError(f"{path} does not exist.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({error}); run the prediction again.") from error
+        raise StudyError(f"{path} cannot be read as JSON ({reason_of(error)}); run the prediction again.") from error
     if not isinstance(content, dict) or not isinstance(content.get("study"), str):
         raise StudyError(f"{path} is not the JSON of a prediction; run the prediction again.")
     if content.get("schema") != SCHEMA:
@@ -83,6 +84,78 @@ def fingerprint_of(content: Mapping[str, Any]) -> str:
         return fingerprint(content)
     except (AttributeError, TypeError, KeyError):
         return ""
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What decides a result and is not the same in two of them.
+
+    Parameters
+    ----------
+    there : mapping
+        JSON of the result that stands.
+    here : mapping
+        What the other will say of itself.
+
+    Returns
+    -------
+    list of str
+        Words such as ``the model (a there, b here)``; empty when nothing that is known differs.
+    """
+    found: list[str] = []
+    old, new = (_block(content, "model") for content in (there, here))
+    if old.get("sha256") != new.get("sha256"):
+        same = old.get("name") == new.get("name")
+        how = f"{new.get('name')}, with other weights" if same else f"{old.get('name')} there, {new.get('name')} here"
+        found.append(f"the model ({how})")
+    inputs = (_block(content, "inputs") for content in (there, here))
+    before, after = ({role: _block(block, role).get("sha256") for role in block} for block in inputs)
+    old, new = (_block(content, "settings") for content in (there, here))
+    names = [name for name in dict.fromkeys((*old, *new)) if plain(old.get(name)) != plain(new.get(name))]
+    causes = {*names, *(["model"] if found else []), *({"reference"} & (before.keys() ^ after.keys()))}
+    for name in names:
+        if _FOLLOWS.get(name) in causes:
+            continue
+        word = _SETTINGS.get(name, str(name))
+        known = name != "calibration"  # of which the hash is kept, and that says nothing
+        found.append(f"{word} ({_words(name, old)} there, {_words(name, new)} here)" if known else word)
+    roles = [role for role in dict.fromkeys((*before, *after)) if before.get(role) != after.get(role)]
+    if roles:
+        found.append(f"the input files ({', '.join(MODALITY_TITLES.get(role, role) for role in roles)})")
+    return found
+
+
+_SETTINGS = {
+    "members": "the number of members",
+    "method": "the members",
+    "maps": "the maps",
+    "calibration": "the calibration",
+    "coding": "the coding",
+    "device": "the device",
+    "precision": "the precision",
+    "resampled": "resampling",
+}
+"""Names of settings in a JSON -> what they are called; others are told by their own."""
+
+_FOLLOWS = {"members": "method", "precision": "device", "tile": "model", "coding": "reference"}
+"""Settings that differ because another does."""
+
+_UNSAID = {"method": "single", "maps": "the usual ones"}
+"""What a setting is when a JSON says nothing of it."""
+
+
+def _block(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a JSON; empty when it is not there or not built as ours are."""
+    block = content.get(name)
+    return block if isinstance(block, Mapping) else {}
+
+
+def _words(name: str, settings: Mapping[str, Any]) -> str:
+    value = settings.get(name)
+    if value is None:
+        return _UNSAID.get(name, "none")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def plain(value: Any) -> Any:

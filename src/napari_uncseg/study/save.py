@@ -24,6 +24,7 @@ from napari_uncseg.study.prediction import MAPS, Prediction, map_info, partial_o
 from napari_uncseg.study.provenance import (
     JSON_SUFFIX,
     SCHEMA,
+    differences,
     fingerprint,
     fingerprint_of,
     listed_files,
@@ -139,11 +140,11 @@ def check_free(
         raise SaveError(f"The id {study_id!r} cannot name a folder; choose an id of letters, digits, '-' and '_'.")
     folder = Path(out) / study_id
     json_path = folder / f"{study_id}{JSON_SUFFIX}"
-    try:
+    content: dict[str, Any] | None = None
+    old: set[str] = set()
+    with suppress(StudyError):
         content = read_json(json_path) if json_path.is_file() else None
         old = {name for name, _ in listed_files(json_path, content).values()} if content is not None else set()
-    except StudyError:
-        old = set()
     names = {json_path.name, *old, *_file_names(study_id, (_SEGMENTATION, _PROBABILITIES, *maps)).values()}
     there = [folder / name for name in sorted(names) if (folder / name).is_file()]
     inputs = {source.get("sha256") for source in (provenance.get("inputs") or {}).values()}
@@ -155,11 +156,20 @@ def check_free(
     mine = {json_path.name, *old} if standing is not None and partial_of(standing) else set()
     foreign = [path for path in there if path.name not in mine]
     if foreign and not overwrite:
-        raise AnotherResult(
-            f"{folder} holds a result of another model, other settings or other images ({foreign[0].name} …); choose "
-            "another output folder, or to overwrite it."
-        )
+        what = _what_stands(content, provenance, foreign[0].name)
+        raise AnotherResult(f"{folder} holds {what}; choose another output folder, or overwrite it.")
     return old
+
+
+def _what_stands(content: Mapping[str, Any] | None, provenance: Mapping[str, Any], foreign: str) -> str:
+    """What is in the way of a result, and where its making differs."""
+    if content is None:
+        return f"{foreign}, of which no readable {JSON_SUFFIX} tells how it was made"
+    if different := differences(content, provenance):
+        return f"another result, which differs in {' and '.join(different)}"
+    if not fingerprint(provenance):
+        return f"another result ({foreign} …)"
+    return f"a result of the same model, settings and images, with files that are missing or were changed ({foreign} …)"
 
 
 def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = False) -> Saved:
