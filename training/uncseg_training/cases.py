@@ -1,7 +1,9 @@
 """A fixed cohort to train on: preprocessed cases in a folder, phantoms or patients, on one grid.
 
 Phantoms are best endless. A cohort is for what needs a case to come back: an error map per case, folds, and a handful
-of patients among phantoms. The folder holds ``<case>.npz`` (images in half precision, labels) and ``cases.json``.
+of patients among phantoms. The folder holds ``<case>.npz`` (images in half precision, labels) and ``cases.json``. While
+cases are written, ``cases-unfinished.json`` says which ones are there, so that a cut command goes on and nobody trains
+on half a cohort.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
 from uncseg_training.splits import patient, split_by_group
 
-INDEX = "cases.json"
+INDEX, UNFINISHED = "cases.json", "cases-unfinished.json"
 FORMAT = 1
 
 Tell = Callable[[str], None]
@@ -76,19 +78,13 @@ class Cases:
         ValueError
             When there are none, or they were made for another grid.
         """
-        try:
-            index = json.loads((folder / INDEX).read_text())
-            names, grid = list(index["cases"]), index["grid"]
-        except FileNotFoundError:
-            raise ValueError(f"{folder} holds no cases; write them with: uncseg-train cases -o {folder}") from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{folder / INDEX} is damaged ({error}); write the cases anew.") from None
-        if index.get("format") != FORMAT or grid != _grid(config):
-            raise ValueError(f"{folder} was made for the grid {grid}, not {_grid(config)}; write the cases anew.")
-        missing = [name for name in names if not (folder / f"{name}.npz").is_file()]
+        if not (folder / INDEX).is_file():
+            raise ValueError(f"{folder} holds no cases; write them with: uncseg-train cases -o {folder}")
+        origins = _origins(folder / INDEX, config)
+        missing = [name for name in origins if not (folder / f"{name}.npz").is_file()]
         if missing:
             raise ValueError(f"{folder} lacks {missing[0]}.npz; run the command that wrote it again.")
-        return cls(folder, names, preprocessing_hash({"grid": grid, "sources": index["cases"]}))
+        return cls(folder, tuple(origins), preprocessing_hash({"grid": _grid(config), "sources": origins}))
 
     def load(self, name: str) -> TrainingCase:
         """One case."""
@@ -115,7 +111,7 @@ class Cases:
 def write_phantom_cases(
     anatomies: Path, folder: Path, config: Config, count: int, seed: int, tell: Tell = lambda _: None
 ) -> Cases:
-    """Write phantoms as cases; those that are there already are kept.
+    """Write phantoms as cases; those that are there already are kept, also where an earlier call was cut.
 
     Parameters
     ----------
@@ -177,10 +173,10 @@ def _write(
     cases: Iterable[tuple[str, Any, Callable[[], TrainingCase]]],
     tell: Tell,
 ) -> Cases:
-    known: Mapping[str, Any] = {}
-    if (folder / INDEX).is_file():
-        Cases.open(folder, config)
-        known = json.loads((folder / INDEX).read_text())["cases"]
+    known: dict[str, Any] = {}
+    for index in (folder / INDEX, folder / UNFINISHED):
+        if index.is_file():
+            known |= _origins(index, config)
     origins = dict(known)
     for name, origin, make in cases:
         if known.get(name, origin) != origin:
@@ -190,11 +186,29 @@ def _write(
             case, buffer = make(), io.BytesIO()
             np.savez(buffer, images=case.images, labels=case.labels)
             write_files({path: buffer.getvalue()})
-        origins[name] = origin
+            origins[name] = origin
+            write_files({folder / UNFINISHED: _index(config, origins)})
         tell(name)
-    index = {"format": FORMAT, "grid": _grid(config), "cases": origins}
-    write_files({folder / INDEX: (json.dumps(index, indent=1) + "\n").encode()})
+    write_files({folder / INDEX: _index(config, origins)})
+    (folder / UNFINISHED).unlink(missing_ok=True)
     return Cases.open(folder, config)
+
+
+def _index(config: Config, origins: Mapping[str, Any]) -> bytes:
+    """Content of the file that names the cases of a folder."""
+    return (json.dumps({"format": FORMAT, "grid": _grid(config), "cases": origins}, indent=1) + "\n").encode()
+
+
+def _origins(index: Path, config: Config) -> dict[str, Any]:
+    """Cases that such a file names, and where they are from; refused when it is of another grid."""
+    try:
+        content = json.loads(index.read_text())
+        origins, grid = dict(content["cases"]), content["grid"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{index} is damaged ({error}); write the cases anew.") from None
+    if content.get("format") != FORMAT or grid != _grid(config):
+        raise ValueError(f"{index.parent} was made for the grid {grid}, not {_grid(config)}; write the cases anew.")
+    return origins
 
 
 def _phantom_case(stream: Phantoms, index: int) -> TrainingCase:

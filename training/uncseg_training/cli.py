@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -104,7 +105,7 @@ def fit(
         str | None,
         typer.Option(
             help="Another network than the configuration's, from fresh weights: unet, or of MONAI segresnet, unet_res, "
-            "swin_unetr (pip install 'napari-uncseg\\[monai]')."
+            "swin_unetr (pip install '.\\[monai]' in the clone)."
         ),
     ] = None,
     budget: Annotated[
@@ -129,10 +130,12 @@ def fit(
     # Here already, and not only in the process that makes phantoms.
     load_anatomies(data)
     folder = out or Path("runs") / settings.name
-    with leaving_nothing(folder), reporter(folder) as report:
+    # Of several processes of torchrun the first one shows and says it.
+    leads = not int(os.environ.get("RANK", 0))
+    with leaving_nothing(folder), reporter(folder) if leads else nullcontext(lambda _: None) as report:
         training = train(data, folder, settings, budget=seconds, report=report)
-    if int(os.environ.get("RANK", 0)):
-        return  # one of several processes of torchrun; the first one says it
+    if not leads:
+        return
     done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
     typer.echo(f"{folder}: {done} at step {training.step} of {settings.steps}")
 

@@ -87,16 +87,19 @@ class Config:
     share : float
         Probability that a sample comes from there, and not from the endless phantoms.
     folds, fold : int
-        Into how many parts the cohort is split, and which of them is never trained on; 0 folds train on all.
+        Into how many parts the cohort is split, and which of them is never trained on; 0 folds train on all, 1 would on
+        none.
     uncertainty : {"failure", "error_map", "none"}
         What the uncertainty channel learns: the failure of each pass itself; the moving average of the failure at each
         voxel of a fixed cohort, with the loss of *Uncertainty-Aware nnU-Net*; nothing, when there is no such channel.
     mask : str
         Where that loss compares the two, see :class:`~uncseg_training.paper_losses.Mask`.
     sweeps : int
-        How often in a training the error maps of all cases are refreshed.
+        The error maps of all cases are refreshed every ``steps / sweeps`` steps, from ``late_from`` on: of 20 sweeps
+        that begin at 0.4 of the steps there are 13.
     workers : int
-        Processes that make phantoms; with 0 they are made where the network is trained, on its device.
+        Processes that make phantoms; with 0 they are made where the network is trained, on its device. Batches are
+        dealt to them in turn: with several, ``reuse`` saves time only where ``batch`` is a multiple of it.
     validate_every, checkpoint_every : int
         In steps.
     validation : int
@@ -170,13 +173,21 @@ class Config:
             raise ValueError(f"uncertainty is {self.uncertainty}; take failure, error_map or none.")
         if self.uncertainty == "error_map" and (not self.cases or self.share < 1):
             raise ValueError("An error map belongs to a case that comes back: give cases, and share 1.")
+        if self.steps - (self.snapshots - 1) * self.cycle_steps < 1:
+            raise ValueError(
+                f"steps is {self.steps}, too few for {self.snapshots} snapshots with a cycle of {self.cycle:g}; "
+                "take more steps, fewer snapshots or a shorter cycle."
+            )
+        if self.folds == 1:
+            raise ValueError("folds is 1, which leaves nothing to train on; take 0 or at least 2.")
         if self.folds and not (self.cases and 0 <= self.fold < self.folds):
             raise ValueError(f"There is no fold {self.fold} of {self.folds}; give cases and a fold from 0.")
         if self.arch not in ARCHES:
             raise ValueError(f"arch is {self.arch}; take one of {', '.join(ARCHES)}.")
         unit = divisor(self.arch, len(self.features))
         for what, sizes in (("volume", self.volume), ("patch", self.patch)):
-            if self.arch != "unet" and fitting(sizes, unit) != tuple(sizes):
+            used = what == "volume" or self.whole_from > 0
+            if used and fitting(sizes, unit) != tuple(sizes):
                 raise ValueError(f"The {what} {sizes} does not fit {self.arch}; take multiples of {unit}.")
         if self.head not in HEADS:
             raise ValueError(f"head is {self.head}; take one of {', '.join(HEADS)}.")
@@ -186,6 +197,11 @@ class Config:
             raise ValueError("misses belongs to the plain loss of the regions; leave it at 0.5 for this one.")
         if self.head == "regions_auxiliary" and (self.arch != "unet" or self.uncertainty != "failure"):
             raise ValueError("The head regions_auxiliary learns failures on the features of the unet; take these two.")
+
+    @property
+    def cycle_steps(self) -> int:
+        """Steps from one snapshot to the next."""
+        return max(1, round(self.cycle * self.steps))
 
     def with_arch(self, arch: str) -> Config:
         """The same training of another network: from fresh weights, with dropout, on a grid that fits it.
@@ -264,7 +280,7 @@ def read_config(source: str | Path, **changes: Any) -> Config:
     try:
         return config_from(content | changes)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{source}: {error}") from None
 
 
 def config_from(values: Mapping[str, Any]) -> Config:

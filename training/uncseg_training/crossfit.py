@@ -136,6 +136,8 @@ def teach_run(
         raise ValueError(
             f"{run} is a {config.arch} with the head {config.head}; a channel is taught alone in a unet with regions."
         )
+    if folds and not config.cases:
+        raise ValueError(f"{run} was trained on fresh phantoms and has no folds; leave out --fold.")
     if folds:
         cases = Cases.open(Path(config.cases), config)
         errors = out_of_fold_errors(cases, folds, run / OUT_OF_FOLD, device, tell)

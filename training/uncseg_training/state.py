@@ -58,7 +58,8 @@ class Training:
         network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
         _begin(network, Head(config.head))
         if config.start:
-            network.load_state_dict(_weights_of(Path(config.start), config))
+            # Not strict: the second names that nnU-Net gives its layers depend on whether it drops channels.
+            network.load_state_dict(_weights_of(Path(config.start), config), strict=False)
         averaged.load_state_dict(network.state_dict())
         optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         return cls(config, network, averaged, optimiser)
@@ -189,7 +190,7 @@ def _begin(network: nn.Module, head: Head) -> None:
 
 
 def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
-    """Averaged weights of a finished run with the same network."""
+    """Averaged weights of a finished run whose network has the same parameters."""
     if not (run / CHECKPOINT).is_file():
         raise ValueError(
             f"{config.name} starts from {run}, which is not there; train that run first (docs/training.md)."
@@ -203,6 +204,10 @@ def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
     for key in ("arch", "head", "features", "encoder", "decoder"):
         if tuple(before.get(key, _BEFORE.get(key))) != tuple(getattr(config, key)):
             raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
+    if (before.get("uncertainty") == "none") != (config.uncertainty == "none"):
+        raise ValueError(
+            f"{config.name} starts from {run}, whose network differs: only one has a channel of uncertainty."
+        )
     averaged: dict[str, Tensor] = state["averaged"]
     return averaged
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.network.heads import region_probabilities, split
-from uncseg_training.case_manifest import MANIFEST
 from uncseg_training.case_maps import Box
 from uncseg_training.cases import Cases
 from uncseg_training.error_map import ErrorMaps
@@ -42,7 +42,7 @@ class Targets:
 
     @classmethod
     def of_run(cls, folder: Path, cases: Cases, *, begins: bool) -> Targets:
-        """Go on with the maps of a run, or begin them where the training ``begins``.
+        """Go on with the maps of a run, or begin them where the training ``begins``: those of an earlier one go away.
 
         Raises
         ------
@@ -50,10 +50,12 @@ class Targets:
             When they are of other cases, or absent although the training has begun.
         """
         hashed, places = cases.preprocessing, (folder / ERRORS, folder / VARIANCES)
-        if begins and not (places[1] / MANIFEST).is_file():
+        if begins:
+            for place in places:
+                if place.exists():
+                    shutil.rmtree(place)
             shapes = {name: cases.labels(name).shape for name in cases.names}
-            if not (places[0] / MANIFEST).is_file():
-                ErrorMaps.create(places[0], shapes, hashed)
+            ErrorMaps.create(places[0], shapes, hashed)
             VarianceMaps.create(places[1], shapes, hashed)
         return cls(cases, ErrorMaps.open(places[0], hashed), VarianceMaps.open(places[1], hashed))
 
@@ -62,15 +64,15 @@ class Targets:
         target = self.errors.batch(patches)
         return torch.from_numpy(target.error), torch.from_numpy(target.visited)
 
-    def sweep(self, network: nn.Module, number: int, device: torch.device) -> list[str]:
+    def sweep(self, network: nn.Module, step: int, device: torch.device) -> list[str]:
         """Predict every case, un-augmented, and update its maps; a case that has had this sweep is left alone.
 
         Parameters
         ----------
         network : Module
             As it is now, with a head of regions; left in evaluation mode.
-        number : int
-            Of the sweep, from 1.
+        step : int
+            Of the training: a sweep's number, which grows however long the training becomes.
         device : torch.device
             Where it lies.
 
@@ -85,7 +87,7 @@ class Targets:
             labels = self.cases.labels(name)
             return Inference(labels_from_regions(probabilities.numpy()), labels, probabilities[0].numpy())
 
-        return refresh_sweep(predict, self.cases.names, self.errors, 1, number, self.variances)
+        return refresh_sweep(predict, self.cases.names, self.errors, 1, step, self.variances)
 
 
 @torch.no_grad()

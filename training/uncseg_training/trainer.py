@@ -2,8 +2,10 @@
 
 Everything random depends on the seed and the step alone, so a training that was killed goes on as if it had not been:
 the checkpoint holds weights, their running average, the optimiser and the step, and the next phantom is the one of
-that step. Started by ``torchrun``, every process trains on phantoms of its own and gradients are averaged. Phantoms and
-training need torch, numpy and the one file of anatomies, nothing else, so that a bare machine with a GPU will do.
+that step. On a processor it ends with the same bits. On a GPU it goes on with the same phantoms, up to rounding, but
+not with the same bits: the order in which a GPU adds is its own. Started by ``torchrun``, every process trains on
+phantoms of its own and gradients are averaged. Phantoms and training need torch, numpy and the one file of anatomies,
+nothing else, so that a bare machine with a GPU will do.
 """
 
 from __future__ import annotations
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
 
 def cycles(config: Config) -> list[int]:
     """Steps at whose end the learning rate is 0 and a snapshot is kept; the last is the last of all."""
-    length = max(1, round(config.cycle * config.steps))
-    return [config.steps - length * later for later in reversed(range(config.snapshots))]
+    return [config.steps - config.cycle_steps * later for later in reversed(range(config.snapshots))]
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -129,13 +130,14 @@ def _fit(
                 report(line)
 
         def sweep() -> None:
-            number, rest = divmod(training.step, max(1, config.steps // config.sweeps))
-            if targets is None or rest or not number or training.step < config.late_from * config.steps:
+            due = training.step % max(1, config.steps // config.sweeps) == 0
+            if targets is None or not due or not training.step or training.step < config.late_from * config.steps:
                 return
             if process.leads:
                 # From here on a killed training comes back to this step: before it, maps would be ahead of the weights.
                 training.save(folder)
-                note({"step": training.step, "swept": len(targets.sweep(training.network, number, process.device))})
+                swept = targets.sweep(training.network, training.step, process.device)
+                note({"step": training.step, "swept": len(swept)})
             meet(process)
 
         sweep()

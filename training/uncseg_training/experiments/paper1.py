@@ -35,7 +35,7 @@ from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
 from uncseg_training.curves import read_log
-from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_progress
+from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_progress, drawn_cases
 from uncseg_training.experiments.paper1_tables import (
     Compared,
     Overlaps,
@@ -135,10 +135,15 @@ class Seen:
     image: Map
 
 
+def device_here() -> torch.device:
+    """Where networks predict: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Seen:
-    """Predict a case; its maps are those given, the channel, var1shot and the entropy."""
+    """Predict a case where the network lies; its maps are those given, the channel, var1shot and the entropy."""
     stored = cases.load(name)
-    answer = predict_case(network, cases, name, torch.device("cpu")).numpy()
+    answer = predict_case(network, cases, name, next(network.parameters()).device).numpy()
     own = {"unc_output": answer[3]} if len(answer) > 3 else {}
     own |= {"var1shot_x4": 4 * bernoulli_variance(answer[0]), "entropy_in_bits": entropy(answer[0]) / np.log(2)}
     case = case_from_arrays(
@@ -155,17 +160,18 @@ def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps:
 
 def measure(plan: Plan, out: Path) -> dict[str, Any]:
     """Every number of the finished trainings, and the figures."""
-    spacing = plan.config.spacing
+    spacing, device = plan.config.spacing, device_here()
     cases = Cases.open(out / "cases", plan.config)
     overlaps: dict[str, list[Overlaps]] = {"head": [], "plain": [], "again": []}
     learnt: list[Compared] = []
     failing: list[Compared] = []
     panels: list[Panel] = []
+    drawn = drawn_cases({name: int((cases.labels(name) > 0).sum()) for name in cases.names})
     for fold in range(plan.folds):
         _, held_out = cases.split(plan.folds, fold)
         for kind, rows in overlaps.items():
             run = out / "runs" / f"{kind}-{fold}"
-            network = Training.of_run(run).averaged
+            network = Training.of_run(run).averaged.to(device)
             targets = Targets.of_run(run, cases, begins=False) if kind == "head" else None
             for name in held_out:
                 maps = {} if targets is None else kept_maps(targets, name)
@@ -178,7 +184,8 @@ def measure(plan: Plan, out: Path) -> dict[str, Any]:
                 failing += [
                     compare(seen.case, key, "final failure, held out") for key in seen.case.maps if key != "error map"
                 ]
-                panels.append(Panel(name, seen.case, seen.image))
+                if name in drawn:
+                    panels.append(Panel(name, seen.case, seen.image))
     unseen = list(on_unseen(plan, out, cases))
     runs = {f"fold {fold}": read_log(out / "runs" / f"head-{fold}") for fold in range(plan.folds)}
     draw_progress(runs, out / "figure1.png")
@@ -237,7 +244,8 @@ def on_unseen(plan: Plan, out: Path, cases: Cases) -> Iterator[Compared]:
     """Phantoms of another stream: the channel as the training left it, and taught on errors out of fold."""
     unseen = Cases.open(out / "unseen", plan.config)
     training = Training.of_run(out / "runs" / "head-all")
-    network, device = training.averaged, torch.device("cpu")
+    device = device_here()
+    network = training.averaged.to(device)
     before = {name: predict_case(network, unseen, name, device)[3].numpy() for name in unseen.names}
     folds = [out / "runs" / f"head-{fold}" for fold in range(plan.folds)]
     errors = out_of_fold_errors(cases, folds, out / "out_of_fold", device)

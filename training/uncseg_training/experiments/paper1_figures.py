@@ -88,20 +88,30 @@ def draw_progress(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -
     write_files({path: encode_figure(figure, "png")})
 
 
+def drawn_cases(volumes: Mapping[str, int]) -> list[str]:
+    """Names of the six cases of figure 2, spread from the smallest tumour to the largest.
+
+    Parameters
+    ----------
+    volumes : mapping of str to int
+        Case -> voxels of its reference whole tumour; a case without a tumour is not drawn.
+    """
+    ordered = sorted((name for name, volume in volumes.items() if volume), key=volumes.__getitem__)
+    places = np.linspace(0, len(ordered) - 1, min(CASES, len(ordered))).round()
+    return [ordered[int(place)] for place in places]
+
+
 def draw_cases(panels: Sequence[Panel], path: Path) -> None:
-    """Figure 2: error map, channel and variances of six cases with a tumour, from the smallest to the largest."""
+    """Figure 2: error map, channel and variances of up to six cases, from the smallest tumour to the largest."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    ordered = sorted((panel for panel in panels if panel.volume), key=lambda item: item.volume)
-    places = np.linspace(0, len(ordered) - 1, min(CASES, len(ordered))).round()
     figure = Figure(figsize=(12.5, 9.4), layout="constrained")
     grid = figure.subplots(len(ROWS), CASES, squeeze=False)
     shown: list[Any] = []
     for axes in grid.ravel():
         axes.set_axis_off()
-    for column, place in enumerate(places):
-        panel = ordered[int(place)]
+    for column, panel in enumerate(sorted(panels, key=lambda item: item.volume)):
         for row, (key, title) in enumerate(ROWS.items()):
             axes = grid[row, column]
             shown.append(draw_slice(axes, panel, panel.case.maps[key]))
