@@ -167,7 +167,7 @@ def test_calibration_is_told_of_the_bundled_model_alone(tiny_prediction):
     known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
     provenance = {**tiny_prediction.provenance, "model": known["model"]}
     bundled = calibration_notes(dataclasses.replace(tiny_prediction, provenance=provenance))
-    assert bundled[Region.WT].startswith("ECE 0.094 (95 % interval")
+    assert bundled[Region.WT].startswith(f"ECE {known['regions']['WT']['mean']:.3f} (95 % interval")
     provenance = {**provenance, "settings": {"members": 8}}
     several = calibration_notes(dataclasses.replace(tiny_prediction, provenance=provenance))
     assert "not for this run" in several[Region.ET]
