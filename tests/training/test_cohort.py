@@ -303,6 +303,19 @@ def test_errors_are_those_of_the_network_that_held_the_case_out(
         out_of_fold_errors(cases, [folds[0], folds[0]], tmp_path / "other", CPU)
 
 
+def test_errors_of_a_fold_that_was_trained_anew_are_found_anew(
+    anatomies: Path, cohort: Path, folds: list[Path], tmp_path: Path
+) -> None:
+    config = Training.of_run(folds[0]).config
+    cases = Cases.open(cohort, config)
+    out_of_fold_errors(cases, folds, tmp_path / "maps", CPU)
+    fit(anatomies, tmp_path / "again", replace(config, seed=config.seed + 1))
+    told: list[str] = []
+    out_of_fold_errors(cases, [tmp_path / "again", folds[1]], tmp_path / "maps", CPU, told.append)
+    assert set(told) == set(cases.names)
+    assert len(told) == 2 * len(cases.names)
+
+
 def test_teaching_the_channel_leaves_the_segmentation_to_the_bit(
     cohort: Path, folds: list[Path], tmp_path: Path
 ) -> None:

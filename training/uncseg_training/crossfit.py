@@ -8,6 +8,8 @@ the segmentation stays what it was, to the bit.
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +23,7 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.network.heads import Head, split
 from napari_uncseg.network.model import Model, save_model
 from napari_uncseg.uncertainty.failure import compute_prediction_failure
-from uncseg_training.case_manifest import MANIFEST
+from uncseg_training.case_manifest import MANIFEST, Manifest
 from uncseg_training.cases import Cases
 from uncseg_training.error_map import ErrorMaps
 from uncseg_training.losses import failure_loss
@@ -62,7 +64,7 @@ def out_of_fold_errors(
     runs : sequence of Path
         Finished runs, one per fold, on these cases. Each of their snapshots is a visit.
     folder : Path
-        Takes the maps; cases that are there already are not predicted again.
+        Takes the maps; cases that are there already are not predicted again, unless a run was trained anew since.
     device : torch.device
         Where to predict.
     tell : callable
@@ -81,8 +83,15 @@ def out_of_fold_errors(
     folds = [training.config.fold for training in trainings]
     if sorted(folds) != list(range(len(runs))) or any(t.config.folds != len(runs) for t in trainings):
         raise ValueError(f"The runs are folds {folds}; give every fold of one split, each once.")
-    identity = {"runs": [training.model().name for training in trainings], "folds": len(runs)}
+    identity = {
+        "runs": [training.model().name for training in trainings],
+        "folds": len(runs),
+        "weights": [_fingerprint(training.averaged) for training in trainings],
+    }
     shapes = {name: cases.labels(name).shape for name in cases.names}
+    known = Manifest.read(folder).settings if (folder / MANIFEST).is_file() else {}
+    if known.get("runs") == identity["runs"] and known.get("weights") != identity["weights"]:
+        shutil.rmtree(folder)  # the runs were trained anew: their errors are others
     if (folder / MANIFEST).is_file():
         maps = ErrorMaps.open(folder, cases.preprocessing, settings=identity)
     else:
@@ -101,6 +110,14 @@ def out_of_fold_errors(
                 maps.update(name, failure.astype(bool), visit)
                 tell(name)
     return maps
+
+
+def _fingerprint(network: nn.Module) -> str:
+    """Hash of the weights of a network."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def teach_run(
