@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import UncsegError, reason_of
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.study.atomic import write_files
 from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, plain
@@ -221,7 +221,7 @@ def load_calibration(path: str | Path) -> Calibration:
         raise CalibrationError(f"{path} does not exist; uncseg calibrate makes a calibration.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CalibrationError(
-            f"{path} cannot be read as JSON ({error}); give the file uncseg calibrate wrote."
+            f"{path} cannot be read as JSON ({reason_of(error)}); give the file uncseg calibrate wrote."
         ) from error
     kind = content.get("format") if isinstance(content, dict) else None
     if kind != FORMAT:
