@@ -197,9 +197,6 @@ def test_paper1_predicts_where_the_network_lies(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(paper1, "predict_case", predict)
     assert "unc_output" in paper1.see(torch.nn.Linear(1, 1, device="meta"), cases, cases.names[0], 4.0, {}).case.maps
     assert asked == ["meta"]
-    for found, device in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
-        assert paper1.device_here().type == device
 
 
 def test_six_cases_are_drawn_from_the_smallest_tumour_to_the_largest() -> None:

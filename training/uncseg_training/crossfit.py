@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.network.heads import Head, split
 from napari_uncseg.network.model import Model, save_model
@@ -146,7 +147,7 @@ def teach_run(
     ValueError
         When a run is unfinished, or the runs do not belong together.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = resolve_device("auto")
     training = _finished(run)
     config = training.config
     if config.arch != "unet" or config.head != "regions":

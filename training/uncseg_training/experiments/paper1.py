@@ -28,6 +28,7 @@ import torch
 import typer
 
 from napari_uncseg.evaluation.case import Case, case_from_arrays
+from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.study.atomic import write_files
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
@@ -135,11 +136,6 @@ class Seen:
     image: Map
 
 
-def device_here() -> torch.device:
-    """Where networks predict: a GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Seen:
     """Predict a case where the network lies; its maps are those given, the channel, var1shot and the entropy."""
     stored = cases.load(name)
@@ -160,7 +156,7 @@ def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps:
 
 def measure(plan: Plan, out: Path) -> dict[str, Any]:
     """Every number of the finished trainings, and the figures."""
-    spacing, device = plan.config.spacing, device_here()
+    spacing, device = plan.config.spacing, resolve_device("auto")
     cases = Cases.open(out / "cases", plan.config)
     overlaps: dict[str, list[Overlaps]] = {"head": [], "plain": [], "again": []}
     learnt: list[Compared] = []
@@ -244,7 +240,7 @@ def on_unseen(plan: Plan, out: Path, cases: Cases) -> Iterator[Compared]:
     """Phantoms of another stream: the channel as the training left it, and taught on errors out of fold."""
     unseen = Cases.open(out / "unseen", plan.config)
     training = Training.of_run(out / "runs" / "head-all")
-    device = device_here()
+    device = resolve_device("auto")
     network = training.averaged.to(device)
     before = {name: predict_case(network, unseen, name, device)[3].numpy() for name in unseen.names}
     folds = [out / "runs" / f"head-{fold}" for fold in range(plan.folds)]
