@@ -27,7 +27,7 @@ def crossentropy(*right: float) -> float:
 
 
 def test_dice_loss_by_hand() -> None:
-    # overlap 0.9, found 0.9 + 0.2, true 1 + 1 voxels
+    # overlap 0.9 + 0.5, found 0.9 + 0.2 + 0.5, true 1 + 1 voxels
     loss = region_loss(row(0.9, 0.2, 0.5), truth(1, 0, 1))
     dice = (2 * (0.9 + 0.5) + 1) / (0.9 + 0.2 + 0.5 + 2 + 1)
     assert float(loss) == pytest.approx(crossentropy(0.9, 0.8, 0.5) + 1 - dice, abs=1e-6)

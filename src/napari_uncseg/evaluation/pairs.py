@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_uncseg.errors import EvaluationError, StudyError
+from napari_uncseg.errors import EvaluationError, StudyError, reason_of
 from napari_uncseg.labels import Coding
 from napari_uncseg.study.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.study.discover import StudyFiles, find_studies
@@ -277,7 +277,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise EvaluationError(f"{folder} cannot be read ({error.strerror or error}).") from error
+        raise EvaluationError(f"{folder} cannot be read ({reason_of(error)}).") from error
 
 
 def _folder(path: str | Path, what: str) -> Path:

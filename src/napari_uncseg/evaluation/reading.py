@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.errors import EvaluationError, StudyError
+from napari_uncseg.errors import EvaluationError, StudyError, reason_of
 from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
 from napari_uncseg.evaluation.confusion import confusion
 from napari_uncseg.evaluation.pairs import LabelFile, Pair
@@ -192,4 +192,4 @@ def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise EvaluationError(f"{path} cannot be read ({error.strerror or error}); check that it is there.") from error
+        raise EvaluationError(f"{path} cannot be read ({reason_of(error)}); check that it is there.") from error

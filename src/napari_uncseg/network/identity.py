@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.errors import ModelError
+from napari_uncseg.errors import ModelError, reason_of
 
 WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
 SNAPSHOT = "snapshot-{}.safetensors"
@@ -102,7 +102,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ModelError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def parse_json(path: Path, data: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from napari_uncseg.errors import ModelError
+from napari_uncseg.errors import ModelError, reason_of
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.network.heads import Head
 from napari_uncseg.network.identity import (
@@ -253,7 +253,7 @@ def save_model(
             os.replace(temporary, folder / name)
         except OSError as error:
             Path(temporary).unlink(missing_ok=True)
-            raise ModelError(f"The model could not be written to {folder}: {error.strerror}.") from error
+            raise ModelError(f"The model could not be written to {folder}: {reason_of(error)}.") from error
     for stale in {path.name for path in folder.glob(SNAPSHOT.format("*"))} - set(contents):
         (folder / stale).unlink()
     return Model(model.network, model.plans, model.dataset, provenance, model.name, model_sha256(hashes), folder)

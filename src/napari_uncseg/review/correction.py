@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg import __version__
-from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.errors import SaveError, StudyError, reason_of
 from napari_uncseg.labels import REGION_LABELS, REGIONS, Label, Region
 from napari_uncseg.review.findings import Findings
 from napari_uncseg.review.relief import spacing_of
@@ -297,4 +297,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SaveError(f"{path} cannot be read ({error.strerror or error}); choose another folder.") from error
+        raise SaveError(f"{path} cannot be read ({reason_of(error)}); choose another folder.") from error

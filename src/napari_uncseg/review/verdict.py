@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.errors import SaveError, StudyError, reason_of
 
 LOG_NAME = "uncseg-verdicts.jsonl"
 """Name of the log, in the folder that holds a folder per study."""
@@ -184,7 +184,7 @@ def append(path: Path, *records: Record) -> None:
             os.fsync(log.fileno())
     except OSError as error:
         raise SaveError(
-            f"The verdict cannot be written to {path} ({error.strerror or error}); free some space or choose another "
+            f"The verdict cannot be written to {path} ({reason_of(error)}); free some space or choose another "
             "folder, and give it again."
         ) from error
 
@@ -212,7 +212,7 @@ def read_log(path: Path) -> Log:
     except FileNotFoundError:
         return Log()
     except OSError as error:
-        raise StudyError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise StudyError(f"{path} cannot be read ({reason_of(error)}).") from error
     lines = raw.split(b"\n")
     records: list[Record] = []
     problems: list[str] = []

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from napari_uncseg.errors import SaveError
+from napari_uncseg.errors import SaveError, reason_of
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
@@ -99,5 +99,6 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _sentence(error: OSError, folder: Path) -> str:
-    reason = error.strerror or str(error)
-    return f"Results cannot be written to {folder} ({reason}); free some space or choose another output folder"
+    return (
+        f"Results cannot be written to {folder} ({reason_of(error)}); free some space or choose another output folder"
+    )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_uncseg.errors import StudyError
+from napari_uncseg.errors import StudyError, reason_of
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
 from napari_uncseg.study.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.study.naming import REFERENCE, NamedFile, channel_of_name, implied_coding, read_name
@@ -197,7 +197,7 @@ def _search(folder: Path, depth: int) -> list[tuple[Path, StudyFiles]]:
     try:
         below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise StudyError(f"{folder} cannot be read ({error.strerror or error}).") from error
+        raise StudyError(f"{folder} cannot be read ({reason_of(error)}).") from error
     found: list[tuple[Path, StudyFiles]] = []
     for entry in below:
         try:
@@ -215,7 +215,7 @@ def _studies_in(folder: Path) -> list[tuple[Path, StudyFiles]]:
     try:
         entries = {entry.name: entry for entry in sorted(folder.iterdir())}
     except OSError as error:
-        raise StudyError(f"{folder} cannot be read ({error.strerror or error}).") from error
+        raise StudyError(f"{folder} cannot be read ({reason_of(error)}).") from error
     # A segmentation of ours that was saved beside the images is no expert's.
     ours = {name.removesuffix(JSON_SUFFIX) + "_seg.nii.gz" for name in entries if name.endswith(JSON_SUFFIX)}
     files = [entry for name, entry in entries.items() if is_nifti(entry) and name not in ours]

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.errors import SaveError, StudyError, reason_of
 from napari_uncseg.study.atomic import write_files
 from napari_uncseg.study.header import check_header, geometry_header, parse_header, read_geometry, read_scaling
 
@@ -260,7 +260,7 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise StudyError(f"{path} does not exist; check how it is written.") from error
     except OSError as error:
-        raise StudyError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise StudyError(f"{path} cannot be read ({reason_of(error)}).") from error
     if not raw:
         raise StudyError(f"{path} is empty (0 bytes); copy or download it again.")
     return raw

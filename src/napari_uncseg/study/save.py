@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.errors import SaveError, StudyError, reason_of
 from napari_uncseg.labels import REGIONS, Label
 from napari_uncseg.study.atomic import check_writable, write_files
 from napari_uncseg.study.geometry import same_grid
@@ -324,7 +324,7 @@ def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise SaveError(f"{path} cannot be read ({error.strerror or error}); choose another output folder.") from error
+        raise SaveError(f"{path} cannot be read ({reason_of(error)}); choose another output folder.") from error
 
 
 def _only_json(folder: Path) -> Path:
