@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from scipy.stats import norm
 from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_arrays
@@ -21,7 +22,7 @@ from napari_uncseg.study.study import Study
 from tests.training.test_trainer import head
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
-from uncseg_training.experiments import ablation, leave_one_out, limits, paper1, phantom_statistics, snapshots
+from uncseg_training.experiments import ablation, leave_one_out, limits, outline, paper1, phantom_statistics, snapshots
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.experiments.real_studies import overlaps
@@ -67,15 +68,72 @@ def test_statistics_compare_phantoms_with_studies(study_folder: Path, tmp_path: 
     assert (tmp_path / "out" / "statistics.png").stat().st_size > 10000
 
 
+def study_that_fades(*, margin: float) -> Study:
+    """A ball of oedema of 22 mm around a small core; FLAIR ends in a slope of 2 mm, so many mm within the outline."""
+    axis = np.arange(-38, 39)
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
+    reference = np.select([radius <= 3, radius <= 22], [1, 2], 0).astype(np.uint8)
+    flair = 3 + 2 * norm.cdf((22 - margin - radius) / 2)
+    images = np.stack([np.full(radius.shape, 3.0)] * 2 + [flair, np.full(radius.shape, 3.0)]).astype(np.float32)
+    return Study("ball", images, np.eye(4), radius <= 38, reference=reference)
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.5])
+def test_the_end_of_oedema_is_measured_from_its_outline(margin: float) -> None:
+    contrasts = outline.profiles(study_that_fades(margin=margin))
+    assert set(contrasts) == {"t2f"}, "in T2w there is nothing to measure"
+    place = np.array(outline.PLACES)
+    slope = norm.cdf(-(place + margin) / 2)
+    expected = (slope - slope[-1]) / (slope[place == -4] - slope[-1])
+    assert np.allclose(contrasts["t2f"], expected, atol=0.06)
+
+
+def test_the_end_of_oedema_is_left_out_where_none_stands_out() -> None:
+    study = study_that_fades(margin=0.0)
+    assert study.reference is not None
+    assert not outline.profiles(replace(study, reference=np.zeros_like(study.reference)))
+    assert not outline.profiles(replace(study, reference=np.where(study.reference == 2, 1, 0).astype(np.uint8)))
+    beyond = replace(study, brain=study.reference > 0)
+    assert not outline.profiles(beyond), "nothing left 6 mm within the brain"
+
+
+def test_outlines_of_folders_are_compared(study_folder: Path, tmp_path: Path) -> None:
+    phantoms = Phantoms([head()], seed=3, spacing=2.0, shape=(64, 64, 64), looks="mixed")
+    chosen = [i for i in range(12) if int((phantoms[i].labels == 2).sum()) > 1500][:2]
+    for number in chosen:
+        write_phantom(phantoms[number], tmp_path / "mixed", f"UNCSEG-phantom-{number:05d}", 2.0)
+    output = run(outline.main, study_folder.parent, tmp_path / "mixed", "-o", tmp_path / "out")
+    assert "mixed, t2f" in output
+    content = json.loads((tmp_path / "out" / "outline.json").read_text())
+    assert [row["modality"] for row in content["rows"]] == ["t2f", "t2w"] * 2
+    found = next(row for row in content["rows"] if row["folder"] == "mixed" and row["studies"])
+    assert found["median"][content["millimetres"].index(-4)] == 1.0
+    assert (tmp_path / "out" / "outline.png").stat().st_size > 10000
+
+
 def test_ablation_varies_one_factor_at_a_time() -> None:
     rows = ablation.variants(Config())
     assert len({row.name for row in rows}) == len(rows)
-    assert {row.factor for row in rows} == {"base", "seed", "anatomy", "contrast", "resolution", "network"}
-    assert all(len(row.changes) <= 3 for row in rows)
+    assert {row.factor for row in rows} == {"base", "seed", "anatomy", "contrast", "resolution", "network", "patches"}
+    assert all(len(row.changes) <= 3 for row in rows if row.factor != "patches")
     fine = next(row for row in rows if row.level == "1 mm")
     assert fine.changes["volume"] == (160, 192, 160)
     assert fine.changes["patch"] == (128, 160, 128)
-    assert "1 mm" not in {row.level for row in ablation.variants(Config(), finest=1.5)}
+    assert "1 mm" not in {row.level for row in ablation.variants(Config(), finest=1.5) if row.factor == "resolution"}
+
+
+def test_fine_patches_cost_what_the_base_costs() -> None:
+    base = Config(steps=800, spacing=4.0, volume=(48, 48, 48), patch=(32, 32, 32))
+    fine = {row.level: base_with(base, row) for row in ablation.variants(base) if row.factor == "patches"}
+    assert set(fine) == {"1.5 mm", "1 mm"}
+    assert fine["1 mm"].volume == (192, 192, 192)
+    assert all(config.patch == base.volume and config.whole_from == 1.0 for config in fine.values())
+    assert fine["1 mm"].steps == 100  # (1 / 4) ** 1.5 = 1 / 8
+    assert not [row for row in ablation.variants(replace(base, spacing=1.0)) if row.factor == "patches"]
+
+
+def base_with(base: Config, row: ablation.Variant) -> Config:
+    return replace(base, **row.changes)  # type: ignore[arg-type]
 
 
 def test_ablation_goes_on_where_it_was_cut(study_folder: Path, tmp_path: Path) -> None:

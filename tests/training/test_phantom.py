@@ -27,10 +27,10 @@ from uncseg_training.phantom.cohort import (
     write_phantom,
 )
 from uncseg_training.phantom.fields import Dice, blur, slabs
-from uncseg_training.phantom.growth import arrival_time, cut, displacement, first_to_arrive, grow
+from uncseg_training.phantom.growth import NEVER, Tumour, arrival_time, cut, displacement, first_to_arrive, grow
 from uncseg_training.phantom.kinds import Kind
-from uncseg_training.phantom.lesion import T1N, T2F, T2W, add_tumour, draw_relaxation
-from uncseg_training.phantom.looks import LOOKS
+from uncseg_training.phantom.lesion import T1N, T2F, T2W, _faded, _wet_patches, add_tumour, draw_relaxation
+from uncseg_training.phantom.looks import LOOKS, Looks
 from uncseg_training.phantom.scanner import OFFSET, scan
 
 CLINICAL = LOOKS["clinical"]
@@ -134,7 +134,8 @@ def test_looks_draw_every_kind(name: str) -> None:
     assert drawn.count(Kind.RIM) > drawn.count(Kind.NONE)
     # Nor do they throw dice for what they never draw, so that their phantoms stay what they were.
     assert looks.distant == looks.small == 0
-    assert (looks.coreless > 0) == (name == "coreless")
+    assert (looks.coreless > 0) == (name in ("coreless", "mixed"))
+    assert (looks.fade is not None) == (looks.wet_patches > 0) == (name == "mixed")
     assert looks.scattered == 0.14
 
 
@@ -167,6 +168,56 @@ def test_a_tumour_without_core_looks_like_oedema() -> None:
     drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, looks, dice)
     assert bool(torch.isfinite(drawn).all())
     assert not torch.equal(drawn[T2F], healthy[T2F])
+
+
+def half_a_box_of_oedema(spacing: float) -> Tumour:
+    """Oedema at x < 20 mm, its outline plane."""
+    labels = torch.zeros(40, 24, 24, dtype=torch.uint8)
+    labels[: round(20 / spacing)] = 2
+    return Tumour(Kind.OEDEMATOUS, labels, torch.full(labels.shape, NEVER), (labels > 0).float())
+
+
+def oedema_along_x(looks: Looks, seeds: range) -> torch.Tensor:
+    """Mean share of the FLAIR contrast of oedema, millimetre by millimetre."""
+    tumour = half_a_box_of_oedema(1.0)
+    healthy = torch.zeros(4, *tumour.labels.shape)
+    means = BASE_CONTRAST.clone()
+    lines = [add_tumour(healthy, means, tumour, 1.0, looks, Dice(seed))[T2F].mean((1, 2)) for seed in seeds]
+    return torch.stack([line / line[:8].mean() for line in lines]).mean(0)
+
+
+def test_mixed_oedema_ends_within_its_outline() -> None:
+    plain = replace(CLINICAL, edge=(1.0, 1.0), mottle=(0.0, 0.0))
+    sharp = oedema_along_x(plain, range(12))
+    faded = oedema_along_x(replace(plain, fade=(2.0, 2.0), margin=(2.0, 2.0)), range(12))
+    assert float(sharp[17]) > 0.95, "3 mm within its outline it is as bright as anywhere"
+    assert float(sharp[23]) < 0.05
+    # A slope of 2 mm whose middle lies 2 mm inside: the share is that of a normal distribution, here not quite, for
+    # FLAIR is that of the tissue there and not of its water.
+    expected = torch.special.ndtr((18 - (torch.arange(12, 28) + 0.5)) / 2)
+    assert torch.allclose(faded[12:28], expected, atol=0.06)
+
+
+def test_core_beside_healthy_tissue_does_not_fade() -> None:
+    tumour = replace(half_a_box_of_oedema(1.0), kind=Kind.SOLID)
+    tumour = replace(tumour, labels=(tumour.labels > 0).to(torch.uint8), lateness=torch.zeros(tumour.labels.shape))
+    healthy = torch.zeros(4, *tumour.labels.shape)
+    faded = replace(CLINICAL, fade=(3.0, 3.0), margin=(2.0, 2.0))
+    # The fade throws two more dice, so that what is drawn after them differs; what is drawn is compared on its own.
+    masks = torch.stack([tumour.labels == value for value in (1, 2, 3)]).float()
+    soft = blur(masks, 0.8)
+    assert faded.fade is not None
+    assert float(_faded(masks, soft, 1.0, faded.fade, faded.margin, Dice(0)).max()) == 0
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 1.0, faded, Dice(1))
+    assert bool(torch.isfinite(drawn).all())
+
+
+def test_wet_patches_are_of_parts_of_the_oedema() -> None:
+    depth = torch.linspace(0, 1, 40)[:, None, None].expand(40, 24, 24)
+    drawn = torch.stack([_wet_patches(depth, 2.0, Dice(seed)) for seed in range(20)])
+    assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 0.8
+    assert float(drawn[:, 30:].mean()) > 1.3 * float(drawn[:, :10].mean()), "most of them deep"
+    assert float(drawn.flatten(1).std(1).median()) > 0.05, "and not everywhere"
 
 
 def test_unknown_looks_are_refused() -> None:

@@ -117,6 +117,8 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
     if tumour.cavity is not None:
         masks.append(tumour.cavity[box])
     soft = blur(torch.stack(masks), dice.uniform(0.4, 1.3) / spacing)
+    if looks.fade:
+        soft[1] = _faded(torch.stack(masks[:3]), soft, spacing, looks.fade, looks.margin, dice)
 
     oedema_level = dice.uniform(*looks.oedema)
     edge, power = dice.uniform(*looks.edge), dice.uniform(0.2, 1.2)
@@ -126,6 +128,8 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
     )
     patches = dice.smooth(shape, dice.uniform(5, 14) / spacing, 3)
     oedema = oedema_level * (edge + (1 - edge) * depth**power) + mottle * patches[0]
+    if looks.wet_patches and dice.chance(looks.wet_patches):
+        oedema = oedema * (1 + _wet_patches(depth, spacing, dice))
     core = _core_water(tumour.kind, lateness, oedema_level, spacing, looks, dice) + grain * patches[1]
     enhancing = dice.uniform(*looks.enhancing) + 0.5 * grain * patches[2]
     water = soft[0] * core + soft[1] * oedema + soft[2] * enhancing
@@ -149,6 +153,37 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
     out = images.clone()
     out[(slice(None), *box)] = healthy + strength * (drawn - healthy)
     return out
+
+
+def _faded(
+    masks: Tensor, soft: Tensor, spacing: float, fade: tuple[float, float], margin: tuple[float, float], dice: Dice
+) -> Tensor:
+    """Oedema that ends in a slope, some of it beyond its outline and most of it within.
+
+    Parameters
+    ----------
+    masks : Tensor, shape (3, x, y, z)
+        NCR, ED and ET: 1 inside, 0 outside.
+    soft : Tensor, shape (3 or more, x, y, z)
+        How much of each voxel they fill.
+    spacing : float
+        Voxel size in millimetres.
+    fade, margin : (float, float)
+        Of :class:`~uncseg_training.phantom.looks.Looks`.
+    dice : Dice
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor, shape (x, y, z)
+        How much of each voxel oedema fills; where core borders on healthy tissue nothing changes.
+    """
+    sigma, beyond = dice.uniform(*fade), dice.uniform(*margin)
+    near = blur(torch.stack([masks.sum(0), masks[1]]), sigma / spacing)
+    # A straight edge, blurred, is a normal distribution of the distance to it, which can be moved by millimetres.
+    moved = torch.special.ndtr(torch.special.ndtri(near[0].clamp(1e-4, 1 - 1e-4)) - beyond / sigma)
+    share = near[1] / near[0].clamp(min=1e-4)
+    return (soft[1] + share * (moved - soft[:3].sum(0))).clamp(min=0)
 
 
 def _box_of(tumour: Tumour, margin: int) -> tuple[slice, slice, slice]:
@@ -196,6 +231,12 @@ def _jitter(dice: Dice) -> Tensor:
     """Deviations ``(4, 3)`` of NCR, ED and ET from what their water says; now and then large ones."""
     size = dice.uniform(0.5, 1.1) if dice.chance(0.12) else 0.22
     return torch.tensor([[dice.normal(size) for _ in range(3)] for _ in range(4)])
+
+
+def _wet_patches(depth: Tensor, spacing: float, dice: Dice) -> Tensor:
+    """Share of water that parts of oedema hold above the rest, most of them deep: as wet as core, and none."""
+    field = dice.smooth(depth.shape, dice.uniform(8, 24) / spacing)[0] + dice.uniform(0, 2) * depth
+    return dice.uniform(0.2, 0.8) * torch.sigmoid(dice.uniform(3, 8) * (field - dice.uniform(0, 1.6)))
 
 
 def _uptake(enhancing: Tensor, spacing: float, looks: Looks, dice: Dice) -> Tensor:

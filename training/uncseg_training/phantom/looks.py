@@ -46,8 +46,13 @@ class Looks:
         Least water that necrosis has above oedema.
     edge : (float, float)
         Water at the outer edge of oedema as a share of that at the core.
+    fade, margin : (float, float), optional
+        Width of the slope that oedema ends in (standard deviation of a blurred edge), and how far its outline lies
+        beyond the middle of that slope, mm; without them oedema ends as sharply as everything else.
     mottle : (float, float)
         Variation of water within oedema.
+    wet_patches : float
+        Probability that parts of the oedema hold up to 80 % more water than the rest.
     grain : float
         Largest variation of water within a solid or mixed core.
     uptake : (float, float)
@@ -89,7 +94,10 @@ class Looks:
     dense: float = 0.18
     wetter: float = 0.15
     edge: Range = (0.3, 0.95)
+    fade: Range | None = None
+    margin: Range = (0.0, 0.0)
     mottle: Range = (0.02, 0.12)
+    wet_patches: float = 0.0
     grain: float = 0.35
     uptake: Range = (0.9, 5.5)
     blood: Range = (0.35, 0.15)
@@ -188,6 +196,22 @@ _CORELESS = replace(
     coreless=0.6,
 )
 
+# In patients oedema is bright up to the last few millimetres and fades within these, while so far it faded all the way
+# from the core, and what had not faded was taken for core. And parts of it may be as wet as core, and core as dry as
+# healthy tissue or as wet as the ventricles: what lies around tells them apart.
+_MIXED = replace(
+    _PLAQUES,
+    kinds=MappingProxyType({**_PLAQUES.kinds, Kind.NONE: 0.12, Kind.SOLID: 0.27}),
+    coreless=0.3,
+    protein=0.15,
+    oedema=(0.25, 0.65),
+    dense=0.3,
+    edge=(0.5, 1.0),
+    fade=(1.2, 3.0),
+    margin=(0.4, 1.8),
+    wet_patches=0.6,
+)
+
 LOOKS: Mapping[str, Looks] = MappingProxyType(
     {
         "broad": Looks(),
@@ -196,6 +220,7 @@ LOOKS: Mapping[str, Looks] = MappingProxyType(
         "hard": _HARD,
         "plaques": _PLAQUES,
         "coreless": _CORELESS,
+        "mixed": _MIXED,
         "rare": _RARE,
     }
 )

@@ -1,0 +1,179 @@
+"""How oedema ends: ``python -m uncseg_training.experiments.outline STUDIES [STUDIES ...] -o OUT``.
+
+For each folder of studies, FLAIR and T2w along the way out of the whole tumour: the contrast of each millimetre, where
+oedema 4 mm inside the outline is 1 and tissue 8 mm outside it is 0. Only outlines of oedema count, at least 4 mm from
+the core and 6 mm from the edge of the brain, and only in studies whose oedema stands out. Prints the median over
+studies, writes medians and quartiles as JSON and a figure; no image of a patient is written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from scipy import ndimage
+
+from napari_uncseg.labels import MODALITIES, Label, region_masks
+from napari_uncseg.study.study import Study
+from uncseg_training.experiments.studies import require_studies, usable
+from uncseg_training.sentences import run_plainly
+
+PLACES = tuple(range(-8, 9))
+"""Millimetres from the outline, negative inside."""
+
+INSIDE, OUTSIDE = -4, 8
+"""Where contrast is 1 and 0."""
+
+FROM_CORE_MM, FROM_EDGE_MM = 4.0, 6.0
+
+FEWEST = 50
+"""Voxels below which a millimetre is not described."""
+
+FAINTEST = 0.6
+"""Least contrast of oedema, in standard deviations of the brain: of less, shares say nothing."""
+
+MODALITIES_READ = ("t2f", "t2w")
+
+Profile = npt.NDArray[np.float64]
+
+
+def profiles(study: Study) -> dict[str, Profile]:
+    """Contrast along the way out of the tumour.
+
+    Parameters
+    ----------
+    study : Study
+        With a reference; intensities in any units.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (17,)
+        Per modality, at each of :data:`PLACES`: 1 where oedema is 4 mm deep and 0 at 8 mm outside; NaN where too few
+        voxels lie. Modalities in which oedema does not stand out are left out.
+    """
+    assert study.reference is not None
+    whole, core, _ = region_masks(study.reference)
+    if not (study.reference == Label.ED).any():
+        return {}
+    # What lies further away than the last millimetre and the widest margin decides nothing.
+    reach = [int((OUTSIDE + FROM_EDGE_MM) / size) + 2 for size in study.spacing]
+    found = ndimage.find_objects(whole.astype(np.uint8))[0]
+    box = tuple(slice(max(0, part.start - n), part.stop + n) for part, n in zip(found, reach, strict=True))
+    whole, core, brain = whole[box], core[box], study.brain[box]
+
+    def inside(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        if mask.all():
+            return np.full(mask.shape, np.inf)
+        distance: npt.NDArray[np.float64] = ndimage.distance_transform_edt(mask, sampling=study.spacing)
+        return distance
+
+    # From the outline itself, which lies half a voxel away from the middles of the voxels on either side.
+    half = min(study.spacing) / 2
+    outwards = np.where(whole, half - inside(whole), inside(~whole) - half)
+    counted = brain & (inside(brain) > FROM_EDGE_MM) & (inside(~core) > FROM_CORE_MM)
+    chosen = [counted & (np.abs(outwards - place) <= 0.5) for place in PLACES]
+    contrasts = {}
+    for name in MODALITIES_READ:
+        image = study.images[MODALITIES.index(name)]
+        values = np.array([np.median(image[box][where]) if where.sum() >= FEWEST else np.nan for where in chosen])
+        one, zero = values[PLACES.index(INSIDE)], values[PLACES.index(OUTSIDE)]
+        if one - zero > FAINTEST * image[study.brain].std():
+            contrasts[name] = (values - zero) / (one - zero)
+    return contrasts
+
+
+@dataclass(frozen=True)
+class Row:
+    """One modality of one folder: quartiles over studies, millimetre by millimetre.
+
+    Parameters
+    ----------
+    folder, modality : str
+    studies : int
+        Whose oedema stands out.
+    low, median, high : list of (float or None)
+        25th, 50th and 75th percentile of the contrast at each of :data:`PLACES`; None where no study has enough voxels.
+    """
+
+    folder: str
+    modality: str
+    studies: int
+    low: list[float | None]
+    median: list[float | None]
+    high: list[float | None]
+
+
+def rows_of(folder: Path) -> list[Row]:
+    """Rows of one folder of studies."""
+    found: dict[str, list[Profile]] = {name: [] for name in MODALITIES_READ}
+    for study in usable(folder):
+        for name, contrast in profiles(study).items():
+            found[name].append(contrast)
+    rows = []
+    for name, contrasts in found.items():
+        columns = list(np.array(contrasts).T) if contrasts else [np.empty(0)] * len(PLACES)
+        present = [column[np.isfinite(column)] for column in columns]
+        low, median, high = (
+            [round(float(np.percentile(column, share)), 3) if column.size else None for column in present]
+            for share in (25, 50, 75)
+        )
+        rows.append(Row(folder.name, name, len(contrasts), low, median, high))
+    return rows
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table of medians."""
+    lines = [
+        "| | " + " | ".join(f"{place:+d}" for place in PLACES) + " |",
+        "|---|" + "---|" * len(PLACES),
+    ]
+    for row in rows:
+        cells = ["" if value is None else f"{value:.2f}" for value in row.median]
+        lines.append(f"| {row.folder}, {row.modality} ({row.studies}) | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Medians as lines and quartiles as bands, one panel per modality."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(MODALITIES_READ), sharey=True)
+    for axes, modality in zip(panels, MODALITIES_READ, strict=True):
+        for index, row in enumerate(row for row in rows if row.modality == modality):
+            low, median, high = (
+                np.array([np.nan if value is None else value for value in values])
+                for values in (row.low, row.median, row.high)
+            )
+            axes.plot(PLACES, median, color=f"C{index}", marker=".", label=f"{row.folder} ({row.studies})")
+            axes.fill_between(PLACES, low, high, color=f"C{index}", alpha=0.15, lw=0)
+        axes.axvline(0, color="0.5", lw=0.8)
+        axes.set(title=modality, xlabel="mm from the outline, negative inside", ylim=(-0.2, 1.5))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+    panels[0].set_ylabel("contrast of oedema")
+    figure.savefig(path, dpi=110)
+
+
+def main(
+    studies: Annotated[list[Path], typer.Argument(help="Folders of studies with references.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for outline.json and outline.png.")],
+) -> None:
+    """Print the table, write the numbers and the figure."""
+    for folder in studies:
+        require_studies(folder)
+    rows = [row for folder in studies for row in rows_of(folder)]
+    typer.echo(markdown(rows))
+    out.mkdir(parents=True, exist_ok=True)
+    content = {"millimetres": PLACES, "rows": [asdict(row) for row in rows]}
+    (out / "outline.json").write_text(json.dumps(content, indent=1) + "\n")
+    draw(rows, out / "outline.png")
+
+
+if __name__ == "__main__":
+    run_plainly(main)
