@@ -129,7 +129,7 @@ def test_configurations_are_checked(text: str, words: str, tmp_path: Path) -> No
 
 
 def test_every_configuration_that_comes_along_is_right() -> None:
-    for name in ("smoke", "broad", "wet", "hard", "plaques", "misses", "cpu", "gpu"):
+    for name in ("smoke", "broad", "wet", "hard", "plaques", "misses", "mixed", "cpu", "gpu"):
         assert read_config(name) == config_from(vars(read_config(name)))
     with pytest.raises(ValueError, match="larger than the volume"):
         Config(patch=(96, 96, 96))
@@ -198,7 +198,7 @@ def test_sentences_of_errors() -> None:
 def test_help_names_what_there_is() -> None:
     shown = CliRunner().invoke(app, ["fit", "--help"]).output
     assert "[monai]" in "".join(shown.split())
-    assert all(name in shown for name in ("smoke", "broad", "wet", "hard", "plaques", "misses", "cpu", "gpu"))
+    assert all(name in shown for name in ("smoke", "broad", "wet", "hard", "plaques", "misses", "mixed", "cpu", "gpu"))
     shown = CliRunner().invoke(app, ["phantom", "--help"]).output
     assert all(name in shown for name in ("plaques", "mixed", "rare"))
 

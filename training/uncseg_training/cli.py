@@ -92,8 +92,8 @@ def fit(
     config: Annotated[
         str,
         typer.Option(
-            help="Name of a configuration or a YAML file: broad, wet, hard, plaques, misses and cpu are the six parts "
-            "of one training, in this order; gpu is one for a large GPU; smoke takes seconds."
+            help="Name of a configuration or a YAML file: broad, wet, hard, plaques, misses, mixed and cpu are the "
+            "seven parts of one training, in this order; gpu is one for a large GPU; smoke takes seconds."
         ),
     ] = "cpu",
     data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
