@@ -134,8 +134,8 @@ def test_looks_draw_every_kind(name: str) -> None:
     assert drawn.count(Kind.RIM) > drawn.count(Kind.NONE)
     # Nor do they throw dice for what they never draw, so that their phantoms stay what they were.
     assert looks.distant == looks.small == 0
-    assert (looks.coreless > 0) == (name in ("coreless", "mixed"))
-    assert (looks.fade is not None) == (looks.wet_patches > 0) == (name == "mixed")
+    assert (looks.coreless > 0) == (name in ("coreless", "mixed", "matched"))
+    assert (looks.fade is not None) == (looks.wet_patches > 0) == (name in ("mixed", "matched"))
     assert looks.scattered == 0.14
 
 
