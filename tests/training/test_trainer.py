@@ -276,6 +276,40 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
     assert (tmp_path / "run" / "curve.png").is_file()
 
 
+def test_an_export_may_stand_halfway_to_another_run(anatomies: Path, tmp_path: Path) -> None:
+    first = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
+    here = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
+    second = replace(first, start=str(tmp_path / "first"), seed=9)
+    there = fit(anatomies, tmp_path / "second", second).averaged.state_dict()
+    name = "encoder.stages.0.0.convs.0.conv.weight"
+    assert not torch.equal(here[name], there[name])
+    words = ["export", str(tmp_path / "second"), str(tmp_path / "model"), "--halfway", str(tmp_path / "first")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    model = load_model(tmp_path / "model")
+    assert model.provenance["weights"] == "halfway between the last network and first"
+    mean = (here[name] + there[name]) / 2
+    torch.testing.assert_close(model.network.get_parameter(name), mean, atol=1e-3, rtol=1e-2)  # stored in half
+
+
+@pytest.mark.parametrize(
+    ("run", "words"), [("absent", "is not there"), ("unfinished", "finish that run"), ("wider", "network differs")]
+)
+def test_an_export_refuses_what_it_cannot_meet(anatomies: Path, tmp_path: Path, run: str, words: str) -> None:
+    config = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
+    fit(anatomies, tmp_path / "run", config)
+    if run == "unfinished":
+        fit(anatomies, tmp_path / run, replace(config, steps=4), budget=0.0)
+    if run == "wider":
+        fit(anatomies, tmp_path / run, replace(config, features=tuple(n + 4 for n in config.features)))
+    arguments = ["export", str(tmp_path / "run"), str(tmp_path / "model"), "--halfway", str(tmp_path / run)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "is to meet" in result.output
+    assert words in " ".join(result.output.split())
+    assert not (tmp_path / "model").exists()
+
+
 def test_command_line_explains_what_is_missing(tmp_path: Path) -> None:
     runner = CliRunner()
     for arguments, words in (

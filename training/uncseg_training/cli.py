@@ -208,11 +208,15 @@ def export(
     average: Annotated[
         bool, typer.Option("--average", help="The mean of the weights of all snapshots, in the place of the last.")
     ] = False,
+    halfway: Annotated[
+        Path | None,
+        typer.Option(help="Another finished run, mostly the one before: the mean of both networks' weights."),
+    ] = None,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
     from uncseg_training.state import export_run
 
-    model = export_run(run, out, average=average)
+    model = export_run(run, out, average=average, halfway=halfway)
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

@@ -135,7 +135,7 @@ class Training:
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
 
 
-def export_run(run: Path, out: Path, *, average: bool = False) -> Model:
+def export_run(run: Path, out: Path, *, average: bool = False, halfway: Path | None = None) -> Model:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
 
     Parameters
@@ -146,18 +146,22 @@ def export_run(run: Path, out: Path, *, average: bool = False) -> Model:
         Model folder to write.
     average : bool
         Write the mean of the weights of all snapshots in the place of the last one.
+    halfway : Path, optional
+        Another run, mostly the one this run started from: the mean of both networks' weights is written.
 
     Raises
     ------
     ValueError
-        When the run has no checkpoint, there are no snapshots to average, or a file is absent or damaged.
+        When a run has no checkpoint, there are no snapshots to average, the other run is not finished or its network
+        another one, or a file is absent or damaged.
     OSError
         When the folder cannot be written.
 
     References
     ----------
     Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018: the mean of weights
-    at the ends of cycles of the learning rate.
+    at the ends of cycles of the learning rate. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022: the
+    mean of the weights before and after further training keeps more of what was learnt before.
     """
     training = Training.of_run(run)
     # The last snapshot is the network itself; before the end of a run there is none yet.
@@ -172,6 +176,12 @@ def export_run(run: Path, out: Path, *, average: bool = False) -> Model:
         means = {name: sum(each[name] for each in (*snapshots, last)) / (len(snapshots) + 1) for name in last}
         model.network.load_state_dict(means)
         model.provenance["weights"] = f"mean of {len(snapshots) + 1} snapshots"
+    if halfway is not None:
+        there = _weights_of(halfway, replace(training.config, name=str(run)), "is to meet")
+        here = model.network.state_dict()
+        model.network.load_state_dict({name: (here[name] + there[name]) / 2 for name in here})
+        whole = model.provenance.get("weights", "last network")
+        model.provenance["weights"] = f"halfway between the {whole} and {halfway.name}"
     return save_model(model, out, half=True, snapshots=snapshots)
 
 
@@ -189,24 +199,24 @@ def _begin(network: nn.Module, head: Head) -> None:
             network.get_parameter("decoder.auxiliary.output.bias").fill_(rare)
 
 
-def _weights_of(run: Path, config: Config) -> dict[str, Tensor]:
+def _weights_of(run: Path, config: Config, use: str = "starts from") -> dict[str, Tensor]:
     """Averaged weights of a finished run whose network has the same parameters."""
     if not (run / CHECKPOINT).is_file():
         raise ValueError(
-            f"{config.name} starts from {run}, which is not there; train that run first (docs/training.md)."
+            f"{config.name} {use} {run}, which is not there; train that run first (docs/training.md)."
         )
     state = _checkpoint(run)
     before = state["config"]
     if state["step"] < before["steps"]:
         raise ValueError(
-            f"{config.name} starts from {run}, which stands at step {state['step']}; finish that run first."
+            f"{config.name} {use} {run}, which stands at step {state['step']}; finish that run first."
         )
     for key in ("arch", "head", "features", "encoder", "decoder"):
         if tuple(before.get(key, _BEFORE.get(key))) != tuple(getattr(config, key)):
-            raise ValueError(f"{config.name} starts from {run}, whose network differs ({key}).")
+            raise ValueError(f"{config.name} {use} {run}, whose network differs ({key}).")
     if (before.get("uncertainty") == "none") != (config.uncertainty == "none"):
         raise ValueError(
-            f"{config.name} starts from {run}, whose network differs: only one has a channel of uncertainty."
+            f"{config.name} {use} {run}, whose network differs: only one has a channel of uncertainty."
         )
     averaged: dict[str, Tensor] = state["averaged"]
     return averaged
