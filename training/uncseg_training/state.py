@@ -160,8 +160,8 @@ def export_run(run: Path, out: Path, *, average: bool = False, halfway: Path | N
     References
     ----------
     Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018: the mean of weights
-    at the ends of cycles of the learning rate. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022: the
-    mean of the weights before and after further training keeps more of what was learnt before.
+    at the ends of cycles of the learning rate. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022:
+    the mean of the weights before and after further training keeps more of what was learnt before.
     """
     training = Training.of_run(run)
     # The last snapshot is the network itself; before the end of a run there is none yet.
@@ -202,22 +202,16 @@ def _begin(network: nn.Module, head: Head) -> None:
 def _weights_of(run: Path, config: Config, use: str = "starts from") -> dict[str, Tensor]:
     """Averaged weights of a finished run whose network has the same parameters."""
     if not (run / CHECKPOINT).is_file():
-        raise ValueError(
-            f"{config.name} {use} {run}, which is not there; train that run first (docs/training.md)."
-        )
+        raise ValueError(f"{config.name} {use} {run}, which is not there; train that run first (docs/training.md).")
     state = _checkpoint(run)
     before = state["config"]
     if state["step"] < before["steps"]:
-        raise ValueError(
-            f"{config.name} {use} {run}, which stands at step {state['step']}; finish that run first."
-        )
+        raise ValueError(f"{config.name} {use} {run}, which stands at step {state['step']}; finish that run first.")
     for key in ("arch", "head", "features", "encoder", "decoder"):
         if tuple(before.get(key, _BEFORE.get(key))) != tuple(getattr(config, key)):
             raise ValueError(f"{config.name} {use} {run}, whose network differs ({key}).")
     if (before.get("uncertainty") == "none") != (config.uncertainty == "none"):
-        raise ValueError(
-            f"{config.name} {use} {run}, whose network differs: only one has a channel of uncertainty."
-        )
+        raise ValueError(f"{config.name} {use} {run}, whose network differs: only one has a channel of uncertainty.")
     averaged: dict[str, Tensor] = state["averaged"]
     return averaged
 

@@ -181,7 +181,7 @@ def _faded(
     sigma, beyond = dice.uniform(*fade), dice.uniform(*margin)
     near = blur(torch.stack([masks.sum(0), masks[1]]), sigma / spacing)
     # A straight edge, blurred, is a normal distribution of the distance to it, which can be moved by millimetres.
-    moved = torch.special.ndtr(torch.special.ndtri(near[0].clamp(1e-4, 1 - 1e-4)) - beyond / sigma)
+    moved: Tensor = torch.special.ndtr(torch.special.ndtri(near[0].clamp(1e-4, 1 - 1e-4)) - beyond / sigma)
     share = near[1] / near[0].clamp(min=1e-4)
     return (soft[1] + share * (moved - soft[:3].sum(0))).clamp(min=0)
 
