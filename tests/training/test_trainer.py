@@ -278,11 +278,11 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
 
 def test_an_export_may_stand_halfway_to_another_run(anatomies: Path, tmp_path: Path) -> None:
     first = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
-    here = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
-    second = replace(first, start=str(tmp_path / "first"), seed=9)
-    there = fit(anatomies, tmp_path / "second", second).averaged.state_dict()
+    there = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
+    # From fresh weights of its own, or the mean would lie as close to either as half precision tells.
+    here = fit(anatomies, tmp_path / "second", replace(first, seed=9)).averaged.state_dict()
     name = "encoder.stages.0.0.convs.0.conv.weight"
-    assert not torch.equal(here[name], there[name])
+    assert float((here[name] - there[name]).abs().mean()) > 0.05
     words = ["export", str(tmp_path / "second"), str(tmp_path / "model"), "--halfway", str(tmp_path / "first")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output

@@ -172,17 +172,19 @@ def export_run(run: Path, out: Path, *, average: bool = False, halfway: Path | N
     if average:
         if not snapshots:
             raise ValueError(f"{run} has no snapshots to average; leave out --average, or finish the run.")
-        last = model.network.state_dict()
-        means = {name: sum(each[name] for each in (*snapshots, last)) / (len(snapshots) + 1) for name in last}
-        model.network.load_state_dict(means)
+        model.network.load_state_dict(_mean_of(*snapshots, model.network.state_dict()))
         model.provenance["weights"] = f"mean of {len(snapshots) + 1} snapshots"
     if halfway is not None:
         there = _weights_of(halfway, replace(training.config, name=str(run)), "is to meet")
-        here = model.network.state_dict()
-        model.network.load_state_dict({name: (here[name] + there[name]) / 2 for name in here})
-        whole = model.provenance.get("weights", "last network")
-        model.provenance["weights"] = f"halfway between the {whole} and {halfway.name}"
+        model.network.load_state_dict(_mean_of(model.network.state_dict(), there))
+        here = model.provenance.get("weights", "last network")
+        model.provenance["weights"] = f"halfway between the {here} and {halfway.name}"
     return save_model(model, out, half=True, snapshots=snapshots)
+
+
+def _mean_of(*weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Mean of the weights of several networks, each given as its state."""
+    return {name: torch.stack([each[name] for each in weights]).sum(0) / len(weights) for name in weights[-1]}
 
 
 def _begin(network: nn.Module, head: Head) -> None:
