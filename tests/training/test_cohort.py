@@ -121,7 +121,7 @@ def test_studies_become_cases_on_the_grid_of_the_training(tmp_path: Path) -> Non
     config = read_config("smoke", spacing=5.0, volume=[32, 40, 32])
     phantom = Phantoms([head()], (40, 48, 40), 4.0, 3)[0]
     write_phantom(phantom, tmp_path / "studies", "BraTS-GLI-00001-000", 4.0)
-    cases = write_study_cases(tmp_path / "studies", tmp_path / "cases", config)
+    (cases,) = write_study_cases(tmp_path / "studies", {tmp_path / "cases": config})
     case = cases.load("BraTS-GLI-00001-000")
     assert case.images.shape == (4, 32, 40, 32)
     assert int((case.labels > 0).sum()) * 5.0**3 == pytest.approx(int((phantom.labels > 0).sum()) * 4.0**3, rel=0.15)
@@ -131,7 +131,7 @@ def test_studies_become_cases_on_the_grid_of_the_training(tmp_path: Path) -> Non
     assert set(np.unique(case.labels)) <= set(np.unique(labels))
     (tmp_path / "studies/BraTS-GLI-00001-000/BraTS-GLI-00001-000-seg.nii.gz").unlink()
     with pytest.raises(ValueError, match="no reference"):
-        write_study_cases(tmp_path / "studies", tmp_path / "more", config)
+        write_study_cases(tmp_path / "studies", {tmp_path / "more": config})
 
 
 def test_the_middle_is_kept() -> None:

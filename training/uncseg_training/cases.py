@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_uncseg.errors import StudyError
 from napari_uncseg.inference.preprocess import InputPlan, frame_of, network_input
 from napari_uncseg.inference.resample import resample
-from napari_uncseg.labels import labels_from_regions, region_masks
+from napari_uncseg.labels import REGIONS, Coding, labels_from_regions, region_masks
 from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.discover import find_studies
+from napari_uncseg.study.discover import StudyFiles, find_studies
 from napari_uncseg.study.load import load_study
+from napari_uncseg.study.study import Study
 from uncseg_training.case_manifest import preprocessing_hash
 from uncseg_training.config import Config
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
-from uncseg_training.splits import patient, split_by_group
+from uncseg_training.splits import SPLITS, patient, read_splits, split_by_group
 
 INDEX, UNFINISHED = "cases.json", "cases-unfinished.json"
 FORMAT = 1
+STUDY = "study"
+"""Origin of a case that was no phantom made on the spot."""
 
 Tell = Callable[[str], None]
 
@@ -47,10 +51,16 @@ class TrainingCase:
         z-scores of t1c, t1n, t2f, t2w, 0 outside of the brain.
     labels : ndarray of uint8, shape (x, y, z)
         Values of :class:`napari_uncseg.labels.Label`.
+    inner : tuple of int
+        Voxels of the brain's box, which lies in the middle of the grid (cut where it is larger).
+    previous : ndarray of float32, shape (3, x, y, z), optional
+        Probabilities of WT, TC, ET of a previous stage.
     """
 
     images: npt.NDArray[np.float16]
     labels: npt.NDArray[np.uint8]
+    inner: tuple[int, int, int]
+    previous: npt.NDArray[np.float32] | None = None
 
 
 class Cases:
@@ -64,10 +74,15 @@ class Cases:
         Of the cases, sorted.
     preprocessing : str
         Hash of what decides which voxel is which place.
+    previous_stage : Path, optional
+        Folder of a previous stage's probabilities of these cases.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], preprocessing: str) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], preprocessing: str, previous_stage: Path | None = None
+    ) -> None:
         self.folder, self.names, self.preprocessing = folder, tuple(sorted(names)), preprocessing
+        self.previous_stage = previous_stage
 
     @classmethod
     def open(cls, folder: Path, config: Config) -> Cases:
@@ -84,12 +99,28 @@ class Cases:
         missing = [name for name in origins if not (folder / f"{name}.npz").is_file()]
         if missing:
             raise ValueError(f"{folder} lacks {missing[0]}.npz; run the command that wrote it again.")
-        return cls(folder, tuple(origins), preprocessing_hash({"grid": _grid(config), "sources": origins}))
+        previous = Path(config.previous_stage) if config.previous_stage else None
+        absent = [name for name in origins if previous is not None and not (previous / f"{name}.npy").is_file()]
+        if absent:
+            raise ValueError(
+                f"{previous} lacks the probabilities of {absent[0]}; write them with: uncseg-train predict-next-stage"
+            )
+        hashed = preprocessing_hash({"grid": _grid(config), "sources": origins})
+        return cls(folder, tuple(origins), hashed, previous)
 
     def load(self, name: str) -> TrainingCase:
         """One case."""
         with np.load(self.folder / f"{name}.npz") as file:
-            return TrainingCase(file["images"], file["labels"])
+            labels = file["labels"]
+            # Cases of older versions do not say it: their box is taken for the whole grid.
+            x, y, z = (int(size) for size in file.get("inner", labels.shape))
+            return TrainingCase(file["images"], labels, (x, y, z), self._previous(name))
+
+    def _previous(self, name: str) -> npt.NDArray[np.float32] | None:
+        if self.previous_stage is None:
+            return None
+        probabilities: npt.NDArray[np.float32] = np.load(self.previous_stage / f"{name}.npy") / np.float32(255)
+        return probabilities
 
     def labels(self, name: str) -> npt.NDArray[np.uint8]:
         """Labels of one case, without reading its images."""
@@ -97,13 +128,27 @@ class Cases:
             labels: npt.NDArray[np.uint8] = file["labels"]
         return labels
 
-    def split(self, folds: int, fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def split(self, folds: int, fold: int, splits: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Cases to train on and cases held out; with 0 folds all are trained on.
 
-        Studies of one patient stay together, as :func:`~uncseg_training.splits.split_by_group` has it.
+        Without a file of folds, studies of one patient stay together, as
+        :func:`~uncseg_training.splits.split_by_group` has it.
+
+        Raises
+        ------
+        ValueError
+            When the file does not have these folds of these cases.
         """
         if not folds:
             return self.names, ()
+        if splits:
+            path = SPLITS if splits == "gliomas" else Path(splits)
+            named = read_splits(path)
+            if len(named) != folds or sorted(named[fold]["train"] + named[fold]["val"]) != list(self.names):
+                raise ValueError(
+                    f"{path} does not split the cases of {self.folder} into {folds} folds; split them anew."
+                )
+            return tuple(sorted(named[fold]["train"])), tuple(sorted(named[fold]["val"]))
         parts = split_by_group({name: patient(name) for name in self.names}, folds)[fold]
         return tuple(parts["train"]), tuple(parts["val"])
 
@@ -132,66 +177,120 @@ def write_phantom_cases(
         load_anatomies(anatomies), config.volume, config.spacing, seed, config.wide, "cpu", looks=config.looks
     )
     origin = {"seed": seed, "looks": config.looks, "wide": config.wide}
+    writer = _Writer.open(folder, config)
+    for index in range(count):
+        name = f"phantom-{seed}-{index:05d}"
+        if not writer.has(name) or writer.origins[name] != origin:
+            writer.write(name, origin, _phantom_case(stream, index))
+        tell(name)
+    return writer.close()
 
-    def made() -> Iterable[tuple[str, Any, Callable[[], TrainingCase]]]:
-        for index in range(count):
-            yield f"phantom-{seed}-{index:05d}", origin, lambda index=index: _phantom_case(stream, index)  # type: ignore[misc]
 
-    return _write(folder, config, made(), tell)
-
-
-def write_study_cases(source: Path, folder: Path, config: Config, tell: Tell = lambda _: None) -> Cases:
-    """Write studies with a reference as cases, brought to the grid as before a prediction.
+def write_study_cases(
+    sources: Path | Sequence[Path],
+    folders: Mapping[Path, Config],
+    tell: Tell = lambda _: None,
+    *,
+    coding: Coding | None = None,
+) -> list[Cases]:
+    """Write studies with a reference as cases, brought to one or several grids as before a prediction.
 
     Parameters
     ----------
-    source : Path
-        Folder of studies.
-    folder, config, tell
-        As for :func:`write_phantom_cases`.
+    sources : Path or sequence of Path
+        Folders of studies, each in a coding of its own.
+    folders : mapping of Path to Config
+        Folder to write, and the configuration whose grid its cases have. A study is read once for all of them.
+    tell : callable
+        Told the name of each study that is done, and how its labels were read.
+    coding : Coding, optional
+        How the labels of studies are numbered whose names and values do not tell.
+
+    Returns
+    -------
+    list of Cases
+        As many as there are folders, in their order.
 
     Raises
     ------
     StudyError
         When a study cannot be read.
     ValueError
-        When one has no reference.
+        When one has no reference, or two have one name.
     """
-    plan = InputPlan.from_plans(config.plans())
-    studies = {files.id: files for files in find_studies(source)}
+    places = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
+    studies: dict[str, StudyFiles] = {}
+    for place in places:
+        for files in find_studies(place):
+            if files.id in studies:
+                raise ValueError(f"{place} holds another study {files.id}; rename the folder of one of them.")
+            studies[files.id] = files
+    writers = {folder: _Writer.open(folder, config) for folder, config in folders.items()}
+    for name, files in studies.items():
+        wanted = [writer for writer in writers.values() if not writer.has(name)]
+        if not wanted:
+            tell(name)
+            continue
+        study = _referenced(files, coding)
+        for writer in wanted:
+            writer.write(name, STUDY, study_case(study, writer.config))
+        tell(f"{name}: labels of {study.coding}, {_volumes(study)}")
+    return [writer.close() for writer in writers.values()]
 
-    def made() -> Iterable[tuple[str, Any, Callable[[], TrainingCase]]]:
-        for name, files in studies.items():
-            yield name, "study", lambda files=files: _study_case(files, plan, config)  # type: ignore[misc]
 
-    return _write(folder, config, made(), tell)
+def _referenced(files: StudyFiles, coding: Coding | None) -> Study:
+    """A study with its reference; the coding that was asked for decides where nothing else does."""
+    try:
+        study = load_study(files)
+    except StudyError:
+        if coding is None or files.problem is not None:
+            raise
+        study = load_study(files, coding=coding)
+    if study.reference is None:
+        raise ValueError(f"{study.id} has no reference to learn from; add its segmentation or take it out.")
+    return study
 
 
-def _write(
-    folder: Path,
-    config: Config,
-    cases: Iterable[tuple[str, Any, Callable[[], TrainingCase]]],
-    tell: Tell,
-) -> Cases:
-    known: dict[str, Any] = {}
-    for index in (folder / INDEX, folder / UNFINISHED):
-        if index.is_file():
-            known |= _origins(index, config)
-    origins = dict(known)
-    for name, origin, make in cases:
-        if known.get(name, origin) != origin:
-            raise ValueError(f"{folder} holds another {name}, made with {known[name]}; take another folder.")
-        path = folder / f"{name}.npz"
-        if name not in known or not path.is_file():
-            case, buffer = make(), io.BytesIO()
-            np.savez(buffer, images=case.images, labels=case.labels)
-            write_files({path: buffer.getvalue()})
-            origins[name] = origin
-            write_files({folder / UNFINISHED: _index(config, origins)})
-        tell(name)
-    write_files({folder / INDEX: _index(config, origins)})
-    (folder / UNFINISHED).unlink(missing_ok=True)
-    return Cases.open(folder, config)
+def _volumes(study: Study) -> str:
+    assert study.reference is not None
+    volumes = region_masks(study.reference).sum((1, 2, 3)) * study.voxel_ml
+    return ", ".join(f"{region} {volume:.1f} mL" for region, volume in zip(REGIONS, volumes, strict=True))
+
+
+@dataclass
+class _Writer:
+    """Writes cases into a folder one by one; those that are there already are kept, also where a call was cut."""
+
+    folder: Path
+    config: Config
+    origins: dict[str, Any]
+    known: frozenset[str]
+
+    @classmethod
+    def open(cls, folder: Path, config: Config) -> _Writer:
+        origins: dict[str, Any] = {}
+        for index in (folder / INDEX, folder / UNFINISHED):
+            if index.is_file():
+                origins |= _origins(index, config)
+        return cls(folder, config, origins, frozenset(origins))
+
+    def has(self, name: str) -> bool:
+        return name in self.known and (self.folder / f"{name}.npz").is_file()
+
+    def write(self, name: str, origin: Any, case: TrainingCase) -> None:
+        if self.origins.get(name, origin) != origin:
+            known = self.origins[name]
+            raise ValueError(f"{self.folder} holds another {name}, made with {known}; take another folder.")
+        buffer = io.BytesIO()
+        np.savez(buffer, images=case.images, labels=case.labels, inner=np.array(case.inner, dtype=np.int64))
+        write_files({self.folder / f"{name}.npz": buffer.getvalue()})
+        self.origins[name] = origin
+        write_files({self.folder / UNFINISHED: _index(self.config, self.origins)})
+
+    def close(self) -> Cases:
+        write_files({self.folder / INDEX: _index(self.config, self.origins)})
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
+        return Cases.open(self.folder, self.config)
 
 
 def _index(config: Config, origins: Mapping[str, Any]) -> bytes:
@@ -213,20 +312,25 @@ def _origins(index: Path, config: Config) -> dict[str, Any]:
 
 def _phantom_case(stream: Phantoms, index: int) -> TrainingCase:
     phantom = stream[index]
-    return TrainingCase(phantom.normalised().numpy().astype(np.float16), phantom.labels.numpy().astype(np.uint8))
+    labels = phantom.labels.numpy().astype(np.uint8)
+    x, y, z = labels.shape
+    return TrainingCase(phantom.normalised().numpy().astype(np.float16), labels, (x, y, z))
 
 
-def _study_case(files: Any, plan: InputPlan, config: Config) -> TrainingCase:
-    study = load_study(files)
-    if study.reference is None:
-        raise ValueError(f"{study.id} has no reference to learn from; add its segmentation or take it out.")
+def study_case(study: Study, config: Config) -> TrainingCase:
+    """A study with a reference on the grid of a configuration, prepared as before a prediction."""
+    assert study.reference is not None
+    plan = InputPlan.from_plans(config.plans())
     frame = frame_of(study, plan)
     images = network_input(study, plan, frame)
     masks = torch.from_numpy(region_masks(frame.enter(study.reference)).astype(np.float32))
     # A region of the grid's voxel is what fills more than half of it, as a prediction's.
     labels = labels_from_regions(resample(masks, frame.shape).numpy())
+    x, y, z = frame.shape
     return TrainingCase(
-        fit_into(images.numpy().astype(np.float16), config.volume), fit_into(labels.astype(np.uint8), config.volume)
+        fit_into(images.numpy().astype(np.float16), config.volume),
+        fit_into(labels.astype(np.uint8), config.volume),
+        (x, y, z),
     )
 
 

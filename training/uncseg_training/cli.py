@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from napari_uncseg.labels import Coding
 from uncseg_training.config import LARGEST_SEED
 from uncseg_training.nnunet.cli import register
 from uncseg_training.phantom.looks import LOOKS, looks_of
@@ -143,11 +144,22 @@ def fit(
 @app.command()
 @plainly
 def cases(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the cases.")],
-    config: Annotated[str, typer.Option(help="Configuration whose grid and contrasts they have.")] = "cpu",
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Folder that takes the cases; with several configurations one each in it."),
+    ],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="Configuration whose grid and contrasts they have; repeat for several grids."),
+    ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=0, help="How many phantoms.")] = 0,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the phantoms.")] = 0,
-    studies: Annotated[Path | None, typer.Option(help="Folder of studies with references, to add as cases.")] = None,
+    studies: Annotated[
+        list[Path] | None, typer.Option(help="Folder of studies with references, to add as cases; repeat for several.")
+    ] = None,
+    coding: Annotated[
+        Coding | None, typer.Option(help="How labels are numbered where names and values do not tell.")
+    ] = None,
     data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
         "cache/anatomies.npz"
     ),
@@ -156,14 +168,68 @@ def cases(
     from uncseg_training.cases import write_phantom_cases, write_study_cases
     from uncseg_training.config import read_config
 
-    settings = read_config(config, cases="", folds=0, uncertainty="failure")
-    if not count and studies is None:
+    # The folder is still to be written that a configuration names.
+    fresh = {"cases": "", "phantoms": "", "previous_stage": "", "splits": "", "folds": 0, "uncertainty": "failure"}
+    names = config or ["phantom"]
+    settings = {out if len(names) == 1 else out / Path(name).stem: read_config(name, **fresh) for name in names}
+    if not count and not studies:
         raise ValueError("There is nothing to write: say how many phantoms (-n), or which studies (--studies).")
-    if studies is not None:
-        written = write_study_cases(studies, out, settings, typer.echo)
+    if studies:
+        written = write_study_cases(studies, settings, typer.echo, coding=coding)
     if count:
-        written = write_phantom_cases(data, out, settings, count, seed, typer.echo)
-    typer.echo(f"{out}: {len(written.names)} cases")
+        written = [
+            write_phantom_cases(data, folder, each, count, seed, typer.echo) for folder, each in settings.items()
+        ]
+    for each in written:
+        typer.echo(f"{each.folder}: {len(each.names)} cases")
+
+
+@app.command()
+@plainly
+def splits(
+    folder: Annotated[Path, typer.Argument(help="Folder of cases.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, as nnU-Net's splits_final.json.")],
+    folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 12345,
+    config: Annotated[str, typer.Option(help="Configuration the cases were written for.")] = "phantom",
+) -> None:
+    """Split patients into folds balanced by source, size and enhancement; studies that look like one head are named."""
+    from uncseg_training.cases import Cases
+    from uncseg_training.config import read_config
+    from uncseg_training.data.cohort_splits import alike, balanced_splits, traits_of
+    from uncseg_training.splits import write_splits
+
+    settings = read_config(config)
+    found = Cases.open(folder, settings)
+    for first, second, value in alike(found, typer.echo):
+        typer.echo(f"{first} and {second} look like one patient (correlation {value:.3f}); keep them in one fold.")
+    write_splits(balanced_splits(traits_of(found, settings.spacing), folds, seed), out)
+    typer.echo(f"{out}: {folds} folds of {len(found.names)} studies")
+
+
+@app.command()
+@plainly
+def predict_next_stage(
+    run: Annotated[Path, typer.Argument(help="Finished run of the first stage.")],
+    first: Annotated[Path, typer.Option("--cases", help="Cases on its grid.")],
+    then: Annotated[Path, typer.Option("--next-cases", help="The same cases on the grid of the next stage.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the probabilities.")],
+    config: Annotated[str, typer.Option(help="Configuration of the next stage.")] = "fullres",
+) -> None:
+    """Write what the second stage of a cascade sees of the first (key 'previous_stage' of a configuration)."""
+    from napari_uncseg.inference.device import resolve_device
+    from uncseg_training.cases import Cases
+    from uncseg_training.config import read_config
+    from uncseg_training.data.previous_stage import write_previous_stage
+    from uncseg_training.state import Training
+
+    device = resolve_device("auto")
+    training = Training.of_run(run)
+    training.to(device)
+    grid = read_config(config, cases="", phantoms="", previous_stage="", splits="", folds=0)
+    onto = Cases.open(then, grid)
+    write_previous_stage(training.averaged, Cases.open(first, training.config), onto, out, device, typer.echo)
+    typer.echo(f"{out}: probabilities of {len(onto.names)} cases")
 
 
 @app.command()

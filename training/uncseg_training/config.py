@@ -78,6 +78,9 @@ class Config:
         Probability of an unusual contrast per modality.
     augment : bool
         Shake the z-scores of a phantom, and lose a modality now and then.
+    augmentation : {"light", "strong"}
+        What is done to cases when ``augment`` is on: as to endless phantoms, or
+        :class:`~uncseg_training.data.augmentation.Augmentation`.
     looks : str
         Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.looks.LOOKS`.
     reuse : int
@@ -85,10 +88,20 @@ class Config:
     cases : str
         Folder of a fixed cohort (:mod:`uncseg_training.cases`) to train on instead of endless phantoms.
     share : float
-        Probability that a sample comes from there, and not from the endless phantoms.
+        Probability that a sample comes from there, and not from the phantoms.
+    phantoms : str
+        Folder of phantoms, written as cases, to draw from in the place of endless ones.
+    splits : str
+        File of the folds (nnU-Net's ``splits_final.json``), or ``gliomas`` for those of the release network; without it
+        the cohort is split at random.
     folds, fold : int
         Into how many parts the cohort is split, and which of them is never trained on; 0 folds train on all, 1 would on
         none.
+    previous_stage : str
+        Folder of a previous stage's probabilities of all cases and phantoms, which the network sees beside the images
+        (:mod:`uncseg_training.data.previous_stage`).
+    without_previous : float
+        Share of samples that lack these probabilities, so that the network can disagree with them.
     uncertainty : {"failure", "error_map", "none"}
         What the uncertainty channel learns: the failure of each pass itself; the moving average of the failure at each
         voxel of a fixed cohort, with the loss of *Uncertainty-Aware nnU-Net*; nothing, when there is no such channel.
@@ -139,11 +152,16 @@ class Config:
     wide: float = 0.2
     looks: str = "clinical"
     augment: bool = True
+    augmentation: str = "light"
     reuse: int = 2
     cases: str = ""
     share: float = 1.0
+    phantoms: str = ""
+    splits: str = ""
     folds: int = 0
     fold: int = 0
+    previous_stage: str = ""
+    without_previous: float = 0.0
     uncertainty: str = "failure"
     mask: str = "union_dilated"
     sweeps: int = 20
@@ -171,6 +189,14 @@ class Config:
             raise ValueError(f"The patch {self.patch} is larger than the volume {self.volume}; make it smaller.")
         if self.uncertainty not in ("failure", "error_map", "none"):
             raise ValueError(f"uncertainty is {self.uncertainty}; take failure, error_map or none.")
+        if self.augmentation not in ("light", "strong"):
+            raise ValueError(f"augmentation is {self.augmentation}; take light or strong.")
+        if self.uncertainty == "error_map" and self.augmentation == "strong":
+            raise ValueError("An error map lies on its case as it is; take the light augmentation.")
+        if self.splits and not self.folds:
+            raise ValueError("splits names folds, but folds is 0; say how many there are.")
+        if self.previous_stage and not (self.cases and (self.share >= 1 or self.phantoms)):
+            raise ValueError("A previous stage knows cases, not endless phantoms; give cases, and phantoms or share 1.")
         if self.uncertainty == "error_map" and (not self.cases or self.share < 1):
             raise ValueError("An error map belongs to a case that comes back: give cases, and share 1.")
         if self.steps - (self.snapshots - 1) * self.cycle_steps < 1:
@@ -197,6 +223,11 @@ class Config:
             raise ValueError("misses belongs to the plain loss of the regions; leave it at 0.5 for this one.")
         if self.head == "regions_auxiliary" and (self.arch != "unet" or self.uncertainty != "failure"):
             raise ValueError("The head regions_auxiliary learns failures on the features of the unet; take these two.")
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the network sees: four modalities, and three probabilities of a previous stage."""
+        return 4 + 3 * bool(self.previous_stage)
 
     @property
     def cycle_steps(self) -> int:
@@ -305,7 +336,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("warmup", "workers", "validation", "folds", "fold", "weight_decay"), (0, math.inf)),
     **dict.fromkeys(("learning_rate", "clip", "uncertainty_weight", "uncertainty_late", "spacing"), (0, math.inf)),
     **dict.fromkeys(("decay", "cycle", "restart", "average", "cycle_average", "late_from", "whole_from"), (0, 1)),
-    **dict.fromkeys(("dropout", "wide", "share", "misses"), (0, 1)),
+    **dict.fromkeys(("dropout", "wide", "share", "misses", "without_previous"), (0, 1)),
 }
 """Least and largest value of numbers."""
 

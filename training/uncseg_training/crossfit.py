@@ -98,7 +98,7 @@ def out_of_fold_errors(
     else:
         maps = ErrorMaps.create(folder, shapes, cases.preprocessing, settings=identity)
     for run, training in zip(runs, trainings, strict=True):
-        _, held_out = cases.split(training.config.folds, training.config.fold)
+        _, held_out = cases.split(training.config.folds, training.config.fold, training.config.splits)
         for visit, network in enumerate(networks_of(run, training)):
             network.to(device).eval()
             for name in held_out:
@@ -159,7 +159,9 @@ def teach_run(
     if folds:
         cases = Cases.open(Path(config.cases), config)
         errors = out_of_fold_errors(cases, folds, run / OUT_OF_FOLD, device, tell)
-        examples = examples_of_cases(cases, cases.split(config.folds, config.fold)[0], errors, steps, config.seed)
+        examples = examples_of_cases(
+            cases, cases.split(config.folds, config.fold, config.splits)[0], errors, steps, config.seed
+        )
     else:
         plain = replace(config, whole_from=0.0, augment=False, cases="", folds=0, uncertainty="failure")
         examples = examples_of_phantoms(Patches(anatomies, plain, config.seed + HEAD_SEED), steps)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     # Endless phantoms need neither NIfTI files nor maps on disk, and no library for them.
     from uncseg_training.case_maps import Box
     from uncseg_training.cases import Cases
+    from uncseg_training.data.augmentation import Augmentation
+
+REACH = 1.35
+"""How much wider than a patch is cut out before it is turned and resized."""
 
 
 @dataclass
@@ -28,8 +32,8 @@ class Sample:
 
     Parameters
     ----------
-    images : Tensor of float32, shape (4, x, y, z)
-        z-scores.
+    images : Tensor of float32, shape (4 or 7, x, y, z)
+        z-scores, and the probabilities of a previous stage where there is one.
     regions : Tensor of bool, shape (3, x, y, z)
         WT, TC, ET of the reference.
     patches : tuple of (str, Box)
@@ -60,6 +64,8 @@ class Patches(Dataset[Sample]):
         Fixed cohort that ``config.share`` of the patches come from.
     names : sequence of str
         Which of its cases.
+    phantoms : Cases, optional
+        Phantoms to draw from in the place of endless ones.
     """
 
     def __init__(
@@ -71,17 +77,21 @@ class Patches(Dataset[Sample]):
         per_step: int = 1,
         cases: Cases | None = None,
         names: Sequence[str] = (),
+        phantoms: Cases | None = None,
     ) -> None:
         self.anatomies, self.config, self.seed = anatomies, config, seed
         self.device, self.per_step = device, per_step
-        self.cases, self.names = cases, tuple(names)
+        self.cases, self.names, self.phantoms = cases, tuple(names), phantoms
         self._phantoms: Phantoms | None = None
+        self._augmentation: dict[tuple[int, ...], Augmentation] = {}
 
     def __getitem__(self, index: int) -> Sample:
         """Make that phantom, or read that case, and cut the patch."""
         random = np.random.default_rng((self.seed, index))
         if self.cases is not None and (self.config.share >= 1 or random.random() < self.config.share):
-            return self._of_case(self.cases, index, random)
+            return self._of_case(self.cases, self.names, index, random)
+        if self.phantoms is not None:
+            return self._of_case(self.phantoms, self.phantoms.names, index, random)
         config = self.config
         if self._phantoms is None:
             # In the worker process, so that the maps are not copied.
@@ -105,27 +115,50 @@ class Patches(Dataset[Sample]):
             images = augment(images, random)
         return Sample(images.contiguous(), regions.contiguous())
 
-    def _of_case(self, cases: Cases, index: int, random: np.random.Generator) -> Sample:
+    def _of_case(self, cases: Cases, names: Sequence[str], index: int, random: np.random.Generator) -> Sample:
         """Every case once in each round, in an order of the round's own."""
-        turn, place = divmod(index, len(self.names))
-        name = self.names[np.random.default_rng((self.seed, turn)).permutation(len(self.names))[place]]
+        turn, place = divmod(index, len(names))
+        name = names[np.random.default_rng((self.seed, turn)).permutation(len(names))[place]]
         sample = whole_case(cases, name)
-        box = [(0, size) for size in sample.images.shape[1:]]
+        strong = self.config.augment and self.config.augmentation == "strong"
+        size = self.config.patch if self._cuts(index) else self.config.volume
+        box = [(0, extent) for extent in sample.images.shape[1:]]
         if self._cuts(index):
-            window = self._window(sample.regions[0], sample.images.abs().sum(0) > 0, random)
+            # Turned and resized, a patch reaches further than its own sides.
+            wider = [min(round(REACH * side), extent) for side, extent in zip(size, self.config.volume, strict=True)]
+            middles = _regions_in_turn(sample, random) if cases.previous_stage else sample.regions[0]
+            window = self._window(middles, sample.images[:4].abs().sum(0) > 0, random, wider if strong else size)
             box = [(part.start, part.stop) for part in window[1:]]
             sample = Sample(sample.images[window].contiguous(), sample.regions[window].contiguous())
-        images = augment(sample.images, random) if self.config.augment else sample.images
-        return Sample(images, sample.regions, ((name, box),))
+        images, regions = sample.images, sample.regions
+        if strong:
+            images, regions = self._augmented(sample, size, (self.seed, index))
+        elif self.config.augment:
+            images[:4] = augment(images[:4], random)
+        if cases.previous_stage and random.random() < self.config.without_previous:
+            images[4:] = 0
+        return Sample(images, regions, ((name, box),))
+
+    def _augmented(self, sample: Sample, size: tuple[int, int, int], seed: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        from uncseg_training.data.augmentation import Augmentation
+
+        if size not in self._augmentation:
+            # A whole head stays upright; round a tumour nothing says which way is up.
+            self._augmentation[size] = Augmentation(size, (0,) if size == self.config.volume else (0, 1, 2))
+        targets = torch.cat([sample.images[4:], sample.regions.float()])
+        images, targets = self._augmentation[size](sample.images[:4], targets, seed)
+        return torch.cat([images, targets[:-3]]), targets[-3:] > 0.5
 
     def _cuts(self, index: int) -> bool:
         return index // self.per_step < self.config.whole_from * self.config.steps
 
-    def _window(self, tumour: Tensor, brain: Tensor, random: np.random.Generator) -> tuple[slice, ...]:
+    def _window(
+        self, tumour: Tensor, brain: Tensor, random: np.random.Generator, sizes: Sequence[int] = ()
+    ) -> tuple[slice, ...]:
         places = (tumour if tumour.any() and random.random() < 0.67 else brain).nonzero()
         centre = places[int(random.integers(len(places)))].tolist()
         window = [slice(None)]
-        for middle, size, total in zip(centre, self.config.patch, self.config.volume, strict=True):
+        for middle, size, total in zip(centre, sizes or self.config.patch, self.config.volume, strict=True):
             start = middle - size // 2 + int(random.integers(-size // 4, size // 4 + 1))
             start = min(max(start, 0), total - size)
             window.append(slice(start, start + size))
@@ -136,7 +169,16 @@ def whole_case(cases: Cases, name: str) -> Sample:
     """A case of a cohort, whole and as it is."""
     case = cases.load(name)
     images, labels = torch.from_numpy(case.images).float(), torch.from_numpy(case.labels)
+    if case.previous is not None:
+        images = torch.cat([images, torch.from_numpy(case.previous)])
     return Sample(images, torch.stack([labels > 0, (labels == 1) | (labels == 3), labels == 3]))
+
+
+def _regions_in_turn(sample: Sample, random: np.random.Generator) -> Tensor:
+    """Where the middle of a patch round the tumour may lie: in a region, or where the previous stage saw tumour."""
+    places = [*sample.regions, sample.images[4] > 0.5]
+    present = [place for place in places if place.any()]
+    return present[int(random.integers(len(present)))] if present else sample.regions[0]
 
 
 def augment(images: Tensor, random: np.random.Generator) -> Tensor:

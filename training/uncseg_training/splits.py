@@ -1,16 +1,24 @@
-"""Which studies validate which fold: patients stay together, and so do studies that share an image."""
+"""Which studies validate which fold: patients stay together, and so do studies that share an image.
+
+The file is nnU-Net's ``splits_final.json``: a list with one ``{"train": [...], "val": [...]}`` per fold.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.study.atomic import write_files
 
 FOLDS, SEED = 5, 12345
+SPLITS = Path(__file__).parent / "configs" / "splits_gliomas.json"
+"""Folds of the patients that the release network learns from."""
 
 
 def patient(study: str) -> str:
@@ -79,3 +87,29 @@ def join_groups(groups: Mapping[str, str], alike: Iterable[Sequence[str]]) -> di
         roots = sorted({root(groups[study]) for study in studies})
         parent.update(dict.fromkeys(roots[1:], roots[0]))
     return {study: root(group) for study, group in groups.items()}
+
+
+def write_splits(splits: Sequence[Mapping[str, Sequence[str]]], path: Path) -> None:
+    """Write folds as nnU-Net does."""
+    write_files({path: (json.dumps(splits, indent=1) + "\n").encode()})
+
+
+def read_splits(path: Path) -> list[dict[str, list[str]]]:
+    """Read folds.
+
+    Raises
+    ------
+    ValueError
+        When the file is absent or holds something else, or a study is on two sides of a fold.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        splits = [{side: [str(name) for name in fold[side]] for side in ("train", "val")} for fold in content]
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there; write it with: uncseg-train splits CASES -o {path}") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} holds no folds ({error}); write it with: uncseg-train splits") from None
+    for number, fold in enumerate(splits):
+        if both := sorted(set(fold["train"]) & set(fold["val"])):
+            raise ValueError(f"{path}: fold {number} trains on {both[0]} and holds it out; take it out of one side.")
+    return splits

@@ -55,7 +55,9 @@ class Training:
             When the network is MONAI's, which is not installed.
         """
         torch.manual_seed(config.seed)
-        network, averaged = (build_network(config.plans(), 4, output_channels(config.plans())) for _ in range(2))
+        network, averaged = (
+            build_network(config.plans(), config.inputs, output_channels(config.plans())) for _ in range(2)
+        )
         _begin(network, Head(config.head))
         if config.start:
             # Not strict: the second names that nnU-Net gives its layers depend on whether it drops channels.

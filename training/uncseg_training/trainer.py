@@ -102,7 +102,7 @@ def _fit(
     resumed = (folder / CHECKPOINT).is_file()
     training = Training.resume(folder, config) if resumed else Training.fresh(config)
     training.to(process.device)
-    cases, names, held_out = _cohort(config)
+    cases, names, held_out, phantoms = _cohort(config)
     targets = _targets(folder, cases, process, begins=training.step == 0) if config.uncertainty == "error_map" else None
     # Without deep supervision the lower output layers of nnU-Net's decoder stay unused.
     together = DistributedDataParallel(training.network, find_unused_parameters=True) if process.world > 1 else None
@@ -112,7 +112,7 @@ def _fit(
     plain = replace(config, whole_from=0.0, augment=False, reuse=1)
     unseen, validation = Patches(anatomies, plain, config.seed + 7919, makes_phantoms), list[Sample]()
     loader = DataLoader(
-        Patches(anatomies, config, config.seed, makes_phantoms, config.batch * process.world, cases, names),
+        Patches(anatomies, config, config.seed, makes_phantoms, config.batch * process.world, cases, names, phantoms),
         batch_size=config.batch,
         sampler=Indices(training.step, config.steps, config.batch, process.rank, process.world),
         collate_fn=stack,
@@ -153,7 +153,7 @@ def _fit(
                 note({"step": step, "of": config.steps, "seconds": round(training.seconds, 1), **rounded})
             if process.leads and config.validation and step % config.validate_every == 0:
                 validation = validation or (
-                    [whole_case(cases, name) for name in held_out[: config.validation]]
+                    [held_out_sample(cases, name, config) for name in held_out[: config.validation]]
                     if cases is not None and held_out
                     else [unseen[index] for index in range(config.validation)]
                 )
@@ -170,14 +170,17 @@ def _fit(
     return training
 
 
-def _cohort(config: Config) -> tuple[Cases | None, tuple[str, ...], tuple[str, ...]]:
-    """The fixed cohort, the cases to train on and those held out."""
-    if not config.cases:
-        return None, (), ()
+def _cohort(config: Config) -> tuple[Cases | None, tuple[str, ...], tuple[str, ...], Cases | None]:
+    """The fixed cohort, the cases to train on and those held out, and phantoms that are not made on the spot."""
+    if not config.cases and not config.phantoms:
+        return None, (), (), None
     from uncseg_training.cases import Cases
 
+    phantoms = Cases.open(Path(config.phantoms), config) if config.phantoms else None
+    if not config.cases:
+        return None, (), (), phantoms
     cases = Cases.open(Path(config.cases), config)
-    return cases, *cases.split(config.folds, config.fold)
+    return cases, *cases.split(config.folds, config.fold, config.splits), phantoms
 
 
 def _targets(folder: Path, cases: Cases | None, process: Process, *, begins: bool) -> Targets:
@@ -238,6 +241,19 @@ def _plain_loss(output: Tensor, regions: Tensor, config: Config, step: int) -> t
     late = step >= config.late_from * config.steps
     weight = config.uncertainty_late if late else config.uncertainty_weight
     return segmentation + weight * doubt, {"segmentation": segmentation, "uncertainty": doubt}
+
+
+def held_out_sample(cases: Cases, name: str, config: Config) -> Sample:
+    """A case that is held out: whole, or of a second stage the patch round the middle of the tumour."""
+    sample = whole_case(cases, name)
+    if not config.previous_stage:
+        return sample
+    places = (sample.regions[0] if sample.regions[0].any() else sample.images[:4].abs().sum(0) > 0).nonzero()
+    window = [slice(None)]
+    for middle, size, total in zip(places.float().mean(0).tolist(), config.patch, config.volume, strict=True):
+        start = min(max(round(middle) - size // 2, 0), total - size)
+        window.append(slice(start, start + size))
+    return Sample(sample.images[tuple(window)].contiguous(), sample.regions[tuple(window)].contiguous())
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ def main(
     first = Training.of_run(start)
     changes = {"start": str(start), "steps": steps, "snapshots": 1, "validation": 0, "decay": 0.7, "warmup": 20}
     base = replace(first.config, learning_rate=3e-4, whole_from=0.0, late_from=0.0, **changes)  # type: ignore[arg-type]
-    cases = write_study_cases(studies, out / "cases", base)
+    (cases,) = write_study_cases(studies, {out / "cases": base})
     save_model(first.model(), out / "models" / "before", half=True)
     found = {BEFORE: score(load_model(out / "models" / "before"), studies, cases.names)}
     for arm in arms(base, cases, share):
