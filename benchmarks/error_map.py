@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_uncseg.uncertainty.mask import bounding_box
+from napari_uncseg.metrics.morphology import bounding_box
 from uncseg_training.case_manifest import preprocessing_hash
 from uncseg_training.case_maps import Maps
 from uncseg_training.error_map import ErrorMaps, compute_prediction_error_probability

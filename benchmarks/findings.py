@@ -21,18 +21,18 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import expit
 
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.relief import (
+from napari_uncseg.review.watershed import (
     BASINS_FROM,
     PARTIAL_VOLUME_VOXELS,
     PEAK_DISTANCE_MM,
     SMOOTHING_MM,
     build_relief,
 )
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import load_prediction
 
 GRID = (240, 240, 155)
 LIMIT_MS = 300

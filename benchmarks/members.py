@@ -109,7 +109,7 @@ def judge(cost: Cost, one: Cost) -> int:
 
 def prepare(folder: Path, *, made_up: bool) -> None:
     """Write the study, if it is to be made up, and the models that are made of the bundled one."""
-    from napari_uncseg.network.model import load_model, load_snapshot, save_model
+    from napari_uncseg.models.model import load_model, load_snapshot, save_model
     from predict import write_made_up_study
 
     if made_up:
@@ -129,8 +129,8 @@ def write_like_bundled(folder: Path, *, arch: dict[str, object] | None = None, h
     import torch
 
     from napari_uncseg.labels import MODALITIES
-    from napari_uncseg.network.model import Model, load_model, output_channels, save_model
-    from napari_uncseg.network.unet import build_network
+    from napari_uncseg.models.model import Model, load_model, output_channels, save_model
+    from napari_uncseg.models.unet import build_network
 
     bundled = load_model()
     plans = deepcopy(bundled.plans)
@@ -156,8 +156,8 @@ def measure(kind: str, study: Path, folder: Path, threads: int) -> Cost:
     import torch
 
     from napari_uncseg.inference.predictor import Predictor
-    from napari_uncseg.network.model import load_model
-    from napari_uncseg.study.load import load_study
+    from napari_uncseg.io.loading import load_study
+    from napari_uncseg.models.model import load_model
     from predict import peak_gb
 
     torch.set_num_threads(threads)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
+from napari_uncseg._plugin.sample_data import phantom_folder
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.network.model import Model, load_model
-from napari_uncseg.sample_data import phantom_folder
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.study import Study
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.study import Study
+from napari_uncseg.models.model import Model, load_model
 from uncseg_training.architectures import ARCHES
 from uncseg_training.config import read_config
 from uncseg_training.state import Training

@@ -27,15 +27,15 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from napari_uncseg.inference.predictor import Predictor  # noqa: E402
-from napari_uncseg.inference.preprocess import InputPlan, frame_of, network_input, on_crop  # noqa: E402
+from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input, on_crop  # noqa: E402
 from napari_uncseg.inference.sliding_window import count_tiles, predict_logits  # noqa: E402
+from napari_uncseg.io.loading import load_study  # noqa: E402
+from napari_uncseg.io.nifti import write_volume  # noqa: E402
+from napari_uncseg.io.results import save_prediction  # noqa: E402
+from napari_uncseg.io.study import Study  # noqa: E402
 from napari_uncseg.labels import MODALITIES  # noqa: E402
-from napari_uncseg.network.heads import region_probabilities, split  # noqa: E402
-from napari_uncseg.network.model import Model, load_model  # noqa: E402
-from napari_uncseg.study.load import load_study  # noqa: E402
-from napari_uncseg.study.nifti import write_volume  # noqa: E402
-from napari_uncseg.study.save import save_prediction  # noqa: E402
-from napari_uncseg.study.study import Study  # noqa: E402
+from napari_uncseg.models.heads import region_probabilities, split  # noqa: E402
+from napari_uncseg.models.model import Model, load_model  # noqa: E402
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy  # noqa: E402
 
 TARGET_SECONDS = 15.0

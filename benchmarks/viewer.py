@@ -31,19 +31,19 @@ from napari.qt import get_qapp
 from qtpy.QtCore import QEventLoop, QTimer, qInstallMessageHandler
 from qtpy.QtWidgets import QApplication
 
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.review.cases import ListedCase, list_cases, open_case
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import load_prediction, save_prediction
-from napari_uncseg.study.study import Study
+from napari_uncseg.review.worklist import ListedCase, list_cases, open_case
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
-from napari_uncseg.view.layers import add_prediction, add_study, map_layer, study_layers
-from napari_uncseg.view.leaving import leave_case
-from napari_uncseg.view.orientation import display_grid, to_display
-from napari_uncseg.view.palette import segmentation_colormap
-from napari_uncseg.widgets.six_views_window import SixViewsWindow
-from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.colormaps import segmentation_colormap
+from napari_uncseg.viewer.layers import add_prediction, add_study, map_layer, study_layers
+from napari_uncseg.viewer.orientation import display_grid, to_display
+from napari_uncseg.widgets.compare.window import SixViewsWindow
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
 SHAPE = (240, 240, 155)
 STEPS = 15

@@ -53,7 +53,7 @@ def main() -> None:
         studies, results = work / "studies", work / "results"
         make_phantoms(studies)
         subprocess.run(
-            [sys.executable, "-m", "napari_uncseg.cli", "predict", str(studies), "-o", str(results)], check=True
+            [sys.executable, "-m", "napari_uncseg.cli.app", "predict", str(studies), "-o", str(results)], check=True
         )
         # What a reviewer writes goes into a copy, so that the pictures are the same each time.
         reviewed = Path(temporary, "review")
@@ -102,14 +102,14 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     import napari
     from qtpy.QtGui import QCursor
 
-    from napari_uncseg.review.verdict import Decision, Judgement
-    from napari_uncseg.view.navigate import go_to, session_of, world_of
-    from napari_uncseg.view.tags import open_predictions
-    from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-    from napari_uncseg.widgets.reviewers import ReviewersWidget
-    from napari_uncseg.widgets.six_views import SixViewsWidget
-    from napari_uncseg.widgets.threshold import ThresholdWidget
-    from napari_uncseg.widgets.verdict import VerdictWidget
+    from napari_uncseg.review.verdicts import Decision, Judgement
+    from napari_uncseg.viewer.navigation import go_to, session_of, world_of
+    from napari_uncseg.viewer.tags import open_predictions
+    from napari_uncseg.widgets.agreement.panel import ReviewersWidget
+    from napari_uncseg.widgets.compare.panel import SixViewsWidget
+    from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+    from napari_uncseg.widgets.verdict.panel import VerdictWidget
+    from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
     QCursor.setPos(0, 0)  # a mouse over the picture would fill the status bar
     viewer = napari.Viewer(title="napari-uncseg")
@@ -178,7 +178,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
 
 def write_verdicts(results: Path) -> None:
     """Let two reviewers decide on all studies; they differ on some."""
-    from napari_uncseg.review.verdict import Decision, StudyVerdict, append, log_path, now
+    from napari_uncseg.review.verdicts import Decision, StudyVerdict, append, log_path, now
 
     accept, correct, reject = Decision
     answers = {

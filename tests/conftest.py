@@ -19,9 +19,9 @@ import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from napari_uncseg.io.prediction import Prediction  # noqa: E402
+from napari_uncseg.io.study import Study  # noqa: E402
 from napari_uncseg.labels import MODALITIES, Label, labels_from_regions, region_masks  # noqa: E402
-from napari_uncseg.study.prediction import Prediction  # noqa: E402
-from napari_uncseg.study.study import Study  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -161,8 +161,8 @@ def tiny_model_folder(tmp_path: Path) -> Path:
     """Folder of a network of two levels with random weights."""
     import torch
 
-    from napari_uncseg.network.model import Model, output_channels, save_model
-    from napari_uncseg.network.unet import build_network
+    from napari_uncseg.models.model import Model, output_channels, save_model
+    from napari_uncseg.models.unet import build_network
 
     layers = {
         "n_stages": 2,

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from napari_uncseg import batch
-from napari_uncseg.cli import app
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
+from napari_uncseg.cli.app import app
+from napari_uncseg.inference import pipeline as batch
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 
 
 class NeverAsked:
@@ -139,7 +139,7 @@ def test_an_unwritable_output_is_refused(study_folder: Path, tmp_path: Path) -> 
 
 NO_SPACE = """
 import resource, sys
-from napari_uncseg.cli import main
+from napari_uncseg.cli.app import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 sys.argv[0] = "uncseg"
 main()

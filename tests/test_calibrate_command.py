@@ -14,16 +14,16 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from napari_uncseg.calibrate_command import FitSet, calibrate
+from napari_uncseg.cli.calibrate import FitSet, calibrate
 from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
-from napari_uncseg.evaluation.pairs import match
+from napari_uncseg.evaluation.matching import match
 from napari_uncseg.evaluation.recalibration import FIT_SETS
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import Region
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.uncertainty.monotone import Temperature
-from napari_uncseg.uncertainty.recalibrate import load_calibration
+from napari_uncseg.uncertainty.recalibration.io import load_calibration
+from napari_uncseg.uncertainty.recalibration.models import Temperature
 
 app = typer.Typer()
 app.command()(calibrate)

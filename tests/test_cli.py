@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from napari_uncseg import batch
-from napari_uncseg.cli import app
+from napari_uncseg.cli.app import app
 from napari_uncseg.errors import Cancelled, DeviceError
-from napari_uncseg.inference.member_spec import parse_members
+from napari_uncseg.inference import pipeline as batch
+from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, REGIONS
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty import recalibrate
-from napari_uncseg.uncertainty.monotone import Temperature
+from napari_uncseg.uncertainty.recalibration import io as recalibrate
+from napari_uncseg.uncertainty.recalibration.models import Temperature
 
 
 class QuickPredictor:
@@ -343,14 +343,14 @@ def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
 def test_the_bundled_calibration_is_named_by_a_word(
     quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
+    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibration" / "io.py"))
     words = ("predict", study_folder, "-o", tmp_path / "out", "--calibration", "bundled")
     absent = uncseg(*words)
     assert absent.exit_code == 1
     assert absent.stderr == f"error: {recalibrate.NO_BUNDLED}\n"
     assert quick.studies == []
     fitted = recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "0" * 64, "single")
-    fitted.save(tmp_path / "network" / "bundled" / "calibration.json")
+    fitted.save(tmp_path / "models" / "bundled" / "calibration.json")
     assert uncseg(*words).exit_code == 0
     assert quick.wishes[0]["calibration"].sha256 == fitted.sha256
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
@@ -400,7 +400,7 @@ def test_an_interrupted_run_of_members_saves_those_that_are_done_and_goes_on_nex
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     code = (
-        "import sys, time\nfrom typer.testing import CliRunner\nfrom napari_uncseg.cli import app\n"
+        "import sys, time\nfrom typer.testing import CliRunner\nfrom napari_uncseg.cli.app import app\n"
         "result = CliRunner().invoke(app, ['predict', '--help'])\nassert result.exit_code == 0, result.output\n"
         "print([name for name in ('torch', 'napari', 'nibabel', 'matplotlib', 'scipy') if name in sys.modules])\n"
         "print(time.process_time())"
@@ -415,8 +415,8 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 def test_review_needs_no_torch(study_folder: Path, quick: QuickPredictor, tmp_path: Path) -> None:
     assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
     code = (
-        "import sys\nfrom pathlib import Path\nfrom napari_uncseg.demo import results_of\n"
-        "from napari_uncseg.study.load import load_study\nimport napari_uncseg.view.layers\n"
+        "import sys\nfrom pathlib import Path\nfrom napari_uncseg.cli.demo import results_of\n"
+        "from napari_uncseg.io.loading import load_study\nimport napari_uncseg.viewer.layers\n"
         f"study = load_study({str(study_folder)!r})\n"
         f"found = results_of(study, Path({str(tmp_path / 'out')!r}), ())\n"
         "print(found.prediction.study_id, 'torch' in sys.modules)"

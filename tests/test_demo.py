@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_uncseg import batch, demo
-from napari_uncseg.cli import app
+from napari_uncseg.cli import demo
+from napari_uncseg.cli.app import app
 from napari_uncseg.errors import StudyError, UncsegError
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.study.study import Study
+from napari_uncseg.inference import pipeline as batch
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.study import Study
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from napari_uncseg import about, display, doctor
-from napari_uncseg.cli import app
-from napari_uncseg.doctor import Finding, Health
+from napari_uncseg.cli import display, doctor
+from napari_uncseg.cli import info as about
+from napari_uncseg.cli.app import app
+from napari_uncseg.cli.doctor import Finding, Health
 from napari_uncseg.errors import ModelError, UncsegError
 
 LDD = """\
@@ -51,7 +52,7 @@ def test_a_damaged_model_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(folder: object = None) -> None:
         raise ModelError("weights.safetensors was changed.")
 
-    monkeypatch.setattr("napari_uncseg.network.model.load_model", refuse)
+    monkeypatch.setattr("napari_uncseg.models.model.load_model", refuse)
     found = doctor.check_model()
     assert (found.health, found.detail) == (Health.FAIL, "weights.safetensors was changed.")
     assert found.advice

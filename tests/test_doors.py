@@ -20,7 +20,7 @@ def test_import_contracts_are_kept(capsys):
     assert exit_code == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("room", ["study", "uncertainty", "evaluation", "review", "view"])
+@pytest.mark.parametrize("room", ["io", "uncertainty", "evaluation", "review", "viewer", "compare"])
 def test_room_is_entered_without_torch(room):
     folder = Path(napari_uncseg.__path__[0], room)
     modules = [f"napari_uncseg.{room}"] + [

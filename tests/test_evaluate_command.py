@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from napari_uncseg.cli import app
-from napari_uncseg.evaluation import illustrate, report
+from napari_uncseg.cli.app import app
 from napari_uncseg.evaluation import summary as summaries
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.study.save import save_prediction
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.io.results import save_prediction
+from napari_uncseg.reporting import evaluation_plots as illustrate
+from napari_uncseg.reporting import evaluation_report as report
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,14 @@ import pytest
 from npe2 import PluginManager, PluginManifest
 
 import napari_uncseg
+from napari_uncseg._plugin.reader import get_reader
+from napari_uncseg._plugin.writer import write_layer, write_layers
 from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.nifti import read_volume
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.reader import get_reader
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.nifti import read_volume
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.layers import prediction_layers, study_layers
-from napari_uncseg.writer import write_layer, write_layers
+from napari_uncseg.viewer.layers import prediction_layers, study_layers
 
 MANIFEST = Path(napari_uncseg.__file__).with_name("napari.yaml")
 

@@ -53,7 +53,7 @@ def test_napari_finds_the_manifest():
 
 def test_both_commands_are_installed():
     scripts = {entry.name: entry.value for entry in entry_points(group="console_scripts") if "uncseg" in entry.name}
-    assert scripts == {"uncseg": "napari_uncseg.cli:main", "uncseg-train": "uncseg_training.cli:main"}
+    assert scripts == {"uncseg": "napari_uncseg.cli.app:main", "uncseg-train": "uncseg_training.cli:main"}
 
 
 def test_version_is_the_one_of_the_distribution():
@@ -92,7 +92,7 @@ def test_entry_points_of_the_manifest_load_neither_torch_nor_matplotlib():
 
 
 def test_command_line_starts_without_torch():
-    assert not {"torch", "matplotlib", "napari"} & loaded_after_importing("napari_uncseg.cli")
+    assert not {"torch", "matplotlib", "napari"} & loaded_after_importing("napari_uncseg.cli.app")
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_wheel_holds_both_packages_with_their_data(tmp_path):
     assert "napari_uncseg/napari.yaml" in sizes
     assert "napari_uncseg/py.typed" in sizes
 
-    bundled = "napari_uncseg/network/bundled/"
+    bundled = "napari_uncseg/models/bundled/"
     weights = [name for name in sizes if name.startswith(bundled) and name.endswith(".safetensors")]
     assert weights, "no bundled weights in the wheel"
     assert sum(size for name, size in sizes.items() if name.startswith(bundled)) <= 25e6

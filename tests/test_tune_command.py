@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from napari_uncseg.cli import app
+from napari_uncseg.cli.app import app
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 
 
 @pytest.fixture

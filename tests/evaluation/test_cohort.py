@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import Cancelled, EvaluationError, SaveError
-from napari_uncseg.evaluation import measuring
+from napari_uncseg.evaluation import runner as measuring
+from napari_uncseg.evaluation.cache import read_record
 from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.evaluation import evaluate, select
-from napari_uncseg.evaluation.measuring import Settings, evaluate_pairs, evaluate_study
-from napari_uncseg.evaluation.pairs import LabelFile, Pair, find_pairs
-from napari_uncseg.evaluation.reading import input_hashes, read_case
-from napari_uncseg.evaluation.store import read_record
+from napari_uncseg.evaluation.loading import input_hashes, read_case
+from napari_uncseg.evaluation.matching import LabelFile, Pair, find_pairs
+from napari_uncseg.evaluation.runner import Settings, evaluate_pairs, evaluate_study
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import Region
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import save_prediction
 
 
 def add_study(folder: Path, study: Path, prediction: Prediction, name: str) -> None:

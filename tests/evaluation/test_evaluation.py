@@ -14,6 +14,7 @@ import pytest
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation import Case, Discrimination, Overlap, Region, VoxelSet, case_from_arrays, evaluate
+from napari_uncseg.evaluation.cache import metric_key
 from napari_uncseg.evaluation.case import NO_BRAIN
 from napari_uncseg.evaluation.evaluation import (
     CSV_COLUMNS,
@@ -22,8 +23,7 @@ from napari_uncseg.evaluation.evaluation import (
     metrics_for,
     select,
 )
-from napari_uncseg.evaluation.glossary import MEANINGS, entry_of
-from napari_uncseg.evaluation.store import metric_key
+from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 
 
 def test_values_are_per_case_over_cases_and_pooled(cases: list[Case]):
@@ -146,7 +146,7 @@ def test_the_room_is_entered_without_matplotlib_and_torch():
     code = (
         "import sys\n"
         "from napari_uncseg.evaluation import *\n"
-        "import napari_uncseg.evaluation.report\n"
+        "import napari_uncseg.reporting.evaluation_report\n"
         "print(*sorted({'torch', 'matplotlib', 'jinja2', 'distributed', 'napari'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

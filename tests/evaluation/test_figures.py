@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_uncseg.evaluation import figures
-from napari_uncseg.evaluation.figure_style import REGION_COLOURS, encode_figure, map_colour
 from napari_uncseg.labels import Region
+from napari_uncseg.reporting import plots as figures
+from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, map_colour
 
 X = np.linspace(0, 1, 11)
 NONE = np.empty((0, 0))

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_uncseg.evaluation.confusion import better_numbering, confusion, region_dice
-from napari_uncseg.evaluation.lint import lint
-from napari_uncseg.evaluation.lint_files import patient_of
-from napari_uncseg.evaluation.remarks import Confounder, Evidence, Severity
-from napari_uncseg.evaluation.store import Record
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.cache import Record
+from napari_uncseg.evaluation.metric_result import Value
+from napari_uncseg.evaluation.sanity_checks import Confounder, Evidence, Severity
+from napari_uncseg.evaluation.sanity_checks_files import patient_of
+from napari_uncseg.evaluation.sanity_checks_run import lint
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import Region, region_masks
+from napari_uncseg.metrics.confusion import better_numbering, confusion, region_dice
 
 GOOD = [[10_000, 20, 60, 20], [30, 900, 10, 40], [80, 10, 3_000, 60], [20, 60, 40, 1_500]]
 VOLUMES = {"reference": dict.fromkeys(Region, 5.0), "prediction": dict.fromkeys(Region, 5.0)}

@@ -14,7 +14,8 @@ from scipy import ndimage
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.evaluation.overlap import Overlap, dice
-from napari_uncseg.evaluation.surface import (
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.surface import (
     boundary_shells,
     hd95,
     surface_voxels,
@@ -22,7 +23,6 @@ from napari_uncseg.evaluation.surface import (
     surfel_hd95,
     surfels,
 )
-from napari_uncseg.labels import REGIONS, Region
 
 # MONAI's own, about an argument it hands to itself.
 pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")

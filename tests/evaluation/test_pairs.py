@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.pairs import find_pairs, match
+from napari_uncseg.evaluation.matching import find_pairs, match
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import Coding
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.save import save_prediction
 
 
 def label_file(path: Path) -> Path:

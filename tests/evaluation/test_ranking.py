@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.ranking import rankings, scores_of, stratify
-from napari_uncseg.evaluation.values import Value
 from napari_uncseg.labels import Region
 
 

@@ -16,8 +16,8 @@ from napari_uncseg.evaluation.recalibration import FIT_SETS, ProbabilitySteps, f
 from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import Region
 from napari_uncseg.uncertainty.conformal import thresholds
-from napari_uncseg.uncertainty.fitting import Counts
-from napari_uncseg.uncertainty.monotone import SMALLEST, STEPS, Method, Temperature, step_probabilities
+from napari_uncseg.uncertainty.recalibration.fit import Counts
+from napari_uncseg.uncertainty.recalibration.models import SMALLEST, STEPS, Method, Temperature, step_probabilities
 
 
 def overconfident(seed: int, *, temperature: float = 2.0, size: int = 12_000, sharpness: float = 2.0):

@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation import Case, case_from_arrays, illustrate, report
+from napari_uncseg.evaluation import Case, case_from_arrays
 from napari_uncseg.evaluation import summary as summaries
+from napari_uncseg.evaluation.cache import Record
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.evaluation import evaluate
-from napari_uncseg.evaluation.measuring import Failure
-from napari_uncseg.evaluation.report import CSV, HTML, JSON, Making, check_free, report_html, write_report
+from napari_uncseg.evaluation.runner import Failure
 from napari_uncseg.evaluation.spatial import Spatial, best_threshold
-from napari_uncseg.evaluation.store import Record
 from napari_uncseg.evaluation.summary import Summary, summarise, summary_json
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.reporting import evaluation_plots as illustrate
+from napari_uncseg.reporting import evaluation_report as report
+from napari_uncseg.reporting.evaluation_report import CSV, HTML, JSON, Making, check_free, report_html, write_report
 
 MAKING = Making("uncseg evaluate pred --reference ref -o out", {"numpy": "2"}, {"coding": None}, {"references": "ref"})
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.risk import (
+from napari_uncseg.evaluation.aggregation import (
     AGGREGATORS,
     Aggregates,
     augrc,
@@ -20,8 +19,9 @@ from napari_uncseg.evaluation.risk import (
     top_patch_mean,
     triage_auroc,
 )
+from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.labels import Region
-from napari_uncseg.uncertainty.mask import dilate_mm
+from napari_uncseg.metrics.morphology import dilate_mm
 
 
 def _read(case, name="unc_output", region=Region.WT):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.statistics import (
+from napari_uncseg.metrics.statistics import (
     bootstrap_bca,
     hodges_lehmann,
     holm,

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.values import Value, mean_of, median_of
+from napari_uncseg.evaluation.metric_result import Value, mean_of, median_of
 from napari_uncseg.labels import Region
 
 

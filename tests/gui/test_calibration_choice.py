@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_uncseg.inference.member_spec import SINGLE, parse_members
-from napari_uncseg.inference.members import line_up
+from napari_uncseg.inference.ensemble_spec import SINGLE, parse_members
+from napari_uncseg.inference.ensembling import line_up
+from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import REGIONS
-from napari_uncseg.network.identity import identify, joint_sha256
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.save import load_prediction
-from napari_uncseg.uncertainty import recalibrate
-from napari_uncseg.uncertainty.monotone import Temperature
-from napari_uncseg.uncertainty.recalibrate import NO_BUNDLED, Calibration, CalibrationError
-from napari_uncseg.widgets.calibration_choice import NONE, OWN_FILE, SHIPPED, CalibrationChoice
-from napari_uncseg.widgets.member_choice import OWN_WORDS
-from napari_uncseg.widgets.segment import BUNDLED, OWN_FOLDER, SegmentWidget
+from napari_uncseg.models.identity import identify, joint_sha256
+from napari_uncseg.models.model import load_model
+from napari_uncseg.uncertainty.recalibration import io as recalibrate
+from napari_uncseg.uncertainty.recalibration.io import NO_BUNDLED, Calibration, CalibrationError
+from napari_uncseg.uncertainty.recalibration.models import Temperature
+from napari_uncseg.widgets.segment.calibration_choice import NONE, OWN_FILE, SHIPPED, CalibrationChoice
+from napari_uncseg.widgets.segment.ensemble_choice import OWN_WORDS
+from napari_uncseg.widgets.segment.panel import BUNDLED, OWN_FOLDER, SegmentWidget
 from napari_uncseg.widgets.study_choice import FOLDER
 
 PATIENCE = 60000
@@ -29,8 +29,8 @@ FITS = "Fits this model with the members {}; the segmentation stays as it is."
 @pytest.fixture
 def bundle(monkeypatch, tmp_path):
     """Folder that stands in for that of the bundled model where the bundled calibration is looked for."""
-    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
-    return tmp_path / "network" / "bundled"
+    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibration" / "io.py"))
+    return tmp_path / "models" / "bundled"
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 
-from napari_uncseg.review.cases import list_cases
-from napari_uncseg.review.verdict import Decision, Status, log_path
-from napari_uncseg.study.save import load_prediction, save_prediction
-from napari_uncseg.view.correcting import correction_layer, start_correction
-from napari_uncseg.view.layers import add_prediction
-from napari_uncseg.view.leaving import leave_case
-from napari_uncseg.view.navigate import KEYS, session_of
-from napari_uncseg.view.panes import scrolled
-from napari_uncseg.view.tags import open_predictions, open_studies, tagged
-from napari_uncseg.widgets.case_browser import NEXT_KEY, PREVIOUS_KEY, CaseBrowserWidget
-from napari_uncseg.widgets.case_browser_table import SCORE, STATUS, STUDY
-from napari_uncseg.widgets.parts import PANEL_WIDTH
-from napari_uncseg.widgets.six_views_patients import PatientsWindow
+from napari_uncseg.compare.layout import scrolled
+from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.review.verdicts import Decision, Status, log_path
+from napari_uncseg.review.worklist import list_cases
+from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.corrections import correction_layer, start_correction
+from napari_uncseg.viewer.layers import add_prediction
+from napari_uncseg.viewer.navigation import KEYS, session_of
+from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
+from napari_uncseg.widgets.common import PANEL_WIDTH
+from napari_uncseg.widgets.compare.patients import PatientsWindow
+from napari_uncseg.widgets.worklist.panel import NEXT_KEY, PREVIOUS_KEY, CaseBrowserWidget
+from napari_uncseg.widgets.worklist.table import SCORE, STATUS, STUDY
 
 PATIENCE = 60000
 SCORES = {"case-a": 0.1, "case-b": 0.5, "case-c": 0.3}
@@ -345,10 +345,10 @@ import sys; sys.modules["torch"] = None
 from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-from napari_uncseg.widgets.six_views import SixViewsWidget
-from napari_uncseg.view.panes import scrolled
-from napari_uncseg.view.tags import open_predictions
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
+from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.compare.layout import scrolled
+from napari_uncseg.viewer.tags import open_predictions
 viewer = napari.Viewer(show=False)
 panel = CaseBrowserWidget(viewer)
 viewer.window.add_dock_widget(panel, name="Case browser")

@@ -3,9 +3,9 @@
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_uncseg.review.cases import CaseList, ListedCase
-from napari_uncseg.review.verdict import Decision, Status, StudyVerdict, now
-from napari_uncseg.widgets.case_browser_table import STATUS, CaseTable
+from napari_uncseg.review.verdicts import Decision, Status, StudyVerdict, now
+from napari_uncseg.review.worklist import CaseList, ListedCase
+from napari_uncseg.widgets.worklist.table import STATUS, CaseTable
 
 TIP = Qt.ItemDataRole.ToolTipRole
 

@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
 
-from napari_uncseg.view.comfort import (
+from napari_uncseg.viewer.bindings import (
     BARE,
     COMFORT_KEYS,
     HELP,
@@ -17,8 +17,8 @@ from napari_uncseg.view.comfort import (
     show_values,
     values_at,
 )
-from napari_uncseg.view.correcting import start_correction
-from napari_uncseg.view.layers import add_prediction, add_study
+from napari_uncseg.viewer.corrections import start_correction
+from napari_uncseg.viewer.layers import add_prediction, add_study
 
 
 class Event:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_uncseg.inference.member_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.study.load import load_study
 from napari_uncseg.widgets.command import FROM_LAYERS, predict_command
 
 

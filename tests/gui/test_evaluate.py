@@ -13,12 +13,12 @@ from qtpy.QtGui import QGuiApplication
 
 from napari_uncseg.evaluation import Region, VoxelSet, case_from_prediction, evaluate
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.study.nifti import read_volume
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.volumes import volume_layers
-from napari_uncseg.widgets.evaluate import EvaluateWidget
-from napari_uncseg.widgets.evaluation_table import COLUMNS, DASH
-from napari_uncseg.widgets.evaluation_task import VOXEL_SETS
+from napari_uncseg.io.nifti import read_volume
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.volumes import volume_layers
+from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
+from napari_uncseg.widgets.evaluate.table import COLUMNS, DASH
+from napari_uncseg.widgets.evaluate.task import VOXEL_SETS
 
 PATIENCE = 60000
 TITLES = [f"{column.title} {column.second}".strip() for column in COLUMNS]

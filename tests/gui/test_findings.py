@@ -8,19 +8,19 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 
 from napari_uncseg.labels import Region
-from napari_uncseg.review.verdict import Judgement, log_path, read_log
-from napari_uncseg.view.contours import OUTLINE_NAME
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.navigate import KEYS, go_to, session_of, world_of
-from napari_uncseg.widgets.findings import short_place
-from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.review.verdicts import Judgement, log_path, read_log
+from napari_uncseg.viewer.contours import OUTLINE_NAME
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.navigation import KEYS, go_to, session_of, world_of
+from napari_uncseg.widgets.threshold.findings import short_place
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
 PATIENCE = 60000
 
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch, tiny_study, tiny_prediction):
-    monkeypatch.setattr("napari_uncseg.view.navigate.state_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
     viewer = make_napari_viewer_proxy()
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)

@@ -7,13 +7,13 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtGui import QKeySequence, QShortcut
 
-from napari_uncseg.view.comfort import COMFORT_KEYS, make_comfortable
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
+from napari_uncseg.viewer.bindings import COMFORT_KEYS, make_comfortable
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.widgets.compare.link import MainLink
+from napari_uncseg.widgets.compare.window import SixViewsWindow
 from napari_uncseg.widgets.help_sheet import HelpSheetWidget, sections
-from napari_uncseg.widgets.six_views_link import MainLink
-from napari_uncseg.widgets.six_views_window import SixViewsWindow
-from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 pytestmark = pytest.mark.usefixtures("no_memory")
 

@@ -4,12 +4,12 @@ import pytest
 from napari.settings import get_settings
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QTableView
 
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-from napari_uncseg.widgets.evaluate import EvaluateWidget
-from napari_uncseg.widgets.reviewers import ReviewersWidget
-from napari_uncseg.widgets.segment import SegmentWidget
-from napari_uncseg.widgets.threshold import ThresholdWidget
-from napari_uncseg.widgets.verdict import VerdictWidget
+from napari_uncseg.widgets.agreement.panel import ReviewersWidget
+from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
+from napari_uncseg.widgets.segment.panel import SegmentWidget
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.verdict.panel import VerdictWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 PATIENCE = 20000
 WORDS = (QComboBox, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QTableView)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_uncseg.labels import LABEL_COLOURS, Label
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.orientation import PLANES, display_grid, to_display
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.orientation import PLANES, display_grid, to_display
 
 CENTRE = (17, 25, 20)  # of the predicted tumour; see tests/conftest.py
 BORDER = (25, 25, 20)  # its edge to the patient's left

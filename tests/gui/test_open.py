@@ -3,8 +3,8 @@
 import pytest
 from npe2 import PluginManager
 
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.tags import open_predictions, open_studies
+from napari_uncseg.io.results import save_prediction
+from napari_uncseg.viewer.tags import open_predictions, open_studies
 
 PATIENCE = 60000
 PLUGIN = "napari-uncseg"

@@ -6,13 +6,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.navigate import session_of
-from napari_uncseg.view.tags import open_predictions, open_studies
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-from napari_uncseg.widgets.six_views import SixViewsWidget
-from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.viewer.navigation import session_of
+from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 PATIENCE = 300000
 CYCLES = 5

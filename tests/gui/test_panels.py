@@ -7,14 +7,14 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLineEdit, QPlainTextEdit, QPushButton
 
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-from napari_uncseg.widgets.correction import CorrectionBox
-from napari_uncseg.widgets.evaluate import EvaluateWidget
-from napari_uncseg.widgets.reviewers import ReviewersWidget
-from napari_uncseg.widgets.segment import SegmentWidget
-from napari_uncseg.widgets.six_views import SixViewsWidget
-from napari_uncseg.widgets.threshold import ThresholdWidget
-from napari_uncseg.widgets.verdict import VerdictWidget
+from napari_uncseg.widgets.agreement.panel import ReviewersWidget
+from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
+from napari_uncseg.widgets.segment.panel import SegmentWidget
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.verdict.correction import CorrectionBox
+from napari_uncseg.widgets.verdict.panel import VerdictWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 PATIENCE = 20000
 CONTROLS = (QComboBox, QLineEdit, QPlainTextEdit, QPushButton)

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.results import load_prediction, save_prediction
 from napari_uncseg.labels import MODALITIES, Label
-from napari_uncseg.review.correction import corrections_in, load_correction
-from napari_uncseg.review.verdict import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.save import load_prediction, save_prediction
-from napari_uncseg.view.correcting import correction_layer
-from napari_uncseg.view.navigate import KEYS, NEXT, OVERLAY, REAL_ERROR, go_to, session_of, world_of
-from napari_uncseg.view.orientation import PLANES
-from napari_uncseg.view.tags import open_predictions, open_studies
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-from napari_uncseg.widgets.case_browser_table import SCORE, STATUS, STUDY
-from napari_uncseg.widgets.segment import SegmentWidget
-from napari_uncseg.widgets.six_views import SixViewsWidget
-from napari_uncseg.widgets.threshold import ThresholdWidget
-from napari_uncseg.widgets.verdict import VerdictWidget
+from napari_uncseg.review.corrections import corrections_in, load_correction
+from napari_uncseg.review.verdicts import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log
+from napari_uncseg.viewer.corrections import correction_layer
+from napari_uncseg.viewer.navigation import KEYS, NEXT, OVERLAY, REAL_ERROR, go_to, session_of, world_of
+from napari_uncseg.viewer.orientation import PLANES
+from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.widgets.segment.panel import SegmentWidget
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.verdict.panel import VerdictWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
+from napari_uncseg.widgets.worklist.table import SCORE, STATUS, STUDY
 
 PATIENCE = 300000
 REVIEWER = "R1"

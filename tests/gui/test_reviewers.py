@@ -7,11 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from napari_uncseg.review.verdict import Decision, FindingVerdict, Judgement, StudyVerdict, append, log_path, now
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.navigate import session_of, world_of
-from napari_uncseg.widgets.case_browser import CaseBrowserWidget
-from napari_uncseg.widgets.reviewers import CLOSED, ReviewersWidget
+from napari_uncseg.io.results import save_prediction
+from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, append, log_path, now
+from napari_uncseg.viewer.navigation import session_of, world_of
+from napari_uncseg.widgets.agreement.panel import CLOSED, ReviewersWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 PATIENCE = 60000
 VOXEL = (16, 25, 20)

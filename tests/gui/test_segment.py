@@ -10,15 +10,15 @@ import pytest
 from qtpy.QtCore import QThreadPool
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference.member_spec import parse_members
-from napari_uncseg.study.nifti import read_volume
-from napari_uncseg.study.save import load_prediction
-from napari_uncseg.view.layers import add_study
-from napari_uncseg.view.tags import open_predictions, open_studies
-from napari_uncseg.view.volumes import volume_layers
-from napari_uncseg.widgets.member_choice import OWN_WORDS, SNAPSHOTS
+from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.io.nifti import read_volume
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.viewer.layers import add_study
+from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.viewer.volumes import volume_layers
 from napari_uncseg.widgets.preferences import Preferences, read_preferences
-from napari_uncseg.widgets.segment import OWN_FOLDER, SegmentWidget
+from napari_uncseg.widgets.segment.ensemble_choice import OWN_WORDS, SNAPSHOTS
+from napari_uncseg.widgets.segment.panel import OWN_FOLDER, SegmentWidget
 from napari_uncseg.widgets.study_choice import FOLDER
 
 PATIENCE = 30000
@@ -321,7 +321,7 @@ def test_closing_the_dock_during_a_run_stops_it_and_frees_the_panel(qtbot, viewe
 
 def test_the_form_starts_as_the_settings_say(viewer, monkeypatch):
     wanted = Preferences(device="cpu", model_folder="/models/mine", output_folder="/results")
-    monkeypatch.setattr("napari_uncseg.widgets.segment.read_preferences", lambda: wanted)
+    monkeypatch.setattr("napari_uncseg.widgets.segment.panel.read_preferences", lambda: wanted)
     panel = SegmentWidget(viewer)
     assert panel.device.currentText() == "cpu"
     assert panel.model.currentIndex() == OWN_FOLDER

@@ -12,16 +12,17 @@ from qtpy.QtCore import QPoint, QPointF, QRectF, QSettings, Qt
 from qtpy.QtGui import QImage, QKeySequence, QPainter, QWheelEvent
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QMessageBox, QStyleOptionComboBox, QToolButton
 
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.material import study_material
-from napari_uncseg.view.navigate import KEYS
-from napari_uncseg.view.panes import Pane
-from napari_uncseg.view.presets import PRESETS
-from napari_uncseg.widgets import six_views_marks, six_views_style
-from napari_uncseg.widgets.six_views_frames import Frame, Style
-from napari_uncseg.widgets.six_views_marks import paint_letters, paint_position
-from napari_uncseg.widgets.six_views_style import MORE
-from napari_uncseg.widgets.six_views_window import OWN, SixViewsWindow
+from napari_uncseg.compare.data import study_material
+from napari_uncseg.compare.layout import Pane
+from napari_uncseg.compare.presets import PRESETS
+from napari_uncseg.io.results import save_prediction
+from napari_uncseg.viewer.navigation import KEYS
+from napari_uncseg.widgets.compare import marks as six_views_marks
+from napari_uncseg.widgets.compare import style as six_views_style
+from napari_uncseg.widgets.compare.frames import Frame, Style
+from napari_uncseg.widgets.compare.marks import paint_letters, paint_position
+from napari_uncseg.widgets.compare.style import MORE
+from napari_uncseg.widgets.compare.window import OWN, SixViewsWindow
 
 PATIENCE = 60000
 

@@ -7,13 +7,13 @@ import pytest
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from napari_uncseg.compare.caption import caption
+from napari_uncseg.compare.data import study_material
+from napari_uncseg.compare.layout import Cut, PaneView, Sheet
+from napari_uncseg.compare.presets import PRESETS
 from napari_uncseg.errors import SaveError
-from napari_uncseg.view.caption import caption
-from napari_uncseg.view.material import study_material
-from napari_uncseg.view.panes import Cut, PaneView, Sheet
-from napari_uncseg.view.presets import PRESETS
-from napari_uncseg.widgets.six_views_export import export_sheet
-from napari_uncseg.widgets.six_views_window import SixViewsWindow
+from napari_uncseg.widgets.compare.export import export_sheet
+from napari_uncseg.widgets.compare.window import SixViewsWindow
 
 
 @pytest.fixture

@@ -11,21 +11,21 @@ from napari.settings import get_settings
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
-from napari_uncseg.review.correction import save_correction
+from napari_uncseg.io.results import fingerprint, save_prediction
+from napari_uncseg.review.corrections import save_correction
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.relief import build_relief
-from napari_uncseg.review.verdict import Judgement, log_path, read_log
-from napari_uncseg.study.save import fingerprint, save_prediction
-from napari_uncseg.view.correcting import start_correction
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.leaving import leave_case
-from napari_uncseg.view.navigate import session_of
-from napari_uncseg.view.orientation import to_display
-from napari_uncseg.view.palette import map_colormap
-from napari_uncseg.widgets.parts import is_dark
-from napari_uncseg.widgets.six_views import SixViewsWidget
-from napari_uncseg.widgets.six_views_window import SixViewsWindow
+from napari_uncseg.review.verdicts import Judgement, log_path, read_log
+from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.colormaps import map_colormap
+from napari_uncseg.viewer.corrections import start_correction
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.navigation import session_of
+from napari_uncseg.viewer.orientation import to_display
+from napari_uncseg.widgets.common import is_dark
+from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.widgets.compare.window import SixViewsWindow
 
 PATIENCE = 60000
 
@@ -34,7 +34,7 @@ PATIENCE = 60000
 def no_memory(tmp_path, monkeypatch):
     """No options and no place of an earlier test."""
     QSettings("napari-uncseg", "napari-uncseg").clear()
-    monkeypatch.setattr("napari_uncseg.view.navigate.state_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
 
 
 @pytest.fixture

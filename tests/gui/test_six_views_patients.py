@@ -10,12 +10,12 @@ import pytest
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
+from napari_uncseg.compare.patients import patient_material, patient_view
+from napari_uncseg.io.discovery import StudyFiles
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.review.cases import ListedCase
-from napari_uncseg.study.discover import StudyFiles
-from napari_uncseg.study.save import save_prediction
-from napari_uncseg.view.patients import patient_material, patient_view
-from napari_uncseg.widgets.six_views_patients import PatientsWindow
+from napari_uncseg.review.worklist import ListedCase
+from napari_uncseg.widgets.compare.patients import PatientsWindow
 
 PATIENCE = 60000
 

@@ -4,11 +4,11 @@ import dataclasses
 import gc
 import weakref
 
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.leaving import leave_case
-from napari_uncseg.widgets.tasks import Task, worker_for
-from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.widgets.base import Task, worker_for
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
 PATIENCE = 60000
 

@@ -21,10 +21,10 @@ from qtpy.QtWidgets import (
 
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import Region
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.navigate import session_of
-from napari_uncseg.widgets.histogram_slider import HistogramStrip
-from napari_uncseg.widgets.threshold import ThresholdWidget
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.navigation import session_of
+from napari_uncseg.widgets.threshold.histogram_slider import HistogramStrip
+from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
 BORDER = (25, 25, 20)
 PATIENCE = 60000
@@ -32,7 +32,7 @@ PATIENCE = 60000
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_uncseg.view.navigate.state_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
     return make_napari_viewer_proxy()
 
 

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from npe2 import PluginManager
 
+from napari_uncseg.io.results import load_prediction, save_prediction
 from napari_uncseg.labels import Label
-from napari_uncseg.review.correction import corrections_in
-from napari_uncseg.review.verdict import Decision, Status, log_path, read_log, status_of
-from napari_uncseg.study.save import load_prediction, save_prediction
-from napari_uncseg.view.correcting import correction_layer
-from napari_uncseg.view.layers import add_prediction, add_study
-from napari_uncseg.view.navigate import session_of
-from napari_uncseg.widgets.verdict import VerdictWidget
+from napari_uncseg.review.corrections import corrections_in
+from napari_uncseg.review.verdicts import Decision, Status, log_path, read_log, status_of
+from napari_uncseg.viewer.corrections import correction_layer
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.navigation import session_of
+from napari_uncseg.widgets.verdict.panel import VerdictWidget
 
 PATIENCE = 120000
 
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_uncseg.view.navigate.state_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
     return make_napari_viewer_proxy()
 
 

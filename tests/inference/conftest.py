@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from napari_uncseg.network.model import Model
-from napari_uncseg.network.unet import PlainConvUNet
-from napari_uncseg.study.study import Study
+from napari_uncseg.io.study import Study
+from napari_uncseg.models.model import Model
+from napari_uncseg.models.unet import PlainConvUNet
 
 SHAPE = (26, 30, 22)
 

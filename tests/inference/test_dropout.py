@@ -6,9 +6,9 @@ from torch import nn
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.dropout import SharedEncoder, can_share, dropout_layers, dropping, generator_of
-from napari_uncseg.inference.member_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_members
 from napari_uncseg.inference.sliding_window import predict_logits
-from napari_uncseg.network.unet import ConvDropoutNormReLU
+from napari_uncseg.models.unet import ConvDropoutNormReLU
 
 
 def injected(network, words="dropout_injection:2,p=0.5,layers=all"):

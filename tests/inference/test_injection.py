@@ -7,8 +7,8 @@ import pytest
 
 from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.inference import injection
+from napari_uncseg.inference.ensemble_spec import parse_members
 from napari_uncseg.inference.injection import Tried, Tuned, tune_injection
-from napari_uncseg.inference.member_spec import parse_members
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, region_masks
 

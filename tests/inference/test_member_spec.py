@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.inference.member_spec import SINGLE, Kind, Layers, Members, parse_members
+from napari_uncseg.inference.ensemble_spec import SINGLE, Kind, Layers, Members, parse_members
 
 PATHS = st.text("abXY09_./ -", min_size=1, max_size=12).map(lambda text: Path(f"a{text}b"))
 

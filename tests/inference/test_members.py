@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from napari_uncseg.errors import ModelError, UncsegError
-from napari_uncseg.inference.member_spec import parse_members
-from napari_uncseg.inference.members import FLIP_AXES, Mirrored
+from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensembling import FLIP_AXES, Mirrored
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.network.model import load_model, load_snapshot, save_model
+from napari_uncseg.models.model import load_model, load_snapshot, save_model
 from napari_uncseg.uncertainty.maps import Measure, entropy
 
 EVERY_MAP = [f"{measure}{region}" for measure in Measure for region in ("", "-tc", "-et")]
@@ -46,7 +46,7 @@ def saved(tmp_path, plans_of, unet_of, unet_arguments, model_of):
 
 def test_the_default_is_one_pass_bit_for_bit(study, model):
     """What members, maps and calibration brought leaves the prediction of one pass as it was."""
-    from napari_uncseg.inference.preprocess import InputPlan, frame_of, network_input, on_crop
+    from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input, on_crop
     from napari_uncseg.inference.sliding_window import predict_logits
     from napari_uncseg.uncertainty.maps import bernoulli_variance
 
@@ -222,7 +222,7 @@ def test_an_ensemble_is_the_mean_of_its_folders(study, model, saved):
 
 def test_members_of_other_grids_meet_on_one(study, model_of, unet_of, plans_of, turn_study, turn_volumes):
     """A network that works in other axes and another voxel size says what it says alone."""
-    from napari_uncseg.inference.preprocess import InputPlan, frame_of, turned
+    from napari_uncseg.inference.preprocessing import InputPlan, frame_of, turned
 
     axes, signs = (2, 0, 1), (-1, 1, -1)
     turned_study = turn_study(study, axes, signs)

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from napari_uncseg.errors import Cancelled, DeviceError, ModelError
-from napari_uncseg.inference import runner as runner_module
+from napari_uncseg.inference import forward_pass as runner_module
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.study import Source
 from napari_uncseg.labels import Coding
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.provenance import fingerprint
-from napari_uncseg.study.study import Source
+from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
-from napari_uncseg.uncertainty.mask import dilate_mm
 
 MAPS = {"unc_output", "unc_output_unmasked", "entropy", "variance", "error"}
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from napari_uncseg.errors import Cancelled, UncsegError
-from napari_uncseg.inference import members as members_module
+from napari_uncseg.inference import ensembling as members_module
 from napari_uncseg.inference.logit_sampling import sample_probabilities
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.study.provenance import fingerprint
-from napari_uncseg.study.save import AnotherResult, existing, load_prediction, save_prediction
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.results import AnotherResult, existing, load_prediction, save_prediction
 from napari_uncseg.uncertainty.maps import entropy
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_uncseg.errors import ModelError, StudyError
-from napari_uncseg.inference.preprocess import InputPlan, frame_of, network_input, on_crop
+from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input, on_crop
 
 
 def test_z_score_in_the_brain_and_zero_outside(study, plans_of):
@@ -81,7 +81,7 @@ def test_logits_come_back_to_the_crop_where_they_were(study, plans_of):
     frame = frame_of(study, plan)
     ramp = torch.arange(frame.crop_shape[1], dtype=torch.float32).expand(frame.crop_shape[0], -1)
     ramp = ramp[None, :, :, None].expand(1, *frame.crop_shape).contiguous()
-    from napari_uncseg.inference.resample import resample
+    from napari_uncseg.inference.resampling import resample
 
     back = on_crop(resample(ramp, frame.shape), frame)
     torch.testing.assert_close(back[:, :, 4:-4], ramp[:, :, 4:-4], atol=1e-3, rtol=0)

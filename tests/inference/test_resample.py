@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_uncseg.inference.resample import resample, resampled_shape
+from napari_uncseg.inference.resampling import resample, resampled_shape
 
 
 def _ramp(shape, slopes=(1.0, -2.0, 0.5)):

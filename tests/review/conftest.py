@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Label
-from napari_uncseg.study.prediction import Prediction
 
 SHAPE = (64, 60, 56)
 CENTRE = (28, 30, 28)

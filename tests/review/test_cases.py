@@ -10,20 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_uncseg.batch import Settings, find_jobs, job_of_files
 from napari_uncseg.errors import StudyError
+from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
+from napari_uncseg.io.results import fingerprint, save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
-from napari_uncseg.review.cases import (
-    ListedCase,
-    in_order,
-    list_cases,
-    map_names,
-    open_case,
-    results_root,
-    with_verdicts,
-)
-from napari_uncseg.review.stops import STOPS_NAME, recall_stop, remember_stop
-from napari_uncseg.review.verdict import (
+from napari_uncseg.review.last_place import STOPS_NAME, recall_stop, remember_stop
+from napari_uncseg.review.verdicts import (
     Decision,
     FindingVerdict,
     Judgement,
@@ -33,7 +25,15 @@ from napari_uncseg.review.verdict import (
     log_path,
     now,
 )
-from napari_uncseg.study.save import fingerprint, save_prediction
+from napari_uncseg.review.worklist import (
+    ListedCase,
+    in_order,
+    list_cases,
+    map_names,
+    open_case,
+    results_root,
+    with_verdicts,
+)
 
 
 def saved(prediction, results, name, **provenance):
@@ -329,7 +329,7 @@ def test_listing_and_opening_need_no_torch(results):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from napari_uncseg.review.cases import list_cases, open_case\n"
+        "from napari_uncseg.review.worklist import list_cases, open_case\n"
         f"opened = open_case(list_cases(Path({str(results)!r})).case('sure'))\n"
         "assert opened.prediction.study_id == 'sure'\n"
     )

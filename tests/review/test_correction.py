@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io.discovery import find_studies
+from napari_uncseg.io.results import load_prediction, save_prediction
 from napari_uncseg.labels import Label, Region, region_masks
-from napari_uncseg.review.correction import compare, corrections_in, load_correction, save_correction
+from napari_uncseg.review.corrections import compare, corrections_in, load_correction, save_correction
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.relief import build_relief
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.save import load_prediction, save_prediction
+from napari_uncseg.review.watershed import build_relief
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import DOUBT, EXPECTED_ERRORS, LEAST_ML, find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.relief import REVIEW_SETS, build_relief, review_voxels
-from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.review.watershed import REVIEW_SETS, build_relief, review_voxels
 
 UNC = MapKey("unc_output")
 

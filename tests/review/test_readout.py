@@ -10,11 +10,11 @@ from hypothesis.extra.numpy import arrays
 
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.evaluation.qubrats import QUBraTS, filter_curves
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.readout import read_out, value_histogram
-from napari_uncseg.review.relief import STEPS
-from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.review.threshold_sweep import read_out, value_histogram
+from napari_uncseg.review.watershed import STEPS
 
 SHAPE = (4, 3, 5)
 LABELS = arrays(np.uint8, SHAPE, elements=st.integers(0, 3))

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.reporting.slices import cut_at
+from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
 from napari_uncseg.review.calibration_note import calibration_notes
-from napari_uncseg.review.correction import compare
+from napari_uncseg.review.corrections import compare
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.relief import build_relief
-from napari_uncseg.review.report import Material, compose, page_figure, write_study_report
-from napari_uncseg.review.slices import cut_at
-from napari_uncseg.review.verdict import Decision, FindingVerdict, Judgement, StudyVerdict, now
+from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, now
 from napari_uncseg.review.volumes import volume_intervals
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, fingerprint
+from napari_uncseg.review.watershed import build_relief
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -174,7 +174,7 @@ def test_calibration_is_told_of_the_bundled_model_alone(tiny_prediction):
 
 
 def test_its_numbers_are_those_of_the_evaluation_and_its_model_is_the_bundled_one():
-    from napari_uncseg.network.model import load_model
+    from napari_uncseg.models.model import load_model
 
     known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
     summary = json.loads((REPOSITORY / known["source"]).read_text())

@@ -10,10 +10,10 @@ from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.places import STATE_NAME, Draft
-from napari_uncseg.review.relief import build_relief
 from napari_uncseg.review.session import Session
-from napari_uncseg.review.verdict import Decision, Judgement, log_path, read_log
+from napari_uncseg.review.state import STATE_NAME, Draft
+from napari_uncseg.review.verdicts import Decision, Judgement, log_path, read_log
+from napari_uncseg.review.watershed import build_relief
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_after_a_kill_every_verdict_and_the_draft_are_there(tmp_path):
     code = (
         "import os, sys; from pathlib import Path\n"
         "from napari_uncseg.review.session import Session\n"
-        "from napari_uncseg.review.verdict import Decision\n"
+        "from napari_uncseg.review.verdicts import Decision\n"
         "folder = Path(sys.argv[1]); session = Session(folder)\n"
         "session.reviewer = 'R1'; session.open_log(folder)\n"
         "session.look_at('a'); session.decide(Decision.ACCEPT)\n"

@@ -21,7 +21,8 @@ from napari_uncseg.review.agreement import (
     reviewers_of,
     squared_distance,
 )
-from napari_uncseg.review.verdict import (
+from napari_uncseg.review.verdict_table import csv_text, export_answers, export_csv
+from napari_uncseg.review.verdicts import (
     Decision,
     FindingVerdict,
     Judgement,
@@ -36,7 +37,6 @@ from napari_uncseg.review.verdict import (
     status_of,
     verdict_of,
 )
-from napari_uncseg.review.verdict_table import csv_text, export_answers, export_csv
 
 
 def verdict(study="a", reviewer="R1", decision=Decision.ACCEPT, **more):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Label, Region
 from napari_uncseg.review.findings import find
+from napari_uncseg.review.location import frame_of
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.relief import build_relief
-from napari_uncseg.review.whereabouts import frame_of
-from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.review.watershed import build_relief
 
 SHAPE = (60, 70, 50)
 SPACING = (1.0, 1.5, 2.0)

@@ -10,8 +10,8 @@ import torch
 from typer.testing import CliRunner
 
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.network.model import load_model, load_snapshot
-from napari_uncseg.study.load import study_from_arrays
+from napari_uncseg.io.loading import study_from_arrays
+from napari_uncseg.models.model import load_model, load_snapshot
 from tests.training.test_trainer import anatomies as anatomies
 from uncseg_training.architectures import ARCHES, divisor, fitting
 from uncseg_training.cli import app

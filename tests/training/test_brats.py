@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.study.discover import find_studies
 from uncseg_training import brats, brats_check
 from uncseg_training.brats import convert
 from uncseg_training.cli import app

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.calibration import ece_bound
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
-from napari_uncseg.evaluation.values import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.uncertainty.monotone import IDENTITY, STEPS, Temperature
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY, STEPS, Temperature
 from tests.training.test_experiments import run
 from tests.training.test_trainer import head
 from uncseg_training.experiments import case_study

@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.network.model import load_model
+from napari_uncseg.models.model import load_model
 from tests.training.test_trainer import head
 from uncseg_training.cases import Cases, fit_into, write_phantom_cases, write_study_cases
 from uncseg_training.cli import app

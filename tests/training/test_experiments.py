@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.inference.preprocess import InputPlan
-from napari_uncseg.network.model import Model, load_model, save_model
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.study import Study
+from napari_uncseg.inference.preprocessing import InputPlan
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.study import Study
+from napari_uncseg.models.model import Model, load_model, save_model
 from tests.training.test_trainer import head
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config

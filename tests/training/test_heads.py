@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_uncseg.network.heads import Head, split
-from napari_uncseg.network.model import load_model, save_model
+from napari_uncseg.models.heads import Head, split
+from napari_uncseg.models.model import load_model, save_model
 from tests.training.test_trainer import anatomies as anatomies
 from uncseg_training.config import config_from, read_config
 from uncseg_training.head_losses import auxiliary_loss, gaussian_region_loss

@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from napari_uncseg.cli import app as uncseg
+from napari_uncseg.cli.app import app as uncseg
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.network.heads import Head
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.load import load_study
-from tests.network.test_import_nnunet import as_nnunet_counts
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.models.heads import Head
+from napari_uncseg.models.model import load_model
+from tests.models.test_import_nnunet import as_nnunet_counts
 from tests.training.test_trainer import head
 from uncseg_training.cli import app
 from uncseg_training.error_map import ErrorMaps

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_uncseg.labels import region_masks
-from napari_uncseg.network.heads import Head
+from napari_uncseg.models.heads import Head
 from uncseg_training.losses import region_loss
 from uncseg_training.paper_losses import (
     HEADS,

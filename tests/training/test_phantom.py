@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import region_masks
-from napari_uncseg.study.load import load_study
 from tests.training.test_trainer import head
 from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
 from uncseg_training.phantom.appearance import BASE_CONTRAST

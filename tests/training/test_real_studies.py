@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 from uncseg_training.experiments.real_studies import Overlap, doubt, means, overlaps, told_mean
 
 

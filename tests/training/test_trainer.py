@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from napari_uncseg.network.model import load_model, load_snapshot
+from napari_uncseg.models.model import load_model, load_snapshot
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
 from uncseg_training.curves import draw_curves, read_log

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from napari_uncseg.uncertainty.conformal import control_risk, false_negative_rates, studies_needed, thresholds
-from napari_uncseg.uncertainty.monotone import STEPS, steps_of
+from napari_uncseg.uncertainty.recalibration.models import STEPS, steps_of
 
 GRID = np.linspace(0.01, 0.99, 99)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from napari_uncseg.uncertainty.mask import bounding_box, dilate_mm
+from napari_uncseg.metrics.morphology import bounding_box, dilate_mm
 
 
 def _point(shape=(15, 15, 15), at=(7, 7, 7)):

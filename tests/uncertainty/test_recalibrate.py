@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.uncertainty import recalibrate
+from napari_uncseg.models.model import load_model
 from napari_uncseg.uncertainty.conformal import RiskControl
-from napari_uncseg.uncertainty.monotone import STEPS, Isotonic, Platt, Temperature, steps_of
-from napari_uncseg.uncertainty.recalibrate import Calibration, CalibrationError, bundled_calibration, load_calibration
+from napari_uncseg.uncertainty.recalibration import io as recalibrate
+from napari_uncseg.uncertainty.recalibration.io import (
+    Calibration,
+    CalibrationError,
+    bundled_calibration,
+    load_calibration,
+)
+from napari_uncseg.uncertainty.recalibration.models import STEPS, Isotonic, Platt, Temperature, steps_of
 
 MAPS = {
     Region.WT: Temperature(1.5),
@@ -176,9 +181,9 @@ def test_the_bundled_one_is_that_of_the_bundled_network(monkeypatch, calibration
     assert shipped is not None
     shipped.check(load_model().sha256, "single")
     assert not {"/", "\\"} & set("".join(shipped.provenance["studies"])), "studies are told by name alone"
-    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibrate.py"))
+    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibration" / "io.py"))
     assert bundled_calibration() is None
-    calibration.save(tmp_path / "network" / "bundled" / "calibration.json")
+    calibration.save(tmp_path / "models" / "bundled" / "calibration.json")
     found = bundled_calibration()
     assert found is not None
     assert found.sha256 == calibration.sha256

@@ -11,8 +11,8 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from napari_uncseg.uncertainty.fitting import Counts, fit, negative_log_likelihood, smoothed_targets
-from napari_uncseg.uncertainty.monotone import (
+from napari_uncseg.uncertainty.recalibration.fit import Counts, fit, negative_log_likelihood, smoothed_targets
+from napari_uncseg.uncertainty.recalibration.models import (
     IDENTITY,
     SMALLEST,
     STEPS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from napari_uncseg.uncertainty.monotone import (
+from napari_uncseg.uncertainty.recalibration.models import (
     IDENTITY,
     SMALLEST,
     STEPS,
@@ -103,7 +103,7 @@ def test_what_is_no_number_stays_none():
 
 
 def test_steps_are_those_of_a_file(tmp_path):
-    from napari_uncseg.study.nifti import read_volume, write_volume
+    from napari_uncseg.io.nifti import read_volume, write_volume
 
     p = np.random.default_rng(0).random((8, 9, 10)).astype(np.float32)
     p.flat[:4] = 0, 1, SMALLEST * 0.99, 1 - SMALLEST / 2

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.uncertainty.accumulators import MemberReducer, RunningMean
 from napari_uncseg.uncertainty.maps import MapName, Measure, bernoulli_variance, entropy, parse_maps
-from napari_uncseg.uncertainty.reduce import MemberReducer, RunningMean
 
 ALL = tuple(MapName(measure, region) for measure in Measure for region in REGIONS)
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.discovery import find_studies
+from napari_uncseg.io.files import write_files
+from napari_uncseg.io.nifti import SUFFIXES, stem
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.network.model import DATASET_JSON
-from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.nifti import SUFFIXES, stem
+from napari_uncseg.models.model import DATASET_JSON
 from uncseg_training.brats_check import Progress, check_all, find_alike
 from uncseg_training.splits import FOLDS, SEED, join_groups, patient, split_by_group
 

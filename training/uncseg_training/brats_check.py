@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.discovery import StudyFiles
+from napari_uncseg.io.files import write_files
+from napari_uncseg.io.geometry import same_grid
+from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
-from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.discover import StudyFiles
-from napari_uncseg.study.geometry import same_grid
-from napari_uncseg.study.nifti import Volume, read_volume
 from uncseg_training.splits import join_groups
 
 Progress = Callable[[int, int, str], None]

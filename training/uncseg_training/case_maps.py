@@ -18,7 +18,7 @@ import blosc2
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.io.files import write_files
 from uncseg_training.case_manifest import MANIFEST, Entry, Manifest
 
 Box: TypeAlias = Sequence[tuple[int, int]]

@@ -20,13 +20,13 @@ import numpy.typing as npt
 import torch
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.inference.preprocess import InputPlan, frame_of, network_input
-from napari_uncseg.inference.resample import resample
+from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input
+from napari_uncseg.inference.resampling import resample
+from napari_uncseg.io.discovery import StudyFiles, find_studies
+from napari_uncseg.io.files import write_files
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Coding, labels_from_regions, region_masks
-from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.discover import StudyFiles, find_studies
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.study import Study
 from uncseg_training.case_manifest import preprocessing_hash
 from uncseg_training.config import Config
 from uncseg_training.phantom.anatomy import load_anatomies

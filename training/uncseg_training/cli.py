@@ -31,7 +31,7 @@ def anatomies(
     icbm: Annotated[bool, typer.Option(help="Add the ICBM152 template that nilearn ships.")] = True,
 ) -> None:
     """Turn label maps and the ICBM152 template into the one small file that training needs."""
-    from napari_uncseg.study.atomic import check_writable
+    from napari_uncseg.io.files import check_writable
     from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
 
     # Before the maps are read, which takes a minute.
@@ -68,7 +68,7 @@ def phantom(
 ) -> None:
     """Write phantoms of 1 mm as BraTS 2023 studies with reference and truth."""
     from napari_uncseg.inference.device import resolve_device
-    from napari_uncseg.study.atomic import check_writable
+    from napari_uncseg.io.files import check_writable
     from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies
     from uncseg_training.phantom.cohort import Phantoms, write_phantom
 

@@ -12,7 +12,7 @@ from uncseg_training.architectures import ARCHES, DROPOUT, architecture, divisor
 from uncseg_training.phantom.looks import looks_of
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
-"""What a network answers with, see :class:`napari_uncseg.network.heads.Head`."""
+"""What a network answers with, see :class:`napari_uncseg.models.heads.Head`."""
 
 CONFIGS = Path(__file__).parent / "configs"
 

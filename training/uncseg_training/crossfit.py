@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.network.heads import Head, split
-from napari_uncseg.network.model import Model, save_model
-from napari_uncseg.uncertainty.failure import compute_prediction_failure
+from napari_uncseg.models.heads import Head, split
+from napari_uncseg.models.model import Model, save_model
+from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from uncseg_training.case_manifest import MANIFEST, Manifest
 from uncseg_training.cases import Cases
 from uncseg_training.error_map import ErrorMaps

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_uncseg.network.masked import get_cancer_mask
+from napari_uncseg.models.masked import get_cancer_mask
 
 
 def region_loss(logits: Tensor, regions: Tensor, misses: float = 0.5) -> Tensor:

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_uncseg.labels import REGION_LABELS, REGIONS, Label
-from napari_uncseg.network.heads import Head, region_probabilities, split
-from napari_uncseg.network.masked import get_cancer_mask
+from napari_uncseg.models.heads import Head, region_probabilities, split
+from napari_uncseg.models.masked import get_cancer_mask
 from uncseg_training.losses import region_loss
 
 Reduction = Literal["all", "mask"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.uncertainty.failure import compute_prediction_failure
+from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from uncseg_training.error_map import ErrorMaps
 from uncseg_training.variance import VarianceMaps
 

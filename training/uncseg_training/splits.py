@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.io.files import write_files
 
 FOLDS, SEED = 5, 12345
 SPLITS = Path(__file__).parent / "configs" / "splits_gliomas.json"

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_uncseg.network.heads import Head
-from napari_uncseg.network.model import Model, output_channels, save_model
-from napari_uncseg.network.unet import build_network, output_layer
+from napari_uncseg.models.heads import Head
+from napari_uncseg.models.model import Model, output_channels, save_model
+from napari_uncseg.models.unet import build_network, output_layer
 from uncseg_training.config import Config, config_from
 
 CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"

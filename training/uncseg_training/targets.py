@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.network.heads import region_probabilities, split
+from napari_uncseg.models.heads import region_probabilities, split
 from uncseg_training.case_maps import Box
 from uncseg_training.cases import Cases
 from uncseg_training.error_map import ErrorMaps

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from napari_uncseg.network.heads import Head, split
+from napari_uncseg.models.heads import Head, split
 from uncseg_training.config import Config
 from uncseg_training.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.losses import failure_loss, region_loss

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_uncseg.errors import EvaluationError
+    from napari_uncseg.evaluation.aggregation import Aggregates
     from napari_uncseg.evaluation.alignment import Alignment
     from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ece_bound, reliability
     from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     )
     from napari_uncseg.evaluation.evaluation import Evaluation, default_metrics, evaluate, select
     from napari_uncseg.evaluation.lesionwise import Lesionwise2023
+    from napari_uncseg.evaluation.matching import Pair, find_pairs
     from napari_uncseg.evaluation.metric import Metric
+    from napari_uncseg.evaluation.metric_result import Value
     from napari_uncseg.evaluation.overlap import Overlap
-    from napari_uncseg.evaluation.pairs import Pair, find_pairs
     from napari_uncseg.evaluation.qubrats import QUBraTS
-    from napari_uncseg.evaluation.risk import Aggregates
     from napari_uncseg.evaluation.spatial import ShellCalibration, Spatial
-    from napari_uncseg.evaluation.values import Value
     from napari_uncseg.evaluation.voxel_sets import VoxelSet
     from napari_uncseg.labels import Region
 
@@ -47,11 +47,11 @@ _HOMES = {
     "napari_uncseg.evaluation.lesionwise": ("Lesionwise2023",),
     "napari_uncseg.evaluation.metric": ("Metric",),
     "napari_uncseg.evaluation.overlap": ("Overlap",),
-    "napari_uncseg.evaluation.pairs": ("Pair", "find_pairs"),
+    "napari_uncseg.evaluation.matching": ("Pair", "find_pairs"),
     "napari_uncseg.evaluation.qubrats": ("QUBraTS",),
-    "napari_uncseg.evaluation.risk": ("Aggregates",),
+    "napari_uncseg.evaluation.aggregation": ("Aggregates",),
     "napari_uncseg.evaluation.spatial": ("ShellCalibration", "Spatial"),
-    "napari_uncseg.evaluation.values": ("Value",),
+    "napari_uncseg.evaluation.metric_result": ("Value",),
     "napari_uncseg.evaluation.voxel_sets": ("VoxelSet",),
     "napari_uncseg.labels": ("Region",),
 }

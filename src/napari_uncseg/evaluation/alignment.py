@@ -12,7 +12,7 @@ from scipy import stats
 
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import Region
 

@@ -22,7 +22,7 @@ from napari_uncseg.evaluation.histograms import (
     moments,
 )
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import Region
 

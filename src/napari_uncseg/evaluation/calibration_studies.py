@@ -10,14 +10,14 @@ from typing import Any
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
-from napari_uncseg.evaluation.pairs import Pair
-from napari_uncseg.evaluation.reading import BrainSource, input_hashes, read_case
+from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
+from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.io.provenance import read_json
 from napari_uncseg.labels import REGIONS, Coding, Region
-from napari_uncseg.study.provenance import read_json
-from napari_uncseg.uncertainty.monotone import Method
-from napari_uncseg.uncertainty.recalibrate import SINGLE, Calibration
+from napari_uncseg.uncertainty.recalibration.io import SINGLE, Calibration
+from napari_uncseg.uncertainty.recalibration.models import Method
 
 Progress = Callable[[int, int, str], None]
 

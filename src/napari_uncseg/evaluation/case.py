@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.validation import Map, Mask, bounded_values, brain_of, regions_of, upper_bound, voxel_size
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
-from napari_uncseg.uncertainty.mask import dilate_mm
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Case:
     probabilities : ndarray of float32, shape (3, x, y, z), optional
         WT, TC, ET in 0..1.
     maps : mapping of str to ndarray of float32, shape (x, y, z)
-        Named maps of WT, see :data:`napari_uncseg.study.prediction.MAPS` (``error`` is no uncertainty and is left
+        Named maps of WT, see :data:`napari_uncseg.io.prediction.MAPS` (``error`` is no uncertainty and is left
         out); a name with ``-tc`` or ``-et`` is the map of that region.
     brain : ndarray of bool, shape (x, y, z)
         Voxels of the brain.

@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from napari_uncseg.evaluation.cache import Record, metric_key, read_record
 from napari_uncseg.evaluation.evaluation import Evaluation, default_metrics, metric_of_key
-from napari_uncseg.evaluation.measuring import KNOWN_MAPS, Failure, Measured
 from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.metric_result import Value
+from napari_uncseg.evaluation.runner import KNOWN_MAPS, Failure, Measured
 from napari_uncseg.evaluation.spatial import Spatial, best_threshold
-from napari_uncseg.evaluation.store import Record, metric_key, read_record
-from napari_uncseg.evaluation.values import Value
 
 
 @dataclass(frozen=True, eq=False)

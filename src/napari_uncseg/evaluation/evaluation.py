@@ -15,21 +15,21 @@ from types import MappingProxyType
 from typing import Any
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.aggregation import Aggregates
 from napari_uncseg.evaluation.alignment import Alignment
+from napari_uncseg.evaluation.cache import metric_key
 from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration
 from napari_uncseg.evaluation.case import NO_BRAIN, Case
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.evaluation.lesionwise import Lesionwise2023
 from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.qubrats import QUBraTS
-from napari_uncseg.evaluation.risk import Aggregates
 from napari_uncseg.evaluation.spatial import ShellCalibration, Spatial
-from napari_uncseg.evaluation.store import metric_key
-from napari_uncseg.evaluation.values import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.atomic import write_files
 
 CSV_COLUMNS = (
     "case",
@@ -189,7 +189,7 @@ def metrics_for(case: Case) -> list[Metric]:
 
 
 def metric_of_key(key: str) -> Metric:
-    """A new metric from the line that :func:`~napari_uncseg.evaluation.store.metric_key` made of another.
+    """A new metric from the line that :func:`~napari_uncseg.evaluation.cache.metric_key` made of another.
 
     Raises
     ------

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.lesions import LesionScores, score_lesions
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.lesions import LesionScores, score_lesions
 
 __all__ = ["LesionScores", "Lesionwise2023", "score_lesions"]
 
@@ -25,7 +25,7 @@ class Lesionwise2023(Metric):
     Gives ``lesionwise_2023_dice`` and ``lesionwise_2023_hd95`` (mm): sums over the lesions that count, divided by
     their number and that of the false positives, each of which adds Dice 0 and ``empty_hd95``; without any of both
     they are 1 and 0. ``lesionwise_2023_tp``, ``_fp``, ``_fn`` and ``_dropped`` are numbers of lesions, see
-    :class:`napari_uncseg.evaluation.lesions.LesionScores`. The pooled scores are those of all lesions of the cohort,
+    :class:`napari_uncseg.metrics.lesions.LesionScores`. The pooled scores are those of all lesions of the cohort,
     whichever study they are in. ``count`` is the number of lesions and false positives.
 
     Parameters

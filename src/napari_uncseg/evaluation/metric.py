@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.values import Value, mean_of, median_of
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.evaluation.metric_result import Value, mean_of, median_of
+from napari_uncseg.io.files import write_files
 
 Statistic = dict[str, npt.NDArray[Any]]
 """What a metric keeps of a case: small arrays of integers or float64, which add up where the metric is additive."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.surface import Mask, hd95
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.surface import Mask, hd95
 
 __all__ = ["SMALL_ML", "Overlap", "dice", "hd95", "is_small"]
 

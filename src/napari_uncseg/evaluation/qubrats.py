@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.histograms import BRAIN, CODES, PREDICTED, TRUE, bin_edges, histogram
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import Region
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.evaluation import select
-from napari_uncseg.evaluation.risk import (
+from napari_uncseg.evaluation.aggregation import (
     AGGREGATORS,
     RiskCoverage,
     Triage,
@@ -22,9 +21,10 @@ from napari_uncseg.evaluation.risk import (
     risk_coverage,
     triage_auroc,
 )
-from napari_uncseg.evaluation.statistics import TwoGroups, holm, mann_whitney, median_split, partial_spearman
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.evaluation import select
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.statistics import TwoGroups, holm, mann_whitney, median_split, partial_spearman
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Ranking:
     curve : RiskCoverage
         Of risk 1 - Dice and confidence - score.
     aurc, e_aurc, augrc : float
-        Areas; see :mod:`~napari_uncseg.evaluation.risk_coverage`.
+        Areas; see :mod:`~napari_uncseg.metrics.selective`.
     spearman_dice, spearman_volume : float
         Rank correlation of the score with Dice and with the predicted volume; nan where one does not vary.
     partial : float

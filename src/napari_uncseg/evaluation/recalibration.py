@@ -20,12 +20,12 @@ from napari_uncseg.evaluation.calibration import NO_VOXELS, reliability
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.histograms import BINS, bin_indices
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
-from napari_uncseg.uncertainty.fitting import Counts, count_steps, fit, negative_log_likelihood
-from napari_uncseg.uncertainty.monotone import (
+from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, fit, negative_log_likelihood
+from napari_uncseg.uncertainty.recalibration.models import (
     IDENTITY,
     SMALLEST,
     STEPS,

@@ -18,11 +18,11 @@ from scipy import ndimage
 
 from napari_uncseg.evaluation.case import Case, upper_bound
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.surface import SHELL_EDGES_MM, Mask, boundary_shells
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.uncertainty.mask import bounding_box
+from napari_uncseg.metrics.morphology import bounding_box
+from napari_uncseg.metrics.surface import SHELL_EDGES_MM, Mask, boundary_shells
 
 SMOOTHING_MM: tuple[float, ...] = (1.0, 2.0, 4.0)
 """Standard deviations of the smoothings of ``smooth_mae``."""

@@ -11,14 +11,14 @@ import numpy as np
 
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.evaluation import select
-from napari_uncseg.evaluation.lint import lint
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, scores_of, stratify
-from napari_uncseg.evaluation.remarks import Confounder, Evidence, Remark
-from napari_uncseg.evaluation.statistics import Interval, bootstrap_bca
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.sanity_checks import Confounder, Evidence, Remark
+from napari_uncseg.evaluation.sanity_checks_run import lint
+from napari_uncseg.io.prediction import MAPS
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.prediction import MAPS
-from napari_uncseg.study.provenance import RESEARCH_USE_ONLY, plain
+from napari_uncseg.metrics.statistics import Interval, bootstrap_bca
 
 SCHEMA = 1
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.io.prediction import MAPS
 from napari_uncseg.labels import Label, region_masks
-from napari_uncseg.study.prediction import MAPS
 
 Mask = npt.NDArray[np.bool_]
 Map = npt.NDArray[np.float32]

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference.member_spec import Kind, Layers, Members
-from napari_uncseg.network.unet import ConvDropoutNormReLU, PlainConvUNet, ResidualEncoderUNet, output_layer
+from napari_uncseg.inference.ensemble_spec import Kind, Layers, Members
+from napari_uncseg.models.unet import ConvDropoutNormReLU, PlainConvUNet, ResidualEncoderUNet, output_layer
 
 FEATURES_BUDGET = 256 * 2**20
 """Bytes of encoder features that are kept from one pass for the next; tiles beyond them are encoded again."""

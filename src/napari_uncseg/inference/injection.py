@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import Cancelled, EvaluationError
-from napari_uncseg.inference.member_spec import INJECTION_CANDIDATES, SINGLE, Kind, Layers, Members
+from napari_uncseg.inference.ensemble_spec import INJECTION_CANDIDATES, SINGLE, Kind, Layers, Members
+from napari_uncseg.inference.forward_pass import Notify
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.progress import Progress
-from napari_uncseg.inference.provenance import dice
-from napari_uncseg.inference.runner import Notify
+from napari_uncseg.inference.run_info import dice
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
-from napari_uncseg.network.model import Model
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.fitting import Counts, count_steps, negative_log_likelihood
-from napari_uncseg.uncertainty.monotone import STEPS, steps_of
+from napari_uncseg.models.model import Model
+from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, negative_log_likelihood
+from napari_uncseg.uncertainty.recalibration.models import STEPS, steps_of
 
 STOPPED = "Stopped before all candidates were tried on all studies; nothing was chosen."
 
@@ -155,7 +155,7 @@ def tune_injection(
     layers : Layers
         Where dropout works.
     seed : int
-        As in :class:`napari_uncseg.inference.member_spec.Members`.
+        As in :class:`napari_uncseg.inference.ensemble_spec.Members`.
     device : str
         As for :class:`napari_uncseg.inference.predictor.Predictor`.
     notify : callable, optional

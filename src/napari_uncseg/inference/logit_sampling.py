@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.network.model import Model
+from napari_uncseg.models.model import Model
 
 GAUSSIAN_HEAD = "regions_gaussian"
 """Name of the head whose channels are three means, three log-variances (WT, TC, ET each) and perhaps uncertainty."""

@@ -12,17 +12,17 @@ import torch
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.inference.device import precision_name, precision_of, resolve_device
-from napari_uncseg.inference.gather import Recalibrates, assemble, gather, possible
-from napari_uncseg.inference.member_spec import SINGLE, Members, parse_members
-from napari_uncseg.inference.members import LineUp, check_head, line_up
-from napari_uncseg.inference.preprocess import InputPlan, frame_of
+from napari_uncseg.inference.ensemble_spec import SINGLE, Members, parse_members
+from napari_uncseg.inference.ensembling import LineUp, check_head, line_up
+from napari_uncseg.inference.forward_pass import TILE_STEP, Notify, StudyRunner
+from napari_uncseg.inference.postprocessing import Recalibrates, assemble, gather, possible
+from napari_uncseg.inference.preprocessing import InputPlan, frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
-from napari_uncseg.inference.provenance import describe_members, describe_run
-from napari_uncseg.inference.runner import TILE_STEP, Notify, StudyRunner
+from napari_uncseg.inference.run_info import describe_members, describe_run
 from napari_uncseg.inference.sliding_window import count_tiles
-from napari_uncseg.network.model import Model
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
+from napari_uncseg.models.model import Model
 from napari_uncseg.uncertainty.maps import MapName, Measure, parse_maps
 
 MASK_DILATION_MM = 5.0
@@ -141,7 +141,7 @@ class Predictor:
         study : Study
         members : Members or str
             What the probabilities are the mean of: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
-            :func:`napari_uncseg.inference.member_spec.parse_members`.
+            :func:`napari_uncseg.inference.ensemble_spec.parse_members`.
         maps : sequence of str, optional
             Maps to make, see :func:`napari_uncseg.uncertainty.maps.parse_maps`; by default entropy and variance, of
             several members the mutual information too. ``unc_output`` and ``error`` are always made where they can be.
@@ -161,7 +161,7 @@ class Predictor:
         Prediction
             On the study's own grid. Probabilities and maps are 0 outside the brain's bounding box. When several members
             were wanted and the run was stopped after the first of them, it is the prediction of those that are done,
-            and says so (:attr:`napari_uncseg.study.prediction.Prediction.partial`).
+            and says so (:attr:`napari_uncseg.io.prediction.Prediction.partial`).
 
         Raises
         ------

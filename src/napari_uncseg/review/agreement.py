@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from napari_uncseg.review.verdict import FindingVerdict, Record, StudyVerdict, latest
+from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, latest
 
 
 class About(StrEnum):
@@ -129,7 +129,7 @@ def answers_of(records: Sequence[Record], first: str, second: str) -> tuple[Answ
 
     Notes
     -----
-    Only what stands counts (:func:`~napari_uncseg.review.verdict.latest`). A finding is the same when study, result,
+    Only what stands counts (:func:`~napari_uncseg.review.verdicts.latest`). A finding is the same when study, result,
     map, region and voxel are: it may have been seen at two thresholds.
     """
     standing = latest(records)

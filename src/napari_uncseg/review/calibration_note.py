@@ -7,8 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.prediction import Prediction
 
 _FILE = "calibration.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.uncertainty.mask import dilate_mm
+from napari_uncseg.metrics.morphology import dilate_mm
 
 
 def distance_within(mask: npt.NDArray[np.bool_], spacing: Sequence[float], limit: float) -> npt.NDArray[np.float32]:

@@ -10,11 +10,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_uncseg.labels import Label, Region
+from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.distance import distance_within, open_ball
+from napari_uncseg.review.finding_reason import Circumstances, place, reason
 from napari_uncseg.review.maps import MapKey
-from napari_uncseg.review.reason import Circumstances, place, reason
-from napari_uncseg.review.relief import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Relief
-from napari_uncseg.uncertainty.mask import bounding_box
+from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Relief
 
 LEAST_ML = 0.05
 """Pieces smaller than this join the neighbour they touch most; without one they are specks and no findings."""

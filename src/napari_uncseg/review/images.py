@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
+from napari_uncseg.io.provenance import read_json
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.study.discover import StudyFiles, find_studies, study_files
-from napari_uncseg.study.provenance import read_json
 
 _LEVELS = 4
 """Folders from which relative paths are tried, that of the results and those above it: a command is run near them."""

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.io.prediction import Prediction, map_info
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.prediction import Prediction, map_info
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
 
 Map = npt.NDArray[np.float32]

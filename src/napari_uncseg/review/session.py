@@ -10,8 +10,8 @@ from psygnal import Signal
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.places import Draft, Place, read_places, write_places
-from napari_uncseg.review.verdict import (
+from napari_uncseg.review.state import Draft, Place, read_places, write_places
+from napari_uncseg.review.verdicts import (
     Decision,
     FindingVerdict,
     Judgement,

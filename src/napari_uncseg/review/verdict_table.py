@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from napari_uncseg.io.files import write_files
 from napari_uncseg.review.agreement import Answers
-from napari_uncseg.review.verdict import FindingVerdict, Record, StudyVerdict, plain_record
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, plain_record
 
 
 def csv_text(records: Iterable[Record]) -> str:

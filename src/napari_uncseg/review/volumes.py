@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
-from napari_uncseg.review.relief import spacing_of
-from napari_uncseg.study.prediction import Prediction
+from napari_uncseg.review.watershed import spacing_of
 
 LEVEL = 0.8
 """How much of the distribution of a volume its interval holds."""

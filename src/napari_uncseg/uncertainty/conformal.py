@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.uncertainty.monotone import STEPS
+from napari_uncseg.uncertainty.recalibration.models import STEPS
 
 Numbers = npt.NDArray[np.float64]
 

@@ -9,12 +9,12 @@ import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_uncseg.view.comfort import BARE, COMFORT_KEYS, HELP
-from napari_uncseg.view.navigate import FINE, KEYS, NEXT, OVERLAY, PREVIOUS, REAL_ERROR, UNSURE
-from napari_uncseg.widgets.case_browser import NEXT_KEY, PREVIOUS_KEY
-from napari_uncseg.widgets.parts import fill_panel
-from napari_uncseg.widgets.six_views_base import EXPORT_KEY, FIT_KEY, HELP_KEY, OPTION_KEYS, PLANE_KEYS
-from napari_uncseg.widgets.six_views_window import PRESET_KEY, RESULT_KEY
+from napari_uncseg.viewer.bindings import BARE, COMFORT_KEYS, HELP
+from napari_uncseg.viewer.navigation import FINE, KEYS, NEXT, OVERLAY, PREVIOUS, REAL_ERROR, UNSURE
+from napari_uncseg.widgets.common import fill_panel
+from napari_uncseg.widgets.compare.base import EXPORT_KEY, FIT_KEY, HELP_KEY, OPTION_KEYS, PLANE_KEYS
+from napari_uncseg.widgets.compare.window import PRESET_KEY, RESULT_KEY
+from napari_uncseg.widgets.worklist.panel import NEXT_KEY, PREVIOUS_KEY
 
 PANEL_HEIGHT = 320
 

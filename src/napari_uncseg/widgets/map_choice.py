@@ -12,14 +12,14 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
 from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.review.maps import MapKey, map_title, maps_of
-from napari_uncseg.review.relief import REVIEW_SETS, review_voxels
 from napari_uncseg.review.session import Session
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.view.region_maps import ensure_map_layer, find_map_layer
-from napari_uncseg.view.tags import open_predictions, open_studies, tagged
-from napari_uncseg.widgets.parts import narrow, row_label
+from napari_uncseg.review.watershed import REVIEW_SETS, review_voxels
+from napari_uncseg.viewer.region_maps import ensure_map_layer, find_map_layer
+from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
+from napari_uncseg.widgets.common import narrow, row_label
 
 SET_TITLES = {**VOXEL_SET_TITLES, VoxelSet.PREDICTION: "predicted region", VoxelSet.TUMOUR: "predicted tumour + 5 mm"}
 

@@ -21,13 +21,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.naming import read_name
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.naming import read_name
-from napari_uncseg.study.study import Study
-from napari_uncseg.view.tags import tag_of
-from napari_uncseg.view.volumes import study_from_layers
-from napari_uncseg.widgets.parts import LayerWatch, narrow, note_label, row_label
+from napari_uncseg.viewer.tags import tag_of
+from napari_uncseg.viewer.volumes import study_from_layers
+from napari_uncseg.widgets.common import LayerWatch, narrow, note_label, row_label
 
 LAYERS, FOLDER = 0, 1
 NO_LAYERS = (

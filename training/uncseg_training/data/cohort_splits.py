@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_uncseg.inference.resample import resample
+from napari_uncseg.inference.resampling import resample
 from napari_uncseg.labels import region_masks
 from uncseg_training.cases import Cases
 

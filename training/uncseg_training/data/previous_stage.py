@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from napari_uncseg.inference.resample import resample
-from napari_uncseg.network.heads import region_probabilities, split
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.inference.resampling import resample
+from napari_uncseg.io.files import write_files
+from napari_uncseg.models.heads import region_probabilities, split
 from uncseg_training.cases import Cases, fit_into
 from uncseg_training.patches import whole_case
 

@@ -30,7 +30,7 @@ import typer
 
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS
-from napari_uncseg.network.model import Model, load_model, save_model
+from napari_uncseg.models.model import Model, load_model, save_model
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments.real_studies import means, overlaps
 from uncseg_training.experiments.runs import CUT, SMALL, Clock, Size

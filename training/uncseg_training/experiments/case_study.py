@@ -33,9 +33,9 @@ import typer
 
 from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.inference.dropout import dropout_layers
-from napari_uncseg.inference.member_spec import parse_members
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.io.files import write_files
+from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.case_study_figures import draw_reliability, draw_triage
 from uncseg_training.experiments.case_study_published import PUBLISHED_DICE, published_rows
 from uncseg_training.experiments.case_study_tables import (

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from napari_uncseg.evaluation.calibration import reliability
-from napari_uncseg.evaluation.figure_style import GREY, encode_figure, legend_below, new_figure, style
-from napari_uncseg.evaluation.figures import ReliabilityCurve, reliability_figure
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.atomic import write_files
-from napari_uncseg.uncertainty.monotone import IDENTITY, MonotoneMap
+from napari_uncseg.reporting.plot_style import GREY, encode_figure, legend_below, new_figure, style
+from napari_uncseg.reporting.plots import ReliabilityCurve, reliability_figure
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY, MonotoneMap
 from uncseg_training.experiments.case_study_tables import NATS, Judged, triage
 from uncseg_training.experiments.judging import calibration_error
 

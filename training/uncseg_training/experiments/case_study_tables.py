@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
-from napari_uncseg.evaluation.resampling import bootstrap_bca, defined
-from napari_uncseg.evaluation.statistics import holm, paired_difference, partial_spearman
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.uncertainty.monotone import MonotoneMap, Temperature
+from napari_uncseg.metrics.bootstrap import bootstrap_bca, defined
+from napari_uncseg.metrics.statistics import holm, paired_difference, partial_spearman
+from napari_uncseg.uncertainty.recalibration.models import MonotoneMap, Temperature
 from uncseg_training.experiments.judging import (
     CALIBRATED_SETS,
     SETS,

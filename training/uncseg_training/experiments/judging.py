@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
+from napari_uncseg.evaluation.aggregation import Aggregates
 from napari_uncseg.evaluation.alignment import Alignment
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.qubrats import QUBraTS
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps, counts_of, judge
-from napari_uncseg.evaluation.risk import Aggregates
-from napari_uncseg.evaluation.values import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.inference.member_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_members
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.files import write_files
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.atomic import write_files
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.fitting import fit
-from napari_uncseg.uncertainty.monotone import IDENTITY, Method, MonotoneMap
+from napari_uncseg.models.model import load_model
+from napari_uncseg.uncertainty.recalibration.fit import fit
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY, Method, MonotoneMap
 from uncseg_training.cases import Cases
 from uncseg_training.config import Config
 from uncseg_training.experiments.studies import usable

@@ -16,9 +16,9 @@ from typing import Annotated
 import typer
 
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS
-from napari_uncseg.network.model import Model, load_model, save_model
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.models.model import Model, load_model, save_model
 from uncseg_training.cases import Cases, write_study_cases
 from uncseg_training.config import Config
 from uncseg_training.experiments.real_studies import Overlap, means, overlaps

@@ -24,11 +24,11 @@ import torch
 import typer
 
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.inference.preprocess import InputPlan, frame_of, on_crop
-from napari_uncseg.inference.resample import resample
+from napari_uncseg.inference.preprocessing import InputPlan, frame_of, on_crop
+from napari_uncseg.inference.resampling import resample
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, labels_from_regions, region_masks
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.study import Study
+from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.real_studies import Overlap, means, overlaps
 from uncseg_training.experiments.studies import usable
 from uncseg_training.sentences import run_plainly

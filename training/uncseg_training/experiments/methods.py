@@ -27,15 +27,15 @@ import numpy as np
 import torch
 import typer
 
-from napari_uncseg.evaluation.resampling import bootstrap_bca
-from napari_uncseg.evaluation.risk_coverage import aurc
-from napari_uncseg.evaluation.statistics import paired_difference
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.inference.injection import tune_injection
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.metrics.bootstrap import bootstrap_bca
+from napari_uncseg.metrics.selective import aurc
+from napari_uncseg.metrics.statistics import paired_difference
+from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.judging import (
     CALIBRATED_SETS,
     Record,

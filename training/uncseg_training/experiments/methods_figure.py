@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.figure_style import GREY, REGION_COLOURS, REGION_MARKERS, encode_figure
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.reporting.plot_style import GREY, REGION_COLOURS, REGION_MARKERS, encode_figure
 from uncseg_training.experiments.paper1_figures import PREDICTED, TRUE, Map, Panel, draw_slice
 
 SET = "tumour"

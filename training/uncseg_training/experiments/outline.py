@@ -18,8 +18,8 @@ import numpy.typing as npt
 import typer
 from scipy import ndimage
 
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label, region_masks
-from napari_uncseg.study.study import Study
 from uncseg_training.experiments.studies import require_studies, usable
 from uncseg_training.sentences import run_plainly
 

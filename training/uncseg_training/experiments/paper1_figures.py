@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.figure_style import encode_figure
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.io.files import write_files
+from napari_uncseg.reporting.plot_style import encode_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,10 @@ from napari_uncseg.evaluation.alignment import SMALLEST_VARIANCE, correlation, m
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.resampling import bootstrap_bca
-from napari_uncseg.evaluation.statistics import paired_difference
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.bootstrap import bootstrap_bca
+from napari_uncseg.metrics.statistics import paired_difference
 from uncseg_training.experiments.tables import told_interval, write_table
 
 Map = npt.NDArray[np.floating[Any]]

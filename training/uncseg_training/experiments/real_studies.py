@@ -20,13 +20,13 @@ import numpy.typing as npt
 import typer
 from sklearn.metrics import roc_auc_score
 
-from napari_uncseg.evaluation.resampling import bootstrap_bca
 from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, region_masks
-from napari_uncseg.network.model import load_model
-from napari_uncseg.study.prediction import Prediction
-from napari_uncseg.study.study import Study
-from napari_uncseg.uncertainty.mask import dilate_mm
+from napari_uncseg.metrics.bootstrap import bootstrap_bca
+from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.studies import usable
 from uncseg_training.sentences import run_plainly
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.study.discover import find_studies
-from napari_uncseg.study.load import load_study
-from napari_uncseg.study.study import Study
+from napari_uncseg.io.discovery import find_studies
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.study import Study
 
 
 def usable(folder: Path, *, references: bool = True) -> Iterator[Study]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.evaluation.resampling import Interval
-from napari_uncseg.study.atomic import write_files
+from napari_uncseg.io.files import write_files
+from napari_uncseg.metrics.bootstrap import Interval
 
 
 def told_interval(found: Interval) -> dict[str, float | int | None]:

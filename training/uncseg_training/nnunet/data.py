@@ -14,8 +14,8 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from torch import Tensor
 
 from napari_uncseg.labels import CODINGS
-from napari_uncseg.network.heads import Head
-from napari_uncseg.network.importers.outputs import Outputs, read_outputs
+from napari_uncseg.models.heads import Head
+from napari_uncseg.models.importers.outputs import Outputs, read_outputs
 from uncseg_training.case_manifest import preprocessing_hash
 from uncseg_training.error_map import ErrorMaps
 from uncseg_training.paper_losses import regions_of

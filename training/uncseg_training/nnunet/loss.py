@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_uncseg.network.heads import Head
+from napari_uncseg.models.heads import Head
 from uncseg_training.paper_losses import PaperLoss, l_unc, loss_mask, rmsd, weighted_pearson
 
 VISITED = 0.99

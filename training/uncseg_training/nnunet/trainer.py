@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.network.heads import region_probabilities
-from napari_uncseg.network.importers.nnunet import read_checkpoint
+from napari_uncseg.models.heads import region_probabilities
+from napari_uncseg.models.importers.nnunet import read_checkpoint
 from uncseg_training.case_manifest import MANIFEST
 from uncseg_training.error_map import ErrorMaps
 from uncseg_training.nnunet.data import ErrorLoader, Labelling, describe_preprocessing

@@ -21,10 +21,10 @@ from napari_uncseg.evaluation.alignment import Alignment
 from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.values import Value
+from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region, labels_from_regions
-from napari_uncseg.study.atomic import write_files
 from napari_uncseg.uncertainty.maps import bernoulli_variance
 from uncseg_training.normalise import times_four
 

@@ -219,7 +219,7 @@ def save_anatomies(anatomies: Sequence[Anatomy], path: Path) -> None:
     SaveError
         When the file cannot be written; nothing is left behind.
     """
-    from napari_uncseg.study.atomic import write_files
+    from napari_uncseg.io.files import write_files
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **{anatomy.name: anatomy.tissues for anatomy in anatomies})

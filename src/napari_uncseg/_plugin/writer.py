@@ -1,0 +1,96 @@
+"""napari's way out: layers as NIfTI files in the orientation of the files they came from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def write_layer(path: str, data: npt.NDArray[Any], attributes: dict[str, Any]) -> list[str]:
+    """Write one image or label layer as ``.nii.gz``.
+
+    Parameters
+    ----------
+    path : str
+        File to write.
+    data : ndarray, shape (i, p, l)
+        Data of the layer.
+    attributes : dict
+        Attributes of the layer as napari gives them.
+
+    Returns
+    -------
+    list of str
+        The path that was written.
+
+    Raises
+    ------
+    UncsegError
+        When the layer's orientation is unknown or the file cannot be written.
+    """
+    from napari_uncseg.io.nifti import write_volume
+    from napari_uncseg.viewer.tags import KEY
+    from napari_uncseg.viewer.volumes import oriented
+
+    array, affine = oriented(np.asarray(data), attributes)
+    known = attributes.get("metadata", {}).get(KEY)
+    header = getattr(known, "header", None) or getattr(getattr(known, "source", None), "header", None)
+    write_volume(Path(path), _storable(array), affine, header)
+    return [path]
+
+
+def write_layers(path: str, layers: list[tuple[npt.NDArray[Any], dict[str, Any], str]]) -> list[str]:
+    """Write layers into a folder, a file each, named after the layers.
+
+    Parameters
+    ----------
+    path : str
+        Folder; made if it is not there.
+    layers : list of (ndarray, dict, str)
+        Data, attributes and type of each layer.
+
+    Returns
+    -------
+    list of str
+        The files that were written.
+
+    Raises
+    ------
+    SaveError
+        When a file of that name is there already.
+    UncsegError
+        As for :func:`write_layer`.
+    """
+    from napari_uncseg.errors import SaveError
+
+    folder = Path(path)
+    files: dict[Path, tuple[npt.NDArray[Any], dict[str, Any]]] = {}
+    for data, attributes, _ in layers:
+        name = re.sub(r"[^\w.+-]+", "_", str(attributes["name"])).strip("_.") or "layer"
+        file = folder / f"{name}.nii.gz"
+        number = 2
+        while file in files:
+            file = folder / f"{name}_{number}.nii.gz"
+            number += 1
+        files[file] = (data, attributes)
+    there = [file for file in files if file.exists()]
+    if there:
+        raise SaveError(f"{there[0]} is there already; choose another folder.")
+    for file, (data, attributes) in files.items():
+        write_layer(str(file), data, attributes)
+    return [str(file) for file in files]
+
+
+def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values in a type that every NIfTI reader knows, without loss where there is one."""
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 2:
+        for smaller in (np.uint8, np.int16, np.uint16):
+            if array.min(initial=0) >= np.iinfo(smaller).min and array.max(initial=0) <= np.iinfo(smaller).max:
+                return array.astype(smaller)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

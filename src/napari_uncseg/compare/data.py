@@ -1,0 +1,294 @@
+"""All that a comparison can show of a study and its results, as views of their arrays: nothing is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io.geometry import same_grid
+from napari_uncseg.io.prediction import Prediction, map_info
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, REGIONS, Label
+from napari_uncseg.review.worklist import made_by
+from napari_uncseg.viewer.layers import window_level
+from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
+
+Array = npt.NDArray[Any]
+Colour = tuple[float, float, float, float]
+Window = tuple[float, float]
+Point = tuple[float, float, float]
+
+SEGMENTATION, REFERENCE, CORRECTED, CHANGE = "segmentation", "reference", "corrected", "change"
+"""Keys of overlays that are labels; maps have the names they have on disk."""
+
+ERROR = "error"
+"""Map, of any region, of where prediction and reference differ."""
+
+LABEL_NAMES: Mapping[int, str] = {Label.NCR: "NCR", Label.ED: "ED", Label.ET: "ET"}
+
+ADDED, REMOVED, RELABELLED = 1, 2, 3
+CHANGE_NAMES: Mapping[int, str] = {ADDED: "added", REMOVED: "removed", RELABELLED: "other label"}
+CHANGE_COLOURS: Mapping[int, Colour] = {
+    ADDED: (0.25, 0.75, 0.98, 1.0),
+    REMOVED: (0.98, 0.55, 0.20, 1.0),
+    RELABELLED: (0.85, 0.85, 0.85, 1.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MapOverlay:
+    """A map of values from 0.
+
+    Parameters
+    ----------
+    title : str
+        What a reader sees.
+    array : ndarray of float, shape (i, p, l)
+        Values as displayed.
+    upper : float
+        Largest possible value.
+    unit : str
+        Unit of the values.
+    colours : str
+        Name that :func:`napari_uncseg.viewer.colormaps.map_colormap` knows.
+    """
+
+    title: str
+    array: Array
+    upper: float
+    unit: str
+    colours: str
+
+    @property
+    def two_valued(self) -> bool:
+        """Whether its values are 0 and 1 alone: an error is there or not."""
+        return self.colours == ERROR
+
+
+@dataclass(frozen=True, eq=False)
+class LabelOverlay:
+    """A label map, or what differs between two.
+
+    Parameters
+    ----------
+    title : str
+        What a reader sees.
+    array : ndarray of int, shape (i, p, l)
+        Labels as displayed.
+    colours : mapping of int to RGBA
+        Colour of each label.
+    names : mapping of int to str
+        Name of each label.
+    before : ndarray of int, shape (i, p, l), optional
+        An earlier label map: then the overlay shows what changed since.
+    """
+
+    title: str
+    array: Array
+    colours: Mapping[int, Colour]
+    names: Mapping[int, str]
+    before: Array | None = None
+
+    def cut(self, take: Callable[[Array], Array]) -> Array:
+        """Labels of a slice; of a comparison with an earlier map, what became of each voxel."""
+        labels = take(self.array)
+        if self.before is None:
+            return labels
+        before = take(self.before)
+        change = np.zeros(labels.shape, dtype=np.uint8)
+        change[(labels > 0) & (before > 0) & (labels != before)] = RELABELLED
+        change[(labels > 0) & (before == 0)] = ADDED
+        change[(labels == 0) & (before > 0)] = REMOVED
+        return change
+
+
+Overlay = MapOverlay | LabelOverlay
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that can be shown of one study; arrays are views along I, P and L.
+
+    Parameters
+    ----------
+    study_id : str
+        The study's id.
+    grid : DisplayGrid
+        Where the arrays lie in the world.
+    images : mapping of str to ndarray, shape (i, p, l)
+        Image of each modality that is there.
+    windows : mapping of str to (float, float)
+        Intensities that become black and white.
+    overlays : mapping of str to MapOverlay or LabelOverlay
+        By key: :data:`SEGMENTATION` and its kin, names of maps, ``p(WT)``; maps of further results are called
+        ``<members>/<map>``.
+    members : mapping of str to str
+        Prefix of a result's overlays ("" for the first result) -> how its probabilities came about.
+    notes : tuple of str
+        What a caption says about the results, a phrase each.
+    """
+
+    study_id: str
+    grid: DisplayGrid
+    images: Mapping[str, Array]
+    windows: Mapping[str, Window]
+    overlays: Mapping[str, Overlay]
+    members: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along I, P and L."""
+        if self.images:
+            return _shape(next(iter(self.images.values())))
+        return _shape(next(iter(self.overlays.values())).array)
+
+    @property
+    def middle(self) -> Point:
+        """Centre of the volume in world millimetres (I, P, L)."""
+        i, p, l = (  # noqa: E741 - the axes' names
+            start + size * (count - 1) / 2
+            for start, size, count in zip(self.grid.translate, self.grid.scale, self.shape, strict=True)
+        )
+        return i, p, l
+
+    def index(self, axis: int, world: float) -> int:
+        """Slice that holds a place along an axis; the nearest one for a place outside."""
+        index = round((world - self.grid.translate[axis]) / self.grid.scale[axis])
+        return min(max(index, 0), self.shape[axis] - 1)
+
+    def world(self, axis: int, index: float) -> float:
+        """Place of a slice along an axis, mm."""
+        return self.grid.translate[axis] + self.grid.scale[axis] * index
+
+    @cached_property
+    def best_point(self) -> Point:
+        """Where the three slices with the most predicted tumour meet; the middle when nothing was predicted."""
+        labels = self.overlays.get(SEGMENTATION)
+        if not isinstance(labels, LabelOverlay) or not labels.array.any():
+            return self.middle
+        tumour = labels.array > 0
+        profiles = (tumour.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
+        i, p, l = (self.world(axis, int(profile.argmax())) for axis, profile in enumerate(profiles))  # noqa: E741
+        return i, p, l
+
+
+def study_material(
+    study: Study,
+    prediction: Prediction | None,
+    *,
+    corrected: Array | None = None,
+    others: tuple[Prediction, ...] = (),
+) -> Material:
+    """What can be shown of a study and its results; no array is copied.
+
+    Parameters
+    ----------
+    study : Study
+        The images, and the reference if there is one.
+    prediction : Prediction, optional
+        Its result.
+    corrected : ndarray of int, shape (x, y, z), optional
+        The segmentation as a reviewer corrected it, in the study's own voxel order.
+    others : tuple of Prediction
+        Results of other methods for the same study.
+
+    Returns
+    -------
+    Material
+
+    Raises
+    ------
+    StudyError
+        When a result does not belong to the study or lies on another grid.
+    """
+    images = {
+        modality: to_display(image, study.affine) for modality, image in zip(MODALITIES, study.images, strict=True)
+    }
+    windows = {
+        modality: window_level(image, study.brain) for modality, image in zip(MODALITIES, study.images, strict=True)
+    }
+    overlays: dict[str, Overlay] = {}
+    members: dict[str, str] = {}
+    notes: list[str] = []
+    if prediction is not None:
+        _check(study, prediction)
+        overlays |= prediction_overlays(prediction)
+        members[""] = prediction.method
+        notes.append(made_by(prediction.provenance))
+    if study.reference is not None:
+        overlays[REFERENCE] = label_overlay("Reference", to_display(study.reference, study.affine))
+    if corrected is not None and prediction is not None:
+        array = to_display(corrected, study.affine)
+        before = to_display(prediction.segmentation, study.affine)
+        overlays[CORRECTED] = label_overlay("Corrected segmentation", array)
+        overlays[CHANGE] = LabelOverlay("Change by the correction", array, CHANGE_COLOURS, CHANGE_NAMES, before)
+    for other in others:
+        _check(study, other)
+        how = _free(other.method, members)
+        members[how] = other.method
+        for name, overlay in prediction_overlays(other).items():
+            if isinstance(overlay, MapOverlay):
+                title = f"{overlay.title} · {how}"
+                overlays[f"{how}/{name}"] = MapOverlay(
+                    title, overlay.array, overlay.upper, overlay.unit, overlay.colours
+                )
+        notes.append(made_by(other.provenance))
+    return Material(study.id, display_grid(study.shape, study.affine), images, windows, overlays, members, tuple(notes))
+
+
+def prediction_overlays(prediction: Prediction) -> dict[str, Overlay]:
+    """Overlays of one result: its segmentation, its maps and the probability of each region."""
+    affine = prediction.affine
+    overlays: dict[str, Overlay] = {
+        SEGMENTATION: label_overlay("Segmentation", to_display(prediction.segmentation, affine))
+    }
+    for name, values in prediction.maps.items():
+        overlays[name] = map_overlay(name, prediction.title(name), to_display(values, affine))
+    for region, probability in zip(REGIONS, prediction.probabilities, strict=True):
+        title = f"p({region})"
+        overlays[title] = MapOverlay(title, to_display(probability, affine), 1.0, "probability", "unc_output")
+    return overlays
+
+
+def map_overlay(name: str, title: str, array: Array) -> MapOverlay:
+    """Overlay of a named map; ``entropy-et`` is bounded and coloured as ``entropy`` is."""
+    info = map_info(name)
+    upper = info.upper if info is not None else float(array.max(initial=0.0)) or 1.0
+    return MapOverlay(title, array, upper, info.unit if info is not None else "", name.partition("-")[0])
+
+
+def label_overlay(title: str, array: Array) -> LabelOverlay:
+    """Overlay of a segmentation in the package's own coding."""
+    colours = {int(label): colour for label, colour in LABEL_COLOURS.items()}
+    return LabelOverlay(title, array, colours, LABEL_NAMES)
+
+
+def _check(study: Study, prediction: Prediction) -> None:
+    if prediction.study_id != study.id:
+        raise StudyError(
+            f"The result belongs to study {prediction.study_id}, not to {study.id}; choose a result of {study.id}."
+        )
+    if not same_grid(study.shape, study.affine, prediction.segmentation.shape, prediction.affine):
+        raise StudyError(
+            f"The result of {study.id} was made on another grid than its images have now; predict it again."
+        )
+
+
+def _free(name: str, taken: Mapping[str, str]) -> str:
+    """A name that no other result has."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free
+
+
+def _shape(array: Array) -> tuple[int, int, int]:
+    i, p, l = array.shape  # noqa: E741
+    return i, p, l

@@ -1,0 +1,195 @@
+"""From the files of a pair to a :class:`Case`: references, predictions of ours and of other tools, and the brain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import EvaluationError, StudyError, reason_of
+from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
+from napari_uncseg.evaluation.matching import LabelFile, Pair
+from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
+from napari_uncseg.io.label_coding import decode_reference
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.nifti import Volume, read_volume
+from napari_uncseg.io.provenance import listed_files, read_json
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
+from napari_uncseg.metrics.confusion import confusion
+
+
+class BrainSource(StrEnum):
+    """Where the brain of a case comes from."""
+
+    IMAGES = "images"
+    NONE = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class ReadCase:
+    """A case and what reading it told.
+
+    Parameters
+    ----------
+    case : Case
+        What is measured.
+    brain : BrainSource
+        With ``NONE`` the brain is not known, and nothing is measured over it.
+    notes : tuple of str
+        What the reader of a report should know, a sentence each.
+    checks : mapping
+        Plain numbers for the lint: ``confusion`` (4 x 4 voxel counts, rows reference, columns prediction, in the order
+        0, NCR, ED, ET), ``volumes_ml`` (``reference`` and ``prediction`` per region), ``agreement`` (Dice of
+        segmentation and probabilities above 0.5, per region), ``model`` and ``settings`` of the prediction.
+    """
+
+    case: Case
+    brain: BrainSource
+    notes: tuple[str, ...]
+    checks: Mapping[str, Any]
+
+
+def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Coding | None = None) -> ReadCase:
+    """Read the files of a pair.
+
+    Parameters
+    ----------
+    pair : Pair
+        One without a ``problem``.
+    coding, prediction_coding : Coding, optional
+        How the reference, and the label file of another tool, number their labels; by default names and values tell.
+
+    Returns
+    -------
+    ReadCase
+
+    Raises
+    ------
+    EvaluationError, StudyError
+        When a file is missing or damaged, labels fit no coding, or the grids differ.
+    """
+    if pair.problem is not None:
+        raise EvaluationError(pair.problem)
+    if pair.reference is None:
+        raise EvaluationError(f"{pair.id} has no reference; give the folder that holds it.")
+    reference, volume, notes = _labels(pair.reference, coding, "reference")
+    checks: dict[str, Any] = {}
+    if pair.foreign:
+        segmentation, own, said = _labels(pair.prediction, prediction_coding, "segmentation")
+        notes += said
+        shape, affine = own.shape, own.affine
+    else:
+        prediction = load_prediction(pair.prediction.path)
+        segmentation, affine = prediction.segmentation, prediction.affine
+        x, y, z = segmentation.shape
+        shape = (x, y, z)
+        checks["agreement"] = _agreement(segmentation, prediction.probabilities)
+        checks |= {name: prediction.provenance.get(name) for name in ("model", "settings")}
+    if not same_grid(shape, affine, volume.shape, volume.affine):
+        raise EvaluationError(
+            f"{pair.id}: the reference {volume.path} has {describe_grid(volume.shape, volume.affine)}, its prediction "
+            f"has {describe_grid(shape, affine)}; bring both on one grid."
+        )
+    checks["confusion"] = confusion(segmentation, reference)
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    checks["volumes_ml"] = {
+        what: {
+            str(region): int(mask.sum()) * voxel_ml for region, mask in zip(REGIONS, region_masks(labels), strict=True)
+        }
+        for what, labels in (("reference", reference), ("prediction", segmentation))
+    }
+    brain, said = _brain(pair, shape, affine)
+    source = BrainSource.IMAGES if brain.any() else BrainSource.NONE
+    notes += said
+    if pair.foreign:
+        case = case_from_arrays(segmentation, reference, brain=brain, spacing=spacing(affine), id=pair.id)
+    else:
+        case = replace(case_from_prediction(prediction, reference, brain=brain, spacing=spacing(affine)), id=pair.id)
+    return ReadCase(case, source, tuple(dict.fromkeys(notes)), checks)
+
+
+def input_hashes(pair: Pair) -> dict[str, str]:
+    """sha256 of every file that a pair is read from.
+
+    Parameters
+    ----------
+    pair : Pair
+
+    Returns
+    -------
+    dict of str to str
+        Role -> hash: ``prediction`` (and ``prediction/<map>`` for a result of ours), ``reference``, and a modality each
+        where the brain comes from images.
+
+    Raises
+    ------
+    EvaluationError, StudyError
+        When a file cannot be read.
+    """
+    files: dict[str, Path] = {"prediction": pair.prediction.path}
+    if not pair.foreign:
+        path = pair.prediction.path
+        listed = listed_files(path, read_json(path))
+        files |= {f"prediction/{what}": path.parent / name for what, (name, _) in listed.items()}
+    if pair.reference is not None:
+        files["reference"] = pair.reference.path
+    if pair.images is not None:
+        for modality in MODALITIES:
+            entry = pair.images.modalities[modality]
+            files[modality] = entry[0] if isinstance(entry, tuple) else entry
+    return {role: _sha256(path) for role, path in files.items()}
+
+
+def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[npt.NDArray[np.uint8], Volume, list[str]]:
+    volume = read_volume(file.path)
+    if volume.channels > 1:
+        raise StudyError(f"{file.path} is 4-D with {volume.channels} volumes; a {what} is one 3-D label map.")
+    plain = volume.data.dtype.kind in "iu" and (volume.slope, volume.intercept) == (1.0, 0.0)
+    values = np.ascontiguousarray(volume.data) if plain else volume.values(dtype=np.float64)
+    labels, _, warnings = decode_reference(
+        values, implied=file.coding, asked=asked, undecided=file.undecided, name=str(file.path)
+    )
+    return labels, volume, [*volume.warnings, *warnings]
+
+
+def _brain(
+    pair: Pair, shape: tuple[int, int, int], affine: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """The brain of the study's images; no voxel without them, so that nothing is said of it, and a sentence."""
+    if pair.images is None:
+        why = "its four images were not found"
+    else:
+        try:
+            study = load_study(replace(pair.images, reference=None))
+        except StudyError as error:
+            why = f"its images cannot be read ({str(error).rstrip('.')})"
+        else:
+            if same_grid(shape, affine, study.shape, study.affine):
+                return study.brain, []
+            why = "its images lie on another grid"
+    unknown = np.zeros(shape, dtype=bool)
+    return unknown, [f"{pair.id}: the brain is not known, for {why}; nothing is measured over the brain."]
+
+
+def _agreement(segmentation: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Dice of a segmentation and its own probabilities above 0.5: 1 but for the order in which labels are written."""
+    result = {}
+    for region, mask, probability in zip(REGIONS, region_masks(segmentation), probabilities, strict=True):
+        above = probability > 0.5
+        total = int(np.count_nonzero(mask)) + int(np.count_nonzero(above))
+        result[str(region)] = 2 * int(np.count_nonzero(mask & above)) / total if total else 1.0
+    return result
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read ({reason_of(error)}); check that it is there.") from error

@@ -1,0 +1,288 @@
+"""Which prediction belongs to which reference: two folders in, pairs matched by id out, before a voxel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_uncseg.errors import EvaluationError, StudyError, reason_of
+from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
+from napari_uncseg.io.discovery import StudyFiles, find_studies
+from napari_uncseg.io.naming import REFERENCE, read_name
+from napari_uncseg.io.nifti import is_nifti, stem
+from napari_uncseg.io.provenance import JSON_SUFFIX, listed_files, read_json
+from napari_uncseg.labels import Coding
+
+_SEPARATORS = "-_. "
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A segmentation on disk, an expert's or another tool's, before its numbers are understood.
+
+    Parameters
+    ----------
+    path : Path
+        Label file.
+    coding : Coding, optional
+        Coding that the naming implies; None leaves it to the values.
+    undecided : str, optional
+        Why the coding has to be asked for, a sentence.
+    """
+
+    path: Path
+    coding: Coding | None = None
+    undecided: str | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction and its reference.
+
+    Parameters
+    ----------
+    id : str
+        Name of the study.
+    prediction : LabelFile
+        JSON of a result of ``uncseg predict``, or a label file of another tool.
+    reference : LabelFile, optional
+        None only with a ``problem``.
+    images : StudyFiles, optional
+        The four modalities, from which the brain is taken; None when they are not there.
+    problem : str, optional
+        Why this pair cannot be evaluated, a sentence.
+    """
+
+    id: str
+    prediction: LabelFile
+    reference: LabelFile | None = None
+    images: StudyFiles | None = None
+    problem: str | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the prediction is a plain label file of another tool."""
+        return not self.prediction.path.name.endswith(JSON_SUFFIX)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What two folders hold together.
+
+    Parameters
+    ----------
+    pairs : tuple of Pair
+        One per prediction, in the order of their ids.
+    unpredicted : tuple of str
+        Ids of references that no prediction was made for.
+    """
+
+    pairs: tuple[Pair, ...]
+    unpredicted: tuple[str, ...]
+
+
+def find_pairs(predictions: str | Path, references: str | Path, images: str | Path | None = None) -> list[Pair]:
+    """Predictions of a folder with their references, matched by id.
+
+    Parameters
+    ----------
+    predictions : str or Path
+        Folder of ``uncseg predict`` (``<id>/<id>_uncseg.json``), or of label files: ``<id>.nii.gz``,
+        ``<id>_seg.nii.gz``, ``<id>-seg.nii.gz``, here or in a folder ``<id>``.
+    references : str or Path
+        Folder of studies as :func:`~napari_uncseg.io.discovery.find_studies` reads them, or of label files alone,
+        named as above.
+    images : str or Path, optional
+        Folder of studies whose images tell the brain, where they do not lie beside the references.
+
+    Returns
+    -------
+    list of Pair
+        One per prediction; one without a reference comes with its ``problem``.
+
+    Raises
+    ------
+    EvaluationError
+        When a folder does not exist, or holds no prediction.
+    """
+    return list(match(predictions, references, images).pairs)
+
+
+def match(predictions: str | Path, references: str | Path, images: str | Path | None = None) -> Matched:
+    """As :func:`find_pairs`, and the references that are left over."""
+    predictions, references = _folder(predictions, "predictions"), _folder(references, "references")
+    predicted = find_predictions(predictions)
+    if not predicted:
+        raise EvaluationError(
+            f"{predictions} holds no prediction; expected results of uncseg predict (<id>/<id>{JSON_SUFFIX}) or label "
+            "files (<id>.nii.gz)."
+        )
+    studies = _studies(references)
+    others = studies if images is None else {**studies, **_studies(_folder(images, "images"))}
+    ours = {path for pair in predicted.values() for path in _own_files(pair.prediction.path)}
+    known = {study_id: _reference_of(study) for study_id, study in studies.items()}
+    loose = _label_files(references)
+    pairs = []
+    for study_id, pair in sorted(predicted.items()):
+        reference = known.get(study_id)
+        if reference is None and study_id in loose:
+            reference = _label_file(loose[study_id], references)
+        problem = pair.problem
+        if reference is not None and reference.path.resolve() in ours:
+            problem = problem or (
+                f"{study_id} would be compared with itself, for {reference.path} is among the predictions; name the "
+                "folder of the expert segmentations as the reference."
+            )
+            reference = None
+        if reference is None and problem is None:
+            problem = (
+                f"{study_id} has no reference in {references}; expected {study_id}-seg.nii.gz, {study_id}_seg.nii.gz "
+                f"or {study_id}.nii.gz there or in a folder {study_id}."
+            )
+        files = others.get(study_id)
+        whole = files is not None and files.problem is None
+        pairs.append(replace(pair, reference=reference, images=files if whole else None, problem=problem))
+    with_reference = {study_id for study_id, reference in known.items() if reference is not None} | set(loose)
+    return Matched(tuple(pairs), tuple(sorted(with_reference - set(predicted))))
+
+
+def find_predictions(folder: Path) -> dict[str, Pair]:
+    """Predictions of a folder by id, without their references.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of results, or of one result.
+
+    Returns
+    -------
+    dict of str to Pair
+        Damaged ones come with a ``problem``; two of one id too.
+    """
+    found: dict[str, Pair] = {}
+    for pair in _predictions_in(folder):
+        other = found.get(pair.id)
+        if other is None:
+            found[pair.id] = pair
+        elif other.foreign == pair.foreign:
+            twice = f"{other.prediction.path} and {pair.prediction.path}"
+            sentence = f"{pair.id} is predicted twice, in {twice}; keep one of them."
+            found[pair.id] = replace(other, problem=other.problem or sentence)
+        elif other.foreign:  # a result of ours tells more than a plain label file of the same study
+            found[pair.id] = pair
+    return found
+
+
+def _predictions_in(folder: Path) -> Iterator[Pair]:
+    for place in (folder, *(entry for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))):
+        results = [entry for entry in _entries(place) if entry.name.endswith(JSON_SUFFIX)]
+        for path in results:
+            try:
+                yield Pair(str(read_json(path)["study"]), LabelFile(path))
+            except StudyError as error:
+                yield Pair(path.name.removesuffix(JSON_SUFFIX), LabelFile(path), problem=str(error))
+        if results and place != folder:
+            continue
+        listed = {file for path in results for file in _own_files(path)}
+        labels = {key: path for key, path in _label_files_in(place) if path.resolve() not in listed}
+        if place == folder:
+            yield from (Pair(key, _label_file(path, folder)) for key, path in labels.items())
+        else:
+            # A folder of one study may hold its probabilities too; the label file has the study's name.
+            chosen = labels.get(place.name) or (next(iter(labels.values())) if len(labels) == 1 else None)
+            if chosen is not None:
+                yield Pair(place.name, _label_file(chosen, folder))
+
+
+def _own_files(prediction: Path) -> set[Path]:
+    """Files that belong to a prediction."""
+    if not prediction.name.endswith(JSON_SUFFIX):
+        return {prediction.resolve()}
+    try:
+        names = [name for name, _ in listed_files(prediction, read_json(prediction)).values()]
+    except StudyError:
+        return set()
+    return {(prediction.parent / name).resolve() for name in names}
+
+
+def _studies(folder: Path) -> dict[str, StudyFiles]:
+    """Studies by id; none where there are label files alone."""
+    try:
+        return {study.id: study for study in find_studies(folder)}
+    except StudyError:
+        return {}
+
+
+def _reference_of(study: StudyFiles) -> LabelFile | None:
+    return None if study.reference is None else LabelFile(study.reference, study.coding, study.undecided)
+
+
+def _label_file(path: Path, folder: Path) -> LabelFile:
+    """A label file without images beside it, with what a ``dataset.json`` or its own name says of its numbers."""
+    dataset = _dataset(path.parent, folder)
+    if dataset is not None:
+        return LabelFile(path, dataset.coding, dataset.undecided)
+    named = read_name(path)
+    # "-seg" is how BraTS names references from 2023 on; "_seg" has been everybody's.
+    recent = named is not None and named.role == REFERENCE and named.separator == "-" and named.token == "seg"
+    return LabelFile(path, Coding.BRATS2023 if recent else None)
+
+
+def _dataset(place: Path, folder: Path) -> Dataset | None:
+    """What the ``dataset.json`` beside label files, or beside their folder ``labelsTr``, says of them."""
+    places = [place, folder] + ([place.parent] if place.name.startswith("labels") else [])
+    for candidate in places:
+        path = candidate / DATASET_JSON
+        if path.is_file():
+            try:
+                return read_dataset(path)
+            except StudyError as error:
+                return Dataset({}, None, str(error))
+    return None
+
+
+def _label_files(folder: Path) -> dict[str, Path]:
+    """Label files of references by id, in a folder, in its ``labelsTr`` or ``labelsTs``, or in a folder per study."""
+    found: dict[str, Path] = {}
+    for place in (entry for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith(".")):
+        if place.name.startswith("labels"):
+            found |= dict(_label_files_in(place))
+        elif not place.name.startswith("images"):
+            files = dict(_label_files_in(place))
+            if place.name in files:
+                found[place.name] = files[place.name]
+            elif len(segmentations := [path for path in files.values() if _is_segmentation(path)]) == 1:
+                found[place.name] = segmentations[0]
+    return {**found, **dict(_label_files_in(folder))}
+
+
+def _label_files_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Files of one folder that may be label files, by the id that their names tell; ``<id>_seg`` rules ``<id>``."""
+    files = [entry for entry in _entries(folder) if is_nifti(entry) and entry.is_file()]
+    for path in files:
+        if read_name(path) is None:
+            yield stem(path), path
+    for path in files:
+        if _is_segmentation(path) and (named := read_name(path)) is not None:
+            yield named.prefix.strip(_SEPARATORS) or folder.name, path
+
+
+def _is_segmentation(path: Path) -> bool:
+    named = read_name(path)
+    return named is not None and named.role == REFERENCE
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise EvaluationError(f"{folder} cannot be read ({reason_of(error)}).") from error
+
+
+def _folder(path: str | Path, what: str) -> Path:
+    path = Path(path)
+    if not path.is_dir():
+        kind = "is not a folder" if path.exists() else "does not exist"
+        raise EvaluationError(f"{path} {kind}; give the folder of the {what}.")
+    return path

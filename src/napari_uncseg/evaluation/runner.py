@@ -1,0 +1,261 @@
+"""Many studies: each measured by one pure function in a process of its own, and kept on disk."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, reason_of
+from napari_uncseg.evaluation.cache import Record, fingerprint, metric_key, record_path, stands, write_record
+from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
+from napari_uncseg.evaluation.loading import input_hashes, read_case
+from napari_uncseg.evaluation.matching import Pair
+from napari_uncseg.io.prediction import MAPS
+from napari_uncseg.labels import Coding
+
+Progress = Callable[[int, int, str], None]
+"""Called with the studies done, all studies, and what became of the last one."""
+
+KNOWN_MAPS = tuple(name for name in MAPS if name != "error")
+"""Maps whose default metrics every run measures where it finds them."""
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the studies of one run are read and where they are kept.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder.
+    overwrite : bool
+        Whether statistics of other files or settings may be replaced.
+    coding, prediction_coding : Coding, optional
+        How references, and label files of another tool, number their labels; by default names and values tell.
+    """
+
+    out: Path
+    overwrite: bool = False
+    coding: Coding | None = None
+    prediction_coding: Coding | None = None
+
+    def decisive(self) -> dict[str, Any]:
+        """What statistics depend on besides the files."""
+        metrics = sorted(map(metric_key, default_metrics(KNOWN_MAPS)))
+        return {"coding": self.coding, "prediction_coding": self.prediction_coding, "metrics": metrics}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A study whose statistics are on disk.
+
+    Parameters
+    ----------
+    study : str
+        The study's id.
+    path : Path
+        JSON of its statistics.
+    kept : bool
+        Whether they were there already.
+    """
+
+    study: str
+    path: Path
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A study that could not be evaluated, and why."""
+
+    study: str
+    error: Exception
+
+
+def evaluate_study(pair: Pair, settings: Settings) -> Measured:
+    """Measure one study and keep its statistics, unless the same ones are there.
+
+    Parameters
+    ----------
+    pair : Pair
+    settings : Settings
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    UncsegError
+        When files cannot be read or do not fit together, or other statistics stand there; then nothing was written.
+    """
+    start = time.monotonic()
+    if pair.problem is not None:
+        raise EvaluationError(pair.problem)
+    path = record_path(settings.out, pair.id)
+    inputs = input_hashes(pair)
+    own = fingerprint(pair.id, inputs, settings.decisive())
+    if not settings.overwrite and stands(path, own):
+        return Measured(pair.id, path, kept=True)
+    read = read_case(pair, coding=settings.coding, prediction_coding=settings.prediction_coding)
+    statistics = {metric_key(metric): metric.measure(read.case) for metric in metrics_for(read.case)}
+    seconds = time.monotonic() - start
+    record = Record(pair.id, own, statistics, inputs, str(read.brain), read.notes, read.checks, seconds)
+    write_record(record, settings.out)
+    return Measured(pair.id, path, kept=False)
+
+
+def evaluate_pairs(
+    pairs: Sequence[Pair],
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[list[Measured], list[Failure]]:
+    """Measure many studies at the same time; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    settings : Settings
+    workers : int, optional
+        Processes, 2 by default if there are so many cores; 1 stays in this process.
+    scheduler : str, optional
+        Address of a ``dask.distributed`` scheduler whose workers do the work instead; they must see the same folders
+        under the same names.
+    progress : callable, optional
+        See :data:`Progress`.
+    cancelled : callable, optional
+        Once true, studies under way are finished and no other is started.
+
+    Returns
+    -------
+    tuple of list of Measured and list of Failure
+        In the order of the pairs.
+
+    Raises
+    ------
+    Cancelled
+        When ``cancelled()`` became true before the last study; what was measured is kept.
+    EvaluationError
+        When the scheduler cannot be reached.
+    SaveError
+        When the disk cannot take a study; what was measured before is kept.
+    """
+    results: dict[str, Measured | Failure] = {}
+
+    def tell(pair: Pair, result: Measured | Failure) -> None:
+        if isinstance(result, Failure) and isinstance(result.error, SaveError):
+            raise result.error  # a full disk is that of the next study, too
+        results[pair.id] = result
+        if progress is not None:
+            progress(len(results), len(pairs), _words(result))
+
+    stop = cancelled or (lambda: False)
+    count = min(workers if workers is not None else min(2, os.cpu_count() or 1), len(pairs))
+    if scheduler is None and count <= 1:
+        for pair in pairs:
+            _stop_if(stop, len(results), len(pairs))
+            tell(pair, _attempt(pair, settings))
+    else:
+        with _executor(count, scheduler) as executor:
+            _run(executor, pairs, settings, tell, stop)
+    ordered = [results[pair.id] for pair in pairs]
+    return (
+        [result for result in ordered if isinstance(result, Measured)],
+        [result for result in ordered if isinstance(result, Failure)],
+    )
+
+
+def _attempt(pair: Pair, settings: Settings) -> Measured | Failure:
+    try:
+        return evaluate_study(pair, settings)
+    except Exception as error:  # a bad study does not stop the others
+        return Failure(pair.id, error)
+
+
+def _run(
+    executor: Executor,
+    pairs: Sequence[Pair],
+    settings: Settings,
+    tell: Callable[[Pair, Measured | Failure], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Feed an executor and tell what comes back, looking now and then whether to stop."""
+    waiting: dict[Future[Measured], Pair] = {executor.submit(evaluate_study, pair, settings): pair for pair in pairs}
+    try:
+        while waiting:
+            finished, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in finished:
+                pair = waiting.pop(future)
+                tell(pair, _result(future, pair))
+            if waiting:
+                _stop_if(stop, len(pairs) - len(waiting), len(pairs))
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _result(future: Future[Measured], pair: Pair) -> Measured | Failure:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        sentence = f"{pair.id} was lost with a process that died, perhaps for want of memory; try --workers 1."
+        return Failure(pair.id, EvaluationError(sentence))
+    except Exception as error:
+        return Failure(pair.id, error)
+
+
+@contextmanager
+def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
+    """Processes of this machine, or the workers of a cluster."""
+    if scheduler is None:
+        # Forking a process with threads may hang; a fresh interpreter costs two seconds once.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
+            yield pool
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise EvaluationError(
+            '--scheduler needs dask.distributed; install it with: pip install ".[cluster]" in the folder of the clone.'
+        ) from error
+    connect: Any = Client  # untyped
+    try:
+        client: Any = connect(scheduler, timeout="10s", set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise EvaluationError(
+            f"No dask scheduler answers at {scheduler} ({reason_of(error)}); check the address."
+        ) from error
+    with client, client.get_executor() as executor:
+        yield executor
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C goes to all processes of a terminal; only the first one decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stop_if(stop: Callable[[], bool], done: int, total: int) -> None:
+    if stop():
+        raise Cancelled(f"Stopped after {done} of {total} studies; what was measured is kept.")
+
+
+def _words(result: Measured | Failure) -> str:
+    if isinstance(result, Failure):
+        return f"{result.study}: failed"  # why is told once, at the end
+    return f"{result.study}: {'was there already' if result.kept else 'measured'}"

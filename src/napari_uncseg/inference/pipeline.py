@@ -1,0 +1,324 @@
+"""Predict studies one after the other: what ``uncseg predict`` and ``uncseg demo`` share. Prints nothing."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_uncseg.errors import Cancelled, StudyError, UncsegError
+from napari_uncseg.inference.ensemble_spec import SINGLE, Members
+from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import read_json
+from napari_uncseg.io.results import JSON_SUFFIX, check_free, existing, fingerprint, save_prediction
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import Coding
+from napari_uncseg.uncertainty.recalibration.io import BUNDLED, Calibration, find_calibration
+
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, the total (0 when it is not known yet) and what is going on."""
+
+
+class StudyPredictor(Protocol):
+    """What is needed of :class:`napari_uncseg.inference.predictor.Predictor`; named here so that torch stays out."""
+
+    def check(
+        self, *, members: Members | str = ..., maps: Sequence[str] | None = ..., calibration: Calibration | None = ...
+    ) -> None:
+        """Refuse, with an UncsegError, what the model cannot do."""
+        ...
+
+    def provenance(
+        self,
+        study: Study,
+        command: str | None = None,
+        *,
+        members: Members | str = ...,
+        maps: Sequence[str] | None = ...,
+        calibration: Calibration | None = ...,
+    ) -> Mapping[str, Any]:
+        """What the result of a study will say about its making."""
+        ...
+
+    def predict(
+        self,
+        study: Study,
+        *,
+        members: Members | str = ...,
+        maps: Sequence[str] | None = ...,
+        calibration: Calibration | None = ...,
+        progress: Progress | None = ...,
+        cancelled: Callable[[], bool] | None = ...,
+        command: str | None = ...,
+    ) -> Prediction:
+        """Segment a study and say where not to trust the result."""
+        ...
+
+
+def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> StudyPredictor:
+    """Predictor of a model folder (``None``: the bundled one) on a device; loads torch.
+
+    Raises
+    ------
+    ModelError, DeviceError
+        When the model or the device cannot be used.
+    """
+    from napari_uncseg.inference.predictor import Predictor
+    from napari_uncseg.models.model import load_model
+
+    return Predictor(load_model(model), device=device, notify=notify)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the studies of one run are read and saved.
+
+    Parameters
+    ----------
+    out : Path
+        Folder that takes one folder per study.
+    overwrite : bool
+        Whether results that stand there may be replaced.
+    resample : bool
+        Whether modalities on another grid are put on T1c's.
+    coding : Coding, optional
+        Label coding of the references; ``None`` takes it from the names.
+    members : Members
+        What the probabilities are the mean of.
+    maps : tuple of str, optional
+        Maps to make; ``None`` for the usual ones.
+    calibration : Path, optional
+        File of a calibration that the mean probability goes through, or ``bundled``.
+    """
+
+    out: Path
+    overwrite: bool = False
+    resample: bool = False
+    coding: Coding | None = None
+    members: Members = SINGLE
+    maps: tuple[str, ...] | None = None
+    calibration: Path | None = None
+
+    def options(self, device: str, model: Path | None) -> list[str]:
+        """Options that decide what comes out, as they are written on a command line; paths are absolute."""
+        words = ["-o", str(self.out.absolute()), "--device", device]
+        words += ["--model", str(model.absolute())] if model is not None else []
+        words += ["--members", str(self.members)] if self.members != SINGLE else []
+        words += ["--maps", ",".join(self.maps)] if self.maps is not None else []
+        if self.calibration is not None:
+            bundled = str(self.calibration) == BUNDLED
+            words += ["--calibration", BUNDLED if bundled else str(self.calibration.absolute())]
+        words += ["--resample"] if self.resample else []
+        return words + (["--coding", self.coding.value] if self.coding is not None else [])
+
+    def wishes(self) -> dict[str, Any]:
+        """What a predictor is asked for besides the usual, by the names of its arguments.
+
+        Raises
+        ------
+        UncsegError
+            When the calibration cannot be read.
+        """
+        wishes: dict[str, Any] = {"members": self.members} if self.members != SINGLE else {}
+        wishes |= {"maps": self.maps} if self.maps is not None else {}
+        if self.calibration is not None:
+            wishes["calibration"] = find_calibration(self.calibration)
+        return wishes
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study to predict and the command that makes its result again."""
+
+    files: StudyFiles
+    command: str
+
+
+class Status(StrEnum):
+    """What became of a job."""
+
+    SAVED = "saved"
+    PARTIAL = "saved in part"
+    SKIPPED = "already there"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one study.
+
+    Parameters
+    ----------
+    study_id : str
+        The study's id, or the path that led to none.
+    status : Status
+        Saved (in part when the run was stopped after some of its members), already there, or failed.
+    seconds : float
+        From the first file read to the last one written.
+    folder : Path, optional
+        Where the result is.
+    provenance : mapping
+        What the result's JSON says; empty after a failure.
+    error : Exception, optional
+        Why it failed.
+    """
+
+    study_id: str
+    status: Status
+    seconds: float = 0.0
+    folder: Path | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job], list[Outcome]]:
+    """Studies in the given folders and files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Studies, or folders of studies.
+    options : sequence of str
+        What followed the studies on the command line.
+
+    Returns
+    -------
+    tuple of list of Job and list of Outcome
+        Each study once, in the order given, and a failure for each path that holds none.
+
+    Raises
+    ------
+    StudyError
+        When two different studies have the same id, for they would share a folder.
+    """
+    jobs: dict[str, Job] = {}
+    failures = []
+    for path in paths:
+        try:
+            found = find_studies(path)
+        except UncsegError as error:
+            failures.append(Outcome(str(path), Status.FAILED, error=error))
+            continue
+        for files in found:
+            # Absolute, so that the command makes the result again, and its images are found, from any folder.
+            own = _own_path(files, path, len(found)).absolute()
+            job = Job(files, shlex.join(["uncseg", "predict", str(own), *options]))
+            known = jobs.setdefault(files.id, job)
+            if dict(known.files.modalities) != dict(files.modalities):
+                raise StudyError(
+                    f"Two studies are called {files.id} ({_place(known.files)} and {_place(files)}) and would be saved "
+                    "in the same folder: predict them in two runs with different output folders."
+                )
+    return list(jobs.values()), failures
+
+
+def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Sequence[str]) -> Job:
+    """Job of one study whose files are named one by one.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        A file for each modality, and perhaps one for ``reference``.
+    study_id : str, optional
+        The study's id; ``None`` takes what the names have in common.
+    options : sequence of str
+        What followed the files on the command line.
+
+    Raises
+    ------
+    StudyError
+        When one file is named twice.
+    """
+    study = study_files(**files, id=study_id)
+    words = [word for role, path in files.items() for word in (f"--{role}", str(path.absolute()))]
+    return Job(study, shlex.join(["uncseg", "predict", *words, "--id", study.id, *options]))
+
+
+def _place(files: StudyFiles) -> Path:
+    """Folder of a study's first file."""
+    source = next(iter(files.modalities.values()), Path())
+    return (source if isinstance(source, Path) else source[0]).parent
+
+
+def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
+    """Path that stands for one study: the given one, or for one of many its own folder if it holds nothing else."""
+    own = _place(files)
+    if found == 1 or own == given:
+        return given
+    try:
+        return own if [other.id for other in find_studies(own)] == [files.id] else given
+    except StudyError:
+        return given
+
+
+def predict_job(
+    job: Job, predictor: StudyPredictor, settings: Settings, *, progress: Progress, cancelled: Callable[[], bool]
+) -> Outcome:
+    """Read, predict and save one study, unless the same result is there.
+
+    A run of several members that is stopped after the first of them saves those that are done; the next run replaces
+    them by all.
+
+    Raises
+    ------
+    UncsegError
+        When the study cannot be read, predicted or saved; then nothing was written.
+    """
+    start = time.monotonic()
+    progress(0, 0, "Reading the images")
+    study = load_study(job.files, resample=settings.resample, coding=settings.coding)
+    _stop_if(cancelled)
+    folder = settings.out / study.id
+    wishes = settings.wishes()
+    provenance = predictor.provenance(study, job.command, **wishes)
+    if existing(settings.out, study.id, fingerprint(provenance)):
+        provenance = read_json(folder / f"{study.id}{JSON_SUFFIX}")
+        return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, folder, provenance)
+    check_free(settings.out, study.id, provenance, overwrite=settings.overwrite)
+    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **wishes)
+    progress(0, 0, "Saving")
+    saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
+    status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED
+    return Outcome(study.id, status, time.monotonic() - start, saved.folder, prediction.provenance)
+
+
+def _stop_if(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Cancelled("Stopped before the study was finished; nothing of it was written.")
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish that a run asks for, so that files under way are finished or removed.
+
+    A second Ctrl-C interrupts at once. Outside the main thread nothing changes, for signals arrive only there.
+
+    Yields
+    ------
+    callable
+        Whether the user wants to stop.
+    """
+    wish = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if wish.is_set():
+            raise KeyboardInterrupt
+        wish.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield wish.is_set
+        return
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield wish.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

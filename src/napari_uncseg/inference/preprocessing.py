@@ -1,0 +1,218 @@
+"""From a study to what a network sees, and back: crop to the brain, turn, normalise, resample.
+
+The order is nnU-Net's (crop, normalise, resample). What comes back onto the study's grid are logits, never
+probabilities.
+
+References
+----------
+Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
+Nature Methods 18 (2021): cropping, z-score and resampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from nibabel.orientations import axcodes2ornt, io_orientation
+
+from napari_uncseg.errors import ModelError, StudyError
+from napari_uncseg.inference.resampling import resample, resampled_shape
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.metrics.morphology import bounding_box
+from napari_uncseg.models.unet import tile_divisors
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """What a network expects of its input, read from nnU-Net's plans.
+
+    Parameters
+    ----------
+    patch_size : tuple of int
+        Voxels of one tile.
+    spacing : tuple of float
+        Voxel size in mm, on the axes of ``orientation``.
+    orientation : str or None
+        Where the axes point, as in ``"RAS"``; None keeps the study's own axes.
+    masked : tuple of bool
+        Per modality: whether the z-score is taken in the brain alone and the rest set to 0.
+    divisors : tuple of int
+        What the sides of a tile must be multiples of (the product of the network's strides).
+    """
+
+    patch_size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    orientation: str | None
+    masked: tuple[bool, ...]
+    divisors: tuple[int, ...]
+
+    @classmethod
+    def from_plans(cls, plans: Mapping[str, Any]) -> InputPlan:
+        """Read the plan; ModelError when it asks for something that is not done here."""
+        try:
+            configuration = plans["configurations"]["3d_fullres"]
+            patch_size = tuple(int(size) for size in configuration["patch_size"])
+            spacing = tuple(float(size) for size in configuration["spacing"])
+            schemes = tuple(configuration["normalization_schemes"])
+            masked = tuple(bool(use) for use in configuration["use_mask_for_norm"])
+            orientation = plans.get("uncseg", {}).get("orientation")
+            divisors = tile_divisors(configuration)
+            if len(patch_size) != 3 or len(spacing) != 3 or min(patch_size) < 1 or not min(spacing) > 0:
+                raise ValueError("patch_size and spacing")
+            if orientation is not None:
+                _directions(orientation)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"The model's plans.json does not say how to prepare its input ({error}).") from error
+        if len(schemes) != len(MODALITIES) or set(schemes) != {"ZScoreNormalization"} or len(masked) != len(schemes):
+            raise ModelError(
+                f"The model's plans.json asks for the normalisation {', '.join(map(str, schemes))}; this program knows "
+                f"ZScoreNormalization of the {len(MODALITIES)} modalities {', '.join(MODALITIES)}."
+            )
+        return cls(patch_size, spacing, orientation, masked, divisors)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How the network's grid lies in the study's.
+
+    Parameters
+    ----------
+    study_shape : tuple of int
+        Voxels of the study.
+    box : tuple of slice
+        The brain's bounding box on the study's grid.
+    axes : tuple of int
+        The study's axis behind each axis of the network's grid.
+    flips : tuple of bool
+        Whether an axis of the network's grid runs against the study's.
+    crop_shape : tuple of int
+        Voxels of the box, on the network's axes.
+    shape : tuple of int
+        Voxels of the network's grid.
+    """
+
+    study_shape: tuple[int, ...]
+    box: tuple[slice, ...]
+    axes: tuple[int, ...]
+    flips: tuple[bool, ...]
+    crop_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def enter(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
+        """Box of volumes ``(..., x, y, z)`` on the study's grid, turned to the network's axes; a view."""
+        x, y, z = self.box
+        lead = volumes.ndim - 3
+        crop = volumes[..., x, y, z].transpose(*range(lead), *(lead + axis for axis in self.axes))
+        return self._flip(crop)
+
+    def leave(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
+        """Volumes ``(..., *crop_shape)`` on the network's axes, put back on the study's grid; 0 outside the box."""
+        lead = volumes.ndim - 3
+        turned = self._flip(volumes).transpose(*range(lead), *(lead + int(axis) for axis in np.argsort(self.axes)))
+        whole = np.zeros((*volumes.shape[:lead], *self.study_shape), dtype=volumes.dtype)
+        x, y, z = self.box
+        whole[..., x, y, z] = turned
+        return whole
+
+    def _flip(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
+        x, y, z = (slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return volumes[..., x, y, z]
+
+
+def frame_of(study: Study, plan: InputPlan) -> Frame:
+    """Where the network's grid lies in a study.
+
+    Raises
+    ------
+    StudyError
+        When the study's brain mask is empty.
+    """
+    box = bounding_box(study.brain)
+    if box is None:
+        raise StudyError(f"Study {study.id} has no brain to segment: its brain mask is empty.")
+    axes, flips = _turn(study.affine, plan.orientation)
+    crop_shape = tuple(box[axis].stop - box[axis].start for axis in axes)
+    spacing = tuple(study.spacing[axis] for axis in axes)
+    return Frame(study.shape, box, axes, flips, crop_shape, resampled_shape(crop_shape, spacing, plan.spacing))
+
+
+def network_input(study: Study, plan: InputPlan, frame: Frame) -> torch.Tensor:
+    """Prepare what the network sees of a study.
+
+    Parameters
+    ----------
+    study : Study
+    plan : InputPlan
+    frame : Frame
+        Of this study and plan.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape (4, *frame.shape)
+        z-scores in the order t1c, t1n, t2f, t2w, on the processor.
+    """
+    brain = frame.enter(study.brain)
+    images = np.empty((len(study.images), *frame.crop_shape), dtype=np.float32)
+    for image, raw, masked in zip(images, frame.enter(study.images), plan.masked, strict=True):
+        image[...] = raw
+        _normalise(image, brain if masked else None)
+    return resample(torch.from_numpy(images), frame.shape)
+
+
+def on_crop(logits: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Logits ``(channels, *frame.shape)`` of the network's grid on the voxels of the study's brain box."""
+    return resample(logits, frame.crop_shape)
+
+
+def turned(volumes: torch.Tensor, frame: Frame, onto: Frame) -> torch.Tensor:
+    """Volumes ``(channels, *frame.crop_shape)`` of a study on the axes of another frame of the same study.
+
+    Returns
+    -------
+    torch.Tensor, shape (channels, *onto.crop_shape)
+        Contiguous; ``volumes`` itself when both frames have the same axes.
+    """
+    if (frame.axes, frame.flips) == (onto.axes, onto.flips):
+        return volumes
+    volumes = volumes.flip([1 + axis for axis, flip in enumerate(frame.flips) if flip])
+    volumes = volumes.permute(0, *(1 + frame.axes.index(axis) for axis in onto.axes))
+    return volumes.flip([1 + axis for axis, flip in enumerate(onto.flips) if flip]).contiguous()
+
+
+def _normalise(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_] | None) -> None:
+    """z-score in place, as nnU-Net's ZScoreNormalization: in the brain alone if given, 0 elsewhere."""
+    values = image if brain is None else image[brain]
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    image -= np.float32(mean)
+    image /= np.float32(max(deviation, 1e-8))
+    if brain is not None:
+        image *= brain
+
+
+def _directions(orientation: str) -> npt.NDArray[np.float64]:
+    """World axis and sign of each axis of an orientation such as ``RAS``, shape (3, 2)."""
+    directions: npt.NDArray[np.float64] = axcodes2ornt(tuple(orientation))
+    if sorted(directions[:, 0]) != [0, 1, 2]:
+        raise ValueError(f"orientation {orientation}")
+    return directions
+
+
+def _turn(affine: npt.NDArray[np.float64], orientation: str | None) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Study axis and direction behind each axis of an orientation, taking the closest axes of an oblique grid."""
+    if orientation is None:
+        return (0, 1, 2), (False, False, False)
+    have: npt.NDArray[np.float64] = io_orientation(affine)
+    axes, flips = [], []
+    for world, direction in _directions(orientation):
+        (axis,) = np.flatnonzero(have[:, 0] == world)
+        axes.append(int(axis))
+        flips.append(bool(have[axis, 1] != direction))
+    return tuple(axes), tuple(flips)

@@ -1,0 +1,153 @@
+"""What a result says of itself: where it came from, and a few numbers about it. Plain JSON values only."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import MODALITIES, Region, region_masks
+
+
+def describe_run(
+    study: Study, model: Mapping[str, Any], settings: dict[str, Any], command: str | None
+) -> dict[str, Any]:
+    """Everything about a run that is known before it starts.
+
+    Parameters
+    ----------
+    study : Study
+    model : mapping
+        ``name`` and ``sha256`` of the model.
+    settings : dict
+        What the result depends on besides the input and the model.
+    command : str, optional
+        The command that remakes the result.
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "schema": SCHEMA,
+        "research_use_only": RESEARCH_USE_ONLY,
+        "study": study.id,
+        "model": dict(model),
+        "inputs": _inputs(study),
+        "settings": settings,
+        "versions": _versions(),
+        "command": command,
+        "warnings": list(study.warnings),
+    }
+
+
+def describe_result(
+    study: Study,
+    segmentation: npt.NDArray[np.uint8],
+    entropy: npt.NDArray[np.float32],
+    cancer_mask: npt.NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Numbers about a result.
+
+    Parameters
+    ----------
+    study : Study
+    segmentation : ndarray of uint8, shape (x, y, z)
+    entropy : ndarray of float32, shape (x, y, z)
+        Of the whole tumour, nats.
+    cancer_mask : ndarray of bool, shape (x, y, z)
+        The predicted tumour with its margin.
+
+    Returns
+    -------
+    dict
+        ``volumes_ml`` per region; ``triage_score``, the mean entropy in the cancer mask, None when nothing was
+        predicted; ``dice`` per region when the study has a reference.
+    """
+    masks = region_masks(segmentation)
+    empty = not bool(cancer_mask.any())
+    result: dict[str, Any] = {
+        "volumes_ml": {
+            str(region): round(int(np.count_nonzero(mask)) * study.voxel_ml, 6)
+            for region, mask in zip(Region, masks, strict=True)
+        },
+        "triage_score": None if empty else float(entropy[cancer_mask].mean(dtype=np.float64)),
+    }
+    if study.reference is not None:
+        expected = region_masks(study.reference)
+        result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
+    return result
+
+
+def describe_members(method: str, details: Mapping[str, Any], names: Sequence[str], wanted: int) -> dict[str, Any]:
+    """What a result of several members says of them.
+
+    Parameters
+    ----------
+    method : str
+        As :attr:`napari_uncseg.inference.ensemble_spec.Members.method`.
+    details : mapping
+        What there is to say besides.
+    names : sequence of str
+        The members the result is the mean of, in the order they ran.
+    wanted : int
+        How many were to run; with fewer done the result is partial.
+    """
+    return {
+        "method": method,
+        "members_done": len(names),
+        "members_wanted": wanted,
+        "names": list(names),
+        **details,
+        "probabilities": "mean of the members'",
+        "unc_output": "mean of the members'",
+    }
+
+
+def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> float:
+    """Dice overlap of two masks in 0..1; 1 when both are empty and 0 when one is, as BraTS scores it."""
+    total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
+    return 2 * int(np.count_nonzero(prediction & reference)) / total if total else 1.0
+
+
+def _inputs(study: Study) -> dict[str, Any]:
+    if study.sources:
+        return {source.role: {"file": source.path.name, "sha256": source.sha256} for source in study.sources}
+    # A study made in memory (open layers) has no files; its arrays still tell it from any other.
+    images = {
+        name: _digest(image, study.affine, study.brain) for name, image in zip(MODALITIES, study.images, strict=True)
+    }
+    if study.reference is not None:
+        images["reference"] = _digest(study.reference)
+    return {role: {"file": None, "sha256": digest} for role, digest in images.items()}
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = metadata.version("napari-uncseg")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
+    return {
+        "napari_uncseg": own,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "nibabel": str(nib.__version__),
+    }

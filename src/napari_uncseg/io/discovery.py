@@ -1,0 +1,332 @@
+"""Which file is which, before anything is read.
+
+A folder that holds something of a study but not all of it comes out as a :class:`StudyFiles` with a ``problem``, so
+that a parent folder of many studies is worked through to its end; loading such a study raises the problem.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_uncseg.errors import StudyError, reason_of
+from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
+from napari_uncseg.io.naming import REFERENCE, NamedFile, channel_of_name, implied_coding, read_name
+from napari_uncseg.io.nifti import is_nifti, stem
+from napari_uncseg.io.provenance import JSON_SUFFIX
+from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
+
+IMAGE_FOLDERS = ("imagesTr", "imagesTs")
+"""Where nnU-Net and the Decathlon keep their images."""
+
+_DEPTH = 3
+"""Folders below a parent folder are looked into so far: site / patient / visit."""
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """The files of one study.
+
+    Parameters
+    ----------
+    id : str
+        Name of the study: that of its folder, or what its files' names have in common.
+    modalities : mapping of str to Path or (Path, int)
+        Modality -> file, or file and channel of a 4-D file.
+    reference : Path, optional
+        Expert segmentation.
+    coding : Coding, optional
+        Coding of the reference that the naming implies; None leaves it to the values.
+    undecided : str, optional
+        Why the coding has to be asked for, a sentence.
+    problem : str, optional
+        Why these files are no study, a sentence; loading raises it.
+    warnings : tuple of str
+        What the user should know about the files before they are read, a sentence each.
+    """
+
+    id: str
+    modalities: Mapping[str, Path | tuple[Path, int]]
+    reference: Path | None = None
+    coding: Coding | None = None
+    undecided: str | None = None
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def find_studies(path: str | Path) -> list[StudyFiles]:
+    """Find the studies of a path, in the order of their names.
+
+    Parameters
+    ----------
+    path : str or Path
+        A study folder, a parent folder of studies (at most three levels up), an nnU-Net or Decathlon dataset folder or
+        its ``imagesTr`` or ``imagesTs``, or one image file of any of these.
+
+    Returns
+    -------
+    list of StudyFiles
+        At least one; an incomplete study comes with its ``problem``.
+
+    Raises
+    ------
+    StudyError
+        When the path does not exist or holds nothing of a study.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StudyError(f"{path} does not exist; check how it is written.")
+    if not path.is_dir():
+        return [_study_of_file(path)]
+    studies = _search(path, _DEPTH)
+    if not studies:
+        raise StudyError(
+            f"{path} holds no study; expected four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w, a folder of "
+            "such folders, or an nnU-Net or Decathlon dataset."
+        )
+    return [study for _, study in _distinct(path, studies)]
+
+
+def only_study(path: str | Path) -> StudyFiles:
+    """The one study of a path; StudyError when :func:`find_studies` finds none or several."""
+    found = find_studies(path)
+    if len(found) > 1:
+        some = ", ".join(study.id for study in found[:3]) + (", …" if len(found) > 3 else "")
+        raise StudyError(f"{path} holds {len(found)} studies ({some}); name the folder of one of them.")
+    return found[0]
+
+
+def study_files(
+    t1c: str | Path,
+    t1n: str | Path,
+    t2f: str | Path,
+    t2w: str | Path,
+    reference: str | Path | None = None,
+    id: str | None = None,  # noqa: A002 - the word the whole package uses
+) -> StudyFiles:
+    """A study of files named one by one.
+
+    Parameters
+    ----------
+    t1c, t1n, t2f, t2w : str or Path
+        The four modalities.
+    reference : str or Path, optional
+        Expert segmentation.
+    id : str, optional
+        Name of the study; by default what the four names have in common, or else their folder's name.
+
+    Returns
+    -------
+    StudyFiles
+        With a warning for each file whose name says that it is something else.
+
+    Raises
+    ------
+    StudyError
+        When one file is given for two modalities.
+    """
+    paths = dict(zip(MODALITIES, (Path(t1c), Path(t1n), Path(t2f), Path(t2w)), strict=True))
+    seen: dict[Path, str] = {}
+    for modality, file in paths.items():
+        if file in seen:
+            raise StudyError(
+                f"{file} is given for both {MODALITY_TITLES[seen[file]]} and {MODALITY_TITLES[modality]}; "
+                "name four files."
+            )
+        seen[file] = modality
+    named = [name for name in map(read_name, paths.values()) if name is not None]
+    coding = implied_coding(named) if len(named) == len(paths) else None
+    return StudyFiles(
+        id=id or _common_id(list(paths.values()), named),
+        modalities=dict(paths),
+        reference=Path(reference) if reference is not None else None,
+        coding=coding,
+        warnings=_other_names(paths if reference is None else {**paths, REFERENCE: Path(reference)}),
+    )
+
+
+def _other_names(paths: Mapping[str, Path]) -> tuple[str, ...]:
+    """What to say of files whose names tell another role than the one they are given for."""
+    told = ((role, path, read_name(path)) for role, path in paths.items())
+    return tuple(
+        f"{path.name} is given as {_title(role)}, but its name says {_title(named.role)}; check which is which."
+        for role, path, named in told
+        if named is not None and named.role != role
+    )
+
+
+def _title(role: str) -> str:
+    return MODALITY_TITLES.get(role, "the reference")
+
+
+def _common_id(paths: list[Path], named: list[NamedFile]) -> str:
+    """What four file names have in common, or the name of the folder they share."""
+    prefixes = {name.prefix for name in named}
+    if len(named) == len(paths) and len(prefixes) == 1:
+        common = prefixes.pop()
+    else:
+        stems = [stem(path) for path in paths]
+        # Letter by letter on purpose: these are names, not paths.
+        common = os.path.commonprefix(stems)  # noqa: RUF071
+        if common not in stems:  # cut inside a word, as in "x_t1" and "x_t2"
+            common = common[: max((common.rfind(separator) for separator in "-_. "), default=-1) + 1]
+    folders = {path.absolute().parent for path in paths}
+    folder = folders.pop().name if len(folders) == 1 else ""
+    return common.strip("-_. ") or folder or "study"
+
+
+def _study_of_file(path: Path) -> StudyFiles:
+    """The study that an image file belongs to."""
+    if not is_nifti(path):
+        raise StudyError(f"{path} is not a NIfTI file (.nii or .nii.gz); give a study folder.")
+    for _, study in _studies_in(path.parent):
+        files = [entry[0] if isinstance(entry, tuple) else entry for entry in study.modalities.values()]
+        if path in files:
+            return study
+    raise StudyError(f"{path} is one image that belongs to no study; give a folder with T1c, T1n, FLAIR (T2f) and T2w.")
+
+
+def _search(folder: Path, depth: int) -> list[tuple[Path, StudyFiles]]:
+    """Studies of a folder, or else of the folders below it, each with the folder it stands in."""
+    here = _studies_in(folder)
+    if here or depth == 0:
+        return here
+    try:
+        below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be read ({reason_of(error)}).") from error
+    found: list[tuple[Path, StudyFiles]] = []
+    for entry in below:
+        try:
+            found += [] if is_nifti(entry) else _search(entry, depth - 1)
+        except StudyError as error:  # a bad folder does not hide its neighbours
+            found.append((entry, StudyFiles(entry.name, {}, problem=str(error))))
+    return found
+
+
+def _studies_in(folder: Path) -> list[tuple[Path, StudyFiles]]:
+    """Studies whose files stand in this very folder, or in the image folders of a dataset."""
+    images = [folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
+    if images:
+        return [found for part in images for found in _studies_in(part)]
+    try:
+        entries = {entry.name: entry for entry in sorted(folder.iterdir())}
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be read ({reason_of(error)}).") from error
+    # A segmentation of ours that was saved beside the images is no expert's.
+    ours = {name.removesuffix(JSON_SUFFIX) + "_seg.nii.gz" for name in entries if name.endswith(JSON_SUFFIX)}
+    files = [entry for name, entry in entries.items() if is_nifti(entry) and name not in ours]
+    named = [name for name in map(read_name, files) if name is not None]
+    if any(name.role != REFERENCE for name in named):
+        return [(folder, study) for study in _named_studies(folder, named)]
+    if not folder.name.startswith("images"):
+        # Without channel numbers it may be a folder of predictions, to which nnU-Net adds a dataset.json too.
+        files = [file for file in files if channel_of_name(file)]
+    if not files:
+        return []
+    places = (folder, folder.parent) if folder.name.startswith("images") else (folder,)
+    dataset_json = next((place / DATASET_JSON for place in places if (place / DATASET_JSON).is_file()), None)
+    if dataset_json is not None:
+        return [(folder, study) for study in _dataset_studies(folder, files, read_dataset(dataset_json))]
+    if folder.name in IMAGE_FOLDERS:
+        raise StudyError(f"{folder} has no {DATASET_JSON} beside it, so the order of its channels is unknown; add it.")
+    return []
+
+
+def _named_studies(folder: Path, named: list[NamedFile]) -> list[StudyFiles]:
+    """Studies of files named after modalities: one as a rule, several when their prefixes tell them apart."""
+    groups: dict[str, list[NamedFile]] = defaultdict(list)
+    for name in named:
+        groups[name.prefix].append(name)
+    complete = [prefix for prefix, group in groups.items() if {name.role for name in group} >= set(MODALITIES)]
+    if len(complete) > 1:
+        return [
+            _named_study(prefix.strip("-_. ") or folder.name, folder, group)
+            for prefix, group in sorted(groups.items())
+            if any(name.role != REFERENCE for name in group)
+        ]
+    return [_named_study(folder.absolute().name, folder, named)]
+
+
+def _named_study(study_id: str, folder: Path, named: list[NamedFile]) -> StudyFiles:
+    by_role: dict[str, list[Path]] = defaultdict(list)
+    for name in named:
+        by_role[name.role].append(name.path)
+    prefixes = {name.prefix for name in named if name.role != REFERENCE}
+    if len(prefixes) == 1 and REFERENCE in by_role:
+        # "brain_segmentation" beside the tumour's is another thing.
+        own = [name.path for name in named if name.role == REFERENCE and name.prefix in prefixes]
+        by_role[REFERENCE] = own
+    modalities = {modality: by_role[modality][0] for modality in MODALITIES if by_role[modality]}
+    problem = None
+    for role, paths in by_role.items():
+        if len(paths) > 1:
+            title = MODALITY_TITLES.get(role, "reference")
+            names = " and ".join(path.name for path in paths)
+            problem = f"{folder} holds {len(paths)} files for {title}: {names}; keep one or name the files one by one."
+    references = by_role[REFERENCE]
+    return StudyFiles(
+        id=study_id,
+        modalities=dict(modalities),
+        reference=references[0] if references else None,
+        coding=implied_coding(named),
+        problem=problem or _missing(folder, study_id, modalities),
+    )
+
+
+def _missing(folder: Path, study_id: str, modalities: Mapping[str, Path]) -> str | None:
+    missing = [MODALITY_TITLES[modality] for modality in MODALITIES if modality not in modalities]
+    if not missing:
+        return None
+    found = ", ".join(f"{MODALITY_TITLES[modality]} ({path.name})" for modality, path in modalities.items())
+    return (
+        f"Study {study_id} in {folder} has no {' and no '.join(missing)}; found only {found or 'other files'}: add "
+        "what is missing, or name the four files one by one."
+    )
+
+
+def _dataset_studies(folder: Path, files: Iterable[Path], dataset: Dataset) -> list[StudyFiles]:
+    """Studies of an nnU-Net or Decathlon image folder."""
+    cases: dict[str, dict[int, Path]] = defaultdict(dict)
+    whole: list[Path] = []
+    for file in files:
+        channel = channel_of_name(file)
+        if channel is None:
+            whole.append(file)
+        else:
+            cases[channel[0]][channel[1]] = file
+    labels = folder.parent / folder.name.replace("images", "labels", 1) if folder.name.startswith("images") else folder
+    studies: list[StudyFiles] = []
+    for case, channels in sorted(cases.items()):
+        modalities = {m: channels[number] for m, number in dataset.channels.items() if number in channels}
+        problem = _missing(folder, case, modalities)
+        studies.append(_with_labels(StudyFiles(case, dict(modalities), problem=problem), labels, dataset))
+    for file in whole:
+        files_of = {modality: (file, number) for modality, number in dataset.channels.items()}
+        studies.append(_with_labels(StudyFiles(stem(file), dict(files_of)), labels, dataset))
+    return studies
+
+
+def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFiles:
+    images = {entry[0] if isinstance(entry, tuple) else entry for entry in study.modalities.values()}
+    for suffix in (".nii.gz", ".nii"):
+        file = labels / f"{study.id}{suffix}"
+        if file.is_file() and file not in images:
+            return replace(study, reference=file, coding=dataset.coding, undecided=dataset.undecided)
+    return study
+
+
+def _distinct(path: Path, studies: list[tuple[Path, StudyFiles]]) -> list[tuple[Path, StudyFiles]]:
+    """Studies with ids that differ: where two folders have the same name, the folders above tell them apart."""
+    counts = Counter(study.id for _, study in studies)
+    distinct = []
+    for folder, study in studies:
+        if counts[study.id] > 1:
+            parts = folder.relative_to(path).parts
+            above = parts[:-1] if parts and parts[-1] == study.id else parts
+            study = replace(study, id="_".join((*above, study.id)))
+        distinct.append((folder, study))
+    return distinct

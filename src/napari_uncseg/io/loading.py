@@ -1,0 +1,310 @@
+"""From files to a validated :class:`Study`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io.brain import background_value, brain_mask, has_skull
+from napari_uncseg.io.discovery import StudyFiles, only_study
+from napari_uncseg.io.geometry import describe_grid, obliquity, resample, same_grid, spacing
+from napari_uncseg.io.header import geometry_header
+from napari_uncseg.io.label_coding import decode_reference
+from napari_uncseg.io.nifti import Volume, read_volume
+from napari_uncseg.io.study import Source, Study
+from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding, Label
+
+_OBLIQUE_DEGREES = 15.0
+_THICK_MM = 2.5
+
+
+def load_study(source: StudyFiles | str | Path, *, resample: bool = False, coding: Coding | None = None) -> Study:
+    """Read a study.
+
+    Parameters
+    ----------
+    source : StudyFiles, str or Path
+        Files as :func:`find_studies` or :func:`study_files` name them, or a path that holds one study.
+    resample : bool
+        Put modalities (linear) and reference (nearest neighbour) that lie on another grid on that of T1c.
+    coding : Coding, optional
+        Coding of the reference; by default the naming and the values tell.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    StudyError
+        When a file is missing or damaged, grids differ and ``resample`` is off, an image holds nothing, or the labels
+        of the reference fit no coding.
+    """
+    files = source if isinstance(source, StudyFiles) else only_study(source)
+    if files.problem is not None:
+        raise StudyError(files.problem)
+    volumes = _read_all(files)
+    t1c = volumes[_path(files.modalities["t1c"])]
+    moved = _other_grids(files, volumes)
+    if moved and not resample:
+        raise StudyError(_grids_sentence(files, volumes, moved))
+    # A header that was mended names its file once, however many channels are read from it.
+    warnings = [*files.warnings, *(warning for volume in volumes.values() for warning in volume.warnings)]
+    images = np.empty((len(MODALITIES), *t1c.shape), dtype=np.float32)
+    for index, modality in enumerate(MODALITIES):
+        images[index] = _image_on_t1c(files, modality, volumes, t1c, moved=modality in moved)
+    sources = [Source(m, _path(files.modalities[m]), volumes[_path(files.modalities[m])].sha256) for m in MODALITIES]
+    reference, used = None, None
+    if files.reference is not None:
+        volume = volumes[files.reference]
+        reference, used, notes = _reference_on_t1c(files, volume, t1c, coding, moved="reference" in moved)
+        warnings += notes
+        sources.append(Source("reference", files.reference, volume.sha256))
+    if moved:
+        names = ", ".join(MODALITY_TITLES.get(role, role) for role in moved)
+        warnings.append(f"Resampled onto the grid of T1c: {names}.")
+    return study_from_arrays(
+        images,
+        t1c.affine,
+        id=files.id,
+        reference=reference,
+        sources=sources,
+        header=t1c.header,
+        warnings=warnings,
+        resampled=bool(moved),
+        coding=used,
+    )
+
+
+def study_from_arrays(
+    images: npt.NDArray[np.generic],
+    affine: npt.NDArray[np.floating],
+    *,
+    id: str,  # noqa: A002 - the word the whole package uses
+    reference: npt.NDArray[np.integer] | None = None,
+    sources: Sequence[Source] = (),
+    header: nib.Nifti1Header | None = None,
+    warnings: Sequence[str] = (),
+    resampled: bool = False,
+    coding: Coding | None = None,
+) -> Study:
+    """Make a study of arrays: clean them, find the brain and collect what the user should know.
+
+    Parameters
+    ----------
+    images : ndarray, shape (4, x, y, z)
+        Intensities in the order t1c, t1n, t2f, t2w.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres. Unless it is that of ``header``, it is rounded to what a NIfTI header holds
+        (float32), so that saved results reload with exactly the study's affine.
+    id : str
+        Name of the study.
+    reference : ndarray of int, shape (x, y, z), optional
+        Expert segmentation in values of :class:`Label`.
+    sources : sequence of Source
+        The files the arrays were read from.
+    header : nibabel.Nifti1Header, optional
+        Header of the T1c file.
+    warnings : sequence of str
+        What is known already.
+    resampled : bool
+        Whether a modality was put on T1c's grid.
+    coding : Coding, optional
+        How the reference's file numbered its labels.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    StudyError
+        When an image is empty or a mask, shapes do not fit, the affine is degenerate, or the reference holds other
+        labels.
+    """
+    notes = list(warnings)
+    if images.ndim != 4 or images.shape[0] != len(MODALITIES) or min(images.shape) < 2:
+        raise StudyError(f"Study {id} has images of shape {images.shape}; expected (4, x, y, z).")
+    if np.iscomplexobj(images):
+        raise StudyError(f"Study {id} has complex values; give magnitude images.")
+    geometry = geometry_header(_checked_affine(affine, id), images.shape[1:], header)
+    exact = np.asarray(geometry.get_best_affine(), dtype=np.float64)
+    names = {source.role: str(source.path) for source in sources}
+    cleaned = np.ascontiguousarray(images, dtype=np.float32)
+    for index, modality in enumerate(MODALITIES):
+        name = names.get(modality, f"The {MODALITY_TITLES[modality]} image of study {id}")
+        finite = np.isfinite(cleaned[index])
+        if not finite.all():
+            if not finite.any():
+                raise StudyError(f"{name} holds no finite value; export it again.")
+            cleaned = cleaned.copy() if np.shares_memory(cleaned, images) else cleaned
+            cleaned[index][~finite] = 0.0
+            count = finite.size - np.count_nonzero(finite)
+            notes.append(
+                f"{MODALITY_TITLES[modality]} held {count} values that are not finite (NaN or inf); they count as 0."
+            )
+        if cleaned[index].min() == cleaned[index].max():
+            raise StudyError(f"{name} holds nothing but the value {cleaned[index].flat[0]:g}; give another file.")
+    brain = brain_mask(cleaned)
+    if not brain.any():
+        raise StudyError(f"No brain stands out in the images of study {id}; check that they are the MRI and not masks.")
+    for image, modality in zip(cleaned, MODALITIES, strict=True):
+        inside = image[brain]
+        if inside.min() == inside.max():
+            name = names.get(modality, f"The {MODALITY_TITLES[modality]} image of study {id}")
+            raise StudyError(f"{name} is a mask: all of the brain has the value {inside[0]:g}; give the MRI itself.")
+    notes += _same_files(sources) + _notes(cleaned, brain, exact)
+    return Study(
+        id=id,
+        images=cleaned,
+        affine=exact,
+        brain=brain,
+        sources=tuple(sources),
+        reference=_checked_reference(reference, id),
+        header=geometry,
+        warnings=tuple(dict.fromkeys(notes)),
+        resampled=resampled,
+        coding=coding,
+    )
+
+
+def _path(entry: Path | tuple[Path, int]) -> Path:
+    return entry[0] if isinstance(entry, tuple) else entry
+
+
+def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:
+    """Channel of a modality in its file, when the file has as many as the naming says."""
+    entry = files.modalities[modality]
+    if isinstance(entry, tuple):
+        if entry[1] >= volume.channels:
+            raise StudyError(
+                f"{volume.path} has {volume.channels} volume(s), but its dataset.json puts {MODALITY_TITLES[modality]} "
+                f"in channel {entry[1]}; expected a 4-D file."
+            )
+        return entry[1]
+    if volume.channels > 1:
+        raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; give one 3-D image per modality.")
+    return 0
+
+
+def _read_all(files: StudyFiles) -> dict[Path, Volume]:
+    """Every file once; decompression runs beside the interpreter, so two files are read at a time."""
+    paths = [_path(files.modalities[modality]) for modality in MODALITIES]
+    if files.reference is not None:
+        paths.append(files.reference)
+    paths = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(max_workers=len(paths)) as pool:
+        return dict(zip(paths, pool.map(read_volume, paths), strict=True))
+
+
+def _other_grids(files: StudyFiles, volumes: dict[Path, Volume]) -> dict[str, Volume]:
+    """Role -> volume of all that do not lie on T1c's grid."""
+    t1c = volumes[_path(files.modalities["t1c"])]
+    roles = {modality: volumes[_path(files.modalities[modality])] for modality in MODALITIES}
+    if files.reference is not None:
+        roles["reference"] = volumes[files.reference]
+    return {
+        role: volume
+        for role, volume in roles.items()
+        if not same_grid(t1c.shape, t1c.affine, volume.shape, volume.affine)
+    }
+
+
+def _grids_sentence(files: StudyFiles, volumes: dict[Path, Volume], moved: dict[str, Volume]) -> str:
+    t1c = volumes[_path(files.modalities["t1c"])]
+    others = "; ".join(
+        f"{volume.path.name} has {describe_grid(volume.shape, volume.affine)}" for volume in moved.values()
+    )
+    return (
+        f"Study {files.id} in {t1c.path.parent} has images on different grids: {t1c.path.name} has "
+        f"{describe_grid(t1c.shape, t1c.affine)}; {others}; register them, or put all on the grid of T1c with "
+        "--resample."
+    )
+
+
+def _image_on_t1c(
+    files: StudyFiles, modality: str, volumes: dict[Path, Volume], t1c: Volume, *, moved: bool
+) -> npt.NDArray[np.floating]:
+    volume = volumes[_path(files.modalities[modality])]
+    image = volume.values(_channel(files, modality, volume))
+    if not moved:
+        return image
+    image = np.where(np.isfinite(image), image, np.float32(0))
+    outside = background_value(image)
+    result = resample(
+        image, volume.affine, t1c.shape, t1c.affine, order="linear", outside=image.min() if outside is None else outside
+    )
+    if result.min() == result.max():
+        raise StudyError(f"{volume.path} does not overlap with {t1c.path}; register them first.")
+    return np.asarray(result, dtype=np.float32)
+
+
+def _reference_on_t1c(
+    files: StudyFiles, volume: Volume, t1c: Volume, coding: Coding | None, *, moved: bool
+) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
+    if volume.channels > 1:
+        raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; a reference is one 3-D label map.")
+    plain = volume.data.dtype.kind in "iu" and (volume.slope, volume.intercept) == (1.0, 0.0)
+    values = np.ascontiguousarray(volume.data) if plain else volume.values(dtype=np.float64)
+    labels, used, warnings = decode_reference(
+        values, implied=files.coding, asked=coding, undecided=files.undecided, name=str(volume.path)
+    )
+    if moved:
+        labels = np.asarray(resample(labels, volume.affine, t1c.shape, t1c.affine, order="nearest"), dtype=np.uint8)
+    return labels, used, warnings
+
+
+def _checked_affine(affine: npt.NDArray[np.floating], study_id: str) -> npt.NDArray[np.float64]:
+    exact = np.asarray(affine, dtype=np.float64)
+    if exact.shape != (4, 4) or not np.isfinite(exact).all() or abs(np.linalg.det(exact[:3, :3])) < 1e-9:
+        raise StudyError(
+            f"Study {study_id} has a degenerate affine {exact.tolist()}; it must be an invertible 4 × 4 matrix."
+        )
+    return exact
+
+
+def _checked_reference(reference: npt.NDArray[np.integer] | None, study_id: str) -> npt.NDArray[np.uint8] | None:
+    if reference is None:
+        return None
+    found = set(np.unique(reference).tolist())
+    if not found <= {0, *map(int, Label)}:
+        raise StudyError(
+            f"The reference of study {study_id} holds the label values {sorted(found)}; expected 0, 1, 2, 3."
+        )
+    return np.ascontiguousarray(reference, dtype=np.uint8)
+
+
+def _same_files(sources: Sequence[Source]) -> list[str]:
+    """What to say of 3-D files that are one and the same under two names."""
+    first: dict[str, Source] = {}
+    notes = []
+    for source in sources:
+        other = first.setdefault(source.sha256, source)
+        if other.path != source.path:
+            notes.append(f"{other.path.name} and {source.path.name} are the same file twice; check which is which.")
+    return notes
+
+
+def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> list[str]:
+    """What the user should know about images that are sound but not as the network learned them."""
+    notes = []
+    sizes = spacing(affine)
+    if has_skull(images, brain, sizes):
+        notes.append(
+            "The images still show the skull; the network learned from skull-stripped brains, so remove it first."
+        )
+    if (angle := obliquity(affine)) > _OBLIQUE_DEGREES:
+        notes.append(
+            f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse than on an upright one."
+        )
+    if max(sizes) > _THICK_MM:
+        notes.append(
+            f"Voxels are up to {max(sizes):.1f} mm thick; the network learned from 1 mm, so small parts may be missed."
+        )
+    return notes

@@ -1,0 +1,96 @@
+"""What a file's name says: which modality it is, or that it is the reference, and whose."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_uncseg.io.nifti import stem
+from napari_uncseg.labels import Coding
+
+REFERENCE = "reference"
+
+_TOKENS: tuple[tuple[str, str], ...] = (
+    (
+        "t1c",
+        # T1c, t1ce, T1Gd, T1POST, T1+C, T1_post_contrast ..., and BIDS
+        r"t1w?[-_ +]?(?:c|ce|gd|gad|km|post|contrast)(?:[-_ ]?(?:gd|contrast))?|ce-[a-z0-9]+_t1w?",
+    ),
+    ("t2f", r"(?:t2w?[-_ ]?)?(?:flair|fla)|t2f"),
+    ("t1n", r"t1w?[-_ ]?(?:pre|native)|t1n|t1w?"),
+    ("t2w", r"t2w?"),
+    (REFERENCE, r"(?:tumou?r[-_ ])?seg(?:m|mentation)?"),
+)
+_PATTERNS = tuple(
+    (role, re.compile(rf"(?P<prefix>.*?)(?P<separator>^|[-_. ])(?P<token>{token})", re.IGNORECASE))
+    for role, token in _TOKENS
+)
+_CHANNEL = re.compile(r"(?P<prefix>.+)_(?P<number>\d{4})")
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file whose name says what it is.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    role : str
+        A modality or ``reference``.
+    prefix : str
+        What stands before the token; the same for all files of a study.
+    separator : str
+        What stands between the two.
+    token : str
+        The part of the name that tells, in lower case.
+    """
+
+    path: Path
+    role: str
+    prefix: str
+    separator: str
+    token: str
+
+
+def read_name(path: Path) -> NamedFile | None:
+    """What a file name says, or None when it names neither a modality nor a reference.
+
+    The token has to end the name: ``UCSF-PDGM-0004_T1_bias.nii.gz`` and ``ms_lesions.nii.gz`` say nothing.
+    """
+    best: NamedFile | None = None
+    for role, pattern in _PATTERNS:
+        match = pattern.fullmatch(stem(path))
+        # The shortest prefix leaves the longest token: "x_t2_flair" is FLAIR, not T2 of "x".
+        if match and (best is None or len(match["prefix"]) < len(best.prefix)):
+            best = NamedFile(path, role, match["prefix"], match["separator"], match["token"].lower())
+    return best
+
+
+def modality_of_name(name: str) -> str | None:
+    """Modality that a channel of a ``dataset.json`` is called by, such as ``T1w``, ``t1gd`` or ``FLAIR``."""
+    named = read_name(Path(name.strip()))
+    return named.role if named is not None and named.prefix == "" and named.role != REFERENCE else None
+
+
+def channel_of_name(path: Path) -> tuple[str, int] | None:
+    """Case and channel number of an nnU-Net image file such as ``BRATS_001_0003.nii.gz``, or None."""
+    match = _CHANNEL.fullmatch(stem(path))
+    return (match["prefix"], int(match["number"])) if match else None
+
+
+def implied_coding(files: list[NamedFile]) -> Coding | None:
+    """Coding that the naming of a study's modalities implies.
+
+    ``-t1c -t1n -t2f -t2w`` is how BraTS names files from 2023 on, ``_t1ce _t1 _flair _t2`` how it did up to 2021; other
+    names leave the coding to the values.
+    """
+    images = [file for file in files if file.role != REFERENCE]
+    separators = {file.separator for file in images}
+    tokens = {file.token for file in images}
+    if separators == {"-"} and tokens <= {"t1c", "t1n", "t2f", "t2w"}:
+        return Coding.BRATS2023
+    if separators == {"_"} and tokens <= {"t1ce", "t1", "flair", "t2"} and tokens & {"t1ce", "flair"}:
+        return Coding.BRATS2021
+    return None

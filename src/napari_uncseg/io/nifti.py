@@ -1,0 +1,266 @@
+"""NIfTI files in and out, in the voxel order of the file; every foreign byte is checked here."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import SaveError, StudyError, reason_of
+from napari_uncseg.io.files import write_files
+from napari_uncseg.io.header import check_header, geometry_header, parse_header, read_geometry, read_scaling
+
+SUFFIXES = (".nii.gz", ".nii")
+COMPRESSION = 1
+"""Level of gzip: the maps are mostly zeros, and higher levels take several times as long to save a tenth."""
+
+_FRACTION_STEPS = 32767
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """What a NIfTI file holds.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : ndarray, shape (x, y, z) or (x, y, z, channel)
+        Values as stored, before the slope is applied; trailing axes of length 1 are dropped.
+    slope, intercept : float
+        Stored value -> value.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    header : nibabel.Nifti1Header
+        Geometry, codes and units only.
+    sha256 : str
+        Hash of the file's bytes.
+    warnings : tuple of str
+        What was mended, a sentence each.
+    """
+
+    path: Path
+    data: npt.NDArray[np.generic]
+    slope: float
+    intercept: float
+    affine: npt.NDArray[np.float64]
+    header: nib.Nifti1Header
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along x, y and z."""
+        x, y, z = self.data.shape[:3]
+        return x, y, z
+
+    @property
+    def channels(self) -> int:
+        """Number of volumes in the file."""
+        return int(self.data.shape[3]) if self.data.ndim == 4 else 1
+
+    def values(self, channel: int = 0, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[np.floating]:
+        """Values of one channel with the slope applied, in C order, shape (x, y, z)."""
+        data = self.data[..., channel] if self.data.ndim == 4 else self.data
+        # A double keeps only what a float32 can: what lies beyond becomes inf, and is reported as such.
+        with np.errstate(over="ignore", invalid="ignore"):
+            wide = np.float64 if data.dtype.itemsize > 2 and (self.slope, self.intercept) != (1.0, 0.0) else dtype
+            values = np.ascontiguousarray(data, dtype=wide)
+            if (self.slope, self.intercept) != (1.0, 0.0):
+                values = values * np.asarray(self.slope, wide) + np.asarray(self.intercept, wide)
+            return values.astype(dtype, copy=False)
+
+
+def stem(path: Path) -> str:
+    """File name without ``.nii`` or ``.nii.gz``."""
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a name ends as a NIfTI file's does; hidden files do not count (a Mac litters archives)."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def read_volume(path: Path) -> Volume:
+    """Read and check a NIfTI-1 or NIfTI-2 file, compressed or not.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.nii`` or ``.nii.gz`` file.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    StudyError
+        When there is no such file or it is damaged, no NIfTI, not 3-D or 4-D, of complex or colour values, or without
+        a usable affine.
+    """
+    raw = _read_bytes(path)
+    content = _Content(path, raw)
+    header = parse_header(path, content.take(540))
+    shape, dtype = check_header(path, header)
+    start = float(header["vox_offset"])
+    offset = max(int(start) if np.isfinite(start) else 0, int(header["sizeof_hdr"]) + 4)
+    size = int(np.prod(shape)) * dtype.itemsize
+    voxels = content.take(offset + size)
+    if len(voxels) < offset + size or not content.complete():
+        raise StudyError(
+            f"{path} is truncated: it ends before its {size / 1e6:.1f} MB of voxels are complete; "
+            "copy or download it again."
+        )
+    data = np.frombuffer(voxels, dtype=dtype, count=int(np.prod(shape)), offset=offset).reshape(shape, order="F")
+    slope, intercept = read_scaling(path, header)
+    affine, clean, warnings = read_geometry(path, header, shape[:3])
+    return Volume(path, data, slope, intercept, affine, clean, hashlib.sha256(raw).hexdigest(), warnings)
+
+
+def encode_volume(
+    array: npt.NDArray[np.generic],
+    affine: npt.NDArray[np.floating],
+    header: nib.Nifti1Header | None = None,
+    *,
+    upper: float | None = None,
+) -> bytes:
+    """Bytes of a ``.nii.gz`` file.
+
+    Parameters
+    ----------
+    array : ndarray, shape (x, y, z) or (x, y, z, channel)
+        Values; 8- and 16-bit integers and float32 are stored as they are.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    header : nibabel.Nifti1Header, optional
+        Header of the reference image: its units and codes are kept.
+    upper : float, optional
+        Store as int16 with a slope that spans 0..upper; the error is at most half a step, ``upper / 65534``.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    SaveError
+        When fractions are not finite.
+    """
+    new = geometry_header(affine, array.shape, header)
+    slope: float | None = None
+    stored = np.ascontiguousarray(array.T)  # NIfTI runs x fastest
+    if upper is not None:
+        # The largest float32 whose 32767-fold does not pass the upper bound: no reader ever sees 1.00000003.
+        step = np.float32(upper / _FRACTION_STEPS)
+        if float(step) * _FRACTION_STEPS > upper:
+            step = np.nextafter(step, np.float32(0))
+        stored = _steps(stored, float(step))
+        slope = float(step)
+    stored = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
+    new.set_data_dtype(stored.dtype)
+    new.set_slope_inter(slope if slope is not None else 1.0, 0.0)
+    new["vox_offset"] = 352
+    new["magic"] = b"n+1"
+    little = new.as_byteswapped("<")
+    return gzip.compress(little.binaryblock + b"\0\0\0\0" + stored.tobytes(), compresslevel=COMPRESSION, mtime=0)
+
+
+def write_volume(
+    path: Path,
+    array: npt.NDArray[np.generic],
+    affine: npt.NDArray[np.floating],
+    header: nib.Nifti1Header | None = None,
+    *,
+    upper: float | None = None,
+) -> None:
+    """Write a ``.nii.gz`` file at once or not at all; parameters as in :func:`encode_volume`.
+
+    Raises
+    ------
+    SaveError
+        When the file cannot be written; whatever stood there before is still there.
+    """
+    write_files({path: encode_volume(array, affine, header, upper=upper)})
+
+
+def _steps(values: npt.NDArray[np.generic], step: float) -> npt.NDArray[np.int16]:
+    """Fractions as whole steps, in double precision, a slice at a time."""
+    steps = np.empty(values.shape, dtype=np.int16)
+    slices = zip(values.reshape(-1, *values.shape[-2:]), steps.reshape(-1, *values.shape[-2:]), strict=True)
+    for fractions, out in slices:
+        scaled = np.asarray(fractions, dtype=np.float64) / step
+        if not np.isfinite(scaled).all():
+            raise SaveError("A map holds values that are not finite and was not written.")
+        out[...] = np.rint(scaled).clip(0, _FRACTION_STEPS)
+    return steps
+
+
+class _Content:
+    """The bytes of a file, decompressed only as far as its header says there is something."""
+
+    def __init__(self, path: Path, raw: bytes) -> None:
+        self._path = path
+        self._plain = raw[:2] != b"\x1f\x8b"
+        self._rest: bytes = raw
+        self._stream = zlib.decompressobj(31)
+        self._done = b""
+
+    def take(self, size: int) -> bytes:
+        """First ``size`` bytes, fewer when the file ends before."""
+        if self._plain:
+            return self._rest
+        parts = [self._done]
+        missing = size - len(self._done)
+        while missing > 0 and (part := self._more(missing)):
+            parts.append(part)
+            missing -= len(part)
+        self._done = b"".join(parts)
+        return self._done
+
+    def complete(self) -> bool:
+        """Whether a compressed stream reaches its end, where its checksum stands."""
+        if self._plain:
+            return True
+        spare = 2**24  # bytes that some writers append; beyond that nobody reads on
+        while not self._stream.eof and spare > 0 and (part := self._more(2**20)):
+            spare -= len(part)
+        return self._stream.eof or spare <= 0
+
+    def _more(self, size: int) -> bytes:
+        try:
+            while True:
+                if self._stream.eof:
+                    rest = self._stream.unused_data
+                    if rest[:2] != b"\x1f\x8b":
+                        return b""
+                    self._rest, self._stream = rest, zlib.decompressobj(31)  # bgzip writes many streams in a row
+                part = self._stream.decompress(self._rest, size)
+                self._rest = self._stream.unconsumed_tail
+                if part or not (self._rest or self._stream.eof):
+                    return part
+        except zlib.error as error:
+            raise StudyError(f"{self._path} is damaged ({error}); copy or download it again.") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise StudyError(f"{path} is a folder where a NIfTI file was expected.")
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise StudyError(f"{path} does not exist; check how it is written.") from error
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({reason_of(error)}).") from error
+    if not raw:
+        raise StudyError(f"{path} is empty (0 bytes); copy or download it again.")
+    return raw

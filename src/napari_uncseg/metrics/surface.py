@@ -1,0 +1,281 @@
+"""Surfaces of masks, the distances between them, and the shells of voxels around them.
+
+Two surfaces are in use, because two communities print two numbers under one name: the voxels of a mask that touch its
+outside (MONAI, scipy), and the surface elements between voxels, weighted by their area (the BraTS challenges).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
+
+from napari_uncseg.metrics.morphology import bounding_box
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Points: TypeAlias = npt.NDArray[np.float64]
+Corner: TypeAlias = tuple[int, int, int]
+
+SHELL_EDGES_MM: tuple[float, ...] = (1.0, 3.0, 6.0)
+"""Upper ends of the shells of :func:`boundary_shells`; the last shell is everything beyond."""
+
+_ROUNDING = 1e-6
+_CORNERS: tuple[Corner, ...] = tuple(product((0, 1), (0, 1), (0, 1)))
+
+
+def surface_voxels(mask: Mask, spacing: Sequence[float]) -> Points:
+    """Centres of the voxels of a mask that share a face with its outside.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (x, y, z)
+        What lies beyond the array is outside.
+    spacing : sequence of float
+        Voxel size along each axis, mm.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        Positions in mm from the array's first voxel; n is 0 for an empty mask.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        return np.empty((0, 3))
+    inside = np.pad(mask[box], 1)
+    core = inside[1:-1, 1:-1, 1:-1].copy()
+    for axis in range(3):
+        for side in (slice(None, -2), slice(2, None)):
+            core &= inside[tuple(side if other == axis else slice(1, -1) for other in range(3))]
+    points = np.argwhere(mask[box] & ~core) + [one.start for one in box]
+    return np.asarray(points * np.asarray(spacing, dtype=np.float64))
+
+
+def surfels(mask: Mask, spacing: Sequence[float]) -> tuple[Points, npt.NDArray[np.float64]]:
+    """Surface elements of a mask: one for each cube of eight voxels that holds voxels of both kinds.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (x, y, z)
+        What lies beyond the array is outside.
+    spacing : sequence of float
+        Voxel size along each axis, mm.
+
+    Returns
+    -------
+    points : ndarray of float64, shape (n, 3)
+        Centres of the cubes, in mm from the array's first voxel.
+    areas : ndarray of float64, shape (n,)
+        Area of the surface within each cube, mm².
+
+    References
+    ----------
+    Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for radiotherapy", JMIR 23 (2021),
+    e26151, who weight surface distances by area; Lorensen and Cline, "Marching cubes", SIGGRAPH (1987).
+    """
+    box = bounding_box(mask)
+    if box is None:
+        return np.empty((0, 3)), np.empty(0)
+    inside = np.pad(mask[box], 1).view(np.uint8)
+    codes = np.zeros(tuple(size - 1 for size in inside.shape), dtype=np.uint8)
+    for bit, corner in enumerate(_CORNERS):
+        codes |= inside[tuple(slice(at, at + size) for at, size in zip(corner, codes.shape, strict=True))] << bit
+    mixed = (codes != 0) & (codes != 255)
+    # The first cube lies half a voxel before the box's first voxel.
+    points = (np.argwhere(mixed) + [one.start - 0.5 for one in box]) * np.asarray(spacing, dtype=np.float64)
+    x, y, z = (float(size) for size in spacing)
+    return points, surfel_areas((x, y, z))[codes[mixed]]
+
+
+def hd95(prediction: Mask, reference: Mask, spacing: Sequence[float], empty: float = 374.0) -> float:
+    """95th percentile Hausdorff distance between the surface voxels of two masks, as MONAI defines it.
+
+    Parameters
+    ----------
+    prediction, reference : ndarray of bool, shape (x, y, z)
+    spacing : sequence of float
+        Voxel size along each axis, mm.
+    empty : float
+        Value when exactly one mask is empty; BraTS 2023 has 374 mm, the diagonal of its volumes.
+
+    Returns
+    -------
+    float
+        mm: the larger of the two directed 95th percentiles (linear between samples); 0 when both masks are empty.
+        Percentiles over both directions thrown together, as some tools have it, are another number.
+    """
+    here, there = surface_voxels(prediction, spacing), surface_voxels(reference, spacing)
+    if not len(here) or not len(there):
+        return 0.0 if len(here) == len(there) else empty
+    return max(float(np.percentile(distances, 95)) for distances in surface_distances(here, there))
+
+
+def surfel_hd95(prediction: Mask, reference: Mask, spacing: Sequence[float], empty: float = 374.0) -> float:
+    """95th percentile Hausdorff distance in which every part of a surface counts by its area.
+
+    Parameters
+    ----------
+    prediction, reference : ndarray of bool, shape (x, y, z)
+    spacing : sequence of float
+        Voxel size along each axis, mm.
+    empty : float
+        Value when exactly one mask is empty.
+
+    Returns
+    -------
+    float
+        mm: the larger of the two distances within which 95 % of one surface's area lie from the other; 0 when both
+        masks are empty.
+
+    References
+    ----------
+    Nikolov et al., JMIR 23 (2021), e26151: the robust Hausdorff distance the BraTS challenges print.
+    """
+    (here, here_areas), (there, there_areas) = surfels(prediction, spacing), surfels(reference, spacing)
+    if not len(here) or not len(there):
+        return 0.0 if len(here) == len(there) else empty
+    forth, back = surface_distances(here, there)
+    return max(_weighted_quantile(forth, here_areas, 0.95), _weighted_quantile(back, there_areas, 0.95))
+
+
+def surface_distances(here: Points, there: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Distance of every point of a surface to the nearest of another, both ways.
+
+    Parameters
+    ----------
+    here, there : ndarray of float64, shapes (n, 3) and (m, 3)
+        Positions in mm; neither empty.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shapes (n,) and (m,)
+        mm.
+
+    Notes
+    -----
+    A k-d tree over the surfaces visits some ten thousand points where a distance transform fills millions of voxels.
+    """
+    trees = [cKDTree(points, leafsize=32, balanced_tree=False) for points in (here, there)]
+    return trees[1].query(here)[0], trees[0].query(there)[0]
+
+
+def boundary_shells(
+    mask: Mask, spacing: Sequence[float], edges: Sequence[float] = SHELL_EDGES_MM
+) -> npt.NDArray[np.uint8]:
+    """Number the shells around the boundary of a mask that voxels lie in.
+
+    The distance of a voxel to the boundary is that to the nearest voxel on its other side: the two layers of voxels
+    that face each other across the boundary are both one voxel away from it, so shells treat inside and outside alike.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (x, y, z)
+        Neither side may be empty; without a boundary every voxel is in the last shell.
+    spacing : sequence of float
+        Voxel size along each axis, mm.
+    edges : sequence of float
+        Upper ends of the shells in mm, ascending; a voxel exactly on an end belongs to the shell below.
+
+    Returns
+    -------
+    ndarray of uint8, shape (x, y, z)
+        Number of the shell, 0 nearest the boundary, ``len(edges)`` for voxels beyond the last end.
+    """
+    shells = np.full(mask.shape, len(edges), dtype=np.uint8)
+    # Beyond this box every voxel is farther than the last end; within it the nearest voxels of both sides are there.
+    box = bounding_box(mask, margin=[int(edges[-1] / size * (1 + _ROUNDING)) + 1 for size in spacing])
+    if box is None or mask[box].all():
+        return shells
+    ends = np.asarray(edges, dtype=np.float64) * (1 + _ROUNDING)
+    # Each side's transform is 0 on the other side, so that their sum is the distance on both.
+    inner = bounding_box(mask[box], margin=(1, 1, 1))
+    distance = distance_transform_edt(~mask[box], sampling=spacing).astype(np.float32)
+    if inner is not None:
+        distance[inner] += distance_transform_edt(mask[box][inner], sampling=spacing).astype(np.float32)
+    shells[box] = np.searchsorted(ends.astype(np.float32), distance, side="left")
+    return shells
+
+
+@lru_cache(maxsize=16)
+def surfel_areas(spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]:
+    """Area of the surface that cuts a cube of eight voxels, for each of the 256 ways they can be in and out.
+
+    Parameters
+    ----------
+    spacing : tuple of float
+        Edges of the cube, mm.
+
+    Returns
+    -------
+    ndarray of float64, shape (256,)
+        mm². Bit ``i`` of the index tells whether corner ``i`` (z running fastest) is inside.
+
+    Notes
+    -----
+    The surface goes through the middle of every edge between in and out and separates the fewer corners from the
+    rest, each group of them that hangs together along edges for itself. A polygon that is not flat is cut into
+    triangles from the corner that gives the largest area. For cubic voxels these are the areas of Nikolov et al.
+    """
+    areas = np.zeros(256)
+    for code in range(1, 255):
+        within = {corner for bit, corner in enumerate(_CORNERS) if code >> bit & 1}
+        fewer = within if len(within) <= 4 else set(_CORNERS) - within
+        areas[code] = sum(_largest_fan(_cut_polygon(group) * spacing) for group in _groups(fewer))
+    areas.flags.writeable = False
+    return areas
+
+
+def _weighted_quantile(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], fraction: float) -> float:
+    """Smallest value up to which at least a fraction of the weight lies."""
+    order = np.argsort(values)
+    summed = np.cumsum(weights[order])
+    at = np.searchsorted(summed / summed[-1], fraction)
+    return float(values[order][min(int(at), len(values) - 1)])
+
+
+def _joined(one: Corner, other: Corner) -> bool:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) == 1
+
+
+def _groups(corners: set[Corner]) -> list[set[Corner]]:
+    """Corners of a cube, put together where an edge joins them."""
+    left, groups = set(corners), []
+    while left:
+        group = {left.pop()}
+        while reached := {corner for corner in left if any(_joined(corner, other) for other in group)}:
+            group |= reached
+            left -= reached
+        groups.append(group)
+    return groups
+
+
+def _cut_polygon(group: Iterable[Corner]) -> Points:
+    """Middles of the edges that leave a group of at most four corners, in their order around it, shape (n, 3)."""
+    corners = set(group)
+    middles = [
+        np.add(one, other) / 2
+        for one in sorted(corners)
+        for other in _CORNERS
+        if other not in corners and _joined(one, other)
+    ]
+    polygon = [middles.pop(0)]
+    while middles:
+        # Neighbours along the polygon lie on one face of the cube; two middles are 0 or 1 along a face's normal.
+        last = polygon[-1]
+        at = next(i for i, middle in enumerate(middles) if ((middle == last) & (middle % 1 == 0)).any())
+        polygon.append(middles.pop(at))
+    return np.array(polygon)
+
+
+def _largest_fan(polygon: Points) -> float:
+    """Largest area of a polygon cut into triangles that share one of its corners."""
+    fans = []
+    for first in range(len(polygon)):
+        spokes = np.roll(polygon, -first, axis=0)[1:] - polygon[first]
+        fans.append(0.5 * np.linalg.norm(np.cross(spokes[:-1], spokes[1:]), axis=1).sum())
+    return float(max(fans))

@@ -1,0 +1,203 @@
+"""The words and tables of the report of a study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_uncseg import __version__
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import REGION_TITLES, REGIONS, Region, region_masks
+from napari_uncseg.reporting.grid import Grid
+from napari_uncseg.review.calibration_note import calibration_notes
+from napari_uncseg.review.corrections import Correction
+from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
+from napari_uncseg.review.maps import map_title
+from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, latest
+from napari_uncseg.review.volumes import HOW, volume_intervals
+
+LISTED = 8
+"""Findings that are listed."""
+
+START = 0.2
+"""Fraction of a map's range that findings are cut at when nobody has chosen a threshold."""
+
+CONTOURS = (
+    "Contours: oedema green, necrotic core red, enhancing tumour yellow; the finding cyan; the expert's region, where "
+    "there is one, white and dashed. The patient's right is on the left. Slices are counted from below."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a report is made of.
+
+    Parameters
+    ----------
+    study : Study
+    prediction : Prediction
+        Its result, on its grid.
+    findings : Findings, optional
+        Those that were reviewed; without them they are cut out of the first map of WT at :data:`START` of its range.
+    records : tuple of StudyVerdict or FindingVerdict
+        The log of verdicts; those of this study and result are told.
+    correction : Correction, optional
+        What was changed by hand.
+    """
+
+    study: Study
+    prediction: Prediction
+    findings: Findings | None = None
+    records: tuple[Record, ...] = ()
+    correction: Correction | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The words and tables of a report.
+
+    Parameters
+    ----------
+    title, subtitle : str
+    volumes, findings : Grid
+    volumes_how : str
+        How the intervals came about.
+    findings_lead : str
+        Which map, threshold and order.
+    calibration : Grid
+    verdicts, making : tuple of str
+        Sentences.
+    """
+
+    title: str
+    subtitle: str
+    volumes: Grid
+    volumes_how: str
+    findings_lead: str
+    findings: Grid
+    calibration: Grid
+    verdicts: tuple[str, ...]
+    making: tuple[str, ...]
+
+
+def compose(material: Material, findings: Findings) -> Page:
+    """Words and tables of a report."""
+    prediction = material.prediction
+    notes = calibration_notes(prediction)
+    model = prediction.provenance.get("model") or {}
+    making = [
+        f"Model: {model.get('name', 'unknown')} ({str(model.get('sha256', ''))[:12] or 'no hash'}), "
+        f"{prediction.members} {'pass' if prediction.members == 1 else 'members'}.",
+        f"Result: {fingerprint(prediction.provenance)[:12] or 'without a fingerprint'}; made by: "
+        f"{prediction.provenance.get('command') or 'no command told'}.",
+        f"Report: napari-uncseg {__version__}; volumes and findings are those of the segmentation as predicted.",
+    ]
+    making += [f"Warning: {warning}" for warning in material.study.warnings]
+    return Page(
+        title=f"Review of {prediction.study_id}",
+        subtitle=_subtitle(material),
+        volumes=_volumes_grid(material),
+        volumes_how=HOW,
+        findings_lead=_findings_lead(prediction, findings),
+        findings=_findings_grid(material, findings),
+        calibration=Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1)),
+        verdicts=tuple(_verdict_sentences(material)),
+        making=tuple(making),
+    )
+
+
+def _subtitle(material: Material) -> str:
+    provenance = material.prediction.provenance
+    score = provenance.get("triage_score")
+    parts = [f"voxels {' × '.join(f'{size:.3g}' for size in material.study.spacing)} mm"]
+    if isinstance(score, (int, float)):
+        parts.append(f"triage score {score:.3f} (mean entropy of WT round the predicted tumour, nats)")
+    return "; ".join(parts)
+
+
+def _volumes_grid(material: Material) -> Grid:
+    true: dict[Region, str] = {}
+    if material.study.reference is not None:
+        for region, mask in zip(REGIONS, region_masks(material.study.reference), strict=True):
+            true[region] = f"{np.count_nonzero(mask) * material.study.voxel_ml:.1f}"
+    rows = [
+        (
+            f"{each.region} · {REGION_TITLES[each.region]}",
+            f"{each.segmented_ml:.1f}",
+            f"{each.expected_ml:.1f}",
+            f"{each.low_ml:.1f} to {each.high_ml:.1f}",
+            true.get(each.region, "–"),
+        )
+        for each in volume_intervals(material.prediction)
+    ]
+    return Grid.of(("region", "segmented, mL", "expected, mL", "80 % interval, mL", "expert, mL"), rows)
+
+
+def _findings_lead(prediction: Prediction, findings: Findings) -> str:
+    title = map_title(prediction, findings.map)
+    if not findings.items:
+        return f"{title} at {findings.threshold:.3f} or more flags no place to check."
+    believed = " as the map claims" if findings.ranked_by == EXPECTED_ERRORS else ""
+    return (
+        f"{len(findings.items)} places where {title} is {findings.threshold:.3f} or more, ranked by "
+        f"{findings.ranked_by}{believed}. Flagged {findings.flagged_ml:.1f} mL, of it {findings.ring_ml:.1f} mL a thin "
+        "ring along the predicted contour that partial volume explains and that is no finding."
+    )
+
+
+def _findings_grid(material: Material, findings: Findings) -> Grid:
+    judged = _judgements(material, findings)
+    rows = [
+        (
+            str(item.rank),
+            item.reason,
+            f"{item.volume_ml:.2f}",
+            f"{item.score:.2f}",
+            f"{item.peak:.2f}",
+            str(item.slice),
+            judged.get(item.rank, "–"),
+        )
+        for item in findings.items[:LISTED]
+    ]
+    score = "errors, mL" if findings.ranked_by == EXPECTED_ERRORS else "score, mL"
+    return Grid.of(("", "where and why", "mL", score, "peak", "slice", "judged"), rows, (1,))
+
+
+def _own(material: Material) -> list[Record]:
+    result = fingerprint(material.prediction.provenance)
+    return [
+        record
+        for record in latest(material.records)
+        if record.study == material.prediction.study_id and record.result == result
+    ]
+
+
+def _judgements(material: Material, findings: Findings) -> dict[int, str]:
+    """Last judgement of each finding, by rank; of several reviewers, all."""
+    found: dict[int, dict[str, str]] = {}
+    for record in _own(material):
+        key = findings.map
+        if isinstance(record, FindingVerdict) and (record.map, record.region) == (key.measure, str(key.region)):
+            finding = findings.at(record.voxel)
+            if finding is not None:
+                found.setdefault(finding.rank, {})[record.reviewer] = str(record.judgement)
+    return {rank: " / ".join(dict.fromkeys(answers.values())) for rank, answers in found.items()}
+
+
+def _verdict_sentences(material: Material) -> list[str]:
+    said = []
+    for record in _own(material):
+        if isinstance(record, StudyVerdict):
+            hard = f", difficulty {record.difficulty} of 5" if record.difficulty else ""
+            comment = f": {record.comment.rstrip('.')}" if record.comment else ""
+            said.append(f"Verdict of {record.reviewer} ({record.time[:10]}): {record.decision}{hard}{comment}.")
+    sentences = said or ["No verdict was given yet."]
+    changes = material.correction
+    if changes is not None and changes.voxels:
+        sentences.append(
+            f"Corrected by hand: {changes.changed_ml:.2f} mL changed, {len(changes.touched)} findings touched."
+        )
+    return sentences

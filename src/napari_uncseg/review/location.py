@@ -1,0 +1,115 @@
+"""Side and direction of a place, along the patient's own axes: ``left, anterior-superior``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.orientations import io_orientation
+
+from napari_uncseg.metrics.morphology import bounding_box
+
+MIDLINE_MM = 5.0
+"""What lies no farther from the middle of the head belongs to neither side."""
+
+CENTRE_MM = 4.0
+"""What lies no farther from the tumour's centroid lies in no direction from it."""
+
+_ALSO = 0.5
+"""A second direction is told when its distance is at least this fraction of the largest one."""
+
+_WORDS = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
+"""What lies along R, A and S, and the other way."""
+
+Millimetres = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The patient's axes through the tumour.
+
+    Parameters
+    ----------
+    steps_mm : ndarray of float, shape (3, 3)
+        Millimetres along R, A and S for a step along each voxel axis; one of each row and column is not 0.
+    middle_mm : float
+        Middle of the head along R.
+    centre_mm : ndarray of float, shape (3,), optional
+        Centroid of the predicted whole tumour along R, A and S; None without one.
+
+    Notes
+    -----
+    A voxel axis stands for the anatomical axis that it is nearest to, as in the display: of a tilted scan, directions
+    are those of its own rows, columns and slices. Millimetres are counted from the centre of the first voxel.
+    """
+
+    steps_mm: Millimetres
+    middle_mm: float
+    centre_mm: Millimetres | None
+
+    def words(self, voxel: Sequence[float]) -> str:
+        """Side of the head and direction from the tumour's centroid.
+
+        Parameters
+        ----------
+        voxel : sequence of float
+            Indices in the file's order, fractions allowed.
+
+        Returns
+        -------
+        str
+            Such as ``left, anterior-superior``, of one or two directions; ``midline``, or the side alone, near the
+            centroid and without a tumour.
+        """
+        at = self.steps_mm @ np.asarray(voxel, dtype=float)
+        off = float(at[0]) - self.middle_mm
+        side = "midline" if abs(off) <= MIDLINE_MM else _WORDS[0][off < 0]
+        direction = self._direction(at)
+        return f"{side}, {direction}" if direction else side
+
+    def _direction(self, at: Millimetres) -> str:
+        if self.centre_mm is None:
+            return ""
+        away = at - self.centre_mm
+        if float(np.linalg.norm(away)) <= CENTRE_MM:
+            return ""
+        reach = np.abs(away)
+        told = [axis for axis in np.argsort(-reach, kind="stable")[:2] if reach[axis] >= _ALSO * reach.max()]
+        words = [_WORDS[axis][int(away[axis] < 0)] for axis in (1, 2) if axis in told]
+        tumour_side = float(self.centre_mm[0]) - self.middle_mm
+        if 0 in told and abs(tumour_side) > MIDLINE_MM:  # of a tumour in the middle, the side says it
+            words.append("lateral" if away[0] * tumour_side > 0 else "medial")
+        return "-".join(words)
+
+
+def frame_of(
+    affine: npt.NDArray[np.floating], tumour: npt.NDArray[np.bool_], brain: npt.NDArray[np.bool_] | None = None
+) -> Frame:
+    """The patient's axes of a grid.
+
+    Parameters
+    ----------
+    affine : ndarray of float, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    tumour : ndarray of bool, shape (x, y, z)
+        The predicted whole tumour.
+    brain : ndarray of bool, shape (x, y, z), optional
+        Tells the middle of the head: that of the brain's extent; without it the middle of the volume is taken.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    steps = np.zeros((3, 3))
+    for voxel_axis, (axis, flip) in enumerate(io_orientation(affine)):
+        steps[int(axis), voxel_axis] = flip * spacing[voxel_axis]
+    first, last = np.zeros(3), np.asarray(tumour.shape) - 1.0
+    found = bounding_box(brain) if brain is not None else None
+    if found is not None:
+        first, last = (np.array([getattr(part, end) for part in found], float) for end in ("start", "stop"))
+        last -= 1.0
+    centre = None
+    if tumour.any():
+        # Sums along the axes: the indices of all voxels would take gigabytes of a large study.
+        counts = [np.count_nonzero(tumour, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        centre = steps @ np.array([float(np.average(np.arange(count.size), weights=count)) for count in counts])
+    return Frame(steps, float((steps @ ((first + last) / 2))[0]), centre)

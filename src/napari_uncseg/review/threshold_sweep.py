@@ -1,0 +1,201 @@
+"""What a threshold flags, and with a reference what that is worth: counted once for all thresholds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.labels import REGIONS, region_masks
+from napari_uncseg.review.maps import Map, MapKey, map_upper, map_values
+from napari_uncseg.review.watershed import STEPS, spacing_of
+
+Counts = npt.NDArray[np.int64]
+Curve = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """Voxels at or above each threshold, by how the prediction fares against the reference.
+
+    Parameters
+    ----------
+    tp, fp, fn : ndarray of int, shape (STEPS + 1,)
+        Of the region: rightly predicted, wrongly predicted, missed; the first entry counts all of them.
+    """
+
+    tp: Counts
+    fp: Counts
+    fn: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """Voxels at or above each of :data:`~napari_uncseg.review.watershed.STEPS` + 1 thresholds of a map.
+
+    Parameters
+    ----------
+    key : MapKey
+    thresholds : ndarray of float, shape (STEPS + 1,)
+        From 0 to the map's upper bound.
+    voxels : ndarray of int, shape (STEPS + 1,)
+        Voxels of the voxel set whose value is not below the threshold; the first entry counts all of it.
+    tumour : ndarray of int, shape (STEPS + 1,)
+        Those of them in the predicted whole tumour.
+    voxel_ml : float
+        Volume of a voxel in millilitres.
+    against : Against, optional
+        Where there is a reference.
+    """
+
+    key: MapKey
+    thresholds: Curve
+    voxels: Counts
+    tumour: Counts
+    voxel_ml: float
+    against: Against | None = None
+
+    def step(self, threshold: float) -> int:
+        """Number of the threshold nearest to a value."""
+        return min(max(round(threshold / float(self.thresholds[-1]) * STEPS), 0), STEPS)
+
+    def volume_ml(self, step: int) -> float:
+        """Flagged volume at a threshold, in millilitres."""
+        return float(self.voxels[step] * self.voxel_ml)
+
+    def tumour_share(self, step: int) -> float:
+        """Share of the predicted whole tumour that is flagged, 0 to 1; nan when nothing of it lies in the voxel set."""
+        whole = int(self.tumour[0])
+        return float(self.tumour[step] / whole) if whole else math.nan
+
+    def errors_caught(self, step: int) -> float:
+        """Share of the region's errors that are flagged, 0 to 1; nan without a reference or an error."""
+        if self.against is None:
+            return math.nan
+        errors = self.against.fp + self.against.fn
+        return float(errors[step] / errors[0]) if errors[0] else math.nan
+
+    def precision(self, step: int) -> float:
+        """Share of the flagged voxels that are errors, 0 to 1; nan without a reference or a flagged voxel."""
+        if self.against is None or not self.voxels[step]:
+            return math.nan
+        return float((self.against.fp[step] + self.against.fn[step]) / self.voxels[step])
+
+    def filtered_dice(self) -> Curve:
+        """Dice of the region over the voxels that each threshold does not flag; nan without a reference.
+
+        Returns
+        -------
+        ndarray of float, shape (STEPS + 1,)
+            1 where no voxel left is predicted or true. The threshold of nothing left is the first one.
+
+        References
+        ----------
+        Mehta et al. 2022, MELBA 1:026 (QU-BraTS): voxels more uncertain than a threshold are left out; here those as
+        uncertain as it are too, because they are flagged.
+        """
+        if self.against is None:
+            return np.full(len(self.thresholds), math.nan)
+        tp, fp, fn = (
+            (counts[0] - counts).astype(np.float64) for counts in (self.against.tp, self.against.fp, self.against.fn)
+        )
+        whole = 2 * tp + fp + fn
+        return np.asarray(np.divide(2 * tp, whole, out=np.ones_like(whole), where=whole > 0))
+
+    @property
+    def dice(self) -> float:
+        """Dice of the region over the whole voxel set; nan without a reference."""
+        if self.against is None:
+            return math.nan
+        tp, wrong = int(self.against.tp[0]), int(self.against.fp[0] + self.against.fn[0])
+        return 2 * tp / (2 * tp + wrong) if tp or wrong else 1.0
+
+
+def read_out(
+    prediction: Prediction,
+    key: MapKey,
+    within: npt.NDArray[np.bool_] | None = None,
+    reference: npt.NDArray[np.integer] | None = None,
+) -> Readout:
+    """Count the voxels of a map above every threshold.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Its segmentation tells the predicted tumour.
+    key : MapKey
+        Map to count.
+    within : ndarray of bool, shape (x, y, z), optional
+        Voxels that count; the whole volume when left out.
+    reference : ndarray of int, shape (x, y, z), optional
+        Values of :class:`napari_uncseg.labels.Label`.
+
+    Returns
+    -------
+    Readout
+
+    Raises
+    ------
+    EvaluationError
+        When the prediction has no such map.
+    """
+    values = map_values(prediction, key)
+    # Maps are float32: the edges are rounded the same way, so that a value equal to a threshold counts as flagged.
+    edges = np.linspace(0.0, map_upper(prediction, key), STEPS + 1).astype(np.float32)
+    # Most of a masked map is 0, which is above no threshold but the first.
+    raised = values >= edges[1]
+    if within is not None:
+        raised &= within
+    at = np.flatnonzero(raised)
+    bins = np.searchsorted(edges, values.ravel()[at], side="right")
+
+    def count(mask: npt.NDArray[np.bool_]) -> Counts:
+        whole = np.count_nonzero(mask if within is None else mask & within)
+        return _not_below(bins[mask.ravel()[at]], int(whole))
+
+    against = None
+    if reference is not None:
+        index = REGIONS.index(key.region)
+        predicted, true = (region_masks(labels)[index] for labels in (prediction.segmentation, reference))
+        against = Against(count(predicted & true), count(predicted & ~true), count(true & ~predicted))
+    return Readout(
+        key=key,
+        thresholds=edges.astype(np.float64),
+        voxels=_not_below(bins, values.size if within is None else int(np.count_nonzero(within))),
+        tumour=count(prediction.segmentation > 0),
+        voxel_ml=float(np.prod(spacing_of(prediction))) / 1000.0,
+        against=against,
+    )
+
+
+def value_histogram(values: Map, upper: float, bins: int = 100) -> Counts:
+    """Voxels of a map by value, without the lowest bin: what is 0 would hide all others.
+
+    Parameters
+    ----------
+    values : ndarray of float32
+    upper : float
+        Upper end of the last bin.
+    bins : int
+
+    Returns
+    -------
+    ndarray of int, shape (bins,)
+        Bins are ``upper / bins`` wide; the first one is 0.
+    """
+    flat = values.ravel()
+    raised = flat[flat >= np.float32(upper / bins)]
+    counts, _ = np.histogram(raised, bins=bins, range=(0.0, upper))
+    counts[0] = 0
+    return np.asarray(counts, dtype=np.int64)
+
+
+def _not_below(bins: npt.NDArray[np.intp], whole: int) -> Counts:
+    """Voxels not below each threshold, from the number of thresholds each reaches; the first count is the whole."""
+    counts = np.bincount(bins, minlength=STEPS + 2)[: STEPS + 2]
+    above = counts[::-1].cumsum()[::-1][1:]
+    above[0] = whole
+    return np.asarray(above, dtype=np.int64)

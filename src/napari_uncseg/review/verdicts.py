@@ -1,0 +1,373 @@
+"""What a reviewer decided, as an append-only log: one line of JSON per decision, nothing ever overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from napari_uncseg.errors import SaveError, StudyError, reason_of
+
+LOG_NAME = "uncseg-verdicts.jsonl"
+"""Name of the log, in the folder that holds a folder per study."""
+
+SCHEMA = 1
+
+DIFFICULTIES = (1, 2, 3, 4, 5)
+"""From easy to hard."""
+
+
+class Decision(StrEnum):
+    """What is to become of a result."""
+
+    ACCEPT = "accept"
+    NEEDS_CORRECTION = "needs correction"
+    REJECT = "reject"
+
+
+class Judgement(StrEnum):
+    """What a finding turned out to be."""
+
+    REAL_ERROR = "real error"
+    FINE = "fine"
+    UNSURE = "unsure"
+
+
+class Status(StrEnum):
+    """Where the review of a study stands; ``flagged``: findings were judged errors or unsure, the study not yet."""
+
+    NEW = "new"
+    FLAGGED = "flagged"
+    ACCEPTED = "accepted"
+    NEEDS_CORRECTION = "needs correction"
+    REJECTED = "rejected"
+
+
+STATUS_OF: Mapping[Decision, Status] = MappingProxyType(
+    {
+        Decision.ACCEPT: Status.ACCEPTED,
+        Decision.NEEDS_CORRECTION: Status.NEEDS_CORRECTION,
+        Decision.REJECT: Status.REJECTED,
+    }
+)
+"""Where each decision leaves a study."""
+
+
+@dataclass(frozen=True)
+class StudyVerdict:
+    """A decision about a result.
+
+    Parameters
+    ----------
+    study : str
+        The study's id.
+    reviewer : str
+    time : str
+        When it was taken, ISO 8601 in UTC (:func:`now`).
+    decision : Decision, optional
+        None takes an earlier decision back.
+    difficulty : int, optional
+        1 (easy) to 5 (hard).
+    comment : str
+    result : str
+        Fingerprint of the result (:func:`napari_uncseg.io.results.fingerprint`); empty when it has none.
+    """
+
+    study: str
+    reviewer: str
+    time: str
+    decision: Decision | None
+    difficulty: int | None = None
+    comment: str = ""
+    result: str = ""
+
+
+@dataclass(frozen=True)
+class FindingVerdict:
+    """A judgement of one finding.
+
+    Parameters
+    ----------
+    study, reviewer, time : str
+        As for :class:`StudyVerdict`.
+    judgement : Judgement, optional
+        None takes an earlier judgement back.
+    map : str
+        Name of the map the finding was cut out of.
+    region : str
+        Region it speaks of.
+    voxel : tuple of int
+        The finding's voxel, in the file's order; with map and region it tells findings apart at any threshold.
+    threshold : float
+        At which it was seen, in the map's unit.
+    volume_ml, peak : float
+        Its volume and its largest value.
+    comment : str
+    result : str
+        Fingerprint of the result.
+    """
+
+    study: str
+    reviewer: str
+    time: str
+    judgement: Judgement | None
+    map: str
+    region: str
+    voxel: tuple[int, int, int]
+    threshold: float
+    volume_ml: float
+    peak: float
+    comment: str = ""
+    result: str = ""
+
+
+Record: TypeAlias = StudyVerdict | FindingVerdict
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log holds.
+
+    Parameters
+    ----------
+    records : tuple of StudyVerdict or FindingVerdict
+        In the order in which they were written.
+    problems : tuple of str
+        Lines that could not be read, a sentence each; nothing is left out without one.
+    """
+
+    records: tuple[Record, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def log_path(results: Path) -> Path:
+    """Log of a folder of results."""
+    return Path(results) / LOG_NAME
+
+
+def now() -> str:
+    """The moment of the call, ISO 8601 in UTC to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def append(path: Path, *records: Record) -> None:
+    """Add records to a log and wait until the disk has them.
+
+    Parameters
+    ----------
+    path : Path
+        The log; it is made when missing.
+    *records : StudyVerdict or FindingVerdict
+
+    Raises
+    ------
+    SaveError
+        When the disk cannot take them. What stood in the log before is still there.
+
+    Notes
+    -----
+    A torn last line that an earlier crash left is closed with a line break first, so that it spoils nothing after it.
+    """
+    text = "".join(json.dumps(plain_record(record), ensure_ascii=False) + "\n" for record in records)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as log:
+            torn = _is_torn(log)
+            log.write((b"\n" if torn else b"") + text.encode())
+            log.flush()
+            os.fsync(log.fileno())
+    except OSError as error:
+        raise SaveError(
+            f"The verdict cannot be written to {path} ({reason_of(error)}); free some space or choose another "
+            "folder, and give it again."
+        ) from error
+
+
+def read_log(path: Path) -> Log:
+    """Read a log.
+
+    Parameters
+    ----------
+    path : Path
+        A missing file is an empty log.
+
+    Returns
+    -------
+    Log
+        With a problem for each line that is none of ours; a torn last line, as a crash leaves it, is one of them.
+
+    Raises
+    ------
+    StudyError
+        When the file cannot be read at all.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Log()
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({reason_of(error)}).") from error
+    lines = raw.split(b"\n")
+    records: list[Record] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(_record(json.loads(line.decode())))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            torn = number == len(lines)
+            what = "is torn: a crash or a full disk cut it short" if torn else f"is no verdict ({_short(error)})"
+            problems.append(f"Line {number} of {path} {what}; it is left out, all others are read.")
+    return Log(tuple(records), tuple(problems))
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """Keep what stands: the last record per study or finding and reviewer, without those that were taken back.
+
+    Parameters
+    ----------
+    records : iterable of StudyVerdict or FindingVerdict
+        In the order in which they were written.
+
+    Returns
+    -------
+    list of StudyVerdict or FindingVerdict
+        In the order in which each was first given.
+    """
+    standing: dict[tuple[object, ...], Record] = {}
+    for record in records:
+        standing[_subject(record)] = record
+    return [record for record in standing.values() if _answer(record) is not None]
+
+
+def verdict_of(
+    records: Iterable[Record], study: str, reviewer: str | None = None, *, result: str | None = None
+) -> StudyVerdict | None:
+    """Verdict on a study that stands.
+
+    Parameters
+    ----------
+    records : iterable of StudyVerdict or FindingVerdict
+        In the order in which they were written.
+    study : str
+        The study's id.
+    reviewer : str, optional
+        Whose verdict; by default that of whoever decided last.
+    result : str, optional
+        Fingerprint of a result (:func:`napari_uncseg.io.results.fingerprint`): what was said of another result does not
+        count. A record that names no result counts for each. By default all results count.
+
+    Returns
+    -------
+    StudyVerdict or None
+        None while there is none.
+    """
+    return _standing((record for record in records if speaks_of(record, result)), study, reviewer)
+
+
+def earlier_verdict(
+    records: Iterable[Record], study: str, result: str | None, reviewer: str | None = None
+) -> StudyVerdict | None:
+    """Verdict on another result of a study than this one, as a new run leaves it behind; None while there is none.
+
+    Parameters
+    ----------
+    records, study, reviewer
+        As for :func:`verdict_of`.
+    result : str, optional
+        Fingerprint of the result that stands now; with None there is no other.
+    """
+    return _standing((record for record in records if not speaks_of(record, result)), study, reviewer)
+
+
+def status_of(
+    records: Sequence[Record], study: str, reviewer: str | None = None, *, result: str | None = None
+) -> Status:
+    """Where the review of a study, or of one result of it, stands; parameters as for :func:`verdict_of`."""
+    told = [record for record in records if speaks_of(record, result)]
+    verdict = _standing(told, study, reviewer)
+    if verdict is not None and verdict.decision is not None:
+        return STATUS_OF[verdict.decision]
+    open_questions = any(
+        isinstance(record, FindingVerdict)
+        and record.study == study
+        and reviewer in (None, record.reviewer)
+        and record.judgement is not Judgement.FINE
+        for record in latest(told)
+    )
+    return Status.FLAGGED if open_questions else Status.NEW
+
+
+def speaks_of(record: Record, result: str | None) -> bool:
+    """Whether a record counts for a result; logs of old name none."""
+    return result is None or record.result in ("", result)
+
+
+def _standing(records: Iterable[Record], study: str, reviewer: str | None) -> StudyVerdict | None:
+    found: dict[str, StudyVerdict] = {}
+    for record in records:
+        if isinstance(record, StudyVerdict) and record.study == study and reviewer in (None, record.reviewer):
+            found.pop(record.reviewer, None)
+            if record.decision is not None:
+                found[record.reviewer] = record
+    return list(found.values())[-1] if found else None
+
+
+def plain_record(record: Record) -> dict[str, Any]:
+    """Fields of a record as JSON values, with its kind and the schema, as a line of the log holds them."""
+    kind = "study" if isinstance(record, StudyVerdict) else "finding"
+    return {"schema": SCHEMA, "kind": kind, **asdict(record)}
+
+
+def _is_torn(log: Any) -> bool:
+    if log.seek(0, os.SEEK_END) == 0:
+        return False
+    log.seek(-1, os.SEEK_END)
+    return bool(log.read(1) != b"\n")
+
+
+def _subject(record: Record) -> tuple[object, ...]:
+    """What a record speaks of, and who speaks: a later record of the same replaces it."""
+    if isinstance(record, StudyVerdict):
+        return record.study, record.reviewer
+    return record.study, record.reviewer, record.map, record.region, record.voxel
+
+
+def _answer(record: Record) -> Decision | Judgement | None:
+    return record.decision if isinstance(record, StudyVerdict) else record.judgement
+
+
+def _record(content: Mapping[str, Any]) -> Record:
+    """A record of a line; ValueError, TypeError or KeyError when it is none."""
+    if not isinstance(content, dict):
+        raise TypeError("no JSON object")
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"schema {content.get('schema')!r}")
+    kind = {"study": StudyVerdict, "finding": FindingVerdict}[content["kind"]]
+    values = {field.name: content[field.name] for field in fields(kind) if field.name in content}
+    for name in ("study", "reviewer", "time", "comment", "result", "map", "region"):
+        if not isinstance(values.get(name, ""), str):
+            raise TypeError(f"{name} is no text")
+    datetime.fromisoformat(values["time"])
+    if kind is StudyVerdict:
+        values["decision"] = None if values["decision"] is None else Decision(values["decision"])
+        if values.get("difficulty") not in (None, *DIFFICULTIES):
+            raise ValueError(f"difficulty {values['difficulty']!r}")
+        return StudyVerdict(**values)
+    values["judgement"] = None if values["judgement"] is None else Judgement(values["judgement"])
+    x, y, z = (int(index) for index in values["voxel"])
+    values["voxel"] = (x, y, z)
+    for name in ("threshold", "volume_ml", "peak"):
+        values[name] = float(values[name])
+    return FindingVerdict(**values)
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__

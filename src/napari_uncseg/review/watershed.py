@@ -1,0 +1,242 @@
+"""A map as a relief: its peaks, their basins and the predicted contour; all that no threshold changes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.orientations import io_orientation
+from scipy import ndimage
+
+from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.labels import REGIONS, Region, region_masks
+from napari_uncseg.metrics.morphology import bounding_box, dilate_mm
+from napari_uncseg.review.distance import distance_within
+from napari_uncseg.review.location import Frame, frame_of
+from napari_uncseg.review.maps import Map, MapKey, map_upper, map_values
+
+STEPS = 200
+"""Thresholds a map can be cut at, evenly spaced from 0 to its upper bound."""
+
+PARTIAL_VOLUME_VOXELS = 2.0
+"""How far from the predicted contour, on either side, a mixture of tissues within voxels explains doubt."""
+
+NEAR_MM = 10.0
+"""Distances from the contour are measured up to this one; beyond, doubt is far from the region."""
+
+SMOOTHING_MM = 2.0
+"""Standard deviation of the Gaussian that the map is smoothed with before its peaks are looked for."""
+
+PEAK_DISTANCE_MM = 6.0
+"""Peaks are the largest values of a box that reaches so far to all sides."""
+
+BASINS_FROM = 0.025
+"""Fraction of the range below which voxels belong to no basin: nobody cuts a map so low."""
+
+REVIEW_SETS: tuple[VoxelSet, ...] = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.PREDICTION)
+"""Voxel sets of a review, which knows the prediction alone: ``tumour`` is the predicted one and 5 mm around it."""
+
+TUMOUR_MARGIN_MM = 5.0
+
+Box = tuple[slice, slice, slice]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Relief:
+    """A map of a region, cut to the box in which it is not negligible.
+
+    Parameters
+    ----------
+    key : MapKey
+    upper : float
+        Largest possible value of the map.
+    shape : tuple of int
+        Voxels of the whole volume along x, y and z.
+    box : tuple of slice
+        Where the arrays below lie in it.
+    values : ndarray of float32, shape of the box
+    basins : ndarray of int32, shape of the box
+        Number of the peak that a voxel leads up to; 0 for voxels that belong to none.
+    edge_mm : ndarray of float32, shape of the box
+        Distance from the contour of the predicted region, at most :data:`NEAR_MM`: positive outside, negative inside.
+    near : ndarray of bool, shape of the box
+        Voxels at most :data:`PARTIAL_VOLUME_VOXELS` voxels from the contour.
+    labels : ndarray of uint8, shape of the box
+        The predicted segmentation.
+    predicted : bool
+        Whether the region was predicted anywhere.
+    spacing : tuple of float
+        Voxel size along x, y and z, mm.
+    axial : tuple of (int, bool)
+        Axis that axial slices are counted along, and whether it points up.
+    frame : Frame
+        The patient's axes through the predicted tumour.
+    """
+
+    key: MapKey
+    upper: float
+    shape: tuple[int, int, int]
+    box: Box
+    values: Map
+    basins: npt.NDArray[np.int32]
+    edge_mm: Map
+    near: Mask
+    labels: npt.NDArray[np.uint8]
+    predicted: bool
+    spacing: tuple[float, float, float]
+    axial: tuple[int, bool]
+    frame: Frame
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return float(np.prod(self.spacing)) / 1000.0
+
+    @property
+    def floor(self) -> float:
+        """Smallest threshold: below it, everything is doubtful."""
+        return self.upper / STEPS
+
+    def slice_number(self, voxel: tuple[int, int, int]) -> int:
+        """Axial slice of a voxel, counted from below, the lowest being 1."""
+        axis, upwards = self.axial
+        return voxel[axis] + 1 if upwards else self.shape[axis] - voxel[axis]
+
+
+def build_relief(prediction: Prediction, key: MapKey, brain: Mask | None = None) -> Relief:
+    """Do for a map what all thresholds share: smooth it, find its peaks and basins, measure the predicted contour.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    key : MapKey
+        One of :func:`napari_uncseg.review.maps.maps_of`.
+    brain : ndarray of bool, shape (x, y, z), optional
+        The brain, as the study knows it; it tells where the middle of the head is.
+
+    Returns
+    -------
+    Relief
+
+    Raises
+    ------
+    EvaluationError
+        When the prediction has no such map.
+
+    Notes
+    -----
+    Basins are those of the watershed of the smoothed map turned upside down (Beucher and Lantuéjoul 1979; flooding of
+    Meyer 1994 as scikit-image has it). A peak and its basin do not move with the threshold, so a finding keeps its
+    identity while the slider is dragged.
+    """
+    from skimage.segmentation import watershed  # half a second to import
+
+    whole = map_values(prediction, key)
+    upper = map_upper(prediction, key)
+    spacing = spacing_of(prediction)
+    region = _region_mask(prediction, key.region)
+    box = _box(bounding_box(whole >= np.float32(upper / STEPS), margin=(1, 1, 1)))
+    values = np.ascontiguousarray(whole[box])
+    edge_mm, near = _contour(region, box, spacing)
+    smooth = ndimage.gaussian_filter(values, [SMOOTHING_MM / size for size in spacing], truncate=3.0)
+    high = values >= np.float32(BASINS_FROM * upper)
+    reach = [2 * round(PEAK_DISTANCE_MM / size) + 1 for size in spacing]
+    peaks = high & (smooth == ndimage.maximum_filter(smooth, reach)) if values.size else high
+    markers, _ = ndimage.label(peaks, structure=np.ones((3, 3, 3)))
+    basins = watershed(-smooth, markers, mask=high) if markers.any() else markers
+    orientation = io_orientation(prediction.affine)
+    axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
+    return Relief(
+        key=key,
+        upper=upper,
+        shape=_three(whole.shape),
+        box=box,
+        values=values,
+        basins=basins.astype(np.int32, copy=False),
+        edge_mm=edge_mm,
+        near=near,
+        labels=np.ascontiguousarray(prediction.segmentation[box]),
+        predicted=bool(region.any()),
+        spacing=spacing,
+        axial=(axis, bool(orientation[axis, 1] > 0)),
+        frame=frame_of(prediction.affine, prediction.segmentation > 0, brain),
+    )
+
+
+def review_voxels(
+    prediction: Prediction, voxel_set: VoxelSet, region: Region, brain: Mask | None = None
+) -> Mask | None:
+    """Voxels that a review looks at.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    voxel_set : VoxelSet
+        One of :data:`REVIEW_SETS`.
+    region : Region
+        Matters for ``prediction``.
+    brain : ndarray of bool, shape (x, y, z), optional
+        The brain, as the study knows it; without it ``brain`` is the whole volume.
+
+    Returns
+    -------
+    ndarray of bool, shape (x, y, z), or None
+        None stands for the whole volume.
+    """
+    match voxel_set:
+        case VoxelSet.BRAIN:
+            return brain
+        case VoxelSet.TUMOUR:
+            return dilate_mm(prediction.segmentation > 0, spacing_of(prediction), TUMOUR_MARGIN_MM)
+        case VoxelSet.PREDICTION:
+            return _region_mask(prediction, region)
+        case VoxelSet.ALL:
+            return None
+        case _:
+            raise ValueError(f"{voxel_set} needs a reference.")
+
+
+def spacing_of(prediction: Prediction) -> tuple[float, float, float]:
+    """Voxel size along x, y and z in millimetres."""
+    x, y, z = (float(size) for size in np.linalg.norm(prediction.affine[:3, :3], axis=0))
+    return x, y, z
+
+
+def _region_mask(prediction: Prediction, region: Region) -> Mask:
+    if region is Region.WT:
+        return np.asarray(prediction.segmentation > 0)
+    mask: Mask = region_masks(prediction.segmentation)[REGIONS.index(region)]
+    return mask
+
+
+def _contour(region: Mask, box: Box, spacing: tuple[float, float, float]) -> tuple[Map, Mask]:
+    """Signed distance from the contour of a region, and what lies within two voxels of it, in a box."""
+    size = tuple(part.stop - part.start for part in box)
+    if not region.any() or 0 in size:
+        return np.full(size, NEAR_MM, dtype=np.float32), np.zeros(size, dtype=bool)
+    margins = [max(math.ceil(NEAR_MM / voxel), math.ceil(PARTIAL_VOLUME_VOXELS) + 1) for voxel in spacing]
+    outer = tuple(
+        slice(max(part.start - margin, 0), min(part.stop + margin, whole))
+        for part, margin, whole in zip(box, margins, region.shape, strict=True)
+    )
+    inner = tuple(slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(box, outer, strict=True))
+    inside = region[outer]
+    ones = (1.0, 1.0, 1.0)
+    near = dilate_mm(inside, ones, PARTIAL_VOLUME_VOXELS) & dilate_mm(~inside, ones, PARTIAL_VOLUME_VOXELS)
+    outside_mm = distance_within(~inside, spacing, NEAR_MM)
+    inside_mm = distance_within(inside, spacing, NEAR_MM)
+    return (outside_mm - inside_mm)[inner].copy(), near[inner].copy()
+
+
+def _box(found: tuple[slice, ...] | None) -> Box:
+    x, y, z = found or (slice(0, 0),) * 3
+    return x, y, z
+
+
+def _three(values: tuple[int, ...]) -> tuple[int, int, int]:
+    x, y, z = values
+    return x, y, z

@@ -1,0 +1,395 @@
+"""The list of studies a reviewer works through: what is known of each before any volume is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io.discovery import StudyFiles, find_studies
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.prediction import Prediction, partial_of
+from napari_uncseg.io.provenance import JSON_SUFFIX, fingerprint_of, listed_files, read_json
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.review.images import images_of
+from napari_uncseg.review.verdicts import (
+    Log,
+    Record,
+    Status,
+    StudyVerdict,
+    earlier_verdict,
+    log_path,
+    read_log,
+    status_of,
+    verdict_of,
+)
+
+_NOT_MAPS = ("segmentation", "probabilities")
+_DECIDED = {Status.NEEDS_CORRECTION: 1, Status.REJECTED: 2, Status.ACCEPTED: 3}
+"""What a reviewer has decided on comes after what is open, in this order."""
+
+
+@dataclass(frozen=True)
+class ListedCase:
+    """One study of the list.
+
+    Parameters
+    ----------
+    id : str
+        The study's id.
+    files : StudyFiles, optional
+        Its images, where they were found.
+    result : Path, optional
+        JSON of its result.
+    maps : mapping of str to Path
+        File of each map of the result, and of its segmentation.
+    volumes_ml : mapping of Region to float
+        Predicted volumes; empty without a result.
+    triage_score : float, optional
+        Mean entropy of the whole tumour inside the cancer mask, nats; None when nothing was predicted.
+    status : Status
+        Where the review of this result stands.
+    reviewer : str
+        Who decided last about this result; empty while nobody has.
+    earlier : StudyVerdict, optional
+        What was decided about an earlier result of the study, if nothing is decided about this one.
+    problem : str
+        Why its result or its images cannot be used, a sentence; empty when they can.
+    note : str
+        What else a reviewer should know: a partial result, for instance.
+    made : str
+        How its result came about: members and model.
+    fingerprint : str
+        Of its result (:func:`napari_uncseg.io.results.fingerprint`), which verdicts are bound to.
+    """
+
+    id: str
+    files: StudyFiles | None = None
+    result: Path | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    volumes_ml: Mapping[Region, float] = field(default_factory=dict)
+    triage_score: float | None = None
+    status: Status = Status.NEW
+    reviewer: str = ""
+    earlier: StudyVerdict | None = None
+    problem: str = ""
+    note: str = ""
+    made: str = ""
+    fingerprint: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is a result in which nothing was predicted."""
+        return self.result is not None and self.volumes_ml.get(Region.WT) == 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has decided yet."""
+        return self.status not in _DECIDED
+
+
+@dataclass(frozen=True)
+class CaseList:
+    """Studies in the order in which they need eyes.
+
+    Parameters
+    ----------
+    cases : tuple of ListedCase
+        See :func:`in_order`.
+    log : Path, optional
+        The log of verdicts; None without a folder of results.
+    problems : tuple of str
+        What could not be read, a sentence each.
+    images_problem : str
+        Why the folder of images could not be used, which is one of the problems; empty when it could.
+    """
+
+    cases: tuple[ListedCase, ...]
+    log: Path | None = None
+    problems: tuple[str, ...] = ()
+    images_problem: str = ""
+
+    def case(self, study_id: str) -> ListedCase | None:
+        """The case of a study, if it is on the list."""
+        return next((case for case in self.cases if case.id == study_id), None)
+
+    def counts(self) -> dict[Status, int]:
+        """Studies of each status, in the order of :class:`Status`; without those there are none of."""
+        counts = {status: sum(case.status is status for case in self.cases) for status in Status}
+        return {status: count for status, count in counts.items() if count}
+
+
+def list_cases(results: Path | None, studies: Path | None = None, reviewer: str | None = None) -> CaseList:
+    """List the studies of a folder of results, of a folder of images, or of both.
+
+    Only names, JSON files and the log of verdicts are read, no volume. Without a folder of images, or with one that
+    cannot be used, those that the results say they were made from are looked for.
+
+    Parameters
+    ----------
+    results : Path, optional
+        What ``uncseg predict -o`` wrote, a folder per study; or the folder of one study in it.
+    studies : Path, optional
+        A folder of studies, as :func:`find_studies` takes it.
+    reviewer : str, optional
+        Whose verdicts tell the status; by default those of whoever decided last.
+
+    Returns
+    -------
+    CaseList
+
+    Raises
+    ------
+    StudyError
+        When no folder is given, one does not exist, or neither holds anything.
+    """
+    if results is None and studies is None:
+        raise StudyError("No folder is chosen; choose the folder that uncseg predict wrote, or one of studies.")
+    cases = {case.id: case for case in _results(results)} if results is not None else {}
+    images, problem = _images(studies, cases)
+    if images is None:
+        searched: dict[Path, dict[str, StudyFiles]] = {}
+        cases = {case.id: _with_images_told(case, searched) for case in cases.values()}
+    for files in images or ():
+        known = cases.get(files.id, ListedCase(files.id))
+        cases[files.id] = replace(known, files=files, problem=known.problem or files.problem or "")
+    if results is not None and not cases:
+        raise StudyError(_without_results(results))
+    log = log_path(results_root(results)) if results is not None else None
+    return with_verdicts(CaseList(tuple(cases.values()), log, images_problem=problem), reviewer)
+
+
+def results_root(folder: Path) -> Path:
+    """Folder with a folder per study, where verdicts and corrections go, when the result of one study may be chosen.
+
+    Parameters
+    ----------
+    folder : Path
+        What ``uncseg predict -o`` wrote, or ``OUT/<id>`` in it.
+
+    Returns
+    -------
+    Path
+        The parent of ``OUT/<id>``; any other folder as it is.
+    """
+    own = folder.absolute()
+    one = (own / f"{own.name}{JSON_SUFFIX}").is_file() and not any(own.glob(f"*/*{JSON_SUFFIX}"))
+    return own.parent if one else folder
+
+
+def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
+    """The list with the log read anew: status and order follow it; no folder is searched again.
+
+    Parameters
+    ----------
+    listed : CaseList
+    reviewer : str, optional
+        As for :func:`list_cases`.
+
+    Returns
+    -------
+    CaseList
+
+    Raises
+    ------
+    StudyError
+        When there is a log that cannot be read.
+    """
+    log = read_log(listed.log) if listed.log is not None else Log()
+    judged = [_judged(case, log.records, reviewer) for case in listed.cases]
+    own = (listed.images_problem,) if listed.images_problem else ()
+    return replace(listed, cases=in_order(judged), problems=(*own, *log.problems))
+
+
+def in_order(cases: Sequence[ListedCase]) -> tuple[ListedCase, ...]:
+    """Cases in the order in which they need eyes.
+
+    Parameters
+    ----------
+    cases : sequence of ListedCase
+
+    Returns
+    -------
+    tuple of ListedCase
+        What nobody decided on comes first: among these a prediction that found nothing, then by falling triage score,
+        then results without a score, then studies without a result; names break ties.
+    """
+    return tuple(sorted(cases, key=_urgency))
+
+
+def _urgency(case: ListedCase) -> tuple[int, int, float, str]:
+    if case.is_empty:
+        kind = 0
+    elif case.triage_score is not None:
+        kind = 1
+    else:
+        kind = 2 if case.result is not None else 3
+    return _DECIDED.get(case.status, 0), kind, -(case.triage_score or 0.0), case.id
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedCase:
+    """A case with its volumes.
+
+    Parameters
+    ----------
+    case : ListedCase
+    study : Study, optional
+        None where the images were not found.
+    prediction : Prediction, optional
+        None without a result.
+    notes : tuple of str
+        What the reviewer should know, a sentence each.
+    """
+
+    case: ListedCase
+    study: Study | None
+    prediction: Prediction | None
+    notes: tuple[str, ...] = ()
+
+
+def open_case(case: ListedCase) -> OpenedCase:
+    """Read the images and the result of a case; torch is not needed.
+
+    Parameters
+    ----------
+    case : ListedCase
+
+    Returns
+    -------
+    OpenedCase
+
+    Raises
+    ------
+    StudyError
+        When there is nothing to open, or a file is damaged.
+    """
+    if case.files is None and case.result is None:
+        raise StudyError(case.problem or f"{case.id} has neither images nor a result; check the folders.")
+    study = load_study(case.files) if case.files is not None and case.files.problem is None else None
+    prediction = load_prediction(case.result) if case.result is not None and not case.problem else None
+    if study is None and prediction is None:
+        raise StudyError(case.problem or f"{case.id} cannot be opened; check the folders.")
+    notes = [case.note] if case.note else []
+    if case.problem:
+        notes.append(case.problem)
+    if study is None:
+        notes.append(f"The images of {case.id} were not found; choose the folder that holds them.")
+    elif prediction is not None:
+        told = prediction.provenance.get("inputs") or {}
+        other = [
+            source.role
+            for source in study.sources
+            if (sha256 := (told.get(source.role) or {}).get("sha256")) and sha256 != source.sha256
+        ]
+        if other:
+            notes.append(f"The result of {case.id} was made from other files than these ({', '.join(other)}).")
+    return OpenedCase(case, study, prediction, tuple(notes))
+
+
+def _results(folder: Path) -> list[ListedCase]:
+    """Results of a folder: ``OUT/<id>/<id>_uncseg.json``, or that of the folder itself."""
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is no folder; choose the folder given to `uncseg predict -o`.")
+    found = sorted(folder.glob(f"*/*{JSON_SUFFIX}")) or sorted(folder.glob(f"*{JSON_SUFFIX}"))
+    return [_result(path) for path in found if not path.name.startswith(".")]
+
+
+def _images(studies: Path | None, cases: Mapping[str, ListedCase]) -> tuple[Sequence[StudyFiles] | None, str]:
+    """Studies of a folder of images; or none, and why, when there are results that can be listed without."""
+    if studies is None:
+        return None, ""
+    try:
+        return find_studies(studies), ""
+    except StudyError as error:
+        if not cases:
+            raise
+        return None, f"Images: {error} The results are listed without this folder."
+
+
+def _with_images_told(case: ListedCase, searched: dict[Path, dict[str, StudyFiles]]) -> ListedCase:
+    if case.result is None or case.problem:
+        return case
+    return replace(case, files=images_of(case.id, case.result, searched))
+
+
+def _without_results(folder: Path) -> str:
+    """Why a folder of results that holds none cannot be listed, and what to do."""
+    try:
+        find_studies(folder)
+    except StudyError:
+        return f"{folder} holds no result; choose the folder given to `uncseg predict -o`."
+    return (
+        f"{folder} holds studies, no results: choose it as Images, and as Results the folder given to "
+        "`uncseg predict -o`, or none."
+    )
+
+
+def _result(path: Path) -> ListedCase:
+    study_id = path.name.removesuffix(JSON_SUFFIX)
+    try:
+        content = read_json(path)
+        files = {what: path.parent / name for what, (name, _) in listed_files(path, content).items()}
+    except StudyError as error:  # one damaged result does not hide the others
+        return ListedCase(study_id, result=path, problem=str(error))
+    volumes, score = content.get("volumes_ml"), content.get("triage_score")
+    return ListedCase(
+        str(content["study"]),
+        result=path,
+        maps=files,
+        volumes_ml=_volumes(volumes),
+        triage_score=_number(score),
+        note=_partial(content),
+        made=made_by(content),
+        fingerprint=fingerprint_of(content),
+    )
+
+
+def map_names(case: ListedCase) -> tuple[str, ...]:
+    """Names of the maps of a case's result."""
+    return tuple(name for name in case.maps if name not in _NOT_MAPS)
+
+
+def _volumes(told: Any) -> dict[Region, float]:
+    if not isinstance(told, dict):
+        return {}
+    volumes = {region: _number(told.get(region)) for region in REGIONS}
+    return {region: volume for region, volume in volumes.items() if volume is not None}
+
+
+def _number(value: Any) -> float | None:
+    """A finite number of a foreign file, or None."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if plain else None
+
+
+def _partial(content: Mapping[str, Any]) -> str:
+    partial = partial_of(content)
+    return f"Partial result: {partial.done} of {partial.wanted} members." if partial is not None else ""
+
+
+def made_by(provenance: Mapping[str, Any]) -> str:
+    """How a result came about, a phrase: members, and the model with the first letters of its hash."""
+    model, settings = provenance.get("model"), provenance.get("settings")
+    told = model if isinstance(model, Mapping) else {}
+    method = settings.get("method") if isinstance(settings, Mapping) else None
+    name, sha256 = told.get("name") or "unknown model", str(told.get("sha256") or "")[:8]
+    return f"{method or 'single'}: {name}" + (f" ({sha256})" if sha256 else "")
+
+
+def _judged(case: ListedCase, records: Sequence[Record], reviewer: str | None) -> ListedCase:
+    # Without a readable result there is none that a verdict could be bound to.
+    result = case.fingerprint if case.maps else None
+    verdict = verdict_of(records, case.id, reviewer, result=result)
+    earlier = earlier_verdict(records, case.id, result, reviewer) if verdict is None and result is not None else None
+    return replace(
+        case,
+        status=status_of(records, case.id, reviewer, result=result),
+        reviewer=verdict.reviewer if verdict is not None else "",
+        earlier=earlier,
+    )

@@ -1,0 +1,198 @@
+"""What a viewer with a study can do at any time: bare its images, set their window, tell all values, list the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+
+from napari_uncseg.io.prediction import map_info
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import Label
+from napari_uncseg.viewer.contours import OUTLINE_KEY
+from napari_uncseg.viewer.corrections import CORRECTION_KEY
+from napari_uncseg.viewer.tags import Role, Tag, tag_of, tagged
+
+HELP, BARE = "help", "bare"
+
+COMFORT_KEYS: Mapping[str, str] = MappingProxyType({HELP: "F1", BARE: "Shift-H"})
+"""Keys of a viewer that holds a study, as napari writes them. None of them is napari's own."""
+
+HELP_PANEL = "Keys"
+"""Name of the panel in the manifest that lists all keys."""
+
+RIGHT_BUTTON = 2
+"""Number of the right mouse button in napari's events."""
+
+WINDOW_PER_PIXEL, LEVEL_PER_PIXEL = 0.005, 0.003
+"""Change of window and level per pixel of a drag, as shares of the window at its start."""
+
+_RESULT: tuple[Role, ...] = ("segmentation", "map")
+
+_comfortable: WeakSet[ViewerModel] = WeakSet()
+_hidden: WeakKeyDictionary[ViewerModel, WeakSet[Layer]] = WeakKeyDictionary()
+
+
+def make_comfortable(viewer: ViewerModel) -> None:
+    """Give a viewer :data:`COMFORT_KEYS`, window and level by drag, and all values under the mouse; once is enough."""
+    model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
+    if model in _comfortable:
+        return
+    _comfortable.add(model)
+    model.bind_key(COMFORT_KEYS[BARE], toggle_overlays, overwrite=True)
+    model.bind_key(COMFORT_KEYS[HELP], show_keys, overwrite=True)
+    model.mouse_drag_callbacks.append(drag_window)
+    model.mouse_move_callbacks.append(show_values)
+
+
+def overlays(viewer: ViewerModel) -> list[Layer]:
+    """Layers of this plugin that lie on the images: maps, segmentations, the correction, the current finding."""
+    return [layer for layer in viewer.layers if _is_overlay(layer)]
+
+
+def toggle_overlays(viewer: ViewerModel) -> None:
+    """Hide all that lies on the images; or, while all is hidden, show again what was hidden so."""
+    model = getattr(viewer, "__wrapped__", viewer)
+    shown = [layer for layer in overlays(model) if layer.visible]
+    if shown:
+        _hidden[model] = WeakSet(shown)
+        for layer in shown:
+            layer.visible = False
+        return
+    for layer in _hidden.pop(model, WeakSet()):
+        if layer in model.layers:
+            layer.visible = True
+
+
+def show_keys(viewer: ViewerModel) -> None:
+    """Open the panel that lists all keys; a viewer without a window has no place for it."""
+    window: Any = getattr(viewer, "window", None)
+    if window is not None:
+        window.add_plugin_dock_widget("napari-uncseg", HELP_PANEL)
+
+
+def dragged_window(limits: tuple[float, float], right: float, down: float) -> tuple[float, float]:
+    """Contrast limits after a drag: sideways the window's width, up and down its level.
+
+    Parameters
+    ----------
+    limits : tuple of float
+        Intensities shown black and white when the drag began.
+    right, down : float
+        Way of the mouse in pixels.
+
+    Returns
+    -------
+    tuple of float
+        A drag to the right widens the window (less contrast), a drag downwards raises its level (darker), as viewers of
+        radiology have it. The width stays above a hundredth of what it was.
+    """
+    low, high = limits
+    width = high - low
+    level = (low + high) / 2 + down * LEVEL_PER_PIXEL * width
+    half = width * max(1 + right * WINDOW_PER_PIXEL, 0.01) / 2
+    return level - half, level + half
+
+
+def drag_window(viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
+    """Mouse callback of napari: a drag of the right button sets window and level of the topmost image that is seen."""
+    image = _windowed_image(viewer)
+    if event.button != RIGHT_BUTTON or viewer.dims.ndisplay != 2 or image is None:
+        return
+    limits = (float(image.contrast_limits[0]), float(image.contrast_limits[1]))
+    column, row = float(event.pos[0]), float(event.pos[1])
+    camera: Any = viewer.scene.camera
+    panned = camera.mouse_pan
+    camera.mouse_pan = False  # napari would zoom with this button
+    try:
+        yield
+        while event.type == "mouse_move":
+            image.contrast_limits = dragged_window(limits, float(event.pos[0]) - column, float(event.pos[1]) - row)
+            yield
+    finally:
+        camera.mouse_pan = panned
+
+
+def show_values(viewer: ViewerModel, _event: Any = None) -> None:
+    """Mouse callback of napari: tell, in the status bar, the label and the value of every map under the mouse."""
+    told = values_at(viewer, viewer.cursor.position)
+    if not told:
+        return
+    text = " · ".join(f"{name} {value}" for name, value in told.items())
+    active = viewer.layers.selection.active
+    if active is not None:
+        active.help = text  # napari copies it into the status bar after each move
+    viewer.help = text
+
+
+def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
+    """What the result of the study on show says of a place, hidden maps included; images need not be open.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    position : sequence of float
+        In world coordinates, as the cursor's.
+
+    Returns
+    -------
+    dict of str to str
+        Label of the segmentation and value of each map by its title; empty outside of the volume or without a result.
+    """
+    image = next((tag for layer in reversed(viewer.layers) if (tag := _image_tag(layer)) is not None), None)
+    if image is not None:
+        return _values_of(viewer, image.study_id, position) if isinstance(image.source, Study) else {}
+    # A result without its images: the topmost one that is seen there.
+    tags = [tag_of(layer) for layer in reversed(viewer.layers) if layer.visible]
+    studies = dict.fromkeys(tag.study_id for tag in tags if tag is not None and tag.role in _RESULT)
+    return next((told for study in studies if (told := _values_of(viewer, study, position))), {})
+
+
+def map_title(name: str) -> str:
+    """Title of a map, or its name where none is known."""
+    info = map_info(name)
+    return name if info is None else info.title
+
+
+def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) -> dict[str, str]:
+    """What the result of one study says of a place."""
+    told: dict[str, str] = {}
+    for layer, tag in tagged(viewer, study_id, *_RESULT):
+        place = tuple(round(float(index)) for index in layer.world_to_data(position))
+        if not all(0 <= index < size for index, size in zip(place, layer.data.shape, strict=True)):
+            continue
+        value = layer.data[place]
+        title = "segmentation" if tag.role == "segmentation" else map_title(tag.name)
+        told[title] = _label_name(int(value)) if tag.role == "segmentation" else f"{float(value):.3f}"
+    return told
+
+
+def _image_tag(layer: Layer) -> Tag | None:
+    tag = tag_of(layer)
+    return tag if tag is not None and tag.role == "image" and layer.visible else None
+
+
+def _label_name(value: int) -> str:
+    return Label(value).name if value in set(Label) else "none" if value == 0 else str(value)
+
+
+def _windowed_image(viewer: ViewerModel) -> Image | None:
+    """Topmost visible image of a study; None while the active layer needs the mouse for something else."""
+    active = viewer.layers.selection.active
+    if active is not None and str(active.mode) != "pan_zoom":
+        return None
+    for layer in reversed(viewer.layers):
+        if _image_tag(layer) is not None and isinstance(layer, Image):
+            return layer
+    return None
+
+
+def _is_overlay(layer: Layer) -> bool:
+    tag = tag_of(layer)
+    if tag is not None:
+        return tag.role != "image"
+    return OUTLINE_KEY in layer.metadata or CORRECTION_KEY in layer.metadata

@@ -1,0 +1,280 @@
+"""The one place that makes and replaces napari layers of studies and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+
+from napari_uncseg.io.prediction import Prediction, map_info
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
+from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap
+from napari_uncseg.viewer.orientation import display_grid, oblique_warning, to_display
+from napari_uncseg.viewer.tags import KEY, Role, Tag, tagged
+
+NOTE = "Radiological view · research use only"
+
+WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
+"""Percentiles of the brain's intensities that become black and white."""
+
+_IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
+"""From the bottom of the layer list to the top: what is looked at first lies on top."""
+
+_MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "error", "unc_output")
+
+
+def add_study(viewer: ViewerModel, study: Study) -> list[Layer]:
+    """Show a study: its four modalities and, hidden, its reference. Layers it already has are replaced."""
+    layers = study_layers(study)
+    _arrange(viewer, layers, study)
+    return layers
+
+
+def add_prediction(viewer: ViewerModel, prediction: Prediction) -> list[Layer]:
+    """Show a prediction over its study and go to where there is most to see; an earlier one's layers are replaced."""
+    layers = prediction_layers(prediction)
+    _arrange(viewer, layers, prediction)
+    return layers
+
+
+def arrange_opened(viewer: ViewerModel, source: Study | Prediction) -> None:
+    """Do for layers that napari added itself, after a reader or a sample gave them, what the functions above do.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where they may have been added; if they were not, nothing changes.
+    source : Study or Prediction
+        What the layers show.
+    """
+    layers = [layer for layer, tag in tagged(viewer, _study_id(source)) if tag.source is source]
+    if layers:
+        _arrange(viewer, layers, source)
+
+
+def study_notes(study: Study) -> tuple[str, ...]:
+    """What the user should know about a study and how it is shown, a sentence each."""
+    oblique = display_grid(study.shape, study.affine).oblique
+    return (*study.warnings, *((oblique_warning(study.affine),) if oblique else ()))
+
+
+def adopt_layers(layers: Mapping[str, Layer], study: Study) -> None:
+    """Make layers of single files the layers of the study that was made of them.
+
+    Parameters
+    ----------
+    layers : mapping of str to Layer
+        A layer for each modality; those that are gone from the viewer do no harm.
+    study : Study
+        What :func:`napari_uncseg.viewer.volumes.study_from_layers` made of them.
+    """
+    for modality, layer in layers.items():
+        array = to_display(study.images[MODALITIES.index(modality)], study.affine)
+        layer.data = array
+        layer.metadata = {**layer.metadata, KEY: Tag("image", modality, study.id, study, array)}
+
+
+def study_layers(study: Study) -> list[Layer]:
+    """Layers of a study, from the bottom up, for readers and :func:`add_study`."""
+    layers: list[Layer] = []
+    for modality in _IMAGE_ORDER:
+        image = study.images[MODALITIES.index(modality)]
+        layers.append(_image_layer(study, modality, image, visible=modality == "t1c"))
+    if study.reference is not None:
+        reference = _labels_layer(study, "reference", study.reference, study.id, study.voxel_ml)
+        reference.visible = False
+        layers.append(reference)
+    return layers
+
+
+def prediction_layers(prediction: Prediction) -> list[Layer]:
+    """Layers of a prediction, from the bottom up, for readers and :func:`add_prediction`."""
+    known = [name for name in _MAP_ORDER if name in prediction.maps]
+    others = [name for name in prediction.maps if name not in _MAP_ORDER]
+    layers: list[Layer] = [map_layer(prediction, name, visible=name == "unc_output") for name in others + known]
+    voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
+    segmentation = _labels_layer(prediction, "segmentation", prediction.segmentation, prediction.study_id, voxel_ml)
+    # An outline leaves the map inside the tumour to be seen.
+    segmentation.contour = 1
+    return [*layers, segmentation]
+
+
+def map_layer(prediction: Prediction, name: str, *, visible: bool = True) -> Image:
+    """Layer of one map with its colour bar."""
+    values = prediction.maps[name]
+    array = to_display(values, prediction.affine)
+    layer = Image(
+        array,
+        name=prediction.title(name),
+        colormap=map_colormap(name),
+        contrast_limits=(0.0, upper_bound(prediction, name)),
+        blending="translucent_no_depth",
+        opacity=0.85,
+        visible=visible,
+        metadata={KEY: Tag("map", name, prediction.study_id, prediction, array)},
+        **display_grid(_shape(values), prediction.affine).as_kwargs(),
+    )
+    layer.colorbar.visible = True
+    layer.colorbar.size = (22, 160)
+    layer.name_overlay.position = "top_right"
+    layer.name_overlay.visible = True
+    return layer
+
+
+def upper_bound(prediction: Prediction, name: str) -> float:
+    """Largest value a map can take, or does take when nothing is known about it."""
+    info = map_info(name)
+    return info.upper if info else float(prediction.maps[name].max(initial=0.0)) or 1.0
+
+
+def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Intensities of the brain that become black and white (:data:`WINDOW_PERCENTILES`); of the volume if no brain."""
+    low, high = np.percentile(image[brain] if brain.any() else image, WINDOW_PERCENTILES)
+    return float(low), float(high if high > low else low + 1.0)
+
+
+def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
+    """Move the viewer to the slices with most tumour, or with most uncertainty when no tumour was found."""
+    weight = to_display((prediction.segmentation > 0).astype(np.float32), prediction.affine)
+    if not weight.any():
+        weight = to_display(prediction.maps.get("unc_output", prediction.probabilities[0]), prediction.affine)
+    if not weight.any() or viewer.dims.ndim != 3:
+        return
+    grid = display_grid(_shape(prediction.segmentation), prediction.affine)
+    for axis in range(3):
+        profile = weight.sum(axis=tuple(other for other in range(3) if other != axis))
+        viewer.dims.set_point(axis, grid.translate[axis] + grid.scale[axis] * int(profile.argmax()))
+
+
+def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
+    """What a label layer tells when the mouse rests on it: tissue and volume of each label."""
+    counts = np.bincount(labels.ravel(), minlength=max(Label) + 1)
+    return {
+        "index": [int(label) for label in Label],
+        "tissue": [LABEL_TITLES[label] for label in Label],
+        "volume": [f"{counts[label] * voxel_ml:.1f} mL" for label in Label],
+    }
+
+
+def _image_layer(study: Study, modality: str, image: npt.NDArray[np.float32], *, visible: bool) -> Image:
+    array = to_display(image, study.affine)
+    return Image(
+        array,
+        name=MODALITY_TITLES[modality],
+        colormap="gray",
+        contrast_limits=window_level(image, study.brain),
+        interpolation2d="linear",
+        visible=visible,
+        metadata={KEY: Tag("image", modality, study.id, study, array)},
+        **display_grid(study.shape, study.affine).as_kwargs(),
+    )
+
+
+def _labels_layer(
+    source: Study | Prediction,
+    role: Literal["reference", "segmentation"],
+    labels: npt.NDArray[np.uint8],
+    study_id: str,
+    voxel_ml: float,
+) -> Labels:
+    array = to_display(labels, source.affine)
+    layer = Labels(
+        array,
+        name=role.capitalize(),
+        colormap=segmentation_colormap(),
+        features=volumes_table(labels, voxel_ml),
+        opacity=0.8,
+        metadata={KEY: Tag(role, role, study_id, source, array)},
+        **display_grid(_shape(labels), source.affine).as_kwargs(),
+    )
+    # The array is the prediction's own: who wants to paint duplicates the layer.
+    layer.editable = False
+    return layer
+
+
+def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Prediction) -> None:
+    """Put layers, new or just opened, in the place of earlier ones of the same study; what was dimmed stays so."""
+    roles: tuple[Role, ...] = ("image", "reference") if isinstance(source, Study) else ("map", "segmentation")
+    known = list(viewer.layers)
+    others = [layer for layer in known if layer not in layers]
+    stranger = bool(others) and not any(layer in others for layer, _ in tagged(viewer, _study_id(source)))
+    earlier = [(layer, tag) for layer, tag in tagged(viewer, _study_id(source), *roles) if layer not in layers]
+    above = _lowest_above(viewer, layers, earlier, source)
+    for layer, _ in earlier:
+        viewer.layers.remove(layer)
+    kept = {(tag.role, tag.name): layer for layer, tag in earlier}
+    for layer in layers:
+        tag = layer.metadata[KEY]
+        before = kept.get((tag.role, tag.name))
+        if before is not None:
+            layer.visible, layer.opacity = before.visible, before.opacity
+        place = len(viewer.layers) if above is None else viewer.layers.index(above)
+        if layer not in known:
+            viewer.layers.insert(place, layer)
+            continue
+        if above is not None:  # what napari just added is on top already
+            viewer.layers.move(viewer.layers.index(layer), place)
+        layer.name = _title(tag)  # napari numbered it while the earlier one was there
+    if not known:
+        viewer.reset_view()
+    if stranger:
+        _look_at(viewer, layers[0])
+    _say_how_it_is_shown(viewer)
+    if isinstance(source, Prediction):
+        show_best_slice(viewer, source)
+
+
+def _lowest_above(
+    viewer: ViewerModel, layers: Sequence[Layer], earlier: Sequence[tuple[Layer, Tag]], source: Study | Prediction
+) -> Layer | None:
+    """The layer right below which new ones belong; None for the top of the list."""
+    gone = [layer for layer, _ in earlier]
+    if gone:
+        present = list(viewer.layers)
+        rest = present[present.index(gone[0]) :]
+        return next((layer for layer in rest if layer not in gone and layer not in layers), None)
+    # Images that come after their result must not cover it.
+    over = tagged(viewer, source.id, "map", "segmentation") if isinstance(source, Study) else iter(())
+    return next((layer for layer, _ in over), None)
+
+
+def _look_at(viewer: ViewerModel, layer: Layer) -> None:
+    """Move to the middle of a layer: another study may lie elsewhere in the world, out of the picture."""
+    if viewer.dims.ndim != 3:
+        return
+    low, high = np.asarray(layer.extent.world)
+    middle = [float(place) for place in (low + high) / 2]
+    viewer.dims.point = tuple(middle)
+    row, column = viewer.dims.displayed[-2:]
+    viewer.scene.camera.center = (0.0, middle[row], middle[column])
+
+
+def _say_how_it_is_shown(viewer: ViewerModel) -> None:
+    overlays = viewer.canvas.overlays
+    overlays.scale_bar.visible = True
+    overlays.text.text = NOTE
+    overlays.text.position = "bottom_left"
+    overlays.text.visible = True
+
+
+def _study_id(source: Study | Prediction) -> str:
+    return source.id if isinstance(source, Study) else source.study_id
+
+
+def _title(tag: Tag) -> str:
+    """Name of a new layer."""
+    if tag.role == "image":
+        return MODALITY_TITLES[tag.name]
+    if tag.role == "map" and isinstance(tag.source, Prediction):
+        return tag.source.title(tag.name)
+    return tag.role.capitalize()
+
+
+def _shape(array: npt.NDArray[Any]) -> tuple[int, int, int]:
+    x, y, z = array.shape
+    return x, y, z

@@ -1,0 +1,208 @@
+"""Reliability per region over the number of voxels in each bin, drawn in the colours of the window.
+
+Importing this module loads matplotlib: a panel does so when it has something to draw.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
+from napari_uncseg.reporting.plot_style import GREY, REGION_COLOURS, REGION_MARKERS
+from napari_uncseg.reporting.plots import ReliabilityCurve
+
+Curves = Mapping[Region, ReliabilityCurve | None]
+
+SIDE_BY_SIDE = 460
+"""Narrower than this, in pixels, the regions stand one below the other."""
+
+PIXELS_PER_INCH = 144
+
+
+@dataclass(frozen=True)
+class Ink:
+    """Colours that are not those of the regions.
+
+    Parameters
+    ----------
+    paper, text : str
+        Background and foreground.
+    dark : bool
+        Whether the background is dark, where the regions' colours are lightened to be seen.
+    """
+
+    paper: str = "#ffffff"
+    text: str = "#000000"
+    dark: bool = False
+
+    @property
+    def grid(self) -> str:
+        """A line that is hardly there."""
+        return _mixed(self.text, self.paper, 0.15)
+
+    @property
+    def faint(self) -> str:
+        """Words and lines that come second."""
+        return _mixed(self.text, self.paper, 0.65)
+
+    def of(self, region: Region) -> str:
+        """Colour of a region on this paper."""
+        colour = REGION_COLOURS[region]
+        return _mixed("#ffffff", colour, 0.35) if self.dark else colour
+
+
+class ReliabilityPlot(FigureCanvasQTAgg):
+    """The plot in a panel; it takes the width it gets, and a height that goes with it."""
+
+    def __init__(self) -> None:
+        super().__init__(Figure(layout="constrained"))
+        self._curves: Curves = {}
+        self._ink = Ink()
+        self._wide: bool | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self.setAccessibleName("Reliability per region")
+        self._fit(self.width())
+
+    @property
+    def ink(self) -> Ink:
+        """Colours in use."""
+        return self._ink
+
+    def present(self, curves: Curves, ink: Ink) -> None:
+        """Draw the curves of the regions."""
+        self._curves, self._ink = curves, ink
+        self._draw_all()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Put the regions side by side or one below the other, as the width allows."""
+        super().resizeEvent(event)
+        # Last, because a new limit may resize the canvas on the spot.
+        if event is not None and event.size().width() != event.oldSize().width():
+            self._fit(self.width())
+
+    def _fit(self, width: int) -> None:
+        wide = width >= SIDE_BY_SIDE
+        least = 250 if wide else 600
+        self.setMinimumHeight(least)
+        # Axes that are much higher than wide distort the distance from the diagonal.
+        self.setMaximumHeight(max(least, round((0.62 if wide else 2.0) * width)))
+        if wide != self._wide:
+            self._wide = wide
+            self._draw_all()
+
+    def _draw_all(self) -> None:
+        self.figure.clear()
+        if self._curves:
+            draw_reliability(self.figure, self._curves, self._ink, wide=bool(self._wide))
+        self.draw_idle()
+
+
+def reliability_png(curves: Curves, title: str) -> bytes:
+    """The plot as a PNG on white paper.
+
+    Parameters
+    ----------
+    curves : mapping of Region to ReliabilityCurve or None
+    title : str
+        Study, voxel set and what it may be used for.
+    """
+    figure = Figure(figsize=(10.5, 5.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    draw_reliability(figure, curves, Ink(), wide=True)
+    figure.suptitle(title, fontsize=10)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def draw_reliability(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) -> None:
+    """Draw into an empty figure: a column per region, reliability over counts, or a row per region when narrow.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    curves : mapping of Region to ReliabilityCurve or None
+        None leaves the region's axes empty and says so.
+    ink : Ink
+    wide : bool
+    """
+    figure.set_facecolor(ink.paper)
+    if wide:
+        rows = figure.subplots(2, len(REGIONS), sharex=True, sharey="row", gridspec_kw={"height_ratios": (3, 1)})
+        pairs = list(zip(rows[0], rows[1], strict=True))
+    else:
+        pairs = [tuple(row) for row in figure.subplots(len(REGIONS), 2, sharex=True, sharey="col")]
+    for place, (region, (upper, lower)) in enumerate(zip(REGIONS, pairs, strict=True)):
+        for axes in (upper, lower):
+            _prepare(axes, ink)
+        _draw_region(upper, lower, region, curves.get(region), ink)
+        words = {"fontsize": 8, "color": ink.text}
+        if wide:
+            lower.set_xlabel("mean probability in the bin", **words)
+        elif place == len(REGIONS) - 1:
+            upper.set_xlabel("mean probability in bin", **words)
+            lower.set_xlabel("probability", **words)
+        if place == 0 or not wide:
+            upper.set_ylabel("share that is in the region" if wide else "share in the region", **words)
+            lower.set_ylabel("voxels", **words)
+
+
+def _draw_region(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCurve | None, ink: Ink) -> None:
+    colour = ink.of(region)
+    ece = "" if curve is None else f"\nECE {curve.ece:.3f}"
+    upper.set_title(f"{region} · {REGION_TITLES[region]}{ece}", fontsize=8.5, color=ink.text)
+    upper.plot((0, 1), (0, 1), color=ink.faint if ink.dark else GREY, lw=1, ls=":")
+    upper.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    lower.set_yscale("log")
+    if curve is None:
+        upper.text(0.5, 0.5, "no voxels", transform=upper.transAxes, ha="center", va="center", color=ink.faint)
+        return
+    filled = curve.count > 0
+    upper.plot(
+        curve.mean_p[filled],
+        curve.mean_y[filled],
+        color=colour,
+        marker=REGION_MARKERS[region],
+        ms=4,
+        lw=1.6,
+        clip_on=False,
+    )
+    edges = np.linspace(0, 1, len(curve.count) + 1)
+    lower.bar(
+        edges[:-1],
+        np.where(filled, curve.count, np.nan),
+        np.diff(edges),
+        align="edge",
+        color=colour,
+        ec=ink.paper,
+        lw=0.5,
+    )
+    lower.set_ylim(bottom=0.8)
+
+
+def _prepare(axes: Axes, ink: Ink) -> None:
+    axes.set_facecolor(ink.paper)
+    axes.grid(True, color=ink.grid, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=7.5, colors=ink.text, which="both")
+    axes.minorticks_off()
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(ink.faint)
+
+
+def _mixed(one: str, other: str, share: float) -> str:
+    """A colour between two, with a share of the first."""
+    red, green, blue = (share * a + (1 - share) * b for a, b in zip(to_rgb(one), to_rgb(other), strict=True))
+    return to_hex((red, green, blue))

@@ -1,0 +1,241 @@
+"""Results of an evaluation: the table, the reliability plot, and both on the clipboard or on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QGuiApplication, QStandardItemModel
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_uncseg.errors import SaveError, UncsegError
+from napari_uncseg.evaluation.calibration import DEFAULT_BINS
+from napari_uncseg.evaluation.evaluation import csv_text
+from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.io.files import write_files
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.reporting.plots import ReliabilityCurve
+from napari_uncseg.widgets.common import heading, narrow, note_label, row_label, show_failure, show_note
+from napari_uncseg.widgets.evaluate.table import EvaluationTable
+from napari_uncseg.widgets.evaluate.task import VOXEL_SETS, Evaluated
+
+if TYPE_CHECKING:
+    from napari_uncseg.widgets.evaluate.reliability_plot import Ink, ReliabilityPlot
+
+STALE = "⚠ Layers have changed since: these numbers are of what was open before. Evaluate again."
+SHORT_TITLES = {
+    VoxelSet.TUMOUR: "Tumour and 5 mm",
+    VoxelSet.BRAIN: "Brain",
+    VoxelSet.UNION: "Region in either",
+}
+TOOLTIP = Qt.ItemDataRole.ToolTipRole
+BINS_NOTE = (
+    "Below the dotted line the model claims more of the region than there is, above it less. Bins of few voxels (log "
+    "axis) weigh little."
+)
+UNION_NOTE = (
+    "A voxel below a probability of 0.5 is among these voxels only because it is truly in the region: there the share "
+    "is 1 by choice of the voxels, and says nothing of the model."
+)
+
+
+class EvaluationResults(QWidget):
+    """Table and plot of one evaluated study. Hidden until there is one.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Its theme gives the colours.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._evaluated: Evaluated | None = None
+        self.title = heading("")
+        self.stale = note_label(STALE)
+        self.set_choice = narrow(QComboBox())
+        for voxel_set in VOXEL_SETS:
+            self.set_choice.addItem(SHORT_TITLES[voxel_set], voxel_set)
+            self.set_choice.setItemData(self.set_choice.count() - 1, _explained(voxel_set), TOOLTIP)
+        self.set_choice.setToolTip("Voxels that AUROC, errors, ECE and the plot are taken over")
+        self.table = EvaluationTable()
+        self.plot: ReliabilityPlot | None = None
+        self.remarks = note_label()
+        self.reading = note_label(BINS_NOTE)
+        self.copy_button = QPushButton("Copy table")
+        self.save_button = QPushButton("Save CSV and PNG…")
+        self.message = note_label()
+        self._plot_heading = heading("Reliability")
+        self._layout = QVBoxLayout(self)
+        self._lay_out()
+        self.set_choice.currentIndexChanged.connect(self._show)
+        self.copy_button.clicked.connect(self.copy)
+        self.save_button.clicked.connect(self._ask_and_save)
+        self.hide()
+
+    @property
+    def evaluated(self) -> Evaluated | None:
+        """What is shown."""
+        return self._evaluated
+
+    @property
+    def voxel_set(self) -> VoxelSet:
+        """What AUROC, errors, ECE and the plot are taken over."""
+        return VoxelSet(self.set_choice.currentData())
+
+    def present(self, evaluated: Evaluated) -> None:
+        """Show a study; the voxel set stays, unless it was not measured."""
+        self._evaluated = evaluated
+        self.title.setText(f"{evaluated.study_id} against {evaluated.reference}")
+        self.set_choice.blockSignals(True)
+        for index, voxel_set in enumerate(VOXEL_SETS):
+            self._enable(index, voxel_set in evaluated.voxel_sets)
+        if self.voxel_set not in evaluated.voxel_sets:
+            self.set_choice.setCurrentIndex(0)
+        self.set_choice.blockSignals(False)
+        show_note(self.remarks, "\n".join(evaluated.remarks))
+        self.message.hide()
+        self.mark_stale(False)
+        self.show()
+        self._show()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._evaluated = None
+        self.hide()
+
+    def mark_stale(self, stale: bool) -> None:
+        """Say, or take back, that layers have changed since."""
+        self.stale.setVisible(stale)
+
+    def copy(self) -> None:
+        """Put the table on the clipboard, tab-separated."""
+        clipboard = QGuiApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(self.table.as_text())
+            show_note(self.message, "The table is on the clipboard; it can be pasted into a spreadsheet.")
+
+    def save(self, path: Path) -> None:
+        """Write all numbers, the plot and where they come from, beside one another.
+
+        Parameters
+        ----------
+        path : Path
+            The CSV file; when it is there already it is replaced with its two companions.
+        """
+        try:
+            files = self._save(path if path.suffix == ".csv" else path.with_name(f"{path.name}.csv"))
+        except UncsegError as error:
+            show_failure(self.message, str(error))
+            return
+        show_note(self.message, f"Saved {', '.join(file.name for file in files)} in {files[0].parent}")
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme of the window, of which Qt tells as a change of style."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange and self.plot is not None:
+            ink = self._ink()
+            if ink != self.plot.ink:
+                self._show()
+
+    def _show(self, _index: int = 0) -> None:
+        if self._evaluated is None:
+            return
+        self.table.present(self._evaluated, self.voxel_set)
+        if self.plot is None:
+            # The first plot loads matplotlib.
+            from napari_uncseg.widgets.evaluate.reliability_plot import ReliabilityPlot
+
+            self.plot = ReliabilityPlot()
+            # With a stretch so large, what it cannot take goes to the end of the panel and not between the lines.
+            self._layout.insertWidget(self._layout.indexOf(self._plot_heading) + 1, self.plot, 100)
+        self.plot.setToolTip(
+            f"Voxels: {VOXEL_SET_TITLES[self.voxel_set]}. The curve: of the voxels said to be in the region with some "
+            "probability, the share that is; on the dotted line the model is right about itself. The bars: voxels per "
+            "bin."
+        )
+        self.plot.present(self._curves(), self._ink())
+        self.reading.setText(UNION_NOTE if self.voxel_set is VoxelSet.UNION else BINS_NOTE)
+
+    def _curves(self) -> dict[Region, ReliabilityCurve | None]:
+        evaluated = self._evaluated
+        return {region: evaluated.curve(region, self.voxel_set) if evaluated else None for region in REGIONS}
+
+    def _ink(self) -> Ink:
+        from napari_uncseg.widgets.evaluate.reliability_plot import Ink
+
+        theme = get_theme(self._viewer.theme)
+        return Ink(theme.background.as_hex("long"), theme.text.as_hex("long"), theme.type == "dark")
+
+    def _ask_and_save(self) -> None:
+        if self._evaluated is None:
+            return
+        name = f"{self._evaluated.study_id}_evaluation.csv"
+        chosen, _ = QFileDialog.getSaveFileName(self, "Save table and plot", name, "Table (*.csv)")
+        if chosen:
+            self.save(Path(chosen))
+
+    def _save(self, path: Path) -> list[Path]:
+        from napari_uncseg.widgets.evaluate.reliability_plot import reliability_png
+
+        evaluated = self._evaluated
+        if evaluated is None:
+            raise SaveError("There is nothing to save yet; evaluate a study first.")
+        picture, record = path.with_suffix(".png"), path.with_suffix(".json")
+        if not path.exists():  # else the user has agreed to replace it
+            for other in (picture, record):
+                if other.exists():
+                    raise SaveError(f"{other} is there already; choose another name.")
+        title = f"{evaluated.study_id} · {VOXEL_SET_TITLES[self.voxel_set]} · {DEFAULT_BINS} bins · research use only"
+        told = {
+            **evaluated.record,
+            "remarks": [*evaluated.remarks, *([STALE] if self.stale.isVisibleTo(self) else [])],
+            "plot": {"file": picture.name, "voxel_set": self.voxel_set},
+        }
+        write_files(
+            {
+                path: csv_text(evaluated.values).encode(),
+                picture: reliability_png(self._curves(), title),
+                record: (json.dumps(told, indent=2) + "\n").encode(),
+            }
+        )
+        return [path, picture, record]
+
+    def _enable(self, index: int, enabled: bool) -> None:
+        model = self.set_choice.model()
+        item = model.item(index) if isinstance(model, QStandardItemModel) else None
+        if item is not None:
+            item.setEnabled(enabled)
+            unknown = "The images of the study are not open, so its brain is not known"
+            item.setToolTip(_explained(VOXEL_SETS[index]) if enabled else unknown)
+
+    def _lay_out(self) -> None:
+        layout = self._layout
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title)
+        layout.addWidget(self.stale)
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow(row_label("Voxels"), self.set_choice)
+        layout.addLayout(form)
+        layout.addWidget(self.table)
+        layout.addWidget(self.remarks)
+        layout.addWidget(self._plot_heading)
+        layout.addWidget(self.reading)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.copy_button)
+        buttons.addWidget(self.save_button)
+        layout.addLayout(buttons)
+        layout.addWidget(self.message)
+        layout.addStretch(1)
+        for label in (self.stale, self.remarks, self.message):
+            label.hide()
+
+
+def _explained(voxel_set: VoxelSet) -> str:
+    return f"{VOXEL_SET_TITLES[voxel_set]} ({voxel_set})"

@@ -1,0 +1,265 @@
+"""Table of one evaluated study: a row for each region, and headers that say what a number is taken over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
+
+from napari_uncseg.evaluation.calibration import DEFAULT_BINS
+from napari_uncseg.evaluation.histograms import BINS
+from napari_uncseg.evaluation.metric_result import Value
+from napari_uncseg.evaluation.overlap import Overlap
+from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
+from napari_uncseg.reporting.plot_style import REGION_COLOURS
+from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
+
+DASH = "–"
+PADDING = 12
+"""Room beside the text of a column, in pixels."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of the table.
+
+    Parameters
+    ----------
+    title, second : str
+        Two lines of the header; the second is a unit or a map.
+    metric : str
+        Name of the number.
+    definition : str
+        What it is, a sentence or two.
+    map : str, optional
+        The uncertainty map it rates.
+    chosen_set : bool
+        Whether it is taken over the voxel set the user chose, rather than over the whole volume.
+    bins : int, optional
+        Bins of the histogram behind it.
+    digits : int
+        Digits after the point.
+    factor : float
+        What the number is multiplied with to be shown.
+    """
+
+    title: str
+    second: str
+    metric: str
+    definition: str
+    map: str | None = None
+    chosen_set: bool = False
+    bins: int | None = None
+    digits: int = 3
+    factor: float = 1.0
+
+    def tooltip(self, voxel_set: VoxelSet) -> str:
+        """What the header tells when the mouse rests on it."""
+        over = voxel_set if self.chosen_set else VoxelSet.ALL
+        bins = f"{self.bins} bins" if self.bins else "no bins: every voxel is counted"
+        return f"{self.definition}\n\nVoxels: {VOXEL_SET_TITLES[over]} ({over}); {bins}; this study alone."
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "Dice",
+        "",
+        "dice_any_size",
+        "Dice score: twice the voxels in both segmentation and reference over the voxels of each, added. 1 when both "
+        "are empty, as BraTS has it.",
+    ),
+    Column(
+        "HD95",
+        "mm",
+        "hd95_any_size",
+        "95th percentile Hausdorff distance: the larger of the two 95th percentiles of the distance from one surface "
+        f"to the other. 0 when both are empty, {Overlap(Region.WT).empty_hd95:.0f} mm when one is, as BraTS has it.",
+        digits=1,
+    ),
+    Column("Predicted", "mL", "volume_prediction", "Volume of the region in the segmentation.", digits=1),
+    Column("Reference", "mL", "volume_reference", "Volume of the region in the reference.", digits=1),
+    Column(
+        "AUROC",
+        FORECAST,
+        "auroc",
+        "How well unc_output tells wrong voxels from right ones: the chance that a wrong voxel has the higher value, "
+        "0.5 for a map that knows nothing. unc_output speaks of the whole tumour alone, and is 0 beyond 5 mm of the "
+        "predicted one. Much depends on the voxels: easy background lifts it.",
+        map=FORECAST,
+        chosen_set=True,
+        bins=BINS,
+    ),
+    Column(
+        "AUROC",
+        ENTROPY,
+        "auroc",
+        "How well the entropy of the region's probability tells wrong voxels from right ones: the chance that a wrong "
+        "voxel has the higher value, 0.5 for a map that knows nothing. Much depends on the voxels: easy background "
+        "lifts it.",
+        map=ENTROPY,
+        chosen_set=True,
+        bins=BINS,
+    ),
+    Column(
+        "Errors",
+        "%",
+        "prevalence",
+        "Prevalence: share of the voxels where segmentation and reference differ. Without it an AUROC cannot be read.",
+        map=ENTROPY,
+        chosen_set=True,
+        digits=2,
+        factor=100.0,
+    ),
+    Column(
+        "ECE",
+        "",
+        "ece_classwise",
+        "Expected calibration error, class-wise: in each bin the distance between the mean probability of the region "
+        "and the share of voxels that are in it, averaged over voxels; 0 is best. A good AUROC says nothing about it.",
+        chosen_set=True,
+        bins=DEFAULT_BINS,
+    ),
+)
+
+
+class EvaluationTable(QTableWidget):
+    """Numbers of one study over one voxel set; cells are read, not written."""
+
+    def __init__(self) -> None:
+        super().__init__(len(REGIONS), len(COLUMNS))
+        self._evaluated: Evaluated | None = None
+        self._voxel_set = VoxelSet.TUMOUR
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrap(False)
+        self.setIconSize(QSize(10, 10))
+        self.setAccessibleName("Evaluation per region")
+        for row, region in enumerate(REGIONS):
+            item = QTableWidgetItem(_swatch(region), str(region))
+            item.setToolTip(f"{region}: {REGION_TITLES[region]}")
+            self.setVerticalHeaderItem(row, item)
+        across, down = self.horizontalHeader(), self.verticalHeader()
+        assert across is not None
+        assert down is not None
+        across.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        across.setHighlightSections(False)
+        down.setHighlightSections(False)
+        down.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._fill()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Share the width among the columns; what does not fit is scrolled to."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Fit rows and columns to another size of letters."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
+
+    def present(self, evaluated: Evaluated, voxel_set: VoxelSet) -> None:
+        """Show the numbers of a study over a voxel set."""
+        self._evaluated, self._voxel_set = evaluated, voxel_set
+        self._fill()
+
+    def as_text(self) -> str:
+        """What the table shows, tab-separated for a spreadsheet, and what is needed to read it."""
+        titles = ["Region", *(f"{column.title} {column.second}".strip() for column in COLUMNS)]
+        rows = [
+            [str(region), *(self._text(row, column) for column in range(len(COLUMNS)))]
+            for row, region in enumerate(REGIONS)
+        ]
+        lines = ["\t".join(cells) for cells in (titles, *rows)]
+        if self._evaluated is not None:
+            lines.append(
+                f"Study {self._evaluated.study_id}; AUROC, errors and ECE over: {VOXEL_SET_TITLES[self._voxel_set]}; "
+                f"ECE in {DEFAULT_BINS} bins. {RESEARCH_USE_ONLY}"
+            )
+        return "\n".join(lines) + "\n"
+
+    def _fit(self) -> None:
+        """Columns as wide as they must be, or wider where there is room; as high as the rows are."""
+        across, down, bar = self.horizontalHeader(), self.verticalHeader(), self.horizontalScrollBar()
+        port = self.viewport()
+        if across is None or down is None or bar is None or port is None:
+            return
+        metrics = self.fontMetrics()
+        needed = []
+        for number, column in enumerate(COLUMNS):
+            texts = [column.title, column.second, *(self._text(row, number) for row in range(len(REGIONS)))]
+            needed.append(max(metrics.horizontalAdvance(text) for text in texts) + PADDING)
+        spare = port.width() - sum(needed)
+        for number, width in enumerate(needed):
+            across.resizeSection(number, width + max(spare, 0) // len(needed))
+        height = across.sizeHint().height() + down.length() + 2 * self.frameWidth()
+        self.setFixedHeight(height + (bar.sizeHint().height() if spare < 0 else 0))
+
+    def _text(self, row: int, column: int) -> str:
+        item = self.item(row, column)
+        return item.text() if item is not None else ""
+
+    def _fill(self) -> None:
+        for number, column in enumerate(COLUMNS):
+            header = QTableWidgetItem(f"{column.title}\n{column.second}")
+            header.setToolTip(column.tooltip(self._voxel_set))
+            self.setHorizontalHeaderItem(number, header)
+            for row, region in enumerate(REGIONS):
+                text, tooltip = self._cell(column, region)
+                item = QTableWidgetItem(text)
+                item.setToolTip(tooltip)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.setItem(row, number, item)
+        self._fit()
+
+    def _cell(self, column: Column, region: Region) -> tuple[str, str]:
+        """Text and tooltip."""
+        if self._evaluated is None:
+            return "", ""
+        over = self._voxel_set if column.chosen_set else None
+        value = self._evaluated.value(column.metric, region, voxel_set=over, map=column.map)
+        if value is None:
+            return DASH, _not_measured(column, region)
+        if not value.defined:
+            return DASH, f"Undefined: {value.undefined}."
+        empty = _empty(self._evaluated, region) if column.metric.endswith("any_size") else ""
+        return f"{value.value * column.factor:.{column.digits}f}", _count(value) + empty
+
+
+def _not_measured(column: Column, region: Region) -> str:
+    if column.map == FORECAST and region is not Region.WT:
+        return "Undefined: unc_output speaks of the whole tumour alone."
+    if column.map is not None:
+        return f"Undefined: the result has no map {column.map}."
+    return "Undefined: it was not measured."
+
+
+def _count(value: Value) -> str:
+    over = value.voxel_set or VoxelSet.ALL
+    return f"{value.count:,} voxels: {VOXEL_SET_TITLES[over]}"
+
+
+def _empty(evaluated: Evaluated, region: Region) -> str:
+    """What to know of a score of a region that is empty or small, to follow its count."""
+    predicted, true = (evaluated.value(f"volume_{what}", region) for what in ("prediction", "reference"))
+    if predicted is None or true is None:
+        return ""
+    empty = [what for what, value in (("segmentation", predicted), ("reference", true)) if value.value == 0]
+    if empty:
+        return f"\nThe region is empty in the {' and the '.join(empty)}: the score is a convention."
+    if true.value < Overlap(region).small_ml:
+        return f"\nThe reference is below {Overlap(region).small_ml:g} mL: cohorts report such regions apart."
+    return ""
+
+
+def _swatch(region: Region) -> QIcon:
+    pixmap = QPixmap(10, 10)
+    pixmap.fill(QColor(REGION_COLOURS[region]))
+    return QIcon(pixmap)

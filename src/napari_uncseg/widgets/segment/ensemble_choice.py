@@ -1,0 +1,137 @@
+"""Which members a run is made of: presets, words of one's own, and what they cost."""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
+
+from napari_uncseg.errors import ModelError, UncsegError
+from napari_uncseg.inference.ensemble_spec import SINGLE, Kind, Members, parse_members
+from napari_uncseg.inference.progress import spell
+from napari_uncseg.widgets.common import narrow, note_label, row_label, show_failure, show_note
+
+PRESETS: tuple[tuple[str, str], ...] = (
+    ("One pass", "single"),
+    ("Flips (8)", "tta:8"),
+    ("Snapshots", "snapshots"),
+    ("Dropout injection (10)", "dropout_injection:10"),
+)
+OWN_WORDS = len(PRESETS)
+SNAPSHOTS = next(index for index, (_, words) in enumerate(PRESETS) if words == "snapshots")
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """How many passes a run had and how many seconds it took."""
+
+    passes: int
+    seconds: float
+
+
+class MemberChoice(QWidget):
+    """Form for the members of a run.
+
+    The time is told once a run of this panel has shown how long a pass takes here; before, the number of passes is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: LastRun | None = None
+        self._snapshots = 1
+        self.preset = narrow(QComboBox())
+        self.preset.addItems([*(title for title, _ in PRESETS), "Own words"])
+        self.words = QLineEdit()
+        self.words.setPlaceholderText("as in mc_dropout:20,p=0.2")
+        self.cost = note_label()
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow(row_label("Members"), self.preset)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(self.words)
+        layout.addWidget(self.cost)
+        self.preset.currentIndexChanged.connect(self._on_change)
+        self.words.textChanged.connect(self._on_change)
+        self.look_into(None)
+
+    def members(self) -> Members:
+        """What is chosen.
+
+        Raises
+        ------
+        UncsegError
+            When the words say nothing that is known.
+        """
+        index = self.preset.currentIndex()
+        return parse_members(self.words.text().strip() if index == OWN_WORDS else PRESETS[index][1])
+
+    def members_for(self, model_folder: Path | None) -> Members:
+        """What is chosen, for a model folder (None: the bundled model).
+
+        Raises
+        ------
+        UncsegError
+            Also when an ensemble is chosen beside a model folder that it does not name.
+        """
+        members = self.members()
+        if members.kind is Kind.ENSEMBLE and model_folder is not None:
+            raise ModelError("An ensemble names all its model folders itself; choose the bundled model as network.")
+        return members
+
+    def look_into(self, model_folder: Path | None) -> None:
+        """Count the snapshots of a model folder (None: the bundled model); nothing of it is read."""
+        try:
+            folder = model_folder or importlib.resources.files("napari_uncseg") / "models" / "bundled"
+            kept = sum(item.name.startswith("snapshot-") for item in folder.iterdir())
+        except OSError:  # no folder, or not yet typed to its end
+            kept = 0
+        self._snapshots = 1 + kept
+        title, _ = PRESETS[SNAPSHOTS]
+        self.preset.setItemText(SNAPSHOTS, f"{title} ({self._snapshots})" if kept else f"{title} (none)")
+        self._on_change()
+
+    def learn(self, members: Members, seconds: float) -> None:
+        """Take note of how long a run took."""
+        self._last = LastRun(members.resolved(self._snapshots).passes or 1, seconds)
+        self._on_change()
+
+    def _on_change(self, _change: object = None) -> None:
+        own = self.preset.currentIndex() == OWN_WORDS
+        self.words.setVisible(own)
+        try:
+            members = self.members().resolved(self._snapshots)
+        except UncsegError as error:
+            show_failure(self.cost, str(error))
+            self.cost.setVisible(bool(self.words.text().strip()))  # nothing typed yet is no failure
+        else:
+            show_note(self.cost, cost_sentence(members, self._last))
+
+
+def cost_sentence(members: Members, last: LastRun | None) -> str:
+    """What members cost, for a reader; nothing for one pass of unknown length.
+
+    Parameters
+    ----------
+    members : Members
+        With their count.
+    last : LastRun, optional
+        What the last run took.
+    """
+    passes = members.passes or 1
+    if members.kind is Kind.SNAPSHOTS and passes == 1:
+        return "This model holds one network and no snapshots; choose other members."
+    if last is not None:
+        # What passes share is counted with each of them, so more passes than the last time take less than told.
+        bound = "up to " if passes > last.passes else ""
+        return f"Expected: {bound}{spell(passes * last.seconds / last.passes)}, as the last run went."
+    if members == SINGLE:
+        return ""
+    if members.kind is Kind.LOGIT_SAMPLING:
+        return f"1 pass; drawing {members.count} samples of what it says may take longer than the pass."
+    if passes == 1:
+        return "1 pass: little more than the time of one."
+    return f"{passes} passes: up to {passes} times the time of one."

@@ -1,0 +1,161 @@
+"""Finding in a thread of its own: the slider never waits, and only the last threshold asked for is answered."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.review.findings import Findings, find
+from napari_uncseg.review.maps import MapKey
+from napari_uncseg.review.watershed import Relief, build_relief
+from napari_uncseg.widgets.base import worker_for
+
+THROTTLE_MS = 25
+"""How long the slider may go on before a search starts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is to be found.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    key : MapKey
+    threshold : float
+        In the map's unit.
+    within : ndarray of bool, shape (x, y, z), optional
+        Voxels that count.
+    brain : ndarray of bool, shape (x, y, z), optional
+        As the study knows it.
+    """
+
+    prediction: Prediction
+    key: MapKey
+    threshold: float
+    within: npt.NDArray[np.bool_] | None = None
+    brain: npt.NDArray[np.bool_] | None = None
+
+    def about(self, prediction: Prediction | None, key: MapKey, brain: npt.NDArray[np.bool_] | None) -> bool:
+        """Whether a relief of these answers it."""
+        return self.prediction is prediction and self.key == key and self.brain is brain
+
+
+class Search:
+    """Answers one question; ``str()`` is what napari shows of it when it closes.
+
+    Parameters
+    ----------
+    question : Question
+    relief : Relief, optional
+        Of the question's map, if it was built before.
+    """
+
+    def __init__(self, question: Question, relief: Relief | None) -> None:
+        self._question = question
+        self._relief = relief
+
+    def __call__(self) -> tuple[Question, Relief, Findings]:
+        """Find; builds the relief when there is none."""
+        asked = self._question
+        relief = self._relief if self._relief is not None else build_relief(asked.prediction, asked.key, asked.brain)
+        return asked, relief, find(relief, asked.threshold, asked.within)
+
+    def __str__(self) -> str:
+        return "a search for findings"
+
+
+class Finder(QObject):
+    """Searches for findings, one question at a time; questions that were overtaken are not answered.
+
+    Attributes
+    ----------
+    found : Signal
+        The question and its :class:`Findings`.
+    failed : Signal
+        The exception of a search.
+    """
+
+    found = Signal(object, object)
+    failed = Signal(object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._wanted: Question | None = None
+        self._worker: Any = None
+        self._number = 0
+        self._relief: tuple[weakref.ref[Prediction], weakref.ref[Any] | None, Relief] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(THROTTLE_MS)
+        self._timer.timeout.connect(self._start)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._worker is not None or self._wanted is not None
+
+    def ask(self, question: Question) -> None:
+        """Ask; an earlier question that is not yet answered is dropped."""
+        self._wanted = question
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def drop(self) -> None:
+        """Drop what was asked; what is being searched is not told."""
+        self._wanted = None
+        self._timer.stop()
+        self._worker = None
+        self._number += 1
+
+    def _start(self) -> None:
+        question = self._wanted
+        if question is None or self._worker is not None:
+            return
+        self._wanted = None
+        worker = worker_for(Search(question, self._known(question)))
+        # The thread may outlive this object: whoever hears of its end asks first whether anyone still listens.
+        # It is told by its number: a worker that knew itself would be left to the garbage collector, in any thread.
+        self._number += 1
+        alive = weakref.ref(self)
+        worker.returned.connect(partial(_tell, alive, self._number, "_on_found"))
+        worker.errored.connect(partial(_tell, alive, self._number, "_on_error"))
+        self._worker = worker
+        worker.start()
+
+    def _known(self, question: Question) -> Relief | None:
+        if self._relief is None:
+            return None
+        prediction, brain, relief = self._relief
+        return relief if question.about(prediction(), relief.key, brain() if brain is not None else None) else None
+
+    def _on_found(self, answer: tuple[Question, Relief, Findings]) -> None:
+        question, relief, findings = answer
+        self._worker = None
+        brain = weakref.ref(question.brain) if question.brain is not None else None
+        self._relief = (weakref.ref(question.prediction), brain, relief)
+        newer = self._wanted
+        overtaken = newer is not None and not newer.about(question.prediction, question.key, question.brain)
+        if not overtaken:
+            self.found.emit(question, findings)
+        if self._wanted is not None:
+            self._start()
+
+    def _on_error(self, error: Exception) -> None:
+        self._worker = None
+        self.failed.emit(error)
+        if self._wanted is not None:
+            self._start()
+
+
+def _tell(finder: weakref.ref[Finder], number: int, method: str, result: Any) -> None:
+    alive = finder()
+    if alive is not None and alive._number == number:
+        getattr(alive, method)(result)

@@ -1,0 +1,314 @@
+"""*Threshold*: hide a map below a value, read what lies above it, and walk through the places it flags."""
+
+from __future__ import annotations
+
+import math
+
+import napari
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_uncseg.errors import UncsegError
+from napari_uncseg.io.results import fingerprint
+from napari_uncseg.review.findings import Finding, Findings
+from napari_uncseg.review.maps import map_title, map_unit, map_upper, map_values
+from napari_uncseg.review.threshold_sweep import Readout, read_out, value_histogram
+from napari_uncseg.review.verdicts import Judgement
+from napari_uncseg.review.watershed import STEPS
+from napari_uncseg.viewer.colormaps import map_colormap
+from napari_uncseg.viewer.contours import FindingOutline
+from napari_uncseg.viewer.navigation import (
+    FINE,
+    KEYS,
+    NEXT,
+    OVERLAY,
+    PREVIOUS,
+    REAL_ERROR,
+    UNSURE,
+    go_to,
+    session_of,
+    world_of,
+)
+from napari_uncseg.viewer.region_maps import results_folder_of, show_only_map
+from napari_uncseg.viewer.tags import open_predictions
+from napari_uncseg.widgets.common import LayerWatch, fill_panel, heading, note_label
+from napari_uncseg.widgets.connections import Ties
+from napari_uncseg.widgets.map_choice import Chosen, MapChoice
+from napari_uncseg.widgets.segment.run import failure_sentence
+from napari_uncseg.widgets.threshold.curve import ThresholdCurve
+from napari_uncseg.widgets.threshold.findings import FindingsBox
+from napari_uncseg.widgets.threshold.findings_task import Finder, Question
+from napari_uncseg.widgets.threshold.histogram_slider import HistogramSlider
+
+EMPTY = "No map is open. Run Segment with uncertainty, or open the folder that uncseg predict wrote."
+
+START = 0.2
+"""Fraction of a map's range at which the slider starts when nobody has moved it."""
+
+PANEL_HEIGHT = 320
+
+
+class ThresholdWidget(QWidget):
+    """Panel with a slider over one map: below it nothing is drawn, above it voxels are flagged and become findings.
+
+    The slider changes the layer's colormap alone; what is flagged was counted when the map was chosen, and the
+    findings follow from a thread.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Its predictions are offered.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        self._chosen: Chosen | None = None
+        self._readout: Readout | None = None
+        self._outline = FindingOutline(viewer)
+        self.choice = MapChoice(viewer, self._session)
+        self.slider = HistogramSlider()
+        self.volume = heading("")
+        self.share = note_label()
+        self.against = note_label()
+        self.curve = ThresholdCurve()
+        self.explanation = note_label()
+        self.findings = FindingsBox()
+        self.hint = note_label(EMPTY)
+        self._finder = Finder(self)
+        self._lay_out()
+        self.choice.changed.connect(self._on_choice)
+        self.choice.asked.connect(self._show_chosen)
+        self.slider.valueChanged.connect(self._on_threshold)
+        self._finder.found.connect(self._on_found)
+        self._finder.failed.connect(self._on_failed)
+        self.findings.chosen.connect(self._session.go_to)
+        self.findings.step_requested.connect(self._session.step)
+        self.findings.judgement_requested.connect(self._judge)
+        self._ties = Ties(self)
+        self._ties.connect(self._session.current_changed, self._on_current)
+        self._ties.connect(self._session.study_changed, self.choice.go_to_study)
+        self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
+        self._ties.bind(
+            viewer,
+            self,
+            {
+                KEYS[NEXT]: self._next,
+                KEYS[PREVIOUS]: self._previous,
+                KEYS[REAL_ERROR]: self._real_error,
+                KEYS[FINE]: self._fine,
+                KEYS[UNSURE]: self._unsure,
+                KEYS[OVERLAY]: self._toggle_overlay,
+            },
+        )
+        self._watch = LayerWatch(viewer, self, self.refresh)
+        self.refresh()
+
+    @property
+    def threshold(self) -> float:
+        """Where the slider stands, in the map's unit."""
+        return self.slider.value()
+
+    @property
+    def searching(self) -> bool:
+        """Whether the findings of the slider's threshold are still to come."""
+        return self._finder.busy
+
+    @property
+    def readout(self) -> Readout | None:
+        """What each threshold of the chosen map flags."""
+        return self._readout
+
+    def refresh(self) -> None:
+        """Offer the maps of the open predictions; stay at the chosen one, or at its successor after a new run."""
+        offered = self.choice.refresh()
+        for widget in (self.choice, self.slider, self.volume, self.share, self.explanation, self.findings):
+            widget.setVisible(offered)
+        self.hint.setVisible(not open_predictions(self._viewer))
+        self._on_choice()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Let go of the viewer when napari takes the panel out of its dock, which it does without deleting it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._finder.drop()
+            self._ties.let_go()
+            self._watch.let_go()
+        return super().event(event)
+
+    # What is chosen
+
+    def _show_chosen(self) -> None:
+        if self._chosen is not None:
+            show_only_map(self._viewer, self._chosen.prediction, self._chosen.key)
+
+    def _on_choice(self) -> None:
+        """Count the chosen map in the chosen voxels, and put the slider where it stood for this map."""
+        chosen = self.choice.choose()
+        before, self._chosen = self._chosen, chosen
+        if chosen is None:
+            self._readout = None
+            self._finder.drop()
+            self._outline.remove()
+            self.findings.present(None, {})
+            return
+        prediction, key = chosen.prediction, chosen.key
+        if before is chosen:
+            return
+        other = self._session.study != prediction.study_id
+        self._session.look_at(prediction.study_id, fingerprint(prediction.provenance))
+        if other or self._session.results is None:
+            self._find_log()
+        same = before is not None and (before.prediction.study_id, before.key) == (prediction.study_id, key)
+        if not same:
+            self._show_chosen()
+        upper = map_upper(prediction, key)
+        # A new run of the same study keeps the threshold.
+        value = self.threshold if same else self._session.place.thresholds.get(key.name, upper * START)
+        self._readout = read_out(prediction, key, chosen.within, chosen.reference)
+        values = map_values(prediction, key)
+        counts = value_histogram(values if chosen.within is None else values[chosen.within], upper)
+        colours = map_colormap(key.measure, 0.0)
+        self.slider.blockSignals(True)
+        self.slider.present(counts, upper, lambda at: tuple(colours.map(at / upper)[0][:3]))
+        self.slider.setValue(value)
+        self.slider.blockSignals(False)
+        self.curve.present(self._readout)
+        self.curve.setVisible(chosen.reference is not None)
+        self.against.setVisible(chosen.reference is not None)
+        unit = map_unit(key)
+        self.explanation.setText(
+            f"{map_title(prediction, key)}: 0 to {upper:.2f}"
+            + (f" ({unit})" if unit else "")
+            + ". Below the threshold nothing is drawn."
+        )
+        self._session.change(map=key.name, voxel_set=chosen.voxel_set)
+        self._session.present(None)
+        self.findings.present(None, {})
+        self._on_threshold(value)
+
+    # The slider
+
+    def _on_threshold(self, value: float) -> None:
+        """Follow the slider: colours and numbers at once, findings from their thread."""
+        chosen, readout = self._chosen, self._readout
+        if chosen is None or readout is None:
+            return
+        # The numbers belong to the nearest step; the colours are cut at the same one.
+        step = readout.step(value)
+        chosen.layer.colormap = map_colormap(chosen.key.measure, step / STEPS)
+        threshold = float(readout.thresholds[step])
+        self.volume.setText(f"Flagged: {readout.volume_ml(step):.1f} mL at {threshold:.3f} or more")
+        share = readout.tumour_share(step)
+        self.share.setText(
+            "No tumour was predicted." if math.isnan(share) else f"{share:.0%} of the predicted tumour is flagged."
+        )
+        self._tell_against(readout, step)
+        self.curve.place(step)
+        self._finder.ask(Question(chosen.prediction, chosen.key, threshold, chosen.within, chosen.brain))
+
+    def _tell_against(self, readout: Readout, step: int) -> None:
+        caught, precision = readout.errors_caught(step), readout.precision(step)
+        parts = [
+            "No errors to catch." if math.isnan(caught) else f"{caught:.0%} of the errors are flagged",
+            "" if math.isnan(precision) else f"{precision:.0%} of what is flagged is an error",
+            f"Dice {readout.filtered_dice()[step]:.3f} without the flagged voxels, {readout.dice:.3f} with them",
+        ]
+        self.against.setText("; ".join(part for part in parts if part) + f" ({readout.key.region}).")
+
+    # Findings
+
+    def _on_found(self, question: Question, findings: Findings) -> None:
+        chosen = self._chosen
+        if chosen is None or (question.prediction, question.key) != (chosen.prediction, chosen.key):
+            return
+        self._session.change(threshold=findings.threshold)
+        self._session.present(findings)
+        self.findings.present(findings, self._session.judgements())
+        self._show_current(self._session.current, move=False)
+
+    def _on_failed(self, error: Exception) -> None:
+        self.findings.show_problem(failure_sentence(error))
+
+    def _on_current(self, finding: Finding | None) -> None:
+        self._show_current(finding, move=True)
+
+    def _show_current(self, finding: Finding | None, *, move: bool) -> None:
+        chosen, findings = self._chosen, self._session.findings
+        judgement = self._session.judgement_of(finding) if finding is not None else None
+        self.findings.show_current(finding, judgement)
+        if chosen is None or findings is None or finding is None:
+            self._outline.clear()
+            return
+        self._outline.show(chosen.prediction, findings, finding)
+        if move:
+            shape = chosen.prediction.segmentation.shape
+            go_to(self._viewer, world_of(finding.voxel, shape, chosen.prediction.affine))
+
+    def _judge(self, judgement: Judgement | None) -> None:
+        finding = self._session.current
+        if finding is None:
+            return
+        try:
+            self._session.judge(finding, judgement)
+        except UncsegError as error:
+            self.findings.show_current(finding, self._session.judgement_of(finding))
+            self.findings.show_problem(f"{error} The panel Verdict has the field for it.")
+
+    def _on_verdicts(self) -> None:
+        if self._session.findings is not None:
+            current = self._session.current
+            self.findings.mark(self._session.judgements())
+            self.findings.show_current(current, self._session.judgement_of(current) if current is not None else None)
+
+    def _find_log(self) -> None:
+        """Read the log of the folder that the result was opened from, if that is known."""
+        folder = results_folder_of(self._viewer, self._session.study)
+        if folder is None or folder == self._session.results:
+            return
+        try:
+            self._session.open_log(folder)
+        except UncsegError as error:
+            self.findings.show_problem(str(error))
+
+    # Keys
+
+    def _next(self) -> None:
+        self._session.step(1)
+
+    def _previous(self) -> None:
+        self._session.step(-1)
+
+    def _real_error(self) -> None:
+        self.findings.toggle(Judgement.REAL_ERROR)
+
+    def _fine(self) -> None:
+        self.findings.toggle(Judgement.FINE)
+
+    def _unsure(self) -> None:
+        self.findings.toggle(Judgement.UNSURE)
+
+    def _toggle_overlay(self) -> None:
+        if self._chosen is not None:
+            self._chosen.layer.visible = not self._chosen.layer.visible
+
+    def _lay_out(self) -> None:
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(8, 4, 8, 8)
+        for widget in (
+            self.choice,
+            self.slider,
+            self.volume,
+            self.share,
+            self.against,
+            self.curve,
+            self.findings,
+            self.explanation,
+            self.hint,
+        ):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+        for widget in (self.against, self.curve):
+            widget.hide()
+        fill_panel(self, content, PANEL_HEIGHT)

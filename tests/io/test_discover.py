@@ -1,0 +1,182 @@
+"""Which file is which: every naming, and what is wrong with a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io import find_studies, load_study, study_files
+from napari_uncseg.io.naming import read_name
+from napari_uncseg.labels import MODALITIES, Coding
+
+NAMINGS = {
+    "BraTS-GLI-00005-001": [f"BraTS-GLI-00005-001-{token}.nii.gz" for token in ("t1c", "t1n", "t2f", "t2w", "seg")],
+    "BraTS2021_00006": [f"BraTS2021_00006_{token}.nii.gz" for token in ("t1ce", "t1", "flair", "t2", "seg")],
+    "patient07": ["T1POST.nii.gz", "T1.nii.gz", "FLAIR.nii.gz", "T2.nii.gz", "seg.nii.gz"],
+    "lower": ["t1gd.nii", "t1.nii", "flair.nii", "t2.nii", "seg.nii"],
+    "UCSF-PDGM-0004": [f"UCSF-PDGM-0004_{t}.nii.gz" for t in ("T1c", "T1", "FLAIR", "T2", "tumor_segmentation")],
+    "bids": [f"sub-01_{token}.nii.gz" for token in ("ce-gadolinium_T1w", "T1w", "FLAIR", "T2w", "seg")],
+    "plus": ["x T1+C.nii.gz", "x T1.nii.gz", "x T2_FLAIR.nii.gz", "x T2.nii.gz", "x seg.nii.gz"],
+}
+
+
+@pytest.mark.parametrize(("folder", "names"), NAMINGS.items(), ids=NAMINGS)
+def test_naming_is_read(folder, names, write_study, tiny_study):
+    path = write_study(folder, dict(zip((*MODALITIES, "reference"), names, strict=True)))
+    (study,) = find_studies(path)
+    assert study.id == folder
+    assert [study.modalities[modality].name for modality in MODALITIES] == names[:4]
+    assert study.reference is not None
+    loaded = load_study(study)
+    assert np.array_equal(loaded.images, tiny_study.images)
+    assert np.array_equal(loaded.reference, tiny_study.reference)
+
+
+@pytest.mark.parametrize(
+    ("folder", "coding"),
+    [("BraTS-GLI-00005-001", Coding.BRATS2023), ("BraTS2021_00006", Coding.BRATS2021), ("patient07", None)],
+)
+def test_naming_implies_the_coding(folder, coding, write_study):
+    path = write_study(folder, dict(zip(MODALITIES, NAMINGS[folder], strict=False)))
+    assert find_studies(path)[0].coding is coding
+
+
+@pytest.mark.parametrize("name", ["ms_lesions", "BraTS_T1_bias", "brain_mask", "t13", "at1"])
+def test_other_files_say_nothing(name):
+    assert read_name(Path(f"{name}.nii.gz")) is None
+
+
+def test_extra_files_do_not_confuse(write, write_study):
+    folder = write_study("patient07", dict(zip(MODALITIES, NAMINGS["patient07"], strict=False)))
+    write("patient07/ms_lesions.nii.gz")
+    write("patient07/brain_segmentation.nii.gz")
+    (study,) = find_studies(folder)
+    assert study.problem is None
+    assert study.reference is None
+
+
+def test_missing_modality_is_named_with_what_is_there(study_folder):
+    next(study_folder.glob("*-t2f.nii.gz")).unlink()
+    with pytest.raises(StudyError, match=r"has no FLAIR \(T2f\); found only T1c \(.*-t1c.nii.gz\), T1n"):
+        load_study(study_folder)
+
+
+def test_two_files_for_one_modality_are_named(study_folder, write):
+    write(f"{study_folder.name}/{study_folder.name}-t1ce.nii.gz")
+    with pytest.raises(StudyError, match=r"2 files for T1c: .*-t1c.nii.gz and .*-t1ce.nii.gz"):
+        load_study(study_folder)
+
+
+def test_parent_folder_goes_on_after_a_bad_study(tmp_path, write_study):
+    for folder in ("a", "b", "c"):
+        write_study(f"cohort/{folder}", dict(zip(MODALITIES, NAMINGS["patient07"], strict=False)))
+    (tmp_path / "cohort" / "b" / "T2.nii.gz").unlink()
+    (tmp_path / "cohort" / "notes").mkdir()
+    studies = find_studies(tmp_path / "cohort")
+    assert [study.id for study in studies] == ["a", "b", "c"]
+    assert [study.problem is None for study in studies] == [True, False, True]
+    with pytest.raises(StudyError, match=r"Study b in .* has no T2w"):
+        load_study(studies[1])
+    with pytest.raises(StudyError, match="holds 3 studies"):
+        load_study(tmp_path / "cohort")
+
+
+def test_folders_of_the_same_name_get_distinct_ids(tmp_path, write_study):
+    for site in ("north", "south"):
+        write_study(f"{site}/p1", dict(zip(MODALITIES, NAMINGS["patient07"], strict=False)))
+    assert [study.id for study in find_studies(tmp_path)] == ["north_p1", "south_p1"]
+
+
+def test_flat_folder_holds_several_studies(tmp_path, write_study):
+    for name in ("p1", "p2"):
+        write_study("flat", {m: f"{name}_{m}.nii.gz" for m in MODALITIES})
+    assert [study.id for study in find_studies(tmp_path / "flat")] == ["p1", "p2"]
+
+
+def test_nothing_of_a_study(tmp_path, write):
+    with pytest.raises(StudyError, match="holds no study"):
+        find_studies(tmp_path)
+    with pytest.raises(StudyError, match="does not exist"):
+        find_studies(tmp_path / "nowhere")
+    with pytest.raises(StudyError, match="belongs to no study"):
+        find_studies(write("alone/scan.nii.gz"))
+
+
+@pytest.mark.parametrize("as_regions", [False, True])
+def test_nnunet_channels_in_any_order(as_regions, write_nnunet, tiny_study):
+    labels: dict[str, object] = {"background": 0, "edema": 1, "non_enhancing_and_necrosis": 2, "enhancing_tumor": 3}
+    if as_regions:
+        labels = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
+    swapped = np.array([0, 2, 1, 3], dtype=np.uint8)[tiny_study.reference]
+    order = {"t2w": "T2w", "t1c": "T1-Gd", "t2f": "FLAIR", "t1n": "T1w"}
+    root = write_nnunet(order, labels, swapped)
+    for path in (root, root / "imagesTr", root / "imagesTr" / "case_7_0002.nii.gz"):
+        study = load_study(path)
+        assert study.id == "case_7"
+        assert np.array_equal(study.images, tiny_study.images)
+        assert np.array_equal(study.reference, tiny_study.reference)
+
+
+def test_nnunet_label_names_that_say_nothing_have_to_be_asked_for(write_nnunet, tiny_study):
+    order = {"t1c": "T1c", "t1n": "T1", "t2f": "FLAIR", "t2w": "T2"}
+    root = write_nnunet(order, {"background": 0, "a": 1, "b": 2, "c": 3}, tiny_study.reference)
+    with pytest.raises(StudyError, match="--coding"):
+        load_study(root)
+    study = load_study(root, coding=Coding.BRATS2023)
+    assert np.array_equal(study.reference, tiny_study.reference)
+
+
+def test_dataset_json_is_needed_and_checked(write_nnunet, tiny_study):
+    root = write_nnunet({"t1c": "T1c", "t1n": "T1", "t2f": "T1", "t2w": "T2"}, {}, tiny_study.reference)
+    with pytest.raises(StudyError, match="two channels for T1n"):
+        find_studies(root)
+    (root / "dataset.json").write_text("{")
+    with pytest.raises(StudyError, match=r"dataset.json cannot be read as JSON"):
+        find_studies(root)
+    # Seen from above, the same is a bad study among others.
+    assert "JSON" in str(find_studies(root.parent)[0].problem)
+    (root / "dataset.json").unlink()
+    with pytest.raises(StudyError, match=r"no dataset.json beside it"):
+        find_studies(root)
+
+
+def test_decathlon_channels_and_labels(write_decathlon, tiny_study):
+    root = write_decathlon
+    for path in (root, root / "imagesTr", root / "imagesTr" / "BRATS_001.nii.gz"):
+        study = load_study(path)
+        assert study.id == "BRATS_001"
+        assert np.array_equal(study.images, tiny_study.images)
+        assert np.array_equal(study.reference, tiny_study.reference)
+        assert [source.path.name for source in study.sources] == ["BRATS_001.nii.gz"] * 5
+
+
+def test_decathlon_file_has_to_be_4d(write_decathlon, write):
+    write(f"{write_decathlon.name}/imagesTr/BRATS_001.nii.gz")
+    with pytest.raises(StudyError, match="expected a 4-D file"):
+        load_study(write_decathlon)
+
+
+def test_files_named_one_by_one(write):
+    names = {modality: write(f"mine/p3_{modality}.nii.gz") for modality in MODALITIES}
+    assert study_files(**names).id == "p3"
+    assert study_files(**names, id="other").id == "other"
+    paths = {m: write(f"p4/{n}.nii.gz") for m, n in zip(MODALITIES, ("post", "pre", "dark", "water"), strict=True)}
+    assert study_files(**paths).id == "p4"
+    with pytest.raises(StudyError, match="given for both T1c and T1n"):
+        study_files(t1c=names["t1c"], t1n=names["t1c"], t2f=names["t2f"], t2w=names["t2w"])
+
+
+def test_a_file_named_after_something_else_is_told(write):
+    paths = {m: write(f"p5/x_{n}.nii.gz") for m, n in zip(MODALITIES, ("flair", "t1", "t1ce", "water"), strict=True)}
+    study = study_files(**paths, reference=write("p5/x_t2.nii.gz"))
+    assert study.modalities == paths, "what was said is done"
+    assert study.warnings == (
+        "x_flair.nii.gz is given as T1c, but its name says FLAIR (T2f); check which is which.",
+        "x_t1ce.nii.gz is given as FLAIR (T2f), but its name says T1c; check which is which.",
+        "x_t2.nii.gz is given as the reference, but its name says T2w; check which is which.",
+    )
+    right = {m: write(f"p6/x_{n}.nii.gz") for m, n in zip(MODALITIES, ("t1ce", "t1", "flair", "t2"), strict=True)}
+    assert study_files(**right, reference=write("p6/x_seg.nii.gz")).warnings == ()

@@ -1,0 +1,251 @@
+"""Foreign bytes at the door, and bytes that are written."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io import read_volume, write_volume
+from napari_uncseg.io.nifti import encode_volume
+
+AFFINE = np.diag([-2.0, -2.0, 2.5, 1.0])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "A.NII.GZ"])
+def test_values_shape_affine_and_hash_are_the_files(name, write, tiny_study):
+    path = write(name)
+    volume = read_volume(path)
+    assert np.array_equal(volume.values(), tiny_study.images[0])
+    assert np.array_equal(volume.affine, nib.load(path).affine)
+    assert volume.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_every_type_with_slope_and_byte_order(kind, dtype, order, tmp_path):
+    stored = np.arange(60).reshape(3, 4, 5).astype(dtype)
+    image = kind(stored, AFFINE)
+    header = image.header.as_byteswapped(order)
+    header["scl_slope"], header["scl_inter"], header["vox_offset"] = 0.5, -10, 352 if kind is nib.Nifti1Image else 544
+    header["magic"] = b"n+1" if kind is nib.Nifti1Image else b"n+2"
+    path = tmp_path / "scaled.nii"
+    path.write_bytes(header.binaryblock + bytes(4) + stored.astype(stored.dtype.newbyteorder(order)).tobytes("F"))
+    values = read_volume(path).values()
+    assert values.dtype == np.float32
+    assert np.array_equal(values, np.arange(60).reshape(3, 4, 5) * 0.5 - 10)
+
+
+def test_many_gzip_streams_in_a_row_are_one_file(write, tiny_study):
+    """As bgzip writes them."""
+    path = write("a.nii.gz")
+    plain = gzip.decompress(path.read_bytes())
+    path.write_bytes(b"".join(gzip.compress(plain[start : start + 9999]) for start in range(0, len(plain), 9999)))
+    assert np.array_equal(read_volume(path).values(), tiny_study.images[0])
+
+
+def test_axes_of_length_one_are_dropped(write):
+    assert read_volume(write("a.nii.gz", np.ones((4, 5, 6, 1, 1), dtype=np.int16))).shape == (4, 5, 6)
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def _flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 40] = bytes(40)
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_truncate, "is truncated"),
+        (_flip, "is damaged|is truncated"),
+        (lambda path: path.write_text("T1 of patient 7, see attachment"), "is not a NIfTI file"),
+        (lambda path: path.write_bytes(gzip.compress(b"also text" * 100)), "is not a NIfTI file"),
+        (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
+        (lambda path: path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:200])), "is not a NIfTI"),
+        (lambda path: path.write_bytes(gzip.decompress(path.read_bytes())[:-1]), "is truncated"),
+    ],
+    ids=["truncated", "flipped", "text", "zipped text", "empty", "missing", "folder", "header cut", "plain truncated"],
+)
+def test_damaged_file_gives_one_sentence(damage, says, write):
+    path = write("scan.nii.gz", np.random.default_rng(0).integers(0, 999, (20, 20, 20)).astype(np.int16))
+    damage(path)
+    with pytest.raises(StudyError, match=says) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [((9, 9), r"single slice .*9 × 9"), ((9, 9, 1), "single slice"), ((9, 9, 9, 2, 3), r"has 5 dimensions")],
+)
+def test_wrong_number_of_dimensions(shape, says, write):
+    with pytest.raises(StudyError, match=says):
+        read_volume(write("a.nii.gz", np.ones(shape, dtype=np.int16)))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
+def test_complex_values_and_colours_are_refused(dtype, write):
+    with pytest.raises(StudyError, match="not grey values"):
+        read_volume(write("a.nii.gz", np.zeros((4, 4, 4), dtype=dtype)))
+
+
+def _edit_header(path, **fields):
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    header = nib.Nifti1Header(bytes(raw[:348]), check=False)
+    for field, value in fields.items():
+        header[field] = value
+    raw[:348] = header.binaryblock
+    path.write_bytes(gzip.compress(bytes(raw)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"sform_code": 0, "qform_code": 0, "pixdim": [1, 0, 0, 0, 1, 1, 1, 1]}, "degenerate affine"),
+        ({"srow_x": 0, "qform_code": 0}, "degenerate affine"),
+        ({"srow_x": np.nan, "qform_code": 0}, "degenerate affine"),
+        ({"sform_code": 0, "qform_code": 1, "quatern_b": 5}, "damaged qform"),
+        ({"xyzt_units": 3}, "microns"),
+        ({"dim": [3, 30000, 30000, 30000, 1, 1, 1, 1]}, "more than any brain MRI"),
+        ({"dim": [3, 4, -4, 4, 1, 1, 1, 1]}, "damaged header"),
+        ({"dim": [99, 4, 4, 4, 1, 1, 1, 1]}, "damaged header"),
+        ({"datatype": 999}, "unknown type"),
+        ({"magic": b"ni1"}, "two-file NIfTI"),
+        ({"scl_slope": np.inf}, None),
+        ({"vox_offset": 1e12}, "is truncated"),
+    ],
+)
+def test_damaged_header(fields, says, write):
+    path = _edit_header(write("a.nii.gz"), **fields)
+    if says is None:
+        assert np.isfinite(read_volume(path).values()).all()
+        return
+    with pytest.raises(StudyError, match=says):
+        read_volume(path)
+
+
+def test_degenerate_sform_falls_back_on_the_qform(write, tiny_study):
+    path = write("a.nii.gz")
+    image = nib.load(path)
+    image.set_qform(tiny_study.affine, 1)
+    image.to_filename(path)
+    volume = read_volume(_edit_header(path, srow_x=0))
+    assert np.allclose(volume.affine, tiny_study.affine)
+    assert "degenerate sform" in volume.warnings[0]
+
+
+def test_file_without_orientation_is_read_with_a_warning(write):
+    volume = read_volume(_edit_header(write("a.nii.gz"), sform_code=0, qform_code=0))
+    assert "left and right" in volume.warnings[0]
+
+
+def test_nothing_but_the_geometry_of_a_header_is_kept(write):
+    path = _edit_header(write("a.nii.gz"), descrip=b"Jane Doe, 1970", db_name=b"Doe", aux_file=b"doe.txt")
+    header = read_volume(path).header
+    assert b"oe" not in header.binaryblock
+
+
+@settings(deadline=None)
+@given(
+    values=hnp.arrays(
+        np.float32, hnp.array_shapes(min_dims=3, max_dims=4, min_side=2, max_side=5), elements=st.floats(0, 1, width=32)
+    ),
+    upper=st.sampled_from([1.0, 0.25, float(np.log(2))]),
+    numbers=st.lists(st.floats(-3, 3, width=32), min_size=12, max_size=12),
+    permutation=st.permutations(range(3)),
+)
+def test_round_trip_of_fractions_and_affines(tmp_path_factory, values, upper, numbers, permutation):
+    matrix = np.eye(4)
+    matrix[:3] = np.reshape(numbers, (3, 4))
+    # A permuted, sheared and oblique grid, kept away from the degenerate.
+    matrix[permutation, range(3)] += np.copysign(12, matrix[permutation, range(3)])
+    matrix = matrix.astype(np.float32).astype(np.float64)
+    path = tmp_path_factory.mktemp("round") / "map.nii.gz"
+    write_volume(path, values * np.float32(upper), matrix, upper=upper)
+    image = nib.load(path)
+    assert image.shape == values.shape
+    assert image.get_data_dtype() == np.int16
+    assert np.array_equal(image.affine, matrix)
+    back = image.get_fdata()
+    assert back.min() >= 0
+    assert back.max() <= upper
+    assert np.abs(back - values * np.float32(upper)).max() <= upper / 65534 + 1e-7
+
+
+def test_writing_keeps_codes_and_units_of_the_reference(write, tiny_study, tmp_path):
+    path = write("a.nii.gz")
+    image = nib.load(path)
+    image.set_qform(tiny_study.affine, 1)
+    image.set_sform(tiny_study.affine, 4)
+    image.header.set_xyzt_units("mm", "sec")
+    image.to_filename(path)
+    volume = read_volume(path)
+    write_volume(tmp_path / "b.nii.gz", np.zeros(volume.shape, dtype=np.uint8), volume.affine, volume.header)
+    ours, theirs = nib.load(tmp_path / "b.nii.gz").header, nib.load(path).header
+    for field in ("qform_code", "sform_code", "quatern_b", "srow_x", "srow_y", "srow_z", "xyzt_units"):
+        assert np.array_equal(ours[field], theirs[field])
+    assert np.array_equal(ours["pixdim"][:4], theirs["pixdim"][:4])
+
+
+def test_the_same_array_gives_the_same_bytes(tiny_study):
+    array = tiny_study.images[0]
+    assert encode_volume(array, AFFINE) == encode_volume(array, AFFINE)
+
+
+def test_values_that_are_not_finite_are_not_written(tmp_path):
+    with pytest.raises(SaveError, match="not finite"):
+        write_volume(tmp_path / "a.nii.gz", np.full((3, 3, 3), np.nan), AFFINE, upper=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["file/a.nii.gz", "folder.nii.gz"])
+def test_unwritable_place(where, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder.nii.gz").mkdir()
+    with pytest.raises(SaveError, match=r"cannot be written|is a folder"):
+        write_volume(tmp_path / where, np.zeros((3, 3, 3), dtype=np.uint8), AFFINE)
+    assert (tmp_path / "file").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.nii.gz"]
+
+
+NO_SPACE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from napari_uncseg.errors import SaveError
+from napari_uncseg.io import write_volume
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+noise = np.random.default_rng(0).integers(0, 250, (20, 20, 20)).astype(np.uint8)
+try:
+    write_volume(Path(sys.argv[1]), noise, np.eye(4))
+except SaveError as error:
+    print(error)
+"""
+
+
+def test_no_space_left_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", NO_SPACE, str(path)], capture_output=True, text=True, check=False)
+    assert "cannot be written" in done.stdout, done.stderr
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.nii.gz"]

@@ -1,0 +1,346 @@
+"""A prediction on disk and back, and what must never be lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io import (
+    MAPS,
+    AnotherResult,
+    Prediction,
+    check_writable,
+    existing,
+    find_studies,
+    fingerprint,
+    load_prediction,
+    save_prediction,
+)
+from napari_uncseg.io.provenance import differences
+
+NAMES = ("seg", "probabilities", "unc_output", "unc_output_unmasked", "entropy", "variance", "error")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_are_named_and_lie_on_the_studys_grid(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    study_id = tiny_prediction.study_id
+    assert not saved.skipped
+    assert saved.folder == tmp_path / study_id
+    expected = [*(f"{study_id}_{name}.nii.gz" for name in NAMES), f"{study_id}_uncseg.json"]
+    assert [path.name for path in saved.files] == expected
+    assert sorted(contents(saved.folder)) == sorted(expected)
+    for path in saved.files[:-1]:
+        image = nib.load(path)
+        assert image.shape[:3] == tiny_prediction.segmentation.shape
+        assert np.array_equal(image.affine, tiny_prediction.affine)
+        assert image.header.get_xyzt_units() == tiny_prediction.header.get_xyzt_units()
+    segmentation = nib.load(saved.files[0])
+    assert segmentation.get_data_dtype() == np.uint8
+    assert set(np.unique(segmentation.dataobj)) == {0, 1, 2, 3}
+    assert nib.load(saved.files[1]).shape == (*tiny_prediction.segmentation.shape, 3)
+
+
+def test_round_trip(tiny_prediction, tmp_path):
+    back = load_prediction(save_prediction(tiny_prediction, tmp_path).folder)
+    assert back.study_id == tiny_prediction.study_id
+    assert np.array_equal(back.affine, tiny_prediction.affine)
+    assert np.array_equal(back.segmentation, tiny_prediction.segmentation)
+    assert back.probabilities.dtype == np.float32
+    assert np.abs(back.probabilities - tiny_prediction.probabilities).max() <= 1 / 65534 + 1e-7
+    assert list(back.maps) == list(tiny_prediction.maps)
+    for name, values in tiny_prediction.maps.items():
+        assert np.abs(back.maps[name] - values).max() <= MAPS[name].upper / 65534 + 1e-7
+    assert np.array_equal(back.maps["error"], tiny_prediction.maps["error"])
+    assert back.provenance == tiny_prediction.provenance
+
+
+def test_what_was_loaded_saves_to_the_same_bytes(tiny_prediction, tmp_path):
+    first = save_prediction(tiny_prediction, tmp_path / "a")
+    second = save_prediction(load_prediction(first.folder), tmp_path / "b")
+    assert contents(first.folder) == contents(second.folder)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    permutation=st.permutations(range(3)),
+    flips=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
+    angle=st.floats(-0.7, 0.7),
+    spacing=st.tuples(*[st.floats(0.4, 6.0)] * 3),
+    seed=st.integers(0, 999),
+)
+def test_any_grid_survives(tmp_path_factory, permutation, flips, angle, spacing, seed):
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[:, permutation] * np.array(flips) * np.array(spacing)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine = (turn @ affine).astype(np.float32).astype(np.float64)
+    generator = np.random.default_rng(seed)
+    shape = tuple(generator.integers(3, 7, 3))
+    prediction = Prediction(
+        study_id="any",
+        probabilities=generator.random((3, *shape), dtype=np.float32),
+        segmentation=generator.integers(0, 4, shape).astype(np.uint8),
+        maps={"entropy": (generator.random(shape) * np.log(2)).astype(np.float32)},
+        affine=affine,
+    )
+    back = load_prediction(save_prediction(prediction, tmp_path_factory.mktemp("any")).folder)
+    assert np.array_equal(back.affine, affine)
+    assert np.array_equal(back.segmentation, prediction.segmentation)
+    assert np.abs(back.probabilities - prediction.probabilities).max() <= 1 / 65534 + 1e-7
+    assert np.abs(back.maps["entropy"] - prediction.maps["entropy"]).max() <= np.log(2) / 65534 + 1e-7
+
+
+def test_maps_of_other_regions_and_unknown_maps(tiny_prediction, tmp_path):
+    generator = np.random.default_rng(0)
+    shape = tiny_prediction.segmentation.shape
+    maps = {"entropy-et": generator.random(shape, dtype=np.float32) * 0.6, "novel": generator.normal(5, 1, shape)}
+    prediction = dataclasses.replace(tiny_prediction, maps=maps)
+    saved = save_prediction(prediction, tmp_path)
+    assert nib.load(saved.files[2]).get_data_dtype() == np.int16
+    assert nib.load(saved.files[3]).get_data_dtype() == np.float32
+    assert np.allclose(load_prediction(saved.folder).maps["entropy-et"], maps["entropy-et"], atol=1e-4)
+
+
+def test_the_same_result_is_skipped(tiny_prediction, tmp_path):
+    first = save_prediction(tiny_prediction, tmp_path)
+    times = [path.stat().st_mtime_ns for path in first.files]
+    mark = fingerprint(tiny_prediction.provenance)
+    assert existing(tmp_path, tiny_prediction.study_id, mark)
+    again = save_prediction(tiny_prediction, tmp_path)
+    assert again.skipped
+    assert [path.stat().st_mtime_ns for path in first.files] == times
+    first.files[2].unlink()
+    assert not existing(tmp_path, tiny_prediction.study_id, mark)
+
+
+def test_fingerprint_follows_model_settings_and_inputs_only(tiny_prediction):
+    provenance = dict(tiny_prediction.provenance)
+    mark = fingerprint(provenance)
+    assert fingerprint(provenance | {"command": "another", "versions": {"numpy": "9"}}) == mark
+    assert fingerprint(provenance | {"model": {"name": "x", "sha256": "f" * 64}}) != mark
+    assert fingerprint(provenance | {"settings": {"device": "cuda"}}) != mark
+    assert fingerprint(provenance | {"inputs": {"t1c": {"sha256": "2" * 64}}}) != mark
+    assert fingerprint(provenance | {"inputs": {}}) == "", "images without files equal no others"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, []),
+        ({"command": "another", "versions": {"numpy": "9"}}, []),
+        ({"model": {"name": "b", "sha256": "f" * 64}}, ["the model (a there, b here)"]),
+        ({"model": {"name": "a", "sha256": "f" * 64}}, ["the model (a, with other weights)"]),
+        ({"settings": {"device": "cuda", "precision": "float16"}}, ["the device (cpu there, cuda here)"]),
+        ({"settings": {"members": 8, "method": "tta:8"}}, ["the members (single there, tta:8 here)"]),
+        ({"settings": {"maps": ["entropy"]}}, ["the maps (the usual ones there, entropy here)"]),
+        ({"settings": {"resampled": True}}, ["resampling (no there, yes here)"]),
+        ({"settings": {"coding": "brats2021"}}, ["the coding (none there, brats2021 here)"]),
+        ({"settings": {"calibration": "1" * 64}}, ["the calibration"]),
+        ({"inputs": {"t1c": {"sha256": "2"}, "reference": {"sha256": "3"}}}, ["the input files (T1c, reference)"]),
+        (
+            {"inputs": {"reference": {"sha256": "3"}}, "settings": {"coding": "brats2021"}},
+            ["the input files (reference)"],
+        ),
+        ({"model": {"name": "b", "sha256": "f"}, "settings": {"tile": [8, 8, 8]}}, ["the model (a there, b here)"]),
+        (
+            {"settings": {"tile": [8, 8, 8], "mask_dilation_mm": 3.0}},
+            ["tile (4 4 4 there, 8 8 8 here)", "mask_dilation_mm (5.0 there, 3.0 here)"],
+        ),
+    ],
+)
+def test_what_differs_is_named(change, says):
+    there = {
+        "model": {"name": "a", "sha256": "0" * 64},
+        "settings": {
+            **{"device": "cpu", "precision": "float32", "members": 1, "tile": [4, 4, 4], "mask_dilation_mm": 5.0},
+            **{"resampled": False, "coding": None},
+        },
+        "inputs": {"t1c": {"sha256": "1"}},
+    }
+    here = {name: {**value, **change.get(name, {})} for name, value in there.items()}
+    assert differences(there, here) == says
+    assert differences({"model": 1, "settings": []}, here), "a foreign JSON is no error"
+
+
+def test_files_that_no_json_tells_of_are_kept(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    saved.files[-1].unlink()
+    with pytest.raises(AnotherResult, match=r"of which no readable _uncseg\.json tells how it was made"):
+        save_prediction(tiny_prediction, tmp_path)
+
+
+def test_a_changed_file_of_the_same_result_is_kept(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    saved.files[0].write_bytes(b"changed")
+    with pytest.raises(AnotherResult, match="of the same model, settings and images, with files that are missing or"):
+        save_prediction(tiny_prediction, tmp_path)
+    assert saved.files[0].read_bytes() == b"changed"
+
+
+def _other(prediction):
+    return dataclasses.replace(prediction, provenance=dict(prediction.provenance) | {"settings": {"members": 2}})
+
+
+def test_another_result_is_kept_unless_overwritten(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    before = contents(tmp_path)
+    other = dataclasses.replace(
+        _other(tiny_prediction), maps={name: m for name, m in tiny_prediction.maps.items() if name != "error"}
+    )
+    with pytest.raises(AnotherResult) as refused:
+        save_prediction(other, tmp_path)
+    assert str(refused.value).startswith(f"{saved.folder} holds another result, which differs in ")
+    assert str(refused.value).endswith("; choose another output folder, or overwrite it.")
+    assert contents(tmp_path) == before
+    replaced = save_prediction(other, tmp_path, overwrite=True)
+    assert sorted(path.name for path in replaced.files) == sorted(contents(saved.folder))
+    assert load_prediction(replaced.folder).members == 2
+
+
+def test_an_input_is_never_overwritten(tiny_prediction, study_folder):
+    """The expert's segmentation of BraTS 2021 has the very name of ours."""
+    expert = study_folder / f"{study_folder.name}_seg.nii.gz"
+    (study_folder / f"{study_folder.name}-seg.nii.gz").rename(expert)
+    from napari_uncseg.io import read_volume
+
+    inputs = {"reference": {"file": expert.name, "sha256": read_volume(expert).sha256}}
+    prediction = dataclasses.replace(tiny_prediction, provenance=dict(tiny_prediction.provenance) | {"inputs": inputs})
+    before = contents(study_folder)
+    with pytest.raises(SaveError, match="is an input"):
+        save_prediction(prediction, study_folder.parent, overwrite=True)
+    assert contents(study_folder) == before
+
+
+def test_our_segmentation_beside_the_images_is_no_reference(tiny_prediction, study_folder):
+    """Whoever saves into the study's own folder finds the same study there again."""
+    before = find_studies(study_folder)
+    save_prediction(tiny_prediction, study_folder.parent)
+    assert (study_folder / f"{study_folder.name}_seg.nii.gz").is_file()
+    assert find_studies(study_folder) == before
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "link"])
+def test_unwritable_output(out, tiny_prediction, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(SaveError, match="cannot be written"):
+        check_writable(tmp_path / out)
+    with pytest.raises(SaveError, match="cannot be written"):
+        save_prediction(tiny_prediction, tmp_path / out)
+    assert contents(tmp_path) == {"file": b"kept"}
+
+
+def test_checking_makes_no_folder(tmp_path):
+    check_writable(tmp_path / "new" / "deeper")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("study_id", ["", "..", "a/b", "/etc"])
+def test_id_that_leads_elsewhere(study_id, tiny_prediction, tmp_path):
+    with pytest.raises(SaveError, match="cannot name a folder"):
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=study_id), tmp_path)
+
+
+def test_interrupted_renaming_is_noticed(tiny_prediction, tmp_path, monkeypatch):
+    """Maps of one run beside the JSON of another are never taken for a result."""
+    saved = save_prediction(tiny_prediction, tmp_path)
+    other = dataclasses.replace(
+        _other(tiny_prediction), maps={name: 0.5 * values for name, values in tiny_prediction.maps.items()}
+    )
+    from napari_uncseg.io import files as atomic
+
+    replace = atomic.os.replace
+
+    def fail_at_the_end(source, target):
+        if str(target).endswith(".json"):
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", fail_at_the_end)
+    with pytest.raises(SaveError, match="Input/output error"):
+        save_prediction(other, tmp_path, overwrite=True)
+    assert not [name for name in contents(tmp_path) if name.endswith(".tmp")]
+    assert not existing(tmp_path, tiny_prediction.study_id, fingerprint(tiny_prediction.provenance))
+    with pytest.raises(StudyError, match="is not the file that"):
+        load_prediction(saved.folder)
+
+
+NO_SPACE = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from napari_uncseg.errors import SaveError
+from napari_uncseg.io import load_prediction, save_prediction
+prediction = load_prediction(Path(sys.argv[1]))
+noise = np.random.default_rng(0).random(prediction.probabilities.shape, dtype=np.float32)
+other = replace(prediction, probabilities=noise, provenance={})
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    save_prediction(other, Path(sys.argv[2]), overwrite=True)
+except SaveError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_no_space_left_loses_nothing(fresh, tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path / "out")
+    out = tmp_path / "fresh" if fresh else tmp_path / "out"
+    before = contents(tmp_path)
+    command = [sys.executable, "-c", NO_SPACE, str(saved.folder), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "cannot be written" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "fresh").exists()
+
+
+def _edit_json(path, **changes):
+    content = json.loads(path.read_text())
+    content.update(changes)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda files: files[-1].write_text("{"), "cannot be read as JSON"),
+        (lambda files: files[-1].write_text("[]"), "is not the JSON of a prediction"),
+        (lambda files: files[-1].write_bytes(b"\xff\xfe\x00"), "cannot be read as JSON"),
+        (lambda files: files[-1].unlink(), "holds no saved prediction"),
+        (lambda files: _edit_json(files[-1], schema=99), "schema 99"),
+        (lambda files: _edit_json(files[-1], files={}), "lists no files"),
+        (lambda files: _edit_json(files[-1], files={"entropy": {"file": "../x", "sha256": ""}}), "damaged list"),
+        (lambda files: _edit_json(files[-1], files={"entropy": {"file": "x", "sha256": ""}}), "lists no probabilities"),
+        (lambda files: files[0].unlink(), "does not exist"),
+        (lambda files: files[4].write_bytes(files[4].read_bytes()[:-100]), "is truncated"),
+        (lambda files: files[4].write_bytes(files[5].read_bytes()), "is not the file that"),
+        (lambda files: files[-1].with_name("b_uncseg.json").write_text("{}"), "several predictions"),
+    ],
+)
+def test_damaged_result_gives_one_sentence(damage, says, tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    damage(saved.files)
+    with pytest.raises(StudyError, match=says) as caught:
+        load_prediction(saved.folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_json_does_not_know(tiny_prediction, tmp_path):
+    provenance = dict(tiny_prediction.provenance) | {"dice": {"WT": np.float32(0.5), "ET": float("nan")}}
+    saved = save_prediction(dataclasses.replace(tiny_prediction, provenance=provenance), tmp_path)
+    assert json.loads(saved.files[-1].read_text())["dice"] == {"WT": 0.5, "ET": None}
