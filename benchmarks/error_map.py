@@ -26,10 +26,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_uncseg.metrics.morphology import bounding_box
-from uncseg_training.case_manifest import preprocessing_hash
-from uncseg_training.case_maps import Maps
-from uncseg_training.error_map import ErrorMaps, compute_prediction_error_probability
-from uncseg_training.storage import estimate_storage
+from uncseg_training.data.case_manifest import preprocessing_hash
+from uncseg_training.data.case_maps import Maps
+from uncseg_training.data.storage import estimate_storage
+from uncseg_training.paper1.error_map import ErrorMaps, compute_prediction_error_probability
 
 SHAPE = (240, 240, 155)
 PATCH = 128

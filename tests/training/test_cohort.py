@@ -19,7 +19,11 @@ from tests.training.test_trainer import head
 from uncseg_training.cases import Cases, fit_into, write_phantom_cases, write_study_cases
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
-from uncseg_training.crossfit import (
+from uncseg_training.patches import Patches, whole_case
+from uncseg_training.phantom.anatomy import save_anatomies
+from uncseg_training.phantom.cohort import Phantoms, write_phantom
+from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.train.crossfit import (
     Example,
     examples_of_cases,
     networks_of,
@@ -27,12 +31,8 @@ from uncseg_training.crossfit import (
     output_layer,
     teach_uncertainty,
 )
-from uncseg_training.curves import read_log
-from uncseg_training.patches import Patches, whole_case
-from uncseg_training.phantom.anatomy import save_anatomies
-from uncseg_training.phantom.cohort import Phantoms, write_phantom
-from uncseg_training.state import CHECKPOINT, Training
-from uncseg_training.targets import ERRORS, Targets, predict_case
+from uncseg_training.train.curves import read_log
+from uncseg_training.train.targets import ERRORS, Targets, predict_case
 from uncseg_training.trainer import cycles, fit
 
 CPU = torch.device("cpu")
@@ -200,7 +200,7 @@ def test_a_training_killed_within_a_sweep_visits_nobody_twice(
             raise KeyboardInterrupt
         return predict(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("uncseg_training.targets.predict_case", dies)
+    monkeypatch.setattr("uncseg_training.train.targets.predict_case", dies)
     with pytest.raises(KeyboardInterrupt):
         fit(anatomies, tmp_path / "cut", config)
     cut = fit(anatomies, tmp_path / "cut", config)

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_uncseg.labels import region_masks
-from uncseg_training import case_maps
-from uncseg_training.case_manifest import MANIFEST, Manifest, preprocessing_hash
-from uncseg_training.case_maps import MOST_VISITS, CaseMaps, Maps, overlap
-from uncseg_training.error_map import (
+from uncseg_training.data import case_maps
+from uncseg_training.data.case_manifest import MANIFEST, Manifest, preprocessing_hash
+from uncseg_training.data.case_maps import MOST_VISITS, CaseMaps, Maps, overlap
+from uncseg_training.data.storage import estimate_storage
+from uncseg_training.paper1.error_map import (
     LARGEST_DECAY,
     ErrorMaps,
     compute_prediction_error_probability,
     visit_weight,
 )
-from uncseg_training.refresh import Inference, due, refresh_sweep
-from uncseg_training.storage import estimate_storage
-from uncseg_training.variance import VarianceMaps
+from uncseg_training.paper1.variance import VarianceMaps
+from uncseg_training.train.refresh import Inference, due, refresh_sweep
 
 Bools = npt.NDArray[np.bool_]
 
@@ -414,7 +414,8 @@ def test_a_kill_between_case_and_manifest_is_mended(tmp_path: Path, monkeypatch:
 def test_a_killed_process_leaves_whole_files(tmp_path: Path) -> None:
     new(tmp_path, "A")
     script = (
-        "import sys; import numpy as np; from pathlib import Path; from uncseg_training.error_map import ErrorMaps\n"
+        "import sys; import numpy as np; from pathlib import Path\n"
+        "from uncseg_training.paper1.error_map import ErrorMaps\n"
         f"maps = ErrorMaps.open(Path(sys.argv[1]), {HASH!r})\n"
         "print('ready', flush=True)\n"
         f"for epoch in range(10**6): maps.update('A', np.random.default_rng(epoch).random({SHAPE}) < 0.3, epoch)\n"

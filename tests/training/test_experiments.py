@@ -26,11 +26,11 @@ from uncseg_training.experiments import ablation, leave_one_out, limits, outline
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.experiments.real_studies import overlaps
+from uncseg_training.paper1.variance import Reading
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.state import Training
 from uncseg_training.trainer import fit
-from uncseg_training.variance import Reading
 
 
 def run(main: object, *words: object) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uncseg_training.losses import region_loss
+from uncseg_training.train.losses import region_loss
 
 
 def row(*probabilities: float) -> Tensor:

@@ -27,10 +27,10 @@ from napari_uncseg.models.model import load_model
 from tests.models.test_import_nnunet import as_nnunet_counts
 from tests.training.test_trainer import head
 from uncseg_training.cli import app
-from uncseg_training.error_map import ErrorMaps
 from uncseg_training.nnunet.loss import count_voxels, split_target, uncertainty_terms
 from uncseg_training.nnunet.run import newest_checkpoint, settle_splits
-from uncseg_training.paper_losses import PaperLoss
+from uncseg_training.paper1.error_map import ErrorMaps
+from uncseg_training.paper1.paper_losses import PaperLoss
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
 IDS = ("00000-000", "00001-000", "00001-001", "00002-000", "00003-000", "00004-000", "00005-000", "00006-000")

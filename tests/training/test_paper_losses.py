@@ -15,8 +15,7 @@ from torch.nn import functional as F
 
 from napari_uncseg.labels import region_masks
 from napari_uncseg.models.heads import Head
-from uncseg_training.losses import region_loss
-from uncseg_training.paper_losses import (
+from uncseg_training.paper1.paper_losses import (
     HEADS,
     Mask,
     PaperLoss,
@@ -28,6 +27,7 @@ from uncseg_training.paper_losses import (
     segmentation_loss,
     weighted_pearson,
 )
+from uncseg_training.train.losses import region_loss
 
 SHAPE = (6, 5, 4)
 

@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 from tests.training.test_trainer import head
 from uncseg_training.cli import app
 from uncseg_training.config import Config, config_from, read_config
-from uncseg_training.curves import read_log
 from uncseg_training.experiments.phantom_statistics import draw
 from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies, read_freesurfer, save_anatomies
-from uncseg_training.progress import reporter
-from uncseg_training.sentences import plainly, sentence_of
 from uncseg_training.state import CHECKPOINT, leaving_nothing, load_state
+from uncseg_training.train.curves import read_log
+from uncseg_training.train.progress import reporter
+from uncseg_training.train.sentences import plainly, sentence_of
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_the_leading_process_alone_says_finished(
         shown.append(folder)
         yield lambda line: None
 
-    monkeypatch.setattr("uncseg_training.progress.reporter", shows)
+    monkeypatch.setattr("uncseg_training.train.progress.reporter", shows)
     words = ["fit", "--config", "smoke", "--steps", "2", "--anatomies", str(anatomies), "-o", str(tmp_path / "run")]
     assert "finished" in CliRunner().invoke(app, words).output
     assert len(shown) == 1

@@ -20,12 +20,12 @@ from typer.testing import CliRunner
 from napari_uncseg.models.model import load_model, load_snapshot
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
-from uncseg_training.curves import draw_curves, read_log
-from uncseg_training.losses import failure_loss, region_loss
 from uncseg_training.patches import Indices, Patches, augment
 from uncseg_training.phantom.anatomy import Anatomy, Tissue, save_anatomies
-from uncseg_training.progress import reporter
 from uncseg_training.state import Training
+from uncseg_training.train.curves import draw_curves, read_log
+from uncseg_training.train.losses import failure_loss, region_loss
+from uncseg_training.train.progress import reporter
 from uncseg_training.trainer import cycles, fit, learning_rate
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from uncseg_training.case_manifest import preprocessing_hash
-from uncseg_training.error_map import ErrorMaps
-from uncseg_training.normalise import Normalisation, affine_fit, min_max, normalise, squeeze, times_four
-from uncseg_training.variance import (
+from uncseg_training.data.case_manifest import preprocessing_hash
+from uncseg_training.data.normalise import Normalisation, affine_fit, min_max, normalise, squeeze, times_four
+from uncseg_training.paper1.error_map import ErrorMaps
+from uncseg_training.paper1.variance import (
     History,
     Reading,
     VarianceMaps,

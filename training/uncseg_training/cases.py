@@ -27,8 +27,8 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Coding, labels_from_regions, region_masks
-from uncseg_training.case_manifest import preprocessing_hash
 from uncseg_training.config import Config
+from uncseg_training.data.case_manifest import preprocessing_hash
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
 from uncseg_training.splits import SPLITS, patient, read_splits, split_by_group

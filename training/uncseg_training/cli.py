@@ -14,7 +14,7 @@ from napari_uncseg.labels import Coding
 from uncseg_training.config import LARGEST_SEED
 from uncseg_training.nnunet.cli import register
 from uncseg_training.phantom.looks import LOOKS, looks_of
-from uncseg_training.sentences import plainly
+from uncseg_training.train.sentences import plainly
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
 register(app)
@@ -119,8 +119,8 @@ def fit(
     """
     from uncseg_training.config import read_config
     from uncseg_training.phantom.anatomy import load_anatomies
-    from uncseg_training.progress import reporter
     from uncseg_training.state import leaving_nothing
+    from uncseg_training.train.progress import reporter
     from uncseg_training.trainer import fit as train
 
     changes = {} if steps is None else {"steps": steps}
@@ -246,7 +246,7 @@ def head(
     ),
 ) -> None:
     """Teach the uncertainty channel alone on failures of networks that never saw the case; nothing else changes."""
-    from uncseg_training.crossfit import teach_run
+    from uncseg_training.train.crossfit import teach_run
 
     model = teach_run(run, out, fold or [], steps, data, typer.echo)
     typer.echo(f"{out}: {model.name}, sha256 {model.sha256}")
@@ -259,7 +259,7 @@ def curve(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Picture to write; RUN/curve.png by default.")] = None,
 ) -> None:
     """Draw the losses and the validation Dice of one run, or of several in one picture."""
-    from uncseg_training.curves import draw_curves
+    from uncseg_training.train.curves import draw_curves
 
     place = out or runs[0] / "curve.png"
     draw_curves(runs, place)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from uncseg_training.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
 from uncseg_training.phantom.looks import looks_of
+from uncseg_training.train.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.models.heads.Head`."""
@@ -61,7 +61,7 @@ class Config:
     whole_from : float
         Fraction of the steps after which whole phantoms are trained on instead of patches.
     arch : str
-        One of :data:`~uncseg_training.architectures.ARCHES`; all but ``unet`` need MONAI.
+        One of :data:`~uncseg_training.train.architectures.ARCHES`; all but ``unet`` need MONAI.
     head : str
         One of :data:`HEADS`. ``regions_gaussian`` says a mean and a variance of each logit, ``regions_auxiliary`` has a
         branch that learns the error of each region, in place of the uncertainty channel.
@@ -69,9 +69,9 @@ class Config:
         Samples of Gaussian logits in the loss.
     misses : float
         Weight of what is missed in the loss of the regions, what is false weighs the rest to 1; see
-        :func:`~uncseg_training.losses.region_loss`.
+        :func:`~uncseg_training.train.losses.region_loss`.
     features, encoder, decoder : tuple of int
-        Channels per stage and convolutions per stage, see :func:`~uncseg_training.architectures.architecture`.
+        Channels per stage and convolutions per stage, see :func:`~uncseg_training.train.architectures.architecture`.
     dropout : float
         Probability of dropping a channel, 0 for none.
     wide : float
@@ -106,7 +106,7 @@ class Config:
         What the uncertainty channel learns: the failure of each pass itself; the moving average of the failure at each
         voxel of a fixed cohort, with the loss of *Uncertainty-Aware nnU-Net*; nothing, when there is no such channel.
     mask : str
-        Where that loss compares the two, see :class:`~uncseg_training.paper_losses.Mask`.
+        Where that loss compares the two, see :class:`~uncseg_training.paper1.paper_losses.Mask`.
     sweeps : int
         The error maps of all cases are refreshed every ``steps / sweeps`` steps, from ``late_from`` on: of 20 sweeps
         that begin at 0.4 of the steps there are 13.

@@ -18,9 +18,9 @@ from uncseg_training.phantom.cohort import Phantoms
 
 if TYPE_CHECKING:
     # Endless phantoms need neither NIfTI files nor maps on disk, and no library for them.
-    from uncseg_training.case_maps import Box
     from uncseg_training.cases import Cases
     from uncseg_training.data.augmentation import Augmentation
+    from uncseg_training.data.case_maps import Box
 
 REACH = 1.35
 """How much wider than a patch is cut out before it is turned and resized."""

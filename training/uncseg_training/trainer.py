@@ -26,16 +26,16 @@ from torch.utils.data import DataLoader
 
 from napari_uncseg.models.heads import Head, split
 from uncseg_training.config import Config
-from uncseg_training.head_losses import auxiliary_loss, gaussian_region_loss
-from uncseg_training.losses import failure_loss, region_loss
-from uncseg_training.paper_losses import Mask, PaperLoss
+from uncseg_training.paper1.paper_losses import Mask, PaperLoss
 from uncseg_training.patches import Indices, Patches, Sample, stack, whole_case
-from uncseg_training.processes import Process, agreed, joined, meet
 from uncseg_training.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
+from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
+from uncseg_training.train.losses import failure_loss, region_loss
+from uncseg_training.train.processes import Process, agreed, joined, meet
 
 if TYPE_CHECKING:
     from uncseg_training.cases import Cases
-    from uncseg_training.targets import Targets
+    from uncseg_training.train.targets import Targets
 
 
 def cycles(config: Config) -> list[int]:
@@ -184,7 +184,7 @@ def _cohort(config: Config) -> tuple[Cases | None, tuple[str, ...], tuple[str, .
 
 
 def _targets(folder: Path, cases: Cases | None, process: Process, *, begins: bool) -> Targets:
-    from uncseg_training.targets import Targets
+    from uncseg_training.train.targets import Targets
 
     assert cases is not None  # the configuration was refused otherwise
     if process.leads:

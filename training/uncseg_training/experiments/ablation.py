@@ -36,8 +36,8 @@ from uncseg_training.experiments.real_studies import means, overlaps
 from uncseg_training.experiments.runs import CUT, SMALL, Clock, Size
 from uncseg_training.experiments.studies import usable
 from uncseg_training.phantom.anatomy import load_anatomies, save_anatomies
-from uncseg_training.sentences import run_plainly
 from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.train.sentences import run_plainly
 from uncseg_training.trainer import fit
 
 ICBM = "icbm152"

@@ -60,7 +60,7 @@ from uncseg_training.experiments.networks import (
 )
 from uncseg_training.experiments.runs import CUT, Clock, Size, anatomies_or_template
 from uncseg_training.experiments.studies import require_studies
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 NETWORKS: Mapping[str, str] = {"segresnet": "SegResNet", "unet_res": "UNet-Res"}
 """Trained networks and what tables call them."""

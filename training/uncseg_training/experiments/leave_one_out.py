@@ -24,8 +24,8 @@ from uncseg_training.config import Config
 from uncseg_training.experiments.real_studies import Overlap, means, overlaps
 from uncseg_training.experiments.runs import Clock
 from uncseg_training.experiments.studies import usable
-from uncseg_training.sentences import run_plainly
 from uncseg_training.state import Training
+from uncseg_training.train.sentences import run_plainly
 from uncseg_training.trainer import fit
 
 BEFORE, PHANTOMS, PATIENTS = "as it was", "phantoms alone", "phantoms and the other patients"

@@ -31,7 +31,7 @@ from napari_uncseg.labels import REGIONS, labels_from_regions, region_masks
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.real_studies import Overlap, means, overlaps
 from uncseg_training.experiments.studies import usable
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 SPACINGS = (3.0, 2.0, 1.5, 1.0)
 """Voxel sizes, mm."""

@@ -62,7 +62,7 @@ from uncseg_training.experiments.networks import (
 from uncseg_training.experiments.runs import CUT, Clock, Size, anatomies_or_template
 from uncseg_training.experiments.studies import require_studies
 from uncseg_training.experiments.tables import told_interval, write_table
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 NETWORKS = (*ENSEMBLE, "dropout", "gaussian", "auxiliary")
 SEVERAL = ("entropy", "mutual_information", "variance")

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from uncseg_training.architectures import DROPOUT
 from uncseg_training.cases import write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments.judging import Source
 from uncseg_training.experiments.runs import SMALL, Clock, Size, train_all
 from uncseg_training.state import export_run
+from uncseg_training.train.architectures import DROPOUT
 
 TRAINING, CALIBRATION, UNSEEN = "training", "calibration", "unseen"
 SEEDS: Mapping[str, int] = {TRAINING: 51, CALIBRATION: 67, UNSEEN: 77}

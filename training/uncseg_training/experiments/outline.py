@@ -21,7 +21,7 @@ from scipy import ndimage
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label, region_masks
 from uncseg_training.experiments.studies import require_studies, usable
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 PLACES = tuple(range(-8, 9))
 """Millimetres from the outline, negative inside."""

@@ -34,8 +34,7 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
-from uncseg_training.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
-from uncseg_training.curves import read_log
+from uncseg_training.data.normalise import Normalisation, normalise
 from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_progress, drawn_cases
 from uncseg_training.experiments.paper1_tables import (
     Compared,
@@ -46,11 +45,12 @@ from uncseg_training.experiments.paper1_tables import (
     write_table2,
 )
 from uncseg_training.experiments.runs import SMALL, Clock, Size, anatomies_or_template, train_all
-from uncseg_training.normalise import Normalisation, normalise
-from uncseg_training.sentences import run_plainly
+from uncseg_training.paper1.variance import readings
 from uncseg_training.state import Training
-from uncseg_training.targets import Targets, predict_case
-from uncseg_training.variance import readings
+from uncseg_training.train.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
+from uncseg_training.train.curves import read_log
+from uncseg_training.train.sentences import run_plainly
+from uncseg_training.train.targets import Targets, predict_case
 
 Map = npt.NDArray[np.floating[Any]]
 

@@ -64,7 +64,7 @@ def draw_progress(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -
     Parameters
     ----------
     logs : mapping of str to sequence of mapping
-        Run -> lines of its log, see :func:`uncseg_training.curves.read_log`.
+        Run -> lines of its log, see :func:`uncseg_training.train.curves.read_log`.
     path : Path
         Picture to write.
     """

@@ -27,7 +27,7 @@ from uncseg_training.config import LARGEST_SEED
 from uncseg_training.experiments.studies import require_studies, usable
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 SPACING = 2.0
 FEWEST = 60

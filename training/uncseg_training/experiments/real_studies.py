@@ -28,7 +28,7 @@ from napari_uncseg.metrics.bootstrap import bootstrap_bca
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.studies import usable
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 SMALLEST_ML = 1.0
 ENOUGH = 10

@@ -24,7 +24,7 @@ from napari_uncseg.models.model import load_model, load_snapshot
 from napari_uncseg.uncertainty.maps import entropy
 from uncseg_training.experiments.real_studies import Overlap, auroc, means, overlaps
 from uncseg_training.experiments.studies import usable
-from uncseg_training.sentences import run_plainly
+from uncseg_training.train.sentences import run_plainly
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from napari_uncseg.models.heads import Head
-from uncseg_training.paper_losses import PaperLoss, l_unc, loss_mask, rmsd, weighted_pearson
+from uncseg_training.paper1.paper_losses import PaperLoss, l_unc, loss_mask, rmsd, weighted_pearson
 
 VISITED = 0.99
 """After a linear warp, a voxel has a target where all it was made of had one."""

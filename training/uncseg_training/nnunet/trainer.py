@@ -32,13 +32,13 @@ from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities
 from napari_uncseg.models.importers.nnunet import read_checkpoint
-from uncseg_training.case_manifest import MANIFEST
-from uncseg_training.error_map import ErrorMaps
+from uncseg_training.data.case_manifest import MANIFEST
 from uncseg_training.nnunet.data import ErrorLoader, Labelling, describe_preprocessing
 from uncseg_training.nnunet.loss import count_voxels, uncertainty_terms
-from uncseg_training.paper_losses import PaperLoss
-from uncseg_training.refresh import Inference, refresh_sweep
-from uncseg_training.variance import VarianceMaps
+from uncseg_training.paper1.error_map import ErrorMaps
+from uncseg_training.paper1.paper_losses import PaperLoss
+from uncseg_training.paper1.variance import VarianceMaps
+from uncseg_training.train.refresh import Inference, refresh_sweep
 
 ERRORS, VARIANCES, LOG = "error_maps", "variance_maps", "uncertainty.jsonl"
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities, split
-from uncseg_training.case_maps import Box
 from uncseg_training.cases import Cases
-from uncseg_training.error_map import ErrorMaps
+from uncseg_training.data.case_maps import Box
+from uncseg_training.paper1.error_map import ErrorMaps
+from uncseg_training.paper1.variance import VarianceMaps
 from uncseg_training.patches import whole_case
-from uncseg_training.refresh import Inference, refresh_sweep
-from uncseg_training.variance import VarianceMaps
+from uncseg_training.train.refresh import Inference, refresh_sweep
 
 ERRORS, VARIANCES = "error_maps", "variance_maps"
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
-from uncseg_training.error_map import ErrorMaps
-from uncseg_training.variance import VarianceMaps
+from uncseg_training.paper1.error_map import ErrorMaps
+from uncseg_training.paper1.variance import VarianceMaps
 
 
 class Inference(NamedTuple):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from uncseg_training.curves import draw_curves
+from uncseg_training.train.curves import draw_curves
 
 
 @contextmanager

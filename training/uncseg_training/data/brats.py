@@ -22,7 +22,7 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.io.nifti import SUFFIXES, stem
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.model import DATASET_JSON
-from uncseg_training.brats_check import Progress, check_all, find_alike
+from uncseg_training.data.brats_check import Progress, check_all, find_alike
 from uncseg_training.splits import FOLDS, SEED, join_groups, patient, split_by_group
 
 EXPECTED = 1251

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.uncertainty.maps import bernoulli_variance
-from uncseg_training.case_maps import Box, CaseMaps, Maps
-from uncseg_training.error_map import DECAY, LARGEST_DECAY, visit_weight
+from uncseg_training.data.case_maps import Box, CaseMaps, Maps
+from uncseg_training.paper1.error_map import DECAY, LARGEST_DECAY, visit_weight
 
 Floats = npt.NDArray[np.floating]
 
@@ -68,7 +68,7 @@ class History:
         probability : ndarray of float, shape (x, y, z)
             Of the whole tumour, 0..1.
         decay : float
-            Of the averages per visit; see :func:`~uncseg_training.error_map.visit_weight`.
+            Of the averages per visit; see :func:`~uncseg_training.paper1.error_map.visit_weight`.
 
         Notes
         -----
@@ -225,14 +225,14 @@ class VarianceMaps:
         settings: Mapping[str, Any] | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> VarianceMaps:
-        """Begin; parameters and errors as for :meth:`uncseg_training.error_map.ErrorMaps.create`."""
+        """Begin; parameters and errors as for :meth:`uncseg_training.paper1.error_map.ErrorMaps.create`."""
         return cls(CaseMaps.create(folder, shapes, cls.FIELDS, _common(preprocessing, decay, settings), notes), decay)
 
     @classmethod
     def open(
         cls, folder: Path, preprocessing: str, *, decay: float = DECAY, settings: Mapping[str, Any] | None = None
     ) -> VarianceMaps:
-        """Go on; parameters and errors as for :meth:`uncseg_training.error_map.ErrorMaps.open`."""
+        """Go on; parameters and errors as for :meth:`uncseg_training.paper1.error_map.ErrorMaps.open`."""
         return cls(CaseMaps.open(folder, cls.FIELDS, _common(preprocessing, decay, settings)), decay)
 
     def read(self, case: str, box: Box | None = None) -> History:

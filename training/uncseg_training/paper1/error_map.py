@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.uncertainty.prediction_error import Failure
-from uncseg_training.case_maps import Box, CaseMaps, Maps
+from uncseg_training.data.case_maps import Box, CaseMaps, Maps
 
 FloatT = TypeVar("FloatT", bound=np.floating)
 
@@ -157,7 +157,7 @@ class ErrorMaps:
         shapes : mapping of str to (int, int, int)
             Every case and the shape of its preprocessed volume.
         preprocessing : str
-            :func:`~uncseg_training.case_manifest.preprocessing_hash` of what made those volumes.
+            :func:`~uncseg_training.data.case_manifest.preprocessing_hash` of what made those volumes.
         decay : float
             At most :data:`LARGEST_DECAY`.
         failure : {"wt", "any_region", "per_region"}

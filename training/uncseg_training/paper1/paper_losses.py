@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from napari_uncseg.labels import REGION_LABELS, REGIONS, Label
 from napari_uncseg.models.heads import Head, region_probabilities, split
 from napari_uncseg.models.masked import get_cancer_mask
-from uncseg_training.losses import region_loss
+from uncseg_training.train.losses import region_loss
 
 Reduction = Literal["all", "mask"]
 
@@ -150,9 +150,9 @@ def segmentation_loss(logits: Tensor, regions: Tensor, head: Head | str) -> Tens
     regions : Tensor, shape (batch, 3, x, y, z)
         Reference WT, TC, ET, 0 or 1.
     head : Head
-        ``regions``: :func:`~uncseg_training.losses.region_loss`. ``labels4``: softmax cross-entropy, and Dice of the
-        three labels without the background. ``labels3_implicit_bg``: the same with a background logit of 0; a softmax
-        over the three channels alone would have no place for background.
+        ``regions``: :func:`~uncseg_training.train.losses.region_loss`. ``labels4``: softmax cross-entropy, and Dice of
+        the three labels without the background. ``labels3_implicit_bg``: the same with a background logit of 0; a
+        softmax over the three channels alone would have no place for background.
 
     Returns
     -------

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.io.files import write_files
-from uncseg_training.case_manifest import MANIFEST, Entry, Manifest
+from uncseg_training.data.case_manifest import MANIFEST, Entry, Manifest
 
 Box: TypeAlias = Sequence[tuple[int, int]]
 """First voxel and the one after the last along x, y and z; it may reach beyond the volume, as training patches do."""

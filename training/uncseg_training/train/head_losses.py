@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uncseg_training.losses import failure_loss
+from uncseg_training.train.losses import failure_loss
 
 LOG_VARIANCE = 10.0
 """Log-variances beyond this, either way, are taken for it: a step too far must not make the loss overflow."""
@@ -30,7 +30,7 @@ def gaussian_region_loss(mean: Tensor, log_variance: Tensor, regions: Tensor, sa
     -------
     Tensor
         Scalar, float32: the mean over voxels and regions of ``-ln (1/T sum_t p(y | z_t))``, where ``z_t = mean + sigma
-        eps_t``, plus 1 - Dice as :func:`~uncseg_training.losses.region_loss` has it. With sigma 0 it is that loss.
+        eps_t``, plus 1 - Dice of :func:`~uncseg_training.train.losses.region_loss`. With sigma 0 it is that loss.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def auxiliary_loss(errors: Tensor, logits: Tensor, regions: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar: the mean over the regions of :func:`~uncseg_training.losses.failure_loss`.
+        Scalar: the mean over the regions of :func:`~uncseg_training.train.losses.failure_loss`.
 
     References
     ----------
