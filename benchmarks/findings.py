@@ -24,8 +24,8 @@ from scipy.special import expit
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import find
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.watershed import (
     BASINS_FROM,
     PARTIAL_VOLUME_VOXELS,
@@ -57,12 +57,12 @@ def made_prediction() -> Prediction:
     )
 
 
-def find_plainly(prediction: Prediction, key: MapKey, threshold: float) -> int:
+def find_plainly(prediction: Prediction, key: MapName, threshold: float) -> int:
     """Number of findings, everything computed anew with exact distance transforms; the peer."""
     from skimage.measure import label
     from skimage.segmentation import watershed
 
-    values, region = prediction.maps[key.name], prediction.segmentation > 0
+    values, region = prediction.maps[str(key)], prediction.segmentation > 0
     flagged = values >= threshold
     box = ndimage.find_objects(flagged.astype(np.int8))[0] if flagged.any() else (slice(0, 1),) * 3
     box = tuple(slice(max(part.start - 4, 0), part.stop + 4) for part in box)
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=21, help="number of thresholds")
     arguments = parser.parse_args()
     prediction = load_prediction(arguments.result) if arguments.result else made_prediction()
-    key = MapKey.parse(arguments.map)
+    key = MapName.parse(arguments.map)
     once = timed(lambda: build_relief(prediction, key))
     relief = build_relief(prediction, key)
     thresholds = np.linspace(0.05, 0.6, arguments.n) * relief.upper
@@ -105,7 +105,7 @@ def main() -> None:
         ours.append(timed(lambda at=threshold: find(relief, float(at))))
         peers.append(timed(lambda at=threshold: find_plainly(prediction, key, float(at))))
     shape = " x ".join(str(size) for size in prediction.segmentation.shape)
-    print(f"{prediction.study_id}, {shape} voxels, {key.name}, {len(thresholds)} thresholds")
+    print(f"{prediction.study_id}, {shape} voxels, {key!s}, {len(thresholds)} thresholds")
     print(f"once per map:              {once[0]:6.0f} ms on the clock, {once[1]:6.0f} ms of the processor")
     for name, times in (("threshold to findings", ours), ("peer, all anew", peers)):
         wall, processor = (statistics.median(each[part] for each in times) for part in (0, 1))

@@ -31,7 +31,7 @@ from napari_uncseg.evaluation.qubrats import QUBraTS
 from napari_uncseg.evaluation.spatial import ShellCalibration, Spatial
 from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Label, Region, labels_from_regions
-from napari_uncseg.uncertainty.maps import entropy
+from napari_uncseg.uncertainty.measures import entropy
 
 T = TypeVar("T")
 

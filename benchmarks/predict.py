@@ -36,7 +36,7 @@ from napari_uncseg.io.study import Study  # noqa: E402
 from napari_uncseg.labels import MODALITIES  # noqa: E402
 from napari_uncseg.models.heads import region_probabilities, split  # noqa: E402
 from napari_uncseg.models.model import Model, load_model  # noqa: E402
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy  # noqa: E402
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy  # noqa: E402
 
 TARGET_SECONDS = 15.0
 TARGET_GB = 4.0

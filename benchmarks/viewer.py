@@ -37,7 +37,7 @@ from napari_uncseg.io.results import load_prediction, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.review.worklist import ListedCase, list_cases, open_case
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 from napari_uncseg.viewer.close_case import leave_case
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.layers import add_prediction, add_study, map_layer, study_layers

@@ -1,6 +1,11 @@
-"""The errors a user may see: each message is one sentence that names what is wrong and what to do."""
+"""The errors a user may see: each message is one sentence that names what is wrong and what to do.
+
+Each class has a ``code`` that stays the same whatever the sentence says: what programs and tests look at.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 def reason_of(error: BaseException) -> str:
@@ -14,26 +19,46 @@ def reason_of(error: BaseException) -> str:
 class UncsegError(Exception):
     """Base of every error that is the user's to mend; the message alone is shown, never a traceback."""
 
+    code: ClassVar[str] = "error"
+
+
+class UnknownMap(UncsegError):
+    """A map that is asked for and that nobody can compute."""
+
+    code = "map.unknown"
+
 
 class StudyError(UncsegError):
     """An input file or folder that cannot be read as a study."""
+
+    code = "study"
 
 
 class ModelError(UncsegError):
     """A model folder that is corrupted, foreign or does not fit the study."""
 
+    code = "model"
+
 
 class SaveError(UncsegError):
     """A result that could not be written; whatever stood there before is still there."""
+
+    code = "save"
 
 
 class EvaluationError(UncsegError):
     """Arrays, files or settings that cannot be compared with a reference, or results that do not belong together."""
 
+    code = "evaluation"
+
 
 class DeviceError(UncsegError):
     """A device that was asked for and cannot be used."""
 
+    code = "device"
+
 
 class Cancelled(UncsegError):
     """The user stopped a run; nothing was written."""
+
+    code = "cancelled"

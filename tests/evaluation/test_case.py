@@ -8,7 +8,7 @@ from napari_uncseg.evaluation.case import NO_BRAIN, case_from_arrays, case_from_
 from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.morphology import dilate_mm
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 
 
 def test_case_of_a_prediction_has_its_arrays(tiny_prediction, tiny_study):

@@ -12,11 +12,12 @@ from napari_uncseg.errors import ModelError, UncsegError
 from napari_uncseg.inference.ensemble_spec import parse_members
 from napari_uncseg.inference.ensembling import FLIP_AXES, Mirrored
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.maps import COMPUTED, MapName
 from napari_uncseg.models.model import load_model, load_snapshot, save_model
-from napari_uncseg.uncertainty.maps import Measure, entropy
+from napari_uncseg.uncertainty.measures import entropy
 
-EVERY_MAP = [f"{measure}{region}" for measure in Measure for region in ("", "-tc", "-et")]
-BETWEEN = [name for name in EVERY_MAP if Measure(name.split("-")[0]).between_members]
+EVERY_MAP = [f"{measure}{region}" for measure in COMPUTED for region in ("", "-tc", "-et")]
+BETWEEN = [name for name in EVERY_MAP if MapName.parse(name).between_members]
 
 
 def predict(model, study, members, **options):
@@ -48,7 +49,7 @@ def test_the_default_is_one_pass_bit_for_bit(study, model):
     """What members, maps and calibration brought leaves the prediction of one pass as it was."""
     from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input, on_crop
     from napari_uncseg.inference.sliding_window import predict_logits
-    from napari_uncseg.uncertainty.maps import bernoulli_variance
+    from napari_uncseg.uncertainty.measures import bernoulli_variance
 
     prediction = Predictor(model, device="cpu").predict(study)
     plan = InputPlan.from_plans(model.plans)

@@ -18,7 +18,7 @@ from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.study import Source
 from napari_uncseg.labels import Coding
 from napari_uncseg.metrics.morphology import dilate_mm
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 
 MAPS = {"unc_output", "unc_output_unmasked", "entropy", "variance", "error"}
 

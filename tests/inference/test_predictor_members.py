@@ -12,7 +12,7 @@ from napari_uncseg.inference.logit_sampling import sample_probabilities
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.results import AnotherResult, existing, load_prediction, save_prediction
-from napari_uncseg.uncertainty.maps import entropy
+from napari_uncseg.uncertainty.measures import entropy
 
 
 class Squeeze:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io import (
-    MAPS,
     AnotherResult,
     Prediction,
     check_writable,
@@ -26,6 +25,7 @@ from napari_uncseg.io import (
     save_prediction,
 )
 from napari_uncseg.io.provenance import differences
+from napari_uncseg.maps import MapName
 
 NAMES = ("seg", "probabilities", "unc_output", "unc_output_unmasked", "entropy", "variance", "error")
 
@@ -62,7 +62,7 @@ def test_round_trip(tiny_prediction, tmp_path):
     assert np.abs(back.probabilities - tiny_prediction.probabilities).max() <= 1 / 65534 + 1e-7
     assert list(back.maps) == list(tiny_prediction.maps)
     for name, values in tiny_prediction.maps.items():
-        assert np.abs(back.maps[name] - values).max() <= MAPS[name].upper / 65534 + 1e-7
+        assert np.abs(back.maps[name] - values).max() <= MapName.parse(name).upper / 65534 + 1e-7
     assert np.array_equal(back.maps["error"], tiny_prediction.maps["error"])
     assert back.provenance == tiny_prediction.provenance
 

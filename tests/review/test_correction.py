@@ -11,15 +11,15 @@ from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.results import load_prediction, save_prediction
 from napari_uncseg.labels import Label, Region, region_masks
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.corrections import compare, corrections_in, load_correction, save_correction
 from napari_uncseg.review.findings import find
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.watershed import build_relief
 
 
 @pytest.fixture
 def findings(shell_prediction):
-    return find(build_relief(shell_prediction, MapKey("unc_output")), 0.3)
+    return find(build_relief(shell_prediction, MapName("unc_output")), 0.3)
 
 
 @pytest.fixture

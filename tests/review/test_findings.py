@@ -11,11 +11,11 @@ from scipy import ndimage
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import DOUBT, EXPECTED_ERRORS, LEAST_ML, find
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.watershed import REVIEW_SETS, build_relief, review_voxels
 
-UNC = MapKey("unc_output")
+UNC = MapName("unc_output")
 
 
 def whole(findings, shape):
@@ -69,13 +69,13 @@ def test_slices_are_counted_from_below(shell_prediction):
 
 def test_a_calibrated_map_is_ranked_by_expected_errors_and_others_are_not(shell_prediction):
     assert find(build_relief(shell_prediction, UNC), 0.3).ranked_by == EXPECTED_ERRORS
-    entropy = find(build_relief(shell_prediction, MapKey("entropy", Region.ET)), 0.3)
+    entropy = find(build_relief(shell_prediction, MapName("entropy", Region.ET)), 0.3)
     assert entropy.ranked_by == DOUBT
     assert entropy.items == () or entropy.items[0].region is Region.ET
 
 
 def test_errors_are_called_so(shell_prediction):
-    errors = find(build_relief(shell_prediction, MapKey("error")), 0.5)
+    errors = find(build_relief(shell_prediction, MapName("error")), 0.5)
     assert errors.items
     assert all("error" in finding.reason and "doubt" not in finding.reason for finding in errors.items)
 

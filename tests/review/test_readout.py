@@ -12,13 +12,13 @@ from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.evaluation.qubrats import QUBraTS, filter_curves
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region, region_masks
-from napari_uncseg.review.maps import MapKey
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.threshold_sweep import read_out, value_histogram
 from napari_uncseg.review.watershed import STEPS
 
 SHAPE = (4, 3, 5)
 LABELS = arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
-UNC = MapKey("unc_output")
+UNC = MapName("unc_output")
 
 
 def prediction_of(values, labels=None):
@@ -71,7 +71,7 @@ def test_filtered_dice_is_that_of_qubrats():
 
 
 def test_a_region_is_judged_by_its_own_voxels(tiny_study, tiny_prediction):
-    readout = read_out(tiny_prediction, MapKey("entropy", Region.ET), None, tiny_study.reference)
+    readout = read_out(tiny_prediction, MapName("entropy", Region.ET), None, tiny_study.reference)
     predicted, true = (region_masks(labels)[2] for labels in (tiny_prediction.segmentation, tiny_study.reference))
     assert readout.dice == pytest.approx(2 * (predicted & true).sum() / (predicted.sum() + true.sum()))
     assert readout.thresholds[-1] == pytest.approx(np.log(2))
@@ -85,7 +85,7 @@ def test_values_on_a_threshold_are_flagged():
 
 def test_what_is_undefined_is_nan(tiny_prediction):
     empty = dataclasses.replace(tiny_prediction, segmentation=np.zeros_like(tiny_prediction.segmentation))
-    readout = read_out(empty, MapKey("entropy"))
+    readout = read_out(empty, MapName("entropy"))
     assert np.isnan(readout.tumour_share(3))
     assert np.isnan([readout.errors_caught(3), readout.precision(3), readout.dice]).all()
     assert np.isnan(readout.filtered_dice()).all()

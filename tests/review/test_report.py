@@ -11,12 +11,12 @@ import pytest
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import MapName
 from napari_uncseg.reporting.slices import cut_at
 from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
 from napari_uncseg.review.calibration_note import calibration_notes
 from napari_uncseg.review.corrections import compare
 from napari_uncseg.review.findings import find
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, now
 from napari_uncseg.review.volumes import volume_intervals
 from napari_uncseg.review.watershed import build_relief
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def findings(tiny_prediction):
-    return find(build_relief(tiny_prediction, MapKey("unc_output_unmasked")), 0.05)
+    return find(build_relief(tiny_prediction, MapName("unc_output_unmasked")), 0.05)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import find
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.state import STATE_NAME, Draft
 from napari_uncseg.review.verdicts import Decision, Judgement, log_path, read_log
@@ -18,7 +18,7 @@ from napari_uncseg.review.watershed import build_relief
 
 @pytest.fixture
 def findings(shell_prediction):
-    return find(build_relief(shell_prediction, MapKey("unc_output")), 0.3)
+    return find(build_relief(shell_prediction, MapName("unc_output")), 0.3)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_judgement_is_found_again_at_another_threshold(tmp_path, session, shel
     session.reviewer = "R1"
     session.open_log(tmp_path)
     session.judge(findings.items[1], Judgement.REAL_ERROR)
-    session.present(find(build_relief(shell_prediction, MapKey("unc_output")), 0.62))
+    session.present(find(build_relief(shell_prediction, MapName("unc_output")), 0.62))
     assert [session.judgement_of(each) for each in session.findings.items] == [None, Judgement.REAL_ERROR]
 
 

@@ -10,15 +10,15 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Label, Region
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.location import frame_of
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.watershed import build_relief
 
 SHAPE = (60, 70, 50)
 SPACING = (1.0, 1.5, 2.0)
 CENTRE = (20, 35, 25)
-UNC = MapKey("unc_output")
+UNC = MapName("unc_output")
 ORIENTATIONS = [
     "".join(letters)
     for axes in permutations(("RL", "AP", "SI"))
@@ -116,7 +116,7 @@ def nested():
 def found(prediction, place, key=UNC, radius=5.0):
     """The one finding that a ball of doubt makes."""
     doubt, _ = stored(np.where(ball(place, radius), np.float32(0.6), np.float32(0)), "SPL")
-    maps = {key.name: doubt} if key.region is Region.WT else {}
+    maps = {str(key): doubt} if key.region is Region.WT else {}
     probabilities = np.stack([doubt / 2] * 3)
     given = dataclasses.replace(prediction, maps=maps, probabilities=probabilities)
     relief = build_relief(given, key)
@@ -142,9 +142,9 @@ def test_the_border_that_a_finding_lies_on_is_told(nested, place, radius, expect
 
 
 def test_the_map_decides_of_which_region_the_border_is(nested):
-    assert found(nested, (30, 35, 18), MapKey("entropy", Region.TC)).place == "TC border, midline, inferior"
-    assert found(nested, (30, 35, 18), MapKey("entropy", Region.ET)).place == "ET rim, midline, inferior"
-    assert found(nested, (30, 52, 25), MapKey("entropy", Region.ET)).place.endswith("mm outside ET, midline, anterior")
+    assert found(nested, (30, 35, 18), MapName("entropy", Region.TC)).place == "TC border, midline, inferior"
+    assert found(nested, (30, 35, 18), MapName("entropy", Region.ET)).place == "ET rim, midline, inferior"
+    assert found(nested, (30, 52, 25), MapName("entropy", Region.ET)).place.endswith("mm outside ET, midline, anterior")
 
 
 def test_findings_round_a_tumour_are_told_apart(nested):

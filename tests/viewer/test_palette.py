@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_uncseg.io.prediction import MAPS
 from napari_uncseg.labels import LABEL_COLOURS, Label
+from napari_uncseg.maps import MAPS
 from napari_uncseg.viewer.colormaps import labels_colormap, map_colormap, segmentation_colormap
 
 

@@ -157,7 +157,7 @@ def predict(
 def _members_and_maps(members: str, maps: str | None, model: Path | None) -> tuple[Members, tuple[str, ...] | None]:
     """What the words say; wrong ones are wrong usage."""
     from napari_uncseg.inference.ensemble_spec import Kind, parse_members
-    from napari_uncseg.uncertainty.maps import parse_maps
+    from napari_uncseg.maps import parse_maps
 
     try:
         wanted = parse_members(members)

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import same_grid
-from napari_uncseg.io.prediction import Prediction, map_info
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, REGIONS, Label
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.worklist import made_by
 from napari_uncseg.viewer.layers import window_level
 from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
@@ -259,9 +260,8 @@ def prediction_overlays(prediction: Prediction) -> dict[str, Overlay]:
 
 def map_overlay(name: str, title: str, array: Array) -> MapOverlay:
     """Overlay of a named map; ``entropy-et`` is bounded and coloured as ``entropy`` is."""
-    info = map_info(name)
-    upper = info.upper if info is not None else float(array.max(initial=0.0)) or 1.0
-    return MapOverlay(title, array, upper, info.unit if info is not None else "", name.partition("-")[0])
+    named = MapName.parse(name)
+    return MapOverlay(title, array, named.upper_of(array), named.unit, named.measure)
 
 
 def label_overlay(title: str, array: Array) -> LabelOverlay:

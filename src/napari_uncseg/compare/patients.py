@@ -10,8 +10,8 @@ import numpy.typing as npt
 from napari_uncseg.compare.data import SEGMENTATION, Material, Overlay, Window, label_overlay, map_overlay
 from napari_uncseg.compare.layout import Pane, PaneView
 from napari_uncseg.io.nifti import read_volume
-from napari_uncseg.io.prediction import map_info
 from napari_uncseg.labels import MODALITY_TITLES, Region
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.worklist import ListedCase
 from napari_uncseg.viewer.layers import WINDOW_PERCENTILES
 from napari_uncseg.viewer.orientation import display_grid, to_display
@@ -44,9 +44,9 @@ def patient_material(case: ListedCase, modality: str, map_name: str) -> Material
     overlays: dict[str, Overlay] = {SEGMENTATION: label_overlay("Segmentation", to_display(values, labels.affine))}
     if map_name in case.maps and map_name != SEGMENTATION:
         volume = read_volume(case.maps[map_name])
-        info = map_info(map_name)
-        title = info.title if info is not None else map_name
-        overlays[map_name] = map_overlay(map_name, title, to_display(volume.values(), volume.affine))
+        overlays[map_name] = map_overlay(
+            map_name, MapName.parse(map_name).title, to_display(volume.values(), volume.affine)
+        )
     images, windows = {}, {}
     entry = case.files.modalities.get(modality) if case.files is not None else None
     if entry is not None:

@@ -14,8 +14,9 @@ from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.validation import Map, Mask, bounded_values, brain_of, regions_of, upper_bound, voxel_size
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import dilate_mm
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.prediction_maps import DERIVED, derives
 
 T = TypeVar("T")
 
@@ -25,9 +26,6 @@ TUMOUR_MARGIN_MM = 5.0
 """How far beyond tumour, predicted or true, the voxel set ``tumour`` reaches."""
 
 NO_BRAIN = "No brain mask was given: the voxel set 'brain' is the whole volume."
-
-_DERIVED: Mapping[str, Callable[[Any], Any]] = {"entropy": entropy, "variance": bernoulli_variance}
-"""Maps that any region has once its probabilities are known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ class Case:
     probabilities : ndarray of float32, shape (3, x, y, z), optional
         WT, TC, ET in 0..1.
     maps : mapping of str to ndarray of float32, shape (x, y, z)
-        Named maps of WT, see :data:`napari_uncseg.io.prediction.MAPS` (``error`` is no uncertainty and is left
+        Named maps of WT, see :data:`napari_uncseg.maps.MAPS` (``error`` is no uncertainty and is left
         out); a name with ``-tc`` or ``-et`` is the map of that region.
     brain : ndarray of bool, shape (x, y, z)
         Voxels of the brain.
@@ -93,11 +91,8 @@ class Case:
 
     def uncertainties(self, region: Region) -> tuple[str, ...]:
         """Names that :meth:`uncertainty` knows for a region."""
-        derived = tuple(name for name in _DERIVED if self._derives(name, region))
-        suffix = f"-{region.lower()}"
-        own = [name.removesuffix(suffix) for name in self.maps if name.endswith(suffix)]
-        if region is Region.WT:
-            own += [name for name in self.maps if _region_of(name) is None]
+        derived = tuple(name for name in DERIVED if self._derives(name))
+        own = [name.measure for name in map(MapName.parse, self.maps) if name.region is region]
         return tuple(dict.fromkeys((*own, *derived)))
 
     def uncertainty(self, name: str, region: Region) -> Map:
@@ -179,20 +174,16 @@ class Case:
         return cast(T, self._kept[key])
 
     def _stored(self, name: str, region: Region) -> Map | None:
-        if region is Region.WT and name in self.maps:
-            return self.maps[name]
-        return self.maps.get(f"{name}-{region.lower()}")
+        return self.maps.get(str(MapName(name, region)))
 
-    def _derives(self, name: str, region: Region) -> bool:
-        if self.probabilities is None or name not in _DERIVED:
-            return False
-        return name != "variance" or self.members == 1
+    def _derives(self, name: str) -> bool:
+        return self.probabilities is not None and derives(name, self.members)
 
     def _derived(self, name: str, region: Region, probability: Map) -> Map:
-        if not self._derives(name, region):
+        if not self._derives(name):
             known = ", ".join(self.uncertainties(region)) or "none"
             raise EvaluationError(f"Case {self.id} has no map {name!r} for {region} (there is: {known}).")
-        return np.asarray(_DERIVED[name](probability), dtype=np.float32)
+        return np.asarray(DERIVED[name](probability), dtype=np.float32)
 
 
 def case_from_prediction(
@@ -223,16 +214,13 @@ def case_from_prediction(
     EvaluationError
         As :func:`case_from_arrays`.
     """
-    if spacing is None:
-        x, y, z = (float(size) for size in np.linalg.norm(prediction.affine[:3, :3], axis=0))
-        spacing = (x, y, z)
     return case_from_arrays(
         prediction.segmentation,
         reference,
         probabilities=prediction.probabilities,
         maps=prediction.maps,
         brain=brain,
-        spacing=spacing,
+        spacing=spacing or prediction.spacing,
         id=prediction.study_id,
         members=prediction.members,
     )
@@ -292,9 +280,9 @@ def case_from_arrays(
     if len(shape) != 3:
         raise EvaluationError(f"Case {id}: the reference has shape {shape}; give a label map of shape (x, y, z).")
     arrays = {
-        name: bounded_values(values, id, f"map {name!r}", shape, upper_bound(name))
+        str(MapName.parse(name)): bounded_values(values, id, f"map {name!r}", shape, upper_bound(name))
         for name, values in (maps or {}).items()
-        if name.split("-")[0] != "error"
+        if MapName.parse(name).measure != Measure.ERROR
     }
     return Case(
         id=id,
@@ -309,8 +297,3 @@ def case_from_arrays(
         members=members,
         notes=() if brain is not None else (NO_BRAIN,),
     )
-
-
-def _region_of(name: str) -> Region | None:
-    """Region that the suffix of a map's name tells."""
-    return next((region for region in REGIONS if name.endswith(f"-{region.lower()}")), None)

@@ -19,13 +19,13 @@ from napari_uncseg.evaluation.cache import Record, fingerprint, metric_key, reco
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
-from napari_uncseg.io.prediction import MAPS
 from napari_uncseg.labels import Coding
+from napari_uncseg.maps import UNCERTAINTIES
 
 Progress = Callable[[int, int, str], None]
 """Called with the studies done, all studies, and what became of the last one."""
 
-KNOWN_MAPS = tuple(name for name in MAPS if name != "error")
+KNOWN_MAPS = tuple(map(str, UNCERTAINTIES))
 """Maps whose default metrics every run measures where it finds them."""
 
 _POLL_SECONDS = 0.2

@@ -15,9 +15,9 @@ from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, scores_of, stratify
 from napari_uncseg.evaluation.sanity_checks import Confounder, Evidence, Remark
 from napari_uncseg.evaluation.sanity_checks_run import lint
-from napari_uncseg.io.prediction import MAPS
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.statistics import Interval, bootstrap_bca
 
 SCHEMA = 1
@@ -214,8 +214,7 @@ def summary_json(summary: Summary, making: Mapping[str, Any]) -> dict[str, Any]:
 
 def unit_of(name: str) -> str:
     """Unit of a named map's values."""
-    info = MAPS.get(name)
-    return info.unit if info is not None else ""
+    return MapName.parse(name).unit
 
 
 def present(cohort: Cohort) -> tuple[Region, ...]:

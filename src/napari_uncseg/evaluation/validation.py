@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.io.prediction import MAPS
 from napari_uncseg.labels import Label, region_masks
+from napari_uncseg.maps import MapName
 
 Mask = npt.NDArray[np.bool_]
 Map = npt.NDArray[np.float32]
@@ -21,8 +21,7 @@ _SLACK = 1e-5
 
 def upper_bound(name: str) -> float:
     """Largest possible value of a named map; 1 for names this version does not know."""
-    info = MAPS.get(name.split("-")[0])
-    return info.upper if info is not None else 1.0
+    return MapName.parse(name).upper or 1.0
 
 
 def _check_shape(array: npt.NDArray[Any], case_id: str, what: str, shape: tuple[int, ...]) -> None:

@@ -19,9 +19,9 @@ from napari_uncseg.inference.run_info import describe_result
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, labels_from_regions
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.uncertainty.accumulators import MemberReducer, RunningMean
-from napari_uncseg.uncertainty.maps import MapName, Measure
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 
 
@@ -162,12 +162,12 @@ def _add_unc_output(gathered: Gathered, unc_output: torch.Tensor | None) -> None
 
 def possible(maps: Sequence[MapName], count: int) -> list[MapName]:
     """Maps that so many members allow: of one alone the variance, which is then p(1-p), and what speaks of its mean."""
-    return [name for name in maps if count > 1 or not name.measure.between_members or _one_pass(name) != name]
+    return [name for name in maps if count > 1 or not name.between_members or _one_pass(name) != name]
 
 
 def _one_pass(name: MapName) -> MapName:
     """What stands for a map when there is but one member."""
-    return MapName(Measure.VAR1SHOT, name.region) if name.measure is Measure.VARIANCE else name
+    return MapName(Measure.VAR1SHOT, name.region) if name.measure == Measure.VARIANCE else name
 
 
 def _whole(crop: torch.Tensor, frame: Frame) -> npt.NDArray[np.float32]:

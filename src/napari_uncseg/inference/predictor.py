@@ -22,8 +22,8 @@ from napari_uncseg.inference.run_info import describe_members, describe_run
 from napari_uncseg.inference.sliding_window import count_tiles
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
+from napari_uncseg.maps import MapName, Measure, parse_maps
 from napari_uncseg.models.model import Model
-from napari_uncseg.uncertainty.maps import MapName, Measure, parse_maps
 
 MASK_DILATION_MM = 5.0
 """How far the cancer mask reaches beyond the predicted whole tumour."""
@@ -143,7 +143,7 @@ class Predictor:
             What the probabilities are the mean of: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
             :func:`napari_uncseg.inference.ensemble_spec.parse_members`.
         maps : sequence of str, optional
-            Maps to make, see :func:`napari_uncseg.uncertainty.maps.parse_maps`; by default entropy and variance, of
+            Maps to make, see :func:`napari_uncseg.maps.parse_maps`; by default entropy and variance, of
             several members the mutual information too. ``unc_output`` and ``error`` are always made where they can be.
         calibration : Recalibrates, optional
             Acts on the mean probability in the brain's box before maps of it are made. The segmentation stays that of

@@ -6,7 +6,7 @@ from napari_uncseg.io.brain import brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study, study_from_arrays
 from napari_uncseg.io.nifti import read_volume, write_volume
-from napari_uncseg.io.prediction import MAPS, MapInfo, Prediction
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import (
     AnotherResult,
     Saved,
@@ -20,9 +20,7 @@ from napari_uncseg.io.results import (
 from napari_uncseg.io.study import Source, Study
 
 __all__ = [
-    "MAPS",
     "AnotherResult",
-    "MapInfo",
     "Prediction",
     "Saved",
     "Source",

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 
 _TOLERANCE_VOXELS = 0.1
 """Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
@@ -13,8 +14,13 @@ _TOLERANCE_VOXELS = 0.1
 
 def spacing(affine: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     """Voxel size along x, y and z in millimetres."""
-    x, y, z = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    x, y, z = (float(length) for length in voxel_sizes(affine))
     return x, y, z
+
+
+def voxel_ml(affine: npt.NDArray[np.floating]) -> float:
+    """Volume of a voxel in millilitres, of sheared grids too."""
+    return float(abs(np.linalg.det(affine[:3, :3]))) / 1000.0
 
 
 def corners(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

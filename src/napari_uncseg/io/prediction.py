@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-
-@dataclass(frozen=True)
-class MapInfo:
-    """How a named map is called, bounded and shown.
-
-    Parameters
-    ----------
-    title : str
-        What a reader sees.
-    upper : float
-        Largest possible value; the smallest is 0.
-    unit : str
-        Unit of the values, for colour bars and tables.
-    """
-
-    title: str
-    upper: float
-    unit: str
-
-
-MAPS: Mapping[str, MapInfo] = MappingProxyType(
-    {
-        "unc_output": MapInfo("unc_output", 1.0, "predicted probability of error"),
-        "unc_output_unmasked": MapInfo("unc_output, unmasked", 1.0, "predicted probability of error"),
-        "entropy": MapInfo("entropy (WT)", float(np.log(2.0)), "nats"),
-        "variance": MapInfo("variance (WT)", 0.25, "p(1−p) or between members"),
-        "expected_entropy": MapInfo("expected entropy (WT)", float(np.log(2.0)), "nats, mean of the members'"),
-        "mutual_information": MapInfo("mutual information (WT)", float(np.log(2.0)), "nats, between members"),
-        "disagreement": MapInfo("disagreement (WT)", 0.5, "share of members against the majority"),
-        "var1shot": MapInfo("var1shot (WT)", 0.25, "p(1−p)"),
-        "one_minus_max": MapInfo("1 − max (WT)", 0.5, "1 − max(p, 1−p)"),
-        "error": MapInfo("error (WT)", 1.0, "prediction ≠ reference"),
-    }
-)
-"""The maps of the whole tumour a prediction may carry, by name; ``entropy-et`` is that of another region."""
-
-
-def map_info(name: str) -> MapInfo | None:
-    """What is known of a map: ``entropy-et`` is bounded as ``entropy`` is, and titled by its region."""
-    base, _, region = name.partition("-")
-    info = MAPS.get(base)
-    if info is None or not region:
-        return info
-    named = f"({region.upper()})"
-    return replace(info, title=info.title.replace("(WT)", named) if "(WT)" in info.title else f"{info.title} {named}")
+from napari_uncseg.io.geometry import spacing, voxel_ml
+from napari_uncseg.maps import MapName, Measure
 
 
 @dataclass(frozen=True)
@@ -89,7 +45,7 @@ class Prediction:
     segmentation : ndarray of uint8, shape (x, y, z)
         Values of :class:`napari_uncseg.labels.Label`.
     maps : mapping of str to ndarray of float32, shape (x, y, z)
-        Named maps, see :data:`MAPS`; ``error`` only when the study has a reference.
+        Named maps, see :data:`napari_uncseg.maps.MAPS`; ``error`` only when the study has a reference.
     affine : ndarray of float64, shape (4, 4)
         Voxel indices to RAS+ millimetres, the study's own.
     provenance : mapping
@@ -127,11 +83,27 @@ class Prediction:
         """Whether the probabilities went through a calibration."""
         return bool(self.provenance.get("settings", {}).get("calibration"))
 
-    def title(self, name: str) -> str:
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along x, y and z in millimetres."""
+        return spacing(self.affine)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return voxel_ml(self.affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along x, y and z."""
+        x, y, z = self.segmentation.shape
+        return x, y, z
+
+    def title(self, name: str | MapName) -> str:
         """Title of a map for a reader; a one-pass variance says that it is p(1−p), a partial result that it is one."""
-        info = map_info(name)
-        title = info.title if info else name
-        if info is not None and name.split("-")[0] == "variance":
+        named = MapName.parse(name) if isinstance(name, str) else name
+        title = named.title
+        if named.measure == Measure.VARIANCE:
             how = "between members" if self.members > 1 else "p(1−p), one pass"
             title = title.replace(")", f", {how})")
         return f"{title} · {self.partial}" if self.partial else title

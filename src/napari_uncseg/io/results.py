@@ -19,7 +19,7 @@ from napari_uncseg.errors import SaveError, StudyError, reason_of
 from napari_uncseg.io.files import check_writable, write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import Volume, encode_volume, read_volume
-from napari_uncseg.io.prediction import MAPS, Prediction, map_info, partial_of
+from napari_uncseg.io.prediction import Prediction, partial_of
 from napari_uncseg.io.provenance import (
     JSON_SUFFIX,
     SCHEMA,
@@ -31,6 +31,7 @@ from napari_uncseg.io.provenance import (
     read_json,
 )
 from napari_uncseg.labels import REGIONS, Label
+from napari_uncseg.maps import MapName, Measure
 
 __all__ = [
     "JSON_SUFFIX",
@@ -107,7 +108,7 @@ def _same_result(out: Path, study_id: str, fingerprint: str) -> dict[str, Any] |
 
 
 def check_free(
-    out: Path, study_id: str, provenance: Mapping[str, Any], *, overwrite: bool, maps: Iterable[str] = tuple(MAPS)
+    out: Path, study_id: str, provenance: Mapping[str, Any], *, overwrite: bool, maps: Iterable[str] = tuple(Measure)
 ) -> set[str]:
     """Make sure, also before a long computation, that nothing stands where a result would be saved.
 
@@ -298,13 +299,12 @@ def _file_names(study_id: str, names: Iterable[str]) -> dict[str, str]:
 
 def _upper(name: str) -> float:
     """Largest value of a map."""
-    info = map_info(name)
-    return info.upper if info is not None else math.inf
+    return MapName.parse(name).upper or math.inf
 
 
 def _encode_one(what: str, array: np.ndarray[Any, Any], prediction: Prediction) -> bytes:
     encode = partial(encode_volume, affine=prediction.affine, header=prediction.header)
-    if what == _SEGMENTATION or what.split("-")[0] == "error":
+    if what == _SEGMENTATION or MapName.parse(what).measure == Measure.ERROR:
         return encode(np.asarray(array, dtype=np.uint8))
     upper = 1.0 if what == _PROBABILITIES else _upper(what)
     if not math.isfinite(upper):  # a map this version knows no bound of

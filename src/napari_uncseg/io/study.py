@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.geometry import spacing, voxel_ml
 from napari_uncseg.labels import MODALITIES, Coding
 
 
@@ -97,10 +98,9 @@ class Study:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along x, y and z in millimetres."""
-        x, y, z = (float(size) for size in np.linalg.norm(self.affine[:3, :3], axis=0))
-        return x, y, z
+        return spacing(self.affine)
 
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel in millilitres."""
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+        return voxel_ml(self.affine)

@@ -15,7 +15,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, Label, Region, region_masks
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.maps import map_title, map_upper, map_values
+from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +128,7 @@ def draw_findings(
         cut = cut_at(study, prediction, findings, finding)
         _draw_image(column[0], cut, cut.title)
         _draw_labels(column[0], cut)
-        _draw_image(column[1], cut, map_title(prediction, finding.map))
+        _draw_image(column[1], cut, prediction.title(finding.map))
         upper = map_upper(prediction, finding.map)
         above = np.ma.masked_less(cut.map, findings.threshold)
         shown = column[1].imshow(above, cmap="inferno", vmin=0, vmax=upper, interpolation="nearest", aspect=cut.aspect)

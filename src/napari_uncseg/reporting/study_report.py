@@ -22,8 +22,8 @@ from napari_uncseg.reporting.slices import COLUMNS
 from napari_uncseg.reporting.study_report_page import PICTURE_INCHES, encode_cuts, page_figure
 from napari_uncseg.reporting.study_report_words import CONTOURS, START, Material, Page, compose
 from napari_uncseg.review.findings import Finding, Findings, find
-from napari_uncseg.review.maps import maps_of
 from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.uncertainty.prediction_maps import maps_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

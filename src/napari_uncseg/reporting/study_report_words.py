@@ -15,7 +15,6 @@ from napari_uncseg.reporting.grid import Grid
 from napari_uncseg.review.calibration_note import calibration_notes
 from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
-from napari_uncseg.review.maps import map_title
 from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, latest
 from napari_uncseg.review.volumes import HOW, volume_intervals
 
@@ -137,7 +136,7 @@ def _volumes_grid(material: Material) -> Grid:
 
 
 def _findings_lead(prediction: Prediction, findings: Findings) -> str:
-    title = map_title(prediction, findings.map)
+    title = prediction.title(findings.map)
     if not findings.items:
         return f"{title} at {findings.threshold:.3f} or more flags no place to check."
     believed = " as the map claims" if findings.ranked_by == EXPECTED_ERRORS else ""

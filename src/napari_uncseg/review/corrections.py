@@ -22,7 +22,6 @@ from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint, plain
 from napari_uncseg.labels import REGION_LABELS, REGIONS, Label, Region
 from napari_uncseg.review.findings import Findings
 from napari_uncseg.review.verdicts import now
-from napari_uncseg.review.watershed import spacing_of
 
 STEM = "segmentation-corrected"
 """What the names of corrections carry; a second one ends in ``-2``."""
@@ -96,7 +95,7 @@ def compare(prediction: Prediction, corrected: npt.NDArray[np.integer], findings
         When the shape does not fit or a label is none of 0, 1, 2, 3.
     """
     labels = _checked(prediction, corrected)
-    voxel_ml = float(np.prod(spacing_of(prediction))) / 1000.0
+    voxel_ml = prediction.voxel_ml
     changed = labels != prediction.segmentation
     count = int(np.count_nonzero(changed))
     # Voxels by label before and after: all volumes follow from these few numbers.
@@ -260,7 +259,7 @@ def _findings_json(findings: Findings | None, changes: Correction) -> dict[str, 
         return None
     touched: Sequence[int] = changes.touched
     return {
-        "map": findings.map.name,
+        "map": str(findings.map),
         "threshold": findings.threshold,
         "count": len(findings.items),
         "touched": [

@@ -10,10 +10,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_uncseg.labels import Label, Region
+from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.distance import distance_within, open_ball
 from napari_uncseg.review.finding_reason import Circumstances, place, reason
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Relief
 
 LEAST_ML = 0.05
@@ -36,7 +36,7 @@ class Finding:
     ----------
     rank : int
         1 for the first to look at.
-    map : MapKey
+    map : MapName
         The map it was cut out of.
     region : Region
         What the map speaks of.
@@ -60,7 +60,7 @@ class Finding:
     """
 
     rank: int
-    map: MapKey
+    map: MapName
     region: Region
     volume_ml: float
     score: float
@@ -78,7 +78,7 @@ class Findings:
 
     Parameters
     ----------
-    map : MapKey
+    map : MapName
     threshold : float
         Voxels at or above it are flagged; in the map's unit.
     items : tuple of Finding
@@ -95,7 +95,7 @@ class Findings:
         Volume of what is too small to be a finding.
     """
 
-    map: MapKey
+    map: MapName
     threshold: float
     items: tuple[Finding, ...]
     box: Box

@@ -13,7 +13,7 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region
-from napari_uncseg.review.maps import MapKey
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.verdicts import Decision
 from napari_uncseg.review.watershed import REVIEW_SETS
 
@@ -74,9 +74,9 @@ class Place:
         return replace(self, drafts=others if draft == Draft() else {**others, result: draft})
 
     @property
-    def key(self) -> MapKey:
+    def key(self) -> MapName:
         """The chosen map."""
-        return MapKey.parse(self.map)
+        return MapName.parse(self.map)
 
     @property
     def region(self) -> Region:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, region_masks
-from napari_uncseg.review.maps import Map, MapKey, map_upper, map_values
-from napari_uncseg.review.watershed import STEPS, spacing_of
+from napari_uncseg.maps import MapName
+from napari_uncseg.review.watershed import STEPS
+from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
 
 Counts = npt.NDArray[np.int64]
 Curve = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ class Readout:
 
     Parameters
     ----------
-    key : MapKey
+    key : MapName
     thresholds : ndarray of float, shape (STEPS + 1,)
         From 0 to the map's upper bound.
     voxels : ndarray of int, shape (STEPS + 1,)
@@ -51,7 +52,7 @@ class Readout:
         Where there is a reference.
     """
 
-    key: MapKey
+    key: MapName
     thresholds: Curve
     voxels: Counts
     tumour: Counts
@@ -116,7 +117,7 @@ class Readout:
 
 def read_out(
     prediction: Prediction,
-    key: MapKey,
+    key: MapName,
     within: npt.NDArray[np.bool_] | None = None,
     reference: npt.NDArray[np.integer] | None = None,
 ) -> Readout:
@@ -126,7 +127,7 @@ def read_out(
     ----------
     prediction : Prediction
         Its segmentation tells the predicted tumour.
-    key : MapKey
+    key : MapName
         Map to count.
     within : ndarray of bool, shape (x, y, z), optional
         Voxels that count; the whole volume when left out.
@@ -166,7 +167,7 @@ def read_out(
         thresholds=edges.astype(np.float64),
         voxels=_not_below(bins, values.size if within is None else int(np.count_nonzero(within))),
         tumour=count(prediction.segmentation > 0),
-        voxel_ml=float(np.prod(spacing_of(prediction))) / 1000.0,
+        voxel_ml=prediction.voxel_ml,
         against=against,
     )
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
-from napari_uncseg.review.watershed import spacing_of
 
 LEVEL = 0.8
 """How much of the distribution of a volume its interval holds."""
@@ -62,7 +61,7 @@ def volume_intervals(prediction: Prediction) -> list[VolumeInterval]:
     comonotone coupling; Dhaene et al. 2002, Insurance: Mathematics and Economics 31, 3-33). Both ends enclose the
     volume at 0.5, and the expected volume, the sum of ``p_i``, is the same for every coupling.
     """
-    voxel_ml = float(np.prod(spacing_of(prediction))) / 1000.0
+    voxel_ml = prediction.voxel_ml
     tail = (1 - LEVEL) / 2
     found = []
     for region, mask, probability in zip(

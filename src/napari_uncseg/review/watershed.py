@@ -13,10 +13,11 @@ from scipy import ndimage
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
+from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.morphology import bounding_box, dilate_mm
 from napari_uncseg.review.distance import distance_within
 from napari_uncseg.review.location import Frame, frame_of
-from napari_uncseg.review.maps import Map, MapKey, map_upper, map_values
+from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
 
 STEPS = 200
 """Thresholds a map can be cut at, evenly spaced from 0 to its upper bound."""
@@ -51,7 +52,7 @@ class Relief:
 
     Parameters
     ----------
-    key : MapKey
+    key : MapName
     upper : float
         Largest possible value of the map.
     shape : tuple of int
@@ -77,7 +78,7 @@ class Relief:
         The patient's axes through the predicted tumour.
     """
 
-    key: MapKey
+    key: MapName
     upper: float
     shape: tuple[int, int, int]
     box: Box
@@ -107,14 +108,14 @@ class Relief:
         return voxel[axis] + 1 if upwards else self.shape[axis] - voxel[axis]
 
 
-def build_relief(prediction: Prediction, key: MapKey, brain: Mask | None = None) -> Relief:
+def build_relief(prediction: Prediction, key: MapName, brain: Mask | None = None) -> Relief:
     """Do for a map what all thresholds share: smooth it, find its peaks and basins, measure the predicted contour.
 
     Parameters
     ----------
     prediction : Prediction
-    key : MapKey
-        One of :func:`napari_uncseg.review.maps.maps_of`.
+    key : MapName
+        One of :func:`napari_uncseg.uncertainty.prediction_maps.maps_of`.
     brain : ndarray of bool, shape (x, y, z), optional
         The brain, as the study knows it; it tells where the middle of the head is.
 
@@ -137,7 +138,7 @@ def build_relief(prediction: Prediction, key: MapKey, brain: Mask | None = None)
 
     whole = map_values(prediction, key)
     upper = map_upper(prediction, key)
-    spacing = spacing_of(prediction)
+    spacing = prediction.spacing
     region = _region_mask(prediction, key.region)
     box = _box(bounding_box(whole >= np.float32(upper / STEPS), margin=(1, 1, 1)))
     values = np.ascontiguousarray(whole[box])
@@ -191,19 +192,13 @@ def review_voxels(
         case VoxelSet.BRAIN:
             return brain
         case VoxelSet.TUMOUR:
-            return dilate_mm(prediction.segmentation > 0, spacing_of(prediction), TUMOUR_MARGIN_MM)
+            return dilate_mm(prediction.segmentation > 0, prediction.spacing, TUMOUR_MARGIN_MM)
         case VoxelSet.PREDICTION:
             return _region_mask(prediction, region)
         case VoxelSet.ALL:
             return None
         case _:
             raise ValueError(f"{voxel_set} needs a reference.")
-
-
-def spacing_of(prediction: Prediction) -> tuple[float, float, float]:
-    """Voxel size along x, y and z in millimetres."""
-    x, y, z = (float(size) for size in np.linalg.norm(prediction.affine[:3, :3], axis=0))
-    return x, y, z
 
 
 def _region_mask(prediction: Prediction, region: Region) -> Mask:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar, cast
 
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.uncertainty.arrays import at_least_float32, is_tensor
-from napari_uncseg.uncertainty.maps import (
-    MapName,
-    Measure,
+from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.uncertainty.measures import (
+    at_least_float32,
     bernoulli_variance,
     disagreement,
     entropy,
+    is_tensor,
     mutual_information,
     one_minus_max,
 )
@@ -135,7 +135,7 @@ class MemberReducer(Generic[ArrayT]):
         ValueError
             When the map was not asked for, or is between members and there is but one.
         """
-        if name.measure.between_members and self.count < 2:
+        if name.between_members and self.count < 2:
             raise ValueError(f"{name} needs at least two members")
         mean = self._of(self.mean, name.region)
         alone = mean if calibrated is None else self._of(calibrated, name.region)
@@ -156,6 +156,8 @@ class MemberReducer(Generic[ArrayT]):
                     return cast(ArrayT, self._squares[name.region] / self.count)
                 case Measure.DISAGREEMENT:
                     return disagreement(self._votes[name.region].value)
+                case _:
+                    raise ValueError(f"{name} is not computed from members")
         except KeyError as error:
             raise ValueError(f"{name} was not asked for") from error
 

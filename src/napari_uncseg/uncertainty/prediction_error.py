@@ -8,7 +8,7 @@ from operator import or_
 from typing import Any, Literal, TypeVar, cast
 
 from napari_uncseg.labels import REGION_LABELS, Region
-from napari_uncseg.uncertainty.arrays import namespace
+from napari_uncseg.uncertainty.measures import namespace
 
 ArrayT = TypeVar("ArrayT")
 Failure = Literal["wt", "any_region", "per_region"]

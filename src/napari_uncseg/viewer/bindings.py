@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary, WeakSet
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_uncseg.io.prediction import map_info
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Label
+from napari_uncseg.maps import MapName
 from napari_uncseg.viewer.contours import OUTLINE_KEY
 from napari_uncseg.viewer.corrections import CORRECTION_KEY
 from napari_uncseg.viewer.tags import Role, Tag, tag_of, tagged
@@ -152,12 +152,6 @@ def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
     return next((told for study in studies if (told := _values_of(viewer, study, position))), {})
 
 
-def map_title(name: str) -> str:
-    """Title of a map, or its name where none is known."""
-    info = map_info(name)
-    return name if info is None else info.title
-
-
 def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) -> dict[str, str]:
     """What the result of one study says of a place."""
     told: dict[str, str] = {}
@@ -166,7 +160,7 @@ def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) ->
         if not all(0 <= index < size for index, size in zip(place, layer.data.shape, strict=True)):
             continue
         value = layer.data[place]
-        title = "segmentation" if tag.role == "segmentation" else map_title(tag.name)
+        title = "segmentation" if tag.role == "segmentation" else MapName.parse(tag.name).title
         told[title] = _label_name(int(value)) if tag.role == "segmentation" else f"{float(value):.3f}"
     return told
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_uncseg.labels import LABEL_COLOURS, Label
+from napari_uncseg.maps import MapName
 
 UNEXPECTED_LABEL = "magenta"
 """Colour of a label value that no coding knows."""
@@ -72,7 +73,7 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
     -------
     napari.utils.Colormap
     """
-    base = name.partition("-")[0]
+    base = MapName.parse(name).measure
     title, ramp = _RAMPS[_RAMP_OF.get(base, base if base in _RAMPS else "unc_output")]
     stops = np.linspace(0.0, 1.0, len(ramp))
     edge = min(max(transparent_below, 0.0), 1.0 - 2 * EDGE_WIDTH)

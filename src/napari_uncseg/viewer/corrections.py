@@ -77,12 +77,11 @@ def start_correction(
     if layer is None:
         array = np.array(prediction.segmentation if labels is None else labels, dtype=np.uint8)
         tag = CorrectionTag(prediction.study_id, tuple(map(tuple, prediction.affine.tolist())))
-        voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
         layer = Labels(
             to_display(array, prediction.affine),
             name=f"Corrected segmentation · {prediction.study_id}",
             colormap=segmentation_colormap(),
-            features=volumes_table(array, voxel_ml),
+            features=volumes_table(array, prediction.voxel_ml),
             opacity=0.5,
             metadata={CORRECTION_KEY: tag},
             **display_grid(array.shape, prediction.affine).as_kwargs(),

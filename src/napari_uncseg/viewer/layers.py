@@ -10,9 +10,10 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
-from napari_uncseg.io.prediction import Prediction, map_info
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
+from napari_uncseg.maps import MapName
 from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap
 from napari_uncseg.viewer.orientation import display_grid, oblique_warning, to_display
 from napari_uncseg.viewer.tags import KEY, Role, Tag, tagged
@@ -97,8 +98,9 @@ def prediction_layers(prediction: Prediction) -> list[Layer]:
     known = [name for name in _MAP_ORDER if name in prediction.maps]
     others = [name for name in prediction.maps if name not in _MAP_ORDER]
     layers: list[Layer] = [map_layer(prediction, name, visible=name == "unc_output") for name in others + known]
-    voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
-    segmentation = _labels_layer(prediction, "segmentation", prediction.segmentation, prediction.study_id, voxel_ml)
+    segmentation = _labels_layer(
+        prediction, "segmentation", prediction.segmentation, prediction.study_id, prediction.voxel_ml
+    )
     # An outline leaves the map inside the tumour to be seen.
     segmentation.contour = 1
     return [*layers, segmentation]
@@ -128,8 +130,7 @@ def map_layer(prediction: Prediction, name: str, *, visible: bool = True) -> Ima
 
 def upper_bound(prediction: Prediction, name: str) -> float:
     """Largest value a map can take, or does take when nothing is known about it."""
-    info = map_info(name)
-    return info.upper if info else float(prediction.maps[name].max(initial=0.0)) or 1.0
+    return MapName.parse(name).upper_of(prediction.maps[name])
 
 
 def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> tuple[float, float]:

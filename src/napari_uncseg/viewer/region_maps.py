@@ -10,29 +10,30 @@ from napari.layers import Image
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import JSON_SUFFIX
-from napari_uncseg.review.maps import MapKey, map_upper, map_values
+from napari_uncseg.maps import MapName
+from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.colormaps import map_colormap
 from napari_uncseg.viewer.layers import map_layer
 from napari_uncseg.viewer.tags import KEY, Tag, tagged
 
 
-def find_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapKey) -> Image | None:
+def find_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapName) -> Image | None:
     """Layer that shows a map of a prediction, or None."""
     for layer, tag in tagged(viewer, prediction.study_id, "map"):
-        if tag.name == key.name and tag.source is prediction and isinstance(layer, Image):
+        if tag.name == str(key) and tag.source is prediction and isinstance(layer, Image):
             return layer
     return None
 
 
-def ensure_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapKey) -> Image:
+def ensure_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapName) -> Image:
     """Layer that shows a map of a prediction; a new one lies right above the other maps.
 
     Parameters
     ----------
     viewer : ViewerModel
     prediction : Prediction
-    key : MapKey
-        One of :func:`napari_uncseg.review.maps.maps_of`.
+    key : MapName
+        One of :func:`napari_uncseg.uncertainty.prediction_maps.maps_of`.
 
     Returns
     -------
@@ -42,12 +43,12 @@ def ensure_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapKey) -
     if layer is not None:
         return layer
     values = map_values(prediction, key)
-    layer = map_layer(dataclasses.replace(prediction, maps={key.name: values}), key.name)
+    layer = map_layer(dataclasses.replace(prediction, maps={str(key): values}), str(key))
     layer.colormap = map_colormap(key.measure)
     layer.contrast_limits = (0.0, map_upper(prediction, key))
     # The tag names the prediction itself: panels find a study's result by it.
     array = layer.metadata[KEY].array
-    layer.metadata = {**layer.metadata, KEY: Tag("map", key.name, prediction.study_id, prediction, array)}
+    layer.metadata = {**layer.metadata, KEY: Tag("map", str(key), prediction.study_id, prediction, array)}
     maps = [viewer.layers.index(other) for other, _ in tagged(viewer, prediction.study_id, "map")]
     selected, active = set(viewer.layers.selection), viewer.layers.selection.active
     viewer.layers.insert(max(maps) + 1 if maps else len(viewer.layers), layer)
@@ -56,10 +57,10 @@ def ensure_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapKey) -
     return layer
 
 
-def show_only_map(viewer: ViewerModel, prediction: Prediction, key: MapKey) -> None:
+def show_only_map(viewer: ViewerModel, prediction: Prediction, key: MapName) -> None:
     """Show one map of a prediction and hide its others."""
     for layer, tag in tagged(viewer, prediction.study_id, "map"):
-        layer.visible = tag.name == key.name
+        layer.visible = tag.name == str(key)
 
 
 def results_folder_of(viewer: ViewerModel, study_id: str) -> Path | None:

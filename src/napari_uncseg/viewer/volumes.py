@@ -14,9 +14,9 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.loading import study_from_arrays
 from napari_uncseg.io.nifti import Volume, stem
-from napari_uncseg.io.prediction import MAPS
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Label
+from napari_uncseg.maps import MAPS, Measure
 from napari_uncseg.viewer.colormaps import labels_colormap, map_colormap
 from napari_uncseg.viewer.orientation import AXES, display_affine, display_grid, from_display, to_display
 from napari_uncseg.viewer.tags import KEY, Plain, Tag, tag_of
@@ -199,7 +199,7 @@ def _image(volume: Volume, channel: int, title: str, *, whole: bool) -> Image:
         array,
         name=title,
         colormap=map_colormap(map_name),
-        contrast_limits=(0.0, MAPS[map_name].upper),
+        contrast_limits=(0.0, MAPS[Measure(map_name)].upper),
         blending="translucent_no_depth",
         **shared,
     )

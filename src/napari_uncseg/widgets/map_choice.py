@@ -14,9 +14,10 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
-from napari_uncseg.review.maps import MapKey, map_title, maps_of
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.watershed import REVIEW_SETS, review_voxels
+from napari_uncseg.uncertainty.prediction_maps import maps_of
 from napari_uncseg.viewer.region_maps import ensure_map_layer, find_map_layer
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.common import narrow, row_label
@@ -31,7 +32,7 @@ class Chosen:
     Parameters
     ----------
     prediction : Prediction
-    key : MapKey
+    key : MapName
     voxel_set : VoxelSet
     layer : napari.layers.Image
         Shows the map.
@@ -43,7 +44,7 @@ class Chosen:
     """
 
     prediction: Prediction
-    key: MapKey
+    key: MapName
     voxel_set: VoxelSet
     layer: Image
     within: npt.NDArray[np.bool_] | None
@@ -117,14 +118,14 @@ class MapChoice(QWidget):
         self.map_box.blockSignals(True)
         self.map_box.clear()
         for prediction, key in entries:
-            title = map_title(prediction, key)
+            title = prediction.title(key)
             self.map_box.addItem(
                 f"{title} · {prediction.study_id}" if len(predictions) > 1 else title,
-                (prediction.study_id, key.name),
+                (prediction.study_id, str(key)),
             )
         index = self._index_of(chosen or self._remembered[:2])
         if chosen is not None and index < 0:  # another region: the same measure of it, if it has one
-            index = self._index_of((chosen[0], MapKey(MapKey.parse(chosen[1]).measure, self.region).name))
+            index = self._index_of((chosen[0], str(MapName(MapName.parse(chosen[1]).measure, self.region))))
         self.map_box.setCurrentIndex(max(index, 0) if entries else -1)
         self.map_box.blockSignals(False)
         self._offer_sets()
@@ -151,7 +152,7 @@ class MapChoice(QWidget):
         prediction = open_predictions(self._viewer).get(data[0]) if data is not None else None
         if data is None or prediction is None:
             return None
-        key = MapKey.parse(data[1])
+        key = MapName.parse(data[1])
         voxel_set = self.set_box.currentData() or VoxelSet.ALL
         study = open_studies(self._viewer).get(prediction.study_id)
         fits = study is not None and study.shape == prediction.segmentation.shape
@@ -183,7 +184,7 @@ class MapChoice(QWidget):
         self._remembered = (study_id, name, place.voxel_set)
         if name:
             self.region_box.blockSignals(True)
-            self.region_box.setCurrentIndex(REGIONS.index(MapKey.parse(name).region))
+            self.region_box.setCurrentIndex(REGIONS.index(MapName.parse(name).region))
             self.region_box.blockSignals(False)
 
     def _offer_sets(self) -> None:

@@ -31,7 +31,7 @@ from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.data.normalise import Normalisation, normalise

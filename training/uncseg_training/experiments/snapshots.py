@@ -21,7 +21,7 @@ from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.models.model import load_model, load_snapshot
-from napari_uncseg.uncertainty.maps import entropy
+from napari_uncseg.uncertainty.measures import entropy
 from uncseg_training.experiments.real_studies import Overlap, auroc, means, overlaps
 from uncseg_training.experiments.studies import usable
 from uncseg_training.train.sentences import run_plainly

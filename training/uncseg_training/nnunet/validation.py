@@ -25,7 +25,7 @@ from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region, labels_from_regions
-from napari_uncseg.uncertainty.maps import bernoulli_variance
+from napari_uncseg.uncertainty.measures import bernoulli_variance
 from uncseg_training.data.normalise import times_four
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.uncertainty.maps import bernoulli_variance
+from napari_uncseg.uncertainty.measures import bernoulli_variance
 from uncseg_training.data.case_maps import Box, CaseMaps, Maps
 from uncseg_training.paper1.error_map import DECAY, LARGEST_DECAY, visit_weight
 

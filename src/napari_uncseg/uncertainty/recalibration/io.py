@@ -19,8 +19,8 @@ from napari_uncseg.errors import UncsegError, reason_of
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.uncertainty.arrays import at_least_float32, namespace
 from napari_uncseg.uncertainty.conformal import ASSUMPTION, GUARANTEE, RiskControl
+from napari_uncseg.uncertainty.measures import at_least_float32, namespace
 from napari_uncseg.uncertainty.recalibration.models import STEPS, MonotoneMap, map_from_content
 
 ArrayT = TypeVar("ArrayT")

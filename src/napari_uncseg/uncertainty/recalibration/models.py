@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.uncertainty.arrays import at_least_float32, is_tensor, namespace, special
+from napari_uncseg.uncertainty.measures import at_least_float32, is_tensor, namespace, special
 
 ArrayT = TypeVar("ArrayT")
 

@@ -9,6 +9,7 @@ from napari_uncseg.compare.data import SEGMENTATION, LabelOverlay, MapOverlay, M
 from napari_uncseg.compare.layout import PaneView, Sheet
 from napari_uncseg.compare.pixels import contours, cutter
 from napari_uncseg.labels import REGIONS_CLASS_ORDER
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.widgets.compare.frames import Frame, Style, frames
 from napari_uncseg.widgets.compare.marks import (
     FRAME,
@@ -108,7 +109,7 @@ def _paint_outline(
 ) -> None:
     segmentation = material.overlays.get(SEGMENTATION)
     # Errors lie at the contour itself, which would cover them.
-    if not isinstance(segmentation, LabelOverlay) or view.pane.overlay.partition("-")[0] == "error":
+    if not isinstance(segmentation, LabelOverlay) or MapName.parse(view.pane.overlay).measure == Measure.ERROR:
         return
     _, down, right = sheet.cut.axes
     labels = segmentation.cut(cutter(sheet.cut.axes, view.slice_index(sheet.cut)))

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -173,9 +172,8 @@ def _volumes(prediction: Prediction) -> dict[str, float]:
     told = prediction.provenance.get("volumes_ml") or {}
     if all(region in told for region in REGIONS):
         return {region: float(told[region]) for region in REGIONS}
-    voxel_ml = float(abs(np.linalg.det(prediction.affine[:3, :3]))) / 1000.0
     masks = region_masks(prediction.segmentation)
-    return {region: float(mask.sum()) * voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
+    return {region: float(mask.sum()) * prediction.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
 
 
 def _summary(prediction: Prediction) -> str:

@@ -21,7 +21,6 @@ from qtpy.QtWidgets import (
 
 from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import EXPECTED_ERRORS, THICKNESS_LIMIT_MM, Finding, Findings
-from napari_uncseg.review.maps import map_unit
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.navigation import FINE, KEYS, NEXT, PREVIOUS, REAL_ERROR, UNSURE
 from napari_uncseg.widgets.common import fit_rows, heading, note_label, show_failure
@@ -308,7 +307,7 @@ def _summary(findings: Findings | None) -> str:
 
 def _describe(finding: Finding, findings: Findings | None) -> str:
     by = findings.ranked_by if findings is not None else ""
-    unit = map_unit(finding.map)
+    unit = finding.map.unit
     score = (
         f"errors to expect, as the map claims: {finding.score:.2f} mL"
         if by == EXPECTED_ERRORS

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import Findings, find
-from napari_uncseg.review.maps import MapKey
 from napari_uncseg.review.watershed import Relief, build_relief
 from napari_uncseg.widgets.base import worker_for
 
@@ -28,7 +28,7 @@ class Question:
     Parameters
     ----------
     prediction : Prediction
-    key : MapKey
+    key : MapName
     threshold : float
         In the map's unit.
     within : ndarray of bool, shape (x, y, z), optional
@@ -38,12 +38,12 @@ class Question:
     """
 
     prediction: Prediction
-    key: MapKey
+    key: MapName
     threshold: float
     within: npt.NDArray[np.bool_] | None = None
     brain: npt.NDArray[np.bool_] | None = None
 
-    def about(self, prediction: Prediction | None, key: MapKey, brain: npt.NDArray[np.bool_] | None) -> bool:
+    def about(self, prediction: Prediction | None, key: MapName, brain: npt.NDArray[np.bool_] | None) -> bool:
         """Whether a relief of these answers it."""
         return self.prediction is prediction and self.key == key and self.brain is brain
 

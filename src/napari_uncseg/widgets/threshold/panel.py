@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.results import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.maps import map_title, map_unit, map_upper, map_values
 from napari_uncseg.review.threshold_sweep import Readout, read_out, value_histogram
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.review.watershed import STEPS
+from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.colormaps import map_colormap
 from napari_uncseg.viewer.contours import FindingOutline
 from napari_uncseg.viewer.navigation import (
@@ -164,7 +164,7 @@ class ThresholdWidget(QWidget):
             self._show_chosen()
         upper = map_upper(prediction, key)
         # A new run of the same study keeps the threshold.
-        value = self.threshold if same else self._session.place.thresholds.get(key.name, upper * START)
+        value = self.threshold if same else self._session.place.thresholds.get(str(key), upper * START)
         self._readout = read_out(prediction, key, chosen.within, chosen.reference)
         values = map_values(prediction, key)
         counts = value_histogram(values if chosen.within is None else values[chosen.within], upper)
@@ -176,13 +176,13 @@ class ThresholdWidget(QWidget):
         self.curve.present(self._readout)
         self.curve.setVisible(chosen.reference is not None)
         self.against.setVisible(chosen.reference is not None)
-        unit = map_unit(key)
+        unit = key.unit
         self.explanation.setText(
-            f"{map_title(prediction, key)}: 0 to {upper:.2f}"
+            f"{prediction.title(key)}: 0 to {upper:.2f}"
             + (f" ({unit})" if unit else "")
             + ". Below the threshold nothing is drawn."
         )
-        self._session.change(map=key.name, voxel_set=chosen.voxel_set)
+        self._session.change(map=str(key), voxel_set=chosen.voxel_set)
         self._session.present(None)
         self.findings.present(None, {})
         self._on_threshold(value)

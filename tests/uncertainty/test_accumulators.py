@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_uncseg.errors import UncsegError
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import COMPUTED, MapName, Measure
 from napari_uncseg.uncertainty.accumulators import MemberReducer, RunningMean
-from napari_uncseg.uncertainty.maps import MapName, Measure, bernoulli_variance, entropy, parse_maps
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 
-ALL = tuple(MapName(measure, region) for measure in Measure for region in REGIONS)
+ALL = tuple(MapName(measure, region) for measure in COMPUTED for region in REGIONS)
 
 stacks = st.integers(1, 8).flatmap(
     lambda members: arrays(np.float64, (members, 3, 5), elements=st.floats(0, 1, width=32))
@@ -57,7 +57,7 @@ def test_streaming_equals_the_stack(convert, stack):
     assert isinstance(reducer.mean, type(members[0]))
     np.testing.assert_allclose(np.asarray(reducer.mean), stack.mean(0), atol=1e-6)
     for name in ALL:
-        if name.measure.between_members and len(stack) == 1:
+        if name.between_members and len(stack) == 1:
             with pytest.raises(ValueError, match="at least two members"):
                 reducer.map(name)
         else:
@@ -73,7 +73,7 @@ def test_bounds_and_laws(stack):
         stack = np.concatenate([stack, stack])
     reducer = reduced(stack)
     for region in Region:
-        of = {measure: reducer.map(MapName(measure, region)) for measure in Measure}
+        of = {measure: reducer.map(MapName(measure, region)) for measure in COMPUTED}
         assert (of[Measure.ENTROPY] >= of[Measure.EXPECTED_ENTROPY] - 1e-9).all()
         assert (of[Measure.MUTUAL_INFORMATION] >= 0).all()
         assert (of[Measure.MUTUAL_INFORMATION] <= np.log(2) + 1e-9).all()
@@ -152,24 +152,13 @@ def test_only_what_was_asked_for_is_kept():
 def test_calibration_moves_the_maps_of_the_mean_alone():
     reducer = reduced([np.full((3, 1), 0.2), np.full((3, 1), 0.4)])
     calibrated = np.full((3, 1), 0.5)
-    for measure in Measure:
+    for measure in COMPUTED:
         name = MapName(measure)
         moved = reducer.map(name, calibrated)
-        assert np.array_equal(moved, reducer.map(name)) == measure.between_members
+        assert np.array_equal(moved, reducer.map(name)) == name.between_members
     assert float(reducer.map(MapName(Measure.ENTROPY), calibrated)[0]) == pytest.approx(np.log(2))
 
 
 def test_nothing_added_has_no_mean():
     with pytest.raises(ValueError, match="nothing was added"):
         _ = RunningMean().value
-
-
-def test_names_of_maps():
-    assert list(map(str, parse_maps(["entropy", " Variance-ET", "mutual_information-wt", "entropy"]))) == [
-        "entropy",
-        "variance-et",
-        "mutual_information",
-    ]
-    for words in (["entropie"], ["entropy-xx"], [""], []):
-        with pytest.raises(UncsegError, match="choose from entropy, expected_entropy"):
-            parse_maps(words)

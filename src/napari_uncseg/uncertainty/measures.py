@@ -1,83 +1,17 @@
-"""Uncertainty of a voxel, from one probability or from those of several members; for numpy and torch alike."""
+"""Uncertainty of a voxel, from one probability or from those of several members; for numpy and torch alike.
+
+torch is never imported here: a torch tensor can only arrive after its library was imported by the caller. What the maps
+are called is in :mod:`napari_uncseg.maps`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import sys
 from typing import Any, TypeVar, cast
 
-from napari_uncseg.errors import UncsegError
-from napari_uncseg.labels import Region
-from napari_uncseg.uncertainty.arrays import at_least_float32, namespace, special
+import numpy as np
 
 ArrayT = TypeVar("ArrayT")
-
-
-class Measure(StrEnum):
-    """What a map measures; its name on disk, for WT."""
-
-    ENTROPY = "entropy"
-    EXPECTED_ENTROPY = "expected_entropy"
-    MUTUAL_INFORMATION = "mutual_information"
-    VARIANCE = "variance"
-    DISAGREEMENT = "disagreement"
-    VAR1SHOT = "var1shot"
-    ONE_MINUS_MAX = "one_minus_max"
-
-    @property
-    def between_members(self) -> bool:
-        """Whether it speaks of several members and is undefined for one."""
-        return self in (
-            Measure.EXPECTED_ENTROPY,
-            Measure.MUTUAL_INFORMATION,
-            Measure.VARIANCE,
-            Measure.DISAGREEMENT,
-        )
-
-
-@dataclass(frozen=True)
-class MapName:
-    """A measure of a region; ``str()`` is its name on disk: ``entropy`` of WT, ``entropy-et`` of ET.
-
-    Parameters
-    ----------
-    measure : Measure
-    region : Region
-    """
-
-    measure: Measure
-    region: Region = Region.WT
-
-    def __str__(self) -> str:
-        return str(self.measure) if self.region is Region.WT else f"{self.measure}-{self.region.lower()}"
-
-
-def parse_maps(words: Sequence[str]) -> tuple[MapName, ...]:
-    """Maps that words name, each once, in the order given.
-
-    Parameters
-    ----------
-    words : sequence of str
-        As ``entropy``, ``variance-et``; ``entropy-wt`` is ``entropy``.
-
-    Raises
-    ------
-    UncsegError
-        When a word names no map, or there is no word.
-    """
-    names = []
-    for word in words:
-        measure, _, region = word.strip().lower().partition("-")
-        try:
-            names.append(MapName(Measure(measure), Region(region.upper() or Region.WT)))
-        except ValueError as error:
-            raise UncsegError(
-                f"There is no map {word!r}; choose from {', '.join(Measure)}, with -tc or -et behind for these regions."
-            ) from error
-    if not names:
-        raise UncsegError(f"No map is named; choose from {', '.join(Measure)}.")
-    return tuple(dict.fromkeys(names))
 
 
 def entropy(probability: ArrayT) -> ArrayT:
@@ -186,3 +120,46 @@ def disagreement(votes_for: ArrayT) -> ArrayT:
 
 def _clipped(probability: Any) -> Any:
     return namespace(probability).clip(at_least_float32(probability), 0.0, 1.0)
+
+
+def is_tensor(array: Any) -> bool:
+    """Whether ``array`` is a torch tensor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def namespace(array: Any) -> Any:
+    """Find the module that holds the functions (``stack``, ``clip``) for an array.
+
+    Parameters
+    ----------
+    array : ndarray or torch.Tensor
+
+    Returns
+    -------
+    module
+        ``torch`` for a tensor, ``numpy`` for everything else.
+    """
+    return sys.modules["torch"] if is_tensor(array) else np
+
+
+def special(array: Any) -> Any:
+    """Find the module of special functions (``xlogy``, ``xlog1py``) for an array."""
+    if is_tensor(array):
+        return sys.modules["torch"].special
+    import scipy.special
+
+    return scipy.special
+
+
+def at_least_float32(array: Any) -> Any:
+    """Bring an array to float32, or leave it in float64 when it already was.
+
+    Half precision has no room for ``p log p`` near 0 and 1, and sums of it overflow.
+    """
+    xp = namespace(array)
+    if not is_tensor(array):
+        array = np.asarray(array)
+    if array.dtype in (xp.float32, xp.float64):
+        return array
+    return array.to(xp.float32) if is_tensor(array) else array.astype(np.float32)

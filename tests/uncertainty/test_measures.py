@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_uncseg.uncertainty.maps import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 
 probabilities = st.floats(0.0, 1.0, width=64)
 
