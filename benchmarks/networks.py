@@ -3,10 +3,10 @@
     python benchmarks/networks.py                       # the sample study, random weights, on two threads
     python benchmarks/networks.py --study FOLDER --threads 4 [--arch segresnet --arch unet_res]
 
-Each network is that of ``uncseg-train fit --config cpu --arch ...`` with random weights, run by the predictor on one
-study with the tiles and the precision that the plugin takes. Answers of random weights mean nothing, and their cost is
-that of trained ones. The ratio is to the bundled network in the same process; processor time tells a slow network from
-a busy machine.
+Each network is that of ``uncseg-train fit --config phantom --arch ...`` with random weights, run by the predictor on
+one study with the tiles and the precision that the plugin takes. Answers of random weights mean nothing, and their
+cost is that of trained ones. The ratio is to the bundled network in the same process; processor time tells a slow
+network from a busy machine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> int:
 
 def untrained(arch: str, head: str = "regions") -> Model:
     """The network of a configuration as a training begins with it."""
-    return Training.fresh(read_config("cpu", start="", head=head).with_arch(arch)).model()
+    return Training.fresh(read_config("phantom", start="", head=head).with_arch(arch)).model()
 
 
 def measure(name: str, model: Model, study: Study, beside: float | None) -> float:

@@ -98,15 +98,15 @@ def test_the_end_of_oedema_is_left_out_where_none_stands_out() -> None:
 
 
 def test_outlines_of_folders_are_compared(study_folder: Path, tmp_path: Path) -> None:
-    phantoms = Phantoms([head()], seed=3, spacing=2.0, shape=(64, 64, 64), looks="mixed")
+    phantoms = Phantoms([head()], seed=3, spacing=2.0, shape=(64, 64, 64), prior="matched")
     chosen = [i for i in range(12) if int((phantoms[i].labels == 2).sum()) > 1500][:2]
     for number in chosen:
-        write_phantom(phantoms[number], tmp_path / "mixed", f"UNCSEG-phantom-{number:05d}", 2.0)
-    output = run(outline.main, study_folder.parent, tmp_path / "mixed", "-o", tmp_path / "out")
-    assert "mixed, t2f" in output
+        write_phantom(phantoms[number], tmp_path / "matched", f"UNCSEG-phantom-{number:05d}", 2.0)
+    output = run(outline.main, study_folder.parent, tmp_path / "matched", "-o", tmp_path / "out")
+    assert "matched, t2f" in output
     content = json.loads((tmp_path / "out" / "outline.json").read_text())
     assert [row["modality"] for row in content["rows"]] == ["t2f", "t2w"] * 2
-    found = next(row for row in content["rows"] if row["folder"] == "mixed" and row["studies"])
+    found = next(row for row in content["rows"] if row["folder"] == "matched" and row["studies"])
     assert found["median"][content["millimetres"].index(-4)] == 1.0
     assert (tmp_path / "out" / "outline.png").stat().st_size > 10000
 

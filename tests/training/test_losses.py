@@ -34,7 +34,7 @@ def test_dice_loss_by_hand() -> None:
 
 
 def test_tversky_loss_by_hand() -> None:
-    loss = region_loss(row(0.9, 0.2, 0.5), truth(1, 0, 1), misses=0.7)
+    loss = region_loss(row(0.9, 0.2, 0.5), truth(1, 0, 1), false_negative_weight=0.7)
     overlap, false, missed = 1.4, 0.2, 0.1 + 0.5
     tversky = (overlap + 0.5) / (overlap + 0.3 * false + 0.7 * missed + 0.5)
     assert float(loss) == pytest.approx(crossentropy(0.9, 0.8, 0.5) + 1 - tversky, abs=1e-6)

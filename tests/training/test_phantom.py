@@ -16,24 +16,17 @@ from napari_uncseg.labels import region_masks
 from tests.training.test_trainer import head
 from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
 from uncseg_training.phantom.appearance import BASE_CONTRAST
-from uncseg_training.phantom.cohort import (
-    STEPS_PER_UNIT,
-    Grid,
-    Phantoms,
-    Pose,
-    Source,
-    identity_grid,
-    warp,
-    write_phantom,
-)
-from uncseg_training.phantom.fields import Dice, blur, slabs
-from uncseg_training.phantom.growth import NEVER, Tumour, arrival_time, cut, displacement, first_to_arrive, grow
+from uncseg_training.phantom.appearance_priors import APPEARANCE_PRIORS, AppearancePrior
+from uncseg_training.phantom.cohort import STEPS_PER_UNIT, Phantoms, write_phantom
+from uncseg_training.phantom.fields import Rng, blur, slabs
+from uncseg_training.phantom.fronts import NEVER, arrival_time, first_to_arrive
+from uncseg_training.phantom.growth import Tumour, cut, displacement, grow
 from uncseg_training.phantom.kinds import Kind
 from uncseg_training.phantom.lesion import T1N, T2F, T2W, _faded, _wet_patches, add_tumour, draw_relaxation
-from uncseg_training.phantom.looks import LOOKS, Looks
+from uncseg_training.phantom.placement import Grid, Pose, Source, identity_grid, warp
 from uncseg_training.phantom.scanner import OFFSET, scan
 
-CLINICAL = LOOKS["clinical"]
+CLINICAL = APPEARANCE_PRIORS["clinical"]
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +92,8 @@ def test_every_kind_has_its_parts(kind: Kind) -> None:
     fractions = head().fractions(4.0)
     volumes = np.zeros(4)
     for seed in range(4):
-        dice = Dice(seed)
-        tumour = cut(grow(fractions, 4.0, CLINICAL, dice, kind), fractions, 4.0, CLINICAL, dice)
+        rng = Rng(seed)
+        tumour = cut(grow(fractions, 4.0, CLINICAL, rng, kind), fractions, 4.0, CLINICAL, rng)
         volumes += np.bincount(tumour.labels.flatten().numpy(), minlength=4) * 0.064
         assert not bool((tumour.labels.bool() & (fractions[0] > 0.9)).any())
     assert volumes[1:].sum() > 1
@@ -112,7 +105,7 @@ def test_every_kind_has_its_parts(kind: Kind) -> None:
         assert volumes[3] > 0
 
 
-def test_reused_geometry_keeps_the_labels_and_changes_the_looks() -> None:
+def test_reused_geometry_keeps_the_labels_and_changes_the_appearance() -> None:
     stream = Phantoms([head()], shape=(32, 32, 32), spacing=5.0, seed=2, reuse=2)
     first, second, third = stream[2], stream[3], stream[4]
     assert torch.equal(first.labels, second.labels)
@@ -120,28 +113,37 @@ def test_reused_geometry_keeps_the_labels_and_changes_the_looks() -> None:
     assert not torch.equal(second.labels, third.labels)
 
 
-@pytest.mark.parametrize("name", LOOKS)
-def test_looks_draw_every_kind(name: str) -> None:
-    looks = LOOKS[name]
-    assert sum(looks.kinds.values()) == pytest.approx(1.0)
-    assert set(looks.kinds) == set(Kind)
+@pytest.mark.parametrize("name", APPEARANCE_PRIORS)
+def test_every_prior_draws_every_kind(name: str) -> None:
+    prior = APPEARANCE_PRIORS[name]
+    assert sum(prior.kinds.values()) == pytest.approx(1.0)
     fractions = head().fractions(6.0)
-    drawn = [grow(fractions, 6.0, looks, Dice(seed)).kind for seed in range(60)]
+    drawn = [grow(fractions, 6.0, prior, Rng(seed)).kind for seed in range(60)]
     assert len(set(drawn)) == len(Kind)
-    if name == "rare":
-        assert drawn.count(Kind.NONE) > 5
-        return
-    assert drawn.count(Kind.RIM) > drawn.count(Kind.NONE)
-    # Nor do they throw dice for what they never draw, so that their phantoms stay what they were.
-    assert looks.distant == looks.small == 0
-    assert (looks.coreless > 0) == (name in ("coreless", "mixed", "matched"))
-    assert (looks.fade is not None) == (looks.wet_patches > 0) == (name in ("mixed", "matched"))
-    assert looks.scattered == 0.14
+    assert (drawn.count(Kind.RIM) > drawn.count(Kind.NONE)) == (name != "rare")
 
 
-def test_rare_looks_draw_what_the_others_lack() -> None:
+STREAMS = {
+    "broad": [([0, 0, 0], 6.05029), ([15, 481, 9], 6.11738), ([21, 1636, 372], 6.0113)],
+    "clinical": [([0, 0, 0], 6.02227), ([15, 481, 9], 6.26777), ([2, 869, 358], 5.98729)],
+    "matched": [([0, 0, 0], 6.0429), ([0, 481, 24], 6.29276), ([2, 869, 358], 5.95903)],
+    "rare": [([0, 0, 0], 6.02227), ([0, 39, 0], 6.18755), ([0, 0, 0], 5.83858)],
+}
+
+
+@pytest.mark.parametrize("name", APPEARANCE_PRIORS)
+def test_streams_stay_what_they_were(name: str) -> None:
+    """Voxels of NCR, ED and ET, and mean intensity in the brain, of the first phantoms of a seed."""
+    stream = Phantoms([head()], shape=(40, 40, 40), spacing=4.0, seed=11, prior=name)
+    for number, (labels, mean) in enumerate(STREAMS[name]):
+        phantom = stream[number]
+        assert np.bincount(phantom.labels.flatten().numpy(), minlength=4)[1:].tolist() == labels
+        assert float(phantom.images[:, phantom.brain].mean()) == pytest.approx(mean, rel=1e-4)
+
+
+def test_the_rare_prior_draws_what_the_others_lack() -> None:
     ndimage = pytest.importorskip("scipy.ndimage")
-    stream = Phantoms([head()], shape=(40, 40, 40), spacing=4.0, seed=5, looks="rare")
+    stream = Phantoms([head()], shape=(40, 40, 40), spacing=4.0, seed=5, prior="rare")
     empty = coreless = cavities = apart = small = 0
     for number in range(40):
         tumour = stream.geometry(number).tumour
@@ -160,12 +162,12 @@ def test_rare_looks_draw_what_the_others_lack() -> None:
 
 def test_a_tumour_without_core_looks_like_oedema() -> None:
     fractions = head().fractions(4.0)
-    looks = replace(CLINICAL, coreless=1.0)
-    dice = Dice(3)
-    tumour = cut(grow(fractions, 4.0, looks, dice, Kind.OEDEMATOUS), fractions, 4.0, looks, dice)
+    prior = replace(CLINICAL, coreless=1.0)
+    rng = Rng(3)
+    tumour = cut(grow(fractions, 4.0, prior, rng, Kind.OEDEMATOUS), fractions, 4.0, prior, rng)
     assert set(tumour.labels.unique().tolist()) == {0, 2}
     healthy = torch.einsum("mt,txyz->mxyz", BASE_CONTRAST, fractions)
-    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, looks, dice)
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, prior, rng)
     assert bool(torch.isfinite(drawn).all())
     assert not torch.equal(drawn[T2F], healthy[T2F])
 
@@ -177,12 +179,12 @@ def half_a_box_of_oedema(spacing: float) -> Tumour:
     return Tumour(Kind.OEDEMATOUS, labels, torch.full(labels.shape, NEVER), (labels > 0).float())
 
 
-def oedema_along_x(looks: Looks, seeds: range) -> torch.Tensor:
+def oedema_along_x(prior: AppearancePrior, seeds: range) -> torch.Tensor:
     """Mean share of the FLAIR contrast of oedema, millimetre by millimetre."""
     tumour = half_a_box_of_oedema(1.0)
     healthy = torch.zeros(4, *tumour.labels.shape)
     means = BASE_CONTRAST.clone()
-    lines = [add_tumour(healthy, means, tumour, 1.0, looks, Dice(seed))[T2F].mean((1, 2)) for seed in seeds]
+    lines = [add_tumour(healthy, means, tumour, 1.0, prior, Rng(seed))[T2F].mean((1, 2)) for seed in seeds]
     return torch.stack([line / line[:8].mean() for line in lines]).mean(0)
 
 
@@ -203,37 +205,37 @@ def test_core_beside_healthy_tissue_does_not_fade() -> None:
     tumour = replace(tumour, labels=(tumour.labels > 0).to(torch.uint8), lateness=torch.zeros(tumour.labels.shape))
     healthy = torch.zeros(4, *tumour.labels.shape)
     faded = replace(CLINICAL, fade=(3.0, 3.0), margin=(2.0, 2.0))
-    # The fade throws two more dice, so that what is drawn after them differs; what is drawn is compared on its own.
+    # The fade draws two more numbers, so that what is drawn after them differs; what is drawn is compared on its own.
     masks = torch.stack([tumour.labels == value for value in (1, 2, 3)]).float()
     soft = blur(masks, 0.8)
     assert faded.fade is not None
-    assert float(_faded(masks, soft, 1.0, faded.fade, faded.margin, Dice(0)).max()) == 0
-    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 1.0, faded, Dice(1))
+    assert float(_faded(masks, soft, 1.0, faded.fade, faded.margin, Rng(0)).max()) == 0
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 1.0, faded, Rng(1))
     assert bool(torch.isfinite(drawn).all())
 
 
 def test_wet_patches_are_of_parts_of_the_oedema() -> None:
     depth = torch.linspace(0, 1, 40)[:, None, None].expand(40, 24, 24)
-    drawn = torch.stack([_wet_patches(depth, 2.0, Dice(seed)) for seed in range(20)])
+    drawn = torch.stack([_wet_patches(depth, 2.0, Rng(seed)) for seed in range(20)])
     assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 0.8
     assert float(drawn[:, 30:].mean()) > 1.3 * float(drawn[:, :10].mean()), "most of them deep"
     assert float(drawn.flatten(1).std(1).median()) > 0.05, "and not everywhere"
 
 
-def test_unknown_looks_are_refused() -> None:
-    with pytest.raises(ValueError, match="broad, wet, clinical"):
-        Phantoms([head()], looks="odd")
+def test_unknown_priors_are_refused() -> None:
+    with pytest.raises(ValueError, match="broad, clinical, matched, rare"):
+        Phantoms([head()], prior="odd")
 
 
 def test_mass_effect_points_away_from_the_core() -> None:
     fractions = head().fractions(4.0)
-    seed = next(s for s in range(20) if grow(fractions, 4.0, CLINICAL, Dice(s), Kind.SOLID).core_ml > 60)
-    dice = Dice(seed)
-    fronts = grow(fractions, 4.0, CLINICAL, dice, Kind.SOLID)
+    seed = next(s for s in range(20) if grow(fractions, 4.0, CLINICAL, Rng(s), Kind.SOLID).core_ml > 60)
+    rng = Rng(seed)
+    fronts = grow(fractions, 4.0, CLINICAL, rng, Kind.SOLID)
     core = fronts.core <= 1
     middle = core.nonzero().float().mean(0)
     outwards = identity_grid(core.shape) - middle[:, None, None, None]
-    push = displacement(fronts, 4.0, dice)
+    push = displacement(fronts, 4.0, rng)
     shell = blur(core[None].float(), 1.5)[0]
     shell = (shell > 0.2) & (shell < 0.6)
     along = (push * outwards).sum(0)[shell]
@@ -242,7 +244,7 @@ def test_mass_effect_points_away_from_the_core() -> None:
 
 
 def test_water_relates_the_modalities() -> None:
-    relaxation = draw_relaxation(BASE_CONTRAST, CLINICAL, Dice(4))
+    relaxation = draw_relaxation(BASE_CONTRAST, CLINICAL, Rng(4))
     water = torch.linspace(0, 1, 11)[:, None, None]
     signal = relaxation.signal(water)[:, :, 0, 0]
     assert torch.allclose(signal[:, 0], torch.zeros(4), atol=1e-6)
@@ -253,10 +255,10 @@ def test_water_relates_the_modalities() -> None:
 
 def test_tumour_changes_its_own_voxels_only() -> None:
     fractions = head().fractions(4.0)
-    dice = Dice(3)
-    tumour = cut(grow(fractions, 4.0, CLINICAL, dice, Kind.RIM), fractions, 4.0, CLINICAL, dice)
+    rng = Rng(3)
+    tumour = cut(grow(fractions, 4.0, CLINICAL, rng, Kind.RIM), fractions, 4.0, CLINICAL, rng)
     healthy = torch.einsum("mt,txyz->mxyz", BASE_CONTRAST, fractions)
-    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, CLINICAL, dice)
+    drawn = add_tumour(healthy, BASE_CONTRAST, tumour, 4.0, CLINICAL, rng)
     far = blur((tumour.labels > 0)[None].float(), 2.0)[0] == 0
     assert torch.equal(drawn[:, far], healthy[:, far])
     enhancing = tumour.labels == 3
@@ -266,7 +268,7 @@ def test_tumour_changes_its_own_voxels_only() -> None:
 def test_scan_is_a_positive_magnitude_and_may_lose_a_slab() -> None:
     lost = 0
     for seed in range(60):
-        image = scan(torch.zeros(12, 12, 24), 1.0, Dice(seed))
+        image = scan(torch.zeros(12, 12, 24), 1.0, Rng(seed))
         assert float(image.min()) >= 0
         inside = image[:, :, 12]
         assert float(inside.median()) == pytest.approx(OFFSET, rel=0.5)
@@ -283,7 +285,7 @@ def test_slabs_average_and_keep_a_ramp() -> None:
 
 def test_smooth_noise_has_unit_variance_at_any_length() -> None:
     for length in (2.0, 7.5, 30.0):
-        field = Dice(1).smooth((64, 60, 56), length, 6)
+        field = Rng(1).smooth((64, 60, 56), length, 6)
         assert field.shape == (6, 64, 60, 56)
         assert float(field.var()) == pytest.approx(1.0, abs=0.05 if length < 20 else 0.4)
 

@@ -95,20 +95,21 @@ def test_every_command_says_which_file_of_anatomies(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
 
 
-def test_devices_seeds_and_looks_of_phantoms(tmp_path: Path) -> None:
+def test_devices_seeds_and_priors_of_phantoms(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert "There is no device 'foo'" in refused("phantom", "-o", out, "--device", "foo")
     if not torch.cuda.is_available():
         assert "no usable NVIDIA GPU" in refused("phantom", "-o", out, "--device", "cuda")
     assert "--seed" in refused("phantom", "-o", out, "--seed", 99999999999999)
-    assert "plaques" in refused("phantom", "-o", out, "--looks", "odd")
+    for option in ("--prior", "--looks"):
+        assert "matched" in refused("phantom", "-o", out, option, "odd")
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("looks: odd", "no looks odd"),
+        ("looks: odd", "no appearance prior odd"),
         ("steps: abc", "steps is 'abc'"),
         ("steps: 0", "steps is 0; take at least 1"),
         ("learning_rate: 1e-3", r"1\.0e-3"),
@@ -129,7 +130,7 @@ def test_configurations_are_checked(text: str, words: str, tmp_path: Path) -> No
 
 
 def test_every_configuration_that_comes_along_is_right() -> None:
-    for name in ("smoke", "broad", "wet", "hard", "plaques", "misses", "mixed", "cpu", "gpu"):
+    for name in ("smoke", "phantom", "lowres", "fullres", "cpu", "gpu"):
         assert read_config(name) == config_from(vars(read_config(name)))
     with pytest.raises(ValueError, match="larger than the volume"):
         Config(patch=(96, 96, 96))
@@ -198,9 +199,10 @@ def test_sentences_of_errors() -> None:
 def test_help_names_what_there_is() -> None:
     shown = CliRunner().invoke(app, ["fit", "--help"]).output
     assert "[monai]" in "".join(shown.split())
-    assert all(name in shown for name in ("smoke", "broad", "wet", "hard", "plaques", "misses", "mixed", "cpu", "gpu"))
+    assert all(name in shown for name in ("smoke", "phantom", "lowres", "fullres", "gpu"))
     shown = CliRunner().invoke(app, ["phantom", "--help"]).output
-    assert all(name in shown for name in ("plaques", "mixed", "rare"))
+    assert all(name in shown for name in ("matched", "rare", "--prior"))
+    assert "--looks" not in shown
 
 
 def test_the_leading_process_alone_says_finished(

@@ -276,7 +276,7 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
     assert (tmp_path / "run" / "curve.png").is_file()
 
 
-def test_an_export_may_stand_halfway_to_another_run(anatomies: Path, tmp_path: Path) -> None:
+def test_an_export_may_be_averaged_with_another_run(anatomies: Path, tmp_path: Path) -> None:
     first = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
     there = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
     # From fresh weights of its own, or the mean would lie as close to either as half precision tells.
@@ -287,7 +287,7 @@ def test_an_export_may_stand_halfway_to_another_run(anatomies: Path, tmp_path: P
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     model = load_model(tmp_path / "model")
-    assert model.provenance["weights"] == "halfway between the last network and first"
+    assert model.provenance["weights"] == "mean of the last network and first"
     mean = (here[name] + there[name]) / 2
     torch.testing.assert_close(model.network.get_parameter(name), mean, atol=1e-3, rtol=1e-2)  # stored in half
 
@@ -302,7 +302,7 @@ def test_an_export_refuses_what_it_cannot_meet(anatomies: Path, tmp_path: Path, 
         fit(anatomies, tmp_path / run, replace(config, steps=4), budget=0.0)
     if run == "wider":
         fit(anatomies, tmp_path / run, replace(config, features=tuple(n + 4 for n in config.features)))
-    arguments = ["export", str(tmp_path / "run"), str(tmp_path / "model"), "--halfway", str(tmp_path / run)]
+    arguments = ["export", str(tmp_path / "run"), str(tmp_path / "model"), "--average-with", str(tmp_path / run)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "is to meet" in result.output

@@ -174,7 +174,7 @@ def write_phantom_cases(
         Told the name of each case that is done.
     """
     stream = Phantoms(
-        load_anatomies(anatomies), config.volume, config.spacing, seed, config.wide, "cpu", looks=config.looks
+        load_anatomies(anatomies), config.volume, config.spacing, seed, config.wide, "cpu", prior=config.looks
     )
     origin = {"seed": seed, "looks": config.looks, "wide": config.wide}
     writer = _Writer.open(folder, config)

@@ -13,7 +13,7 @@ import typer
 from napari_uncseg.labels import Coding
 from uncseg_training.config import LARGEST_SEED
 from uncseg_training.nnunet.cli import register
-from uncseg_training.phantom.looks import LOOKS, looks_of
+from uncseg_training.phantom.appearance_priors import APPEARANCE_PRIORS, appearance_prior
 from uncseg_training.train.sentences import plainly
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
@@ -62,7 +62,10 @@ def phantom(
     wide: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of a contrast far from clinical ones, per modality.")
     ] = 0.2,
-    looks: Annotated[str, typer.Option(help=f"How tumours are drawn: {', '.join(LOOKS)}.")] = "clinical",
+    prior: Annotated[
+        str, typer.Option(help=f"What tumours are drawn from: {', '.join(APPEARANCE_PRIORS)}.")
+    ] = "clinical",
+    looks: Annotated[str | None, typer.Option(hidden=True)] = None,
     device: Annotated[str, typer.Option(help="Where to make them: auto, cpu or cuda.")] = "cpu",
     prefix: Annotated[str, typer.Option(help="Studies are called PREFIX-00000 and so on.")] = "UNCSEG-phantom",
 ) -> None:
@@ -74,12 +77,15 @@ def phantom(
 
     place = resolve_device(device)
     check_writable(out)
-    looks_of(looks)  # before the anatomies are read, which takes a minute
+    if looks is not None:
+        typer.echo("note: --looks is now called --prior.", err=True)
+        prior = looks
+    appearance_prior(prior)  # before the anatomies are read, which takes a minute
     if anatomy is not None and not anatomy.exists():
         raise ValueError(f"{anatomy} is not there; give a folder of label maps or a file of anatomies.")
     file = anatomy if anatomy is not None and anatomy.is_file() else None
     found = load_anatomies(file) if file else build_anatomies(anatomy, icbm=anatomy is None)
-    stream = Phantoms(found, (160, 192, 160), 1.0, seed, wide, place, looks=looks)
+    stream = Phantoms(found, (160, 192, 160), 1.0, seed, wide, place, prior=prior)
     for index in range(first, first + count):
         made = stream[index]
         name = f"{prefix}-{index:05d}"
@@ -93,10 +99,10 @@ def fit(
     config: Annotated[
         str,
         typer.Option(
-            help="Name of a configuration or a YAML file: broad, wet, hard, plaques, misses, mixed and cpu are the "
-            "seven parts of one training, in this order; gpu is one for a large GPU; smoke takes seconds."
+            help="Name of a configuration or a YAML file: phantom, lowres and fullres are the stages of the release "
+            "network, in this order; gpu is one for a large GPU; smoke takes seconds."
         ),
-    ] = "cpu",
+    ] = "phantom",
     data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
         "cache/anatomies.npz"
     ),
@@ -240,7 +246,7 @@ def head(
     fold: Annotated[
         list[Path] | None, typer.Option(help="Runs of every fold on the same cases; fresh phantoms when left out.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Whole heads to learn from.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Whole volumes to learn from.")] = 300,
     data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
         "cache/anatomies.npz"
     ),
@@ -274,15 +280,18 @@ def export(
     average: Annotated[
         bool, typer.Option("--average", help="The mean of the weights of all snapshots, in the place of the last.")
     ] = False,
-    halfway: Annotated[
+    average_with: Annotated[
         Path | None,
         typer.Option(help="Another finished run, mostly the one before: the mean of both networks' weights."),
     ] = None,
+    halfway: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
     from uncseg_training.state import export_run
 
-    model = export_run(run, out, average=average, halfway=halfway)
+    if halfway is not None:
+        typer.echo("note: --halfway is now called --average-with.", err=True)
+    model = export_run(run, out, average=average, average_with=average_with or halfway)
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from uncseg_training.phantom.looks import looks_of
+from uncseg_training.phantom.appearance_priors import RETIRED, appearance_prior
 from uncseg_training.train.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
@@ -82,7 +82,7 @@ class Config:
         What is done to cases when ``augment`` is on: as to endless phantoms, or
         :class:`~uncseg_training.data.augmentation.Augmentation`.
     looks : str
-        Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.looks.LOOKS`.
+        Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.appearance_priors.APPEARANCE_PRIORS`.
     reuse : int
         How many phantoms in a row share head and tumour and differ in appearance.
     cases : str
@@ -180,7 +180,8 @@ class Config:
                 raise ValueError(f"{key} is {value:g}; take {least}.")
         if self.spacing <= 0 or self.dropout == 1 or min(self.features, default=0) < 1:
             raise ValueError("spacing and features must be above 0, and dropout below 1.")
-        looks_of(self.looks)
+        if self.looks not in RETIRED:
+            appearance_prior(self.looks)
         if self.arch == "unet" and not len(self.features) == len(self.encoder) == len(self.decoder) + 1:
             raise ValueError(
                 "features and encoder have one number per stage, decoder one less; mend the configuration."

@@ -103,7 +103,7 @@ class Patches(Dataset[Sample]):
                 config.wide,
                 self.device,
                 reuse=config.reuse,
-                looks=config.looks,
+                prior=config.looks,
             )
         phantom = self._phantoms[index]
         images, labels = phantom.normalised(), phantom.labels
@@ -143,7 +143,7 @@ class Patches(Dataset[Sample]):
         from uncseg_training.data.augmentation import Augmentation
 
         if size not in self._augmentation:
-            # A whole head stays upright; round a tumour nothing says which way is up.
+            # A whole volume stays upright; round a tumour nothing says which way is up.
             self._augmentation[size] = Augmentation(size, (0,) if size == self.config.volume else (0, 1, 2))
         targets = torch.cat([sample.images[4:], sample.regions.float()])
         images, targets = self._augmentation[size](sample.images[:4], targets, seed)

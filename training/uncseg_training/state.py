@@ -137,7 +137,7 @@ class Training:
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
 
 
-def export_run(run: Path, out: Path, *, average: bool = False, halfway: Path | None = None) -> Model:
+def export_run(run: Path, out: Path, *, average: bool = False, average_with: Path | None = None) -> Model:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
 
     Parameters
@@ -148,7 +148,7 @@ def export_run(run: Path, out: Path, *, average: bool = False, halfway: Path | N
         Model folder to write.
     average : bool
         Write the mean of the weights of all snapshots in the place of the last one.
-    halfway : Path, optional
+    average_with : Path, optional
         Another run, mostly the one this run started from: the mean of both networks' weights is written.
 
     Raises
@@ -176,11 +176,11 @@ def export_run(run: Path, out: Path, *, average: bool = False, halfway: Path | N
             raise ValueError(f"{run} has no snapshots to average; leave out --average, or finish the run.")
         model.network.load_state_dict(_mean_of(*snapshots, model.network.state_dict()))
         model.provenance["weights"] = f"mean of {len(snapshots) + 1} snapshots"
-    if halfway is not None:
-        there = _weights_of(halfway, replace(training.config, name=str(run)), "is to meet")
+    if average_with is not None:
+        there = _weights_of(average_with, replace(training.config, name=str(run)), "is to meet")
         model.network.load_state_dict(_mean_of(model.network.state_dict(), there))
         here = model.provenance.get("weights", "last network")
-        model.provenance["weights"] = f"halfway between the {here} and {halfway.name}"
+        model.provenance["weights"] = f"mean of the {here} and {average_with.name}"
     return save_model(model, out, half=True, snapshots=snapshots)
 
 

@@ -70,7 +70,7 @@ class Plan:
     folds : int
         Of the cohort; every one is trained.
     teach : int
-        Whole heads the channel is taught on out of fold.
+        Whole volumes the channel is taught on out of fold.
     """
 
     config: Config

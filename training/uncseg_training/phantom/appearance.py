@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from uncseg_training.phantom.appearance_priors import AppearancePrior
 from uncseg_training.phantom.distractors import distract
-from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.fields import Rng, blur
 from uncseg_training.phantom.growth import Tumour
 from uncseg_training.phantom.lesion import add_tumour
-from uncseg_training.phantom.looks import Looks
 from uncseg_training.phantom.scanner import OFFSET, scan
 
 # Rows: t1c, t1n, t2f, t2w. Columns: outside, then Tissue 1..9.
@@ -36,8 +36,8 @@ def render(
     brain: Tensor,
     age: float,
     spacing: float,
-    looks: Looks,
-    dice: Dice,
+    prior: AppearancePrior,
+    rng: Rng,
     *,
     wide: float = 0.2,
 ) -> Tensor:
@@ -55,9 +55,9 @@ def render(
         0 young .. 1 old.
     spacing : float
         Voxel size in millimetres.
-    looks : Looks
+    prior : AppearancePrior
         Ranges to draw from.
-    dice : Dice
+    rng : Rng
         Source of randomness.
     wide : float
         Probability that a modality has a contrast far from clinical ones.
@@ -68,44 +68,44 @@ def render(
         t1c, t1n, t2f, t2w; positive in the brain, 0 outside.
     """
     shape = fractions.shape[1:]
-    means = _tissue_means(dice, wide).to(fractions.device)
+    means = _tissue_means(rng, wide).to(fractions.device)
     images = torch.einsum("mt,txyz->mxyz", means, fractions)
-    images = distract(images, fractions, age, looks.plaques, spacing, dice)
-    images += dice.smooth(shape, 3.0, 4) * dice.uniform(0.02, 0.12)
-    images += dice.smooth(shape, 10 / spacing, 4) * dice.uniform(0.02, 0.12)
-    images = add_tumour(images, means, tumour, spacing, looks, dice)
-    if dice.chance(0.12):
+    images = distract(images, fractions, age, prior.plaques, spacing, rng)
+    images += rng.smooth(shape, 3.0, 4) * rng.uniform(0.02, 0.12)
+    images += rng.smooth(shape, 10 / spacing, 4) * rng.uniform(0.02, 0.12)
+    images = add_tumour(images, means, tumour, spacing, prior, rng)
+    if rng.chance(0.12):
         # Dura or scalp that stripping forgot, as bright as it likes.
         remnant = brain & (fractions[0] > 0.5)
         for image in images:
-            image[remnant] = dice.uniform(-3, 4)
-    images = torch.stack([scan(image, spacing, dice) for image in images])
+            image[remnant] = rng.uniform(-3, 4)
+    images = torch.stack([scan(image, spacing, rng) for image in images])
     return images * brain
 
 
-def brain_mask(fractions: Tensor, spacing: float, dice: Dice) -> Tensor:
+def brain_mask(fractions: Tensor, spacing: float, rng: Rng) -> Tensor:
     """What a skull-stripping leaves: tissue and some of the CSF around it; bites and remnants now and then."""
     tissue = fractions[2:].sum(0)
-    near = blur(tissue[None], max(dice.uniform(0.8, 3.2) / spacing, 0.3))[0]
-    edge = dice.smooth(tissue.shape, 16 / spacing)[0]
-    kept = ((1 - fractions[0]) > 0.5) & (near > (0.12 + dice.uniform(0, 0.08) * edge).clamp(0.02, 0.6))
-    if dice.chance(0.12):
-        kept |= (blur(kept[None].float(), 3 / spacing)[0] > 0.15) & (edge > dice.uniform(0.8, 2.0))
-    if dice.chance(0.12):
-        kept &= ~((blur(kept[None].float(), 4 / spacing)[0] < 0.85) & (edge < -dice.uniform(0.8, 2.0)))
+    near = blur(tissue[None], max(rng.uniform(0.8, 3.2) / spacing, 0.3))[0]
+    edge = rng.smooth(tissue.shape, 16 / spacing)[0]
+    kept = ((1 - fractions[0]) > 0.5) & (near > (0.12 + rng.uniform(0, 0.08) * edge).clamp(0.02, 0.6))
+    if rng.chance(0.12):
+        kept |= (blur(kept[None].float(), 3 / spacing)[0] > 0.15) & (edge > rng.uniform(0.8, 2.0))
+    if rng.chance(0.12):
+        kept &= ~((blur(kept[None].float(), 4 / spacing)[0] < 0.85) & (edge < -rng.uniform(0.8, 2.0)))
     return kept
 
 
-def _tissue_means(dice: Dice, wide: float) -> Tensor:
+def _tissue_means(rng: Rng, wide: float) -> Tensor:
     """Signal of each tissue in each modality, shape ``(4, 10)``."""
     means = BASE_CONTRAST.clone()
     for row in means:
-        scale = dice.uniform(0.6, 1.4)
-        jitter = torch.tensor([dice.normal() for _ in range(row.numel())]) * JITTER * 1.2
-        if dice.chance(wide):
+        scale = rng.uniform(0.6, 1.4)
+        jitter = torch.tensor([rng.normal() for _ in range(row.numel())]) * JITTER * 1.2
+        if rng.chance(wide):
             # White, grey, CSF and the rest drawn afresh around their usual order, or now and then against it.
             jitter = jitter * 2.5
-            scale = dice.uniform(0.15, 1.8)
+            scale = rng.uniform(0.15, 1.8)
         row[1:] = row[1:] * scale + jitter[1:]
     # Magnitudes are positive: what would fall below is as dark as the outside.
     return means.clamp(min=0.3 - OFFSET)

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import cos, sin
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from napari_uncseg.labels import MODALITIES, REGIONS, region_masks
 from uncseg_training.phantom import appearance, growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue
-from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.appearance_priors import appearance_prior
+from uncseg_training.phantom.fields import Rng, blur
 from uncseg_training.phantom.kinds import Kind
-from uncseg_training.phantom.looks import looks_of
+from uncseg_training.phantom.placement import Grid, Source, draw_pose
 
 APPEARANCE_SEEDS = 1_000_000_007
 """Added to the seed of a phantom's geometry to give that of its appearance."""
+
+GROWTH_SPACING = 3.0
+"""Voxel size in millimetres at which deformations are drawn and tumours grow."""
 
 STEPS_PER_UNIT = 25
 """Integer steps of a written image per unit of contrast."""
@@ -64,7 +66,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A head with its tumour, before it looks like anything.
+    """A head with its tumour, before it has an appearance.
 
     Parameters
     ----------
@@ -103,13 +105,13 @@ class Phantoms:
         Where phantoms are made.
     reuse : int
         How many phantoms in a row share head and tumour, which take most of the time, and differ in appearance alone.
-    looks : str
-        Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.looks.LOOKS`.
+    prior : str
+        Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.appearance_priors.APPEARANCE_PRIORS`.
 
     Raises
     ------
     ValueError
-        Without any anatomy, or for looks that are not known.
+        Without any anatomy, or for a prior that is not known.
     """
 
     def __init__(
@@ -121,11 +123,11 @@ class Phantoms:
         wide: float = 0.2,
         device: torch.device | str = "cpu",
         reuse: int = 1,
-        looks: str = "clinical",
+        prior: str = "clinical",
     ) -> None:
         if not anatomies:
             raise ValueError("phantoms need at least one anatomy")
-        self.looks = looks_of(looks)
+        self.prior = appearance_prior(prior)
         self.anatomies = tuple(anatomies)
         self._sources: dict[tuple[int, float], Source] = {}
         self.grid, self.seed, self.wide, self.reuse = Grid(shape, spacing), seed, wide, reuse
@@ -141,13 +143,13 @@ class Phantoms:
         """Phantom number ``index``."""
         geometry = self.geometry(index // self.reuse)
         seed = self.seed * 1_000_003 + index
-        dice = Dice(2 * seed + APPEARANCE_SEEDS, self.device)
+        rng = Rng(2 * seed + APPEARANCE_SEEDS, self.device)
         fractions, tumour = geometry.fractions, geometry.tumour
-        brain = appearance.brain_mask(fractions, self.spacing, dice) | (tumour.labels > 0)
+        brain = appearance.brain_mask(fractions, self.spacing, rng) | (tumour.labels > 0)
         if tumour.cavity is not None:
             brain |= tumour.cavity > 0.5
         images = appearance.render(
-            fractions, tumour, brain, geometry.age, self.spacing, self.looks, dice, wide=self.wide
+            fractions, tumour, brain, geometry.age, self.spacing, self.prior, rng, wide=self.wide
         )
         return Phantom(images, tumour.labels, brain, tumour.kind, geometry.anatomy, seed)
 
@@ -155,21 +157,21 @@ class Phantoms:
         """Head and tumour number ``number``, without an appearance; the last one is remembered."""
         if self._last is not None and self._last[0] == number:
             return self._last[1]
-        dice = Dice(2 * (self.seed * 1_000_003 + number), self.device)
-        choice, age = dice.index(len(self.anatomies)), dice.uniform(0, 1)
-        pose = draw_pose(dice)
+        rng = Rng(2 * (self.seed * 1_000_003 + number), self.device)
+        choice, age = rng.index(len(self.anatomies)), rng.uniform(0, 1)
+        pose = draw_pose(rng)
         # Slow and smooth things (deformation, growth) happen on a coarse grid of the same extent.
         coarse, fine = self.grid.coarser(GROWTH_SPACING), self.grid
-        bend = dice.uniform(0, 2.5) * dice.smooth(coarse.shape, 32 / coarse.spacing, 3)
+        bend = rng.uniform(0, 2.5) * rng.smooth(coarse.shape, 32 / coarse.spacing, 3)
         source = self._source(choice, coarse.spacing)
         ventricle = source.place(coarse, pose, bend, only=Tissue.VENTRICLE)[1]
-        bend = bend + _widen(ventricle, age, coarse.spacing, dice)
-        fronts = growth.grow(source.place(coarse, pose, bend), coarse.spacing, self.looks, dice)
-        if dice.chance(0.6):
-            bend = bend - growth.displacement(fronts, coarse.spacing, dice)
+        bend = bend + _widen(ventricle, age, coarse.spacing, rng)
+        fronts = growth.grow(source.place(coarse, pose, bend), coarse.spacing, self.prior, rng)
+        if rng.chance(0.6):
+            bend = bend - growth.displacement(fronts, coarse.spacing, rng)
         fractions = self._source(choice, fine.spacing).place(fine, pose, bend)
-        _age_sulci(fractions, age, self.looks.sulci, dice)
-        tumour = growth.cut(fronts, fractions, fine.spacing, self.looks, dice)
+        _age_sulci(fractions, age, self.prior.sulci, rng)
+        tumour = growth.cut(fronts, fractions, fine.spacing, self.prior, rng)
         geometry = Geometry(fractions, tumour, age, self.anatomies[choice].name)
         self._last = (number, geometry)
         return geometry
@@ -180,136 +182,17 @@ class Phantoms:
         return self._sources[choice, spacing]
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Voxels about a middle.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Number of voxels.
-    spacing : float
-        Their size in millimetres.
-    """
-
-    shape: tuple[int, int, int]
-    spacing: float
-
-    def coarser(self, spacing: float) -> Grid:
-        """A grid of nearly the same extent with voxels of at least ``spacing``."""
-        spacing = max(spacing, self.spacing)
-        x, y, z = (max(8, round(n * self.spacing / spacing)) for n in self.shape)
-        return Grid((x, y, z), spacing)
-
-    def positions(self, device: torch.device | str) -> Tensor:
-        """Millimetres from the middle, shape ``(3, x, y, z)``."""
-        middle = torch.tensor([(n - 1) / 2 for n in self.shape], device=device)
-        return (identity_grid(self.shape, device) - middle[:, None, None, None]) * self.spacing
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where a head lies in the grid: millimetres of the grid to millimetres of the anatomy.
-
-    Parameters
-    ----------
-    matrix : Tensor, shape (3, 3)
-        Rotation, size and side.
-    offset : Tensor, shape (3,)
-        Place of the anatomy's middle in the grid.
-    """
-
-    matrix: Tensor
-    offset: Tensor
-
-
-def draw_pose(dice: Dice) -> Pose:
-    """A head turned, resized, mirrored and moved a little."""
-    matrix = _rotation([dice.uniform(-0.25, 0.25), dice.uniform(-0.15, 0.15), dice.uniform(-0.15, 0.15)])
-    size = dice.uniform(0.88, 1.07)
-    scales = torch.tensor([1 / (size * dice.uniform(0.95, 1.05)) for _ in range(3)])
-    side = torch.tensor([-1.0 if dice.chance(0.5) else 1.0, 1.0, 1.0])
-    offset = torch.tensor([dice.normal(3.0) for _ in range(3)])
-    return Pose((side[:, None] * matrix * scales).to(dice.device), offset.to(dice.device))
-
-
-@dataclass(frozen=True)
-class Source:
-    """An anatomy ready to be placed.
-
-    Parameters
-    ----------
-    tissues : Tensor of uint8
-        Fractions of the tissues in 255ths, shape (9, x, y, z), the outside being what is left; or, at the anatomy's own
-        resolution, its tissue map, shape (x, y, z): twenty heads of fractions would fill a gigabyte there.
-    spacing : float
-        Voxel size in millimetres.
-    middle : Tensor, shape (3,)
-        Voxel that is put at the pose's offset.
-    """
-
-    tissues: Tensor
-    spacing: float
-    middle: Tensor
-
-    @classmethod
-    def of(cls, anatomy: Anatomy, spacing: float, device: torch.device) -> Source:
-        """Tissues of an anatomy at a resolution."""
-        if spacing <= 1.0:
-            tissues = torch.from_numpy(anatomy.tissues)
-            brain = (tissues >= Tissue.VENTRICLE) & (tissues != Tissue.BRAINSTEM)
-        else:
-            fractions = anatomy.fractions(spacing)[1:]
-            # Without the outside, a tissue's channel is its number less one.
-            brain = fractions[Tissue.VENTRICLE - 1 :].sum(0) - fractions[Tissue.BRAINSTEM - 1] > 0.5
-            tissues = (fractions * 255).round().to(torch.uint8)
-        return cls(tissues.to(device), max(spacing, 1.0), _middle(brain).to(device))
-
-    def place(self, grid: Grid, pose: Pose, bend: Tensor, only: Tissue | None = None) -> Tensor:
-        """Tissue fractions ``(10, x, y, z)`` on a grid, or ``(2, x, y, z)`` of one tissue and the rest.
-
-        Parameters
-        ----------
-        grid : Grid
-            Where they are wanted.
-        pose : Pose
-            Of the head.
-        bend : Tensor, shape (3, x', y', z')
-            Displacement in millimetres of where tissue is taken from, on any grid of the same extent.
-        only : Tissue, optional
-            Of this tissue alone.
-        """
-        if bend.shape[1:] != grid.shape:
-            bend = F.interpolate(bend[None], size=grid.shape, mode="trilinear")[0]
-        places = grid.positions(bend.device).add_(bend).sub_(pose.offset[:, None, None, None])
-        matrix, count = pose.matrix / self.spacing, places[0].numel()
-        voxels = torch.addmm(self.middle[:, None], matrix, places.view(3, count)).view_as(places)
-        wanted = list(Tissue) if only is None else [only]
-        if self.tissues.ndim == 3:
-            nearest = _nearest(self.tissues, voxels)
-            # A voxel's edge takes part in its neighbour.
-            tissues = blur(torch.stack([nearest == tissue for tissue in wanted]).float(), 0.5)
-        else:
-            tissues = warp(self.tissues[[tissue - 1 for tissue in wanted]].float().div_(255), voxels)
-        outside = (1 - tissues.sum(0, keepdim=True)).clamp(0, 1)
-        return torch.cat([outside, tissues])
-
-
-GROWTH_SPACING = 3.0
-"""Voxel size in millimetres at which deformations are drawn and tumours grow."""
-
-
-def _widen(ventricle: Tensor, age: float, spacing: float, dice: Dice) -> Tensor:
+def _widen(ventricle: Tensor, age: float, spacing: float, rng: Rng) -> Tensor:
     """Displacement, in millimetres, that widens the ventricles of the old and narrows those of the young."""
     gradient = torch.stack(torch.gradient(blur(ventricle[None], 4.5 / spacing)[0]))
     strength = float(gradient.square().sum(0).amax().sqrt())
-    amount = 5.0 * age - 1.5 + dice.normal(0.8)
+    amount = 5.0 * age - 1.5 + rng.normal(0.8)
     return gradient * (amount / strength if strength > 1e-6 else 0.0)
 
 
-def _age_sulci(fractions: Tensor, age: float, wider: float, dice: Dice) -> None:
+def _age_sulci(fractions: Tensor, age: float, wider: float, rng: Rng) -> None:
     """Widen the sulci of the old and narrow those of the young, where cortex and CSF share a voxel."""
-    share = (1.2 * age - 0.6 + wider + dice.normal(0.15)) * fractions[Tissue.CSF] * fractions[Tissue.CORTEX]
+    share = (1.2 * age - 0.6 + wider + rng.normal(0.15)) * fractions[Tissue.CSF] * fractions[Tissue.CORTEX]
     change = torch.minimum(torch.maximum(share, -fractions[Tissue.CSF]), fractions[Tissue.CORTEX])
     fractions[Tissue.CSF] += change
     fractions[Tissue.CORTEX] -= change
@@ -365,50 +248,3 @@ def _write(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
     image = nib.Nifti1Image(np.ascontiguousarray(data), affine)
     image.header.set_xyzt_units("mm")
     nib.save(image, path)
-
-
-def _middle(brain: Tensor) -> Tensor:
-    """Middle of a mask's bounding box."""
-    middle = []
-    for axis in range(3):
-        others = [other for other in range(3) if other != axis]
-        filled = brain.any(others[1]).any(others[0]).nonzero().flatten()
-        middle.append((int(filled[0]) + int(filled[-1])) / 2)
-    return torch.tensor(middle)
-
-
-def _nearest(labels: Tensor, positions: Tensor) -> Tensor:
-    """Look labels up at voxel ``positions`` (3, x, y, z); 0 outside."""
-    inside = torch.ones(positions.shape[1:], dtype=torch.bool, device=labels.device)
-    flat = torch.zeros(positions.shape[1:], dtype=torch.long, device=labels.device)
-    for axis, size in enumerate(labels.shape):
-        voxel = positions[axis].round().long()
-        inside &= (voxel >= 0) & (voxel < size)
-        flat = flat * size + voxel.clamp(0, size - 1)
-    return labels.flatten()[flat] * inside
-
-
-def identity_grid(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Voxel indices ``(3, x, y, z)``."""
-    axes = [torch.arange(n, dtype=torch.float32, device=device) for n in shape]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
-
-
-def warp(volume: Tensor, positions: Tensor) -> Tensor:
-    """Sample ``volume`` (channels, x, y, z) at voxel ``positions`` (3, x', y', z'), trilinear, 0 outside."""
-    sizes = torch.tensor(volume.shape[1:], device=volume.device, dtype=torch.float32)
-    normalised = (2 * positions + 1) / sizes[:, None, None, None] - 1
-    grid = normalised.flip(0).permute(1, 2, 3, 0)[None]
-    sampled: Tensor = F.grid_sample(volume[None], grid, align_corners=False)[0]
-    return sampled
-
-
-def _rotation(angles: Sequence[float]) -> Tensor:
-    matrix = torch.eye(3)
-    for axis, angle in enumerate(angles):
-        turn = torch.eye(3)
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        turn[i, i] = turn[j, j] = cos(angle)
-        turn[i, j], turn[j, i] = -sin(angle), sin(angle)
-        matrix = matrix @ turn
-    return matrix

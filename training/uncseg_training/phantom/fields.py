@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Dice:
+class Rng:
     """Random numbers of one phantom: a thin wrapper over a seeded ``torch.Generator``.
 
     Parameters

@@ -3,8 +3,9 @@
 The core grows by the Fisher-Kolmogorov equation ``du/dt = div(D grad u) + rho u (1 - u)`` with a diffusion that
 differs between white and grey matter (Swanson et al., *Cell Proliferation* 2000; Clatz et al., *IEEE TMI* 2005).
 Oedema starts from the grown core and spreads with its own diffusion, almost confined to white matter. What is kept of
-either is the time of arrival of the front at each voxel: any threshold on it is a tumour of some volume, so that
-target volumes, not densities, set the outlines. Times are smooth: they are solved on a coarse grid and cut on any.
+either is the time of arrival of the front at each voxel (:mod:`uncseg_training.phantom.fronts`): any threshold on it is
+a tumour of some volume, so that target volumes, not densities, set the outlines. Times are smooth: they are solved on a
+coarse grid and cut on any.
 """
 
 from __future__ import annotations
@@ -17,21 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uncseg_training.phantom.anatomy import Tissue
-from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.appearance_priors import AppearancePrior
+from uncseg_training.phantom.fields import Rng, blur
+from uncseg_training.phantom.fronts import NEVER, arrival_time, first_to_arrive
 from uncseg_training.phantom.kinds import CORE_ML, OEDEMA_SHARE, Kind
-from uncseg_training.phantom.looks import Looks
-
-NEVER = 3.0
-"""Relative time of arrival given to voxels no front reached."""
 
 LARGEST_ML = 250.0
 """Largest whole tumour."""
 
 FAR_MM = 45.0
 """Least distance of a distant focus from the first."""
-
-STEP = 0.15
-"""Units of time of one step of the equations."""
 
 
 @dataclass(frozen=True)
@@ -80,72 +76,7 @@ class Tumour:
     cavity: Tensor | None = None
 
 
-def arrival_time(start: Tensor, diffusion: Tensor, proliferation: Tensor, volume: float, steps: int = 260) -> Tensor:
-    """Time at which a Fisher-Kolmogorov front reaches each voxel.
-
-    Parameters
-    ----------
-    start : Tensor, shape (x, y, z)
-        Initial density in 0..1.
-    diffusion : Tensor, shape (x, y, z)
-        In voxels squared per unit of time, at most 1; a face between voxels takes the harmonic mean, so that 0 stops
-        the front.
-    proliferation : Tensor, shape (x, y, z)
-        Rate of growth per unit of time.
-    volume : float
-        Number of voxels at which to stop.
-    steps : int
-        Most steps of :data:`STEP` units of time.
-
-    Returns
-    -------
-    Tensor of float32, shape (x, y, z)
-        Step at which the density passed one half; ``inf`` where it never did.
-    """
-    density = start.clone()
-    # Counting the steps below one half is the cheapest way to note when it was passed.
-    waited = (density <= 0.5).float()
-    faces = []
-    for axis in range(3):
-        count = diffusion.shape[axis] - 1
-        near, far = diffusion.narrow(axis, 0, count), diffusion.narrow(axis, 1, count)
-        faces.append(STEP * 2 * near * far / (near + far + 1e-6))
-    growth = STEP * proliferation * (diffusion > 0)
-    done = 0
-    for index in range(1, steps + 1):
-        change = growth * density
-        change.addcmul_(change, density, value=-1)
-        for axis, face in enumerate(faces):
-            count = density.shape[axis] - 1
-            flux = face * (density.narrow(axis, 1, count) - density.narrow(axis, 0, count))
-            change.narrow(axis, 0, count).add_(flux)
-            change.narrow(axis, 1, count).sub_(flux)
-        density += change
-        waiting = density <= 0.5
-        waited += waiting
-        done = index
-        if index % 10 == 0 and waiting.numel() - int(waiting.sum()) > volume:
-            break
-    return torch.where(waited > done, torch.inf, waited)
-
-
-def first_to_arrive(arrival: Tensor, volume: float) -> tuple[Tensor, Tensor]:
-    """The ``volume`` voxels that a front reached first.
-
-    Returns
-    -------
-    mask : Tensor of bool, shape (x, y, z)
-    lateness : Tensor of float32, shape (x, y, z)
-        Arrival as a fraction of the last arrival inside the mask; above 1 outside.
-    """
-    reached = arrival[torch.isfinite(arrival)]
-    count = int(min(max(volume, 1), reached.numel()))
-    last = float(torch.kthvalue(reached, count).values) if reached.numel() else 0.0
-    last = max(last, 1e-3)
-    return arrival <= last, arrival / last
-
-
-def grow(fractions: Tensor, spacing: float, looks: Looks, dice: Dice, kind: Kind | None = None) -> Fronts:
+def grow(fractions: Tensor, spacing: float, prior: AppearancePrior, rng: Rng, kind: Kind | None = None) -> Fronts:
     """Grow one tumour.
 
     Parameters
@@ -154,49 +85,49 @@ def grow(fractions: Tensor, spacing: float, looks: Looks, dice: Dice, kind: Kind
         Tissue fractions, channel 0 the outside; voxels of about 3 mm are fine enough.
     spacing : float
         Voxel size in millimetres.
-    looks : Looks
+    prior : AppearancePrior
         Ranges to draw from.
-    dice : Dice
+    rng : Rng
         Source of randomness.
     kind : Kind, optional
         Drawn by its weight when left out.
     """
     shape, voxel_ml = fractions.shape[1:], spacing**3 / 1000
     if kind is None:
-        kind = list(looks.kinds)[dice.index(len(looks.kinds), list(looks.kinds.values()))]
+        kind = list(prior.kinds)[rng.index(len(prior.kinds), list(prior.kinds.values()))]
     never = torch.full(shape, NEVER, device=fractions.device)
     if kind is Kind.NONE:
         return Fronts(kind, never, never, 0.0)
     white = fractions[Tissue.WHITE] + fractions[Tissue.CEREBELLUM_WHITE] + 0.8 * fractions[Tissue.BRAINSTEM]
     grey = fractions[Tissue.CORTEX] + fractions[Tissue.CEREBELLUM_GREY]
     deep = fractions[Tissue.DEEP_GREY] + fractions[Tissue.PALLIDUM]
-    core_ml = min(dice.log_uniform(*CORE_ML[kind]), LARGEST_ML)
-    oedema_ml = min(core_ml * dice.log_uniform(*OEDEMA_SHARE[kind]), max(LARGEST_ML - core_ml, 1.0))
-    # A set of looks that never draws these must not touch the dice: streams stay as they are, bit for bit.
-    if looks.small and dice.chance(looks.small):
-        shrink = dice.log_uniform(*looks.small_ml) / (core_ml + oedema_ml)
+    core_ml = min(rng.log_uniform(*CORE_ML[kind]), LARGEST_ML)
+    oedema_ml = min(core_ml * rng.log_uniform(*OEDEMA_SHARE[kind]), max(LARGEST_ML - core_ml, 1.0))
+    # A prior that never draws these must not draw a random number: streams stay as they are, bit for bit.
+    if prior.small and rng.chance(prior.small):
+        shrink = rng.log_uniform(*prior.small_ml) / (core_ml + oedema_ml)
         core_ml, oedema_ml = shrink * core_ml, shrink * oedema_ml
 
-    seed = _seed(white, grey, deep, dice)
+    seed = _seed(white, grey, deep, rng)
     radius = (3 * (core_ml + oedema_ml) * 1000 / (4 * pi)) ** (1 / 3)
-    scattered = dice.chance(looks.scattered)
-    distant = bool(looks.distant) and dice.chance(looks.distant)
+    scattered = rng.chance(prior.scattered)
+    distant = bool(prior.distant) and rng.chance(prior.distant)
     box = _box(seed, shape, max(shape) if distant else int((1.9 * radius + 24 + 30 * scattered) / spacing))
     white, grey, deep = white[box], grey[box], deep[box]
     tissue, local = white + grey + deep, white.shape
-    start = _foci(seed, box, tissue, core_ml, dice, spacing, scattered=scattered, distant=distant)
+    start = _foci(seed, box, tissue, core_ml, rng, spacing, scattered=scattered, distant=distant)
 
-    roughness = torch.exp(dice.uniform(0.3, 0.9) * dice.smooth(local, dice.uniform(6, 20) / spacing)[0])
+    roughness = torch.exp(rng.uniform(0.3, 0.9) * rng.smooth(local, rng.uniform(6, 20) / spacing)[0])
     # Solid tumour pushes through grey matter and, where it is large, into sulci and ventricles; oedema does not.
-    permissive = (tissue > dice.uniform(0.05, 0.35)).float()
-    diffusion = (white + dice.uniform(0.35, 0.9) * (grey + deep) + 0.15) * roughness * permissive
-    proliferation = 0.35 * torch.exp(0.4 * dice.smooth(local, 8 / spacing)[0]).clamp(0.3, 3)
+    permissive = (tissue > rng.uniform(0.05, 0.35)).float()
+    diffusion = (white + rng.uniform(0.35, 0.9) * (grey + deep) + 0.15) * roughness * permissive
+    proliferation = 0.35 * torch.exp(0.4 * rng.smooth(local, 8 / spacing)[0]).clamp(0.3, 3)
     core_time = arrival_time(start, diffusion.clamp(0, 1), proliferation, core_ml / voxel_ml)
     core, lateness = first_to_arrive(core_time, core_ml / voxel_ml)
 
     inside = (tissue > 0.4).float()
-    roughness = torch.exp(dice.uniform(0.2, 0.8) * dice.smooth(local, dice.uniform(6, 16) / spacing)[0])
-    leak = dice.log_uniform(0.004, 0.12)
+    roughness = torch.exp(rng.uniform(0.2, 0.8) * rng.smooth(local, rng.uniform(6, 16) / spacing)[0])
+    leak = rng.log_uniform(0.004, 0.12)
     diffusion = ((white**2 + leak * grey + 1.5 * leak * deep) * roughness * inside).clamp(0, 1)
     diffusion = torch.maximum(diffusion, core.float() * 0.5)
     oedema_time = arrival_time(core.float(), diffusion, 0.3 * inside, (core_ml + oedema_ml) / voxel_ml)
@@ -207,7 +138,7 @@ def grow(fractions: Tensor, spacing: float, looks: Looks, dice: Dice, kind: Kind
     return Fronts(kind, core_full, oedema_full, core_ml)
 
 
-def cut(fronts: Fronts, fractions: Tensor, spacing: float, looks: Looks, dice: Dice) -> Tumour:
+def cut(fronts: Fronts, fractions: Tensor, spacing: float, prior: AppearancePrior, rng: Rng) -> Tumour:
     """Cut a grown tumour into labels on the grid of its phantom.
 
     Parameters
@@ -218,9 +149,9 @@ def cut(fronts: Fronts, fractions: Tensor, spacing: float, looks: Looks, dice: D
         Tissue fractions of the phantom, after mass effect.
     spacing : float
         Voxel size of ``fractions`` in millimetres.
-    looks : Looks
+    prior : AppearancePrior
         Ranges to draw from.
-    dice : Dice
+    rng : Rng
         Source of randomness.
     """
     shape = fractions.shape[1:]
@@ -236,9 +167,9 @@ def cut(fronts: Fronts, fractions: Tensor, spacing: float, looks: Looks, dice: D
     tissue = 1 - fractions[: Tissue.CORTEX].sum(0)[box]
     core = core_time <= 1
     cavity = None
-    if dice.chance(looks.cavity):
+    if rng.chance(prior.cavity):
         # What a surgeon took: a part of the core, open or not; it is fluid, and no tumour.
-        taken = dice.uniform(0.3, 0.9) + 0.15 * dice.smooth(core.shape, 10 / spacing)[0]
+        taken = rng.uniform(0.3, 0.9) + 0.15 * rng.smooth(core.shape, 10 / spacing)[0]
         hole = core & (core_time < taken)
         cavity = torch.zeros(shape, device=fractions.device)
         cavity[box] = hole.float()
@@ -246,15 +177,15 @@ def cut(fronts: Fronts, fractions: Tensor, spacing: float, looks: Looks, dice: D
     whole = ((oedema_time <= 1) & (tissue > 0.3) | core) & (cavity[box] < 0.5 if cavity is not None else True)
     cut_labels = torch.zeros(core.shape, dtype=torch.uint8, device=fractions.device)
     cut_labels[whole] = 2
-    if not (fronts.kind is Kind.OEDEMATOUS and looks.coreless and dice.chance(looks.coreless)):
+    if not (fronts.kind is Kind.OEDEMATOUS and prior.coreless and rng.chance(prior.coreless)):
         cut_labels[core] = 1
-        cut_labels[core & _enhancing(fronts, core_time, spacing, dice)] = 3
+        cut_labels[core & _enhancing(fronts, core_time, spacing, rng)] = 3
     labels[box], lateness[box] = cut_labels, core_time
     depth[box] = torch.where(core, 1.0, (1 - oedema_time).clamp(0, 1)) * whole
     return Tumour(fronts.kind, labels, lateness, depth, cavity)
 
 
-def displacement(fronts: Fronts, spacing: float, dice: Dice) -> Tensor:
+def displacement(fronts: Fronts, spacing: float, rng: Rng) -> Tensor:
     """Mass effect: how far tissue is pushed away from the core.
 
     Returns
@@ -268,37 +199,37 @@ def displacement(fronts: Fronts, spacing: float, dice: Dice) -> Tensor:
     push follows the gradient of the blurred core.
     """
     core = (fronts.core <= 1).float()
-    largest = dice.uniform(0, 1) * min(10.0, 2.8 * fronts.core_ml ** (1 / 3))
+    largest = rng.uniform(0, 1) * min(10.0, 2.8 * fronts.core_ml ** (1 / 3))
     smooth = blur(core[None], 7.0 / spacing)[0]
     gradient = torch.stack(torch.gradient(smooth))
     strength = float(gradient.square().sum(0).amax().sqrt())
     return -gradient * (largest / strength if strength > 1e-6 else 0.0)
 
 
-def _enhancing(fronts: Fronts, lateness: Tensor, spacing: float, dice: Dice) -> Tensor:
+def _enhancing(fronts: Fronts, lateness: Tensor, spacing: float, rng: Rng) -> Tensor:
     """Where the core takes up contrast; ``lateness`` is 0 at the seed and 1 at the core's edge."""
     shape, kind = lateness.shape, fronts.kind
-    noise = dice.smooth(shape, dice.uniform(6, 16) / spacing)[0]
-    fine = dice.smooth(shape, dice.uniform(3, 6) / spacing)[0]
+    noise = rng.smooth(shape, rng.uniform(6, 16) / spacing)[0]
+    fine = rng.smooth(shape, rng.uniform(3, 6) / spacing)[0]
     # The front moves at a constant speed, so lateness is about distance over radius.
     radius_mm = (3 * fronts.core_ml * 1000 / (4 * pi)) ** (1 / 3)
     match kind:
         case Kind.RIM | Kind.CYSTIC:
-            if kind is Kind.CYSTIC and dice.chance(0.45):
+            if kind is Kind.CYSTIC and rng.chance(0.45):
                 return torch.zeros_like(lateness, dtype=torch.bool)
-            thick = dice.log_uniform(1.5, 4) if kind is Kind.CYSTIC else dice.log_uniform(2.5, 12)
+            thick = rng.log_uniform(1.5, 4) if kind is Kind.CYSTIC else rng.log_uniform(2.5, 12)
             thickness = (thick / radius_mm) * torch.exp(0.5 * noise)
-            gaps = noise > dice.uniform(-2.2, 0.3 if kind is Kind.CYSTIC else -0.5)
+            gaps = noise > rng.uniform(-2.2, 0.3 if kind is Kind.CYSTIC else -0.5)
             ragged = lateness + 0.06 * fine
             rim: Tensor = (ragged > 1 - thickness) & gaps
             return rim
         case Kind.SOLID:
             # Mixed: patches of enhancement of any share, now and then the whole core.
-            return (0.7 * noise + 0.5 * fine + dice.uniform(-0.5, 1.5) * (lateness - 0.5)) > dice.uniform(-2.0, 0.6)
+            return (0.7 * noise + 0.5 * fine + rng.uniform(-0.5, 1.5) * (lateness - 0.5)) > rng.uniform(-2.0, 0.6)
         case Kind.OEDEMATOUS:
-            return fine > dice.uniform(-2.5, 1.0)
+            return fine > rng.uniform(-2.5, 1.0)
         case _:
-            return (noise + 0.5 * fine) > dice.uniform(1.9, 4.5)
+            return (noise + 0.5 * fine) > rng.uniform(1.9, 4.5)
 
 
 def _bounds(mask: Tensor) -> tuple[slice, slice, slice]:
@@ -311,20 +242,18 @@ def _bounds(mask: Tensor) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _seed(white: Tensor, grey: Tensor, deep: Tensor, dice: Dice) -> tuple[int, int, int]:
+def _seed(white: Tensor, grey: Tensor, deep: Tensor, rng: Rng) -> tuple[int, int, int]:
     likelihood = (white + 0.5 * grey + 0.3 * deep).clamp(0, 1)
     likelihood = torch.where(likelihood > 0.5, likelihood, torch.zeros_like(likelihood))
     # Infratentorial tumours are rare in adults: the lowest third keeps a quarter of its weight.
     height = torch.linspace(0, 1, likelihood.shape[2], device=likelihood.device)
-    return _draw_place(likelihood * (0.25 + 0.75 * (height > 0.33)), dice)
+    return _draw_place(likelihood * (0.25 + 0.75 * (height > 0.33)), rng)
 
 
-def _draw_place(weights: Tensor, dice: Dice) -> tuple[int, int, int]:
+def _draw_place(weights: Tensor, rng: Rng) -> tuple[int, int, int]:
     """A voxel drawn by weight."""
     cumulative = weights.flatten().double().cumsum(0)
-    flat = int(
-        torch.searchsorted(cumulative, dice.uniform(0, 1) * float(cumulative[-1])).clamp(max=weights.numel() - 1)
-    )
+    flat = int(torch.searchsorted(cumulative, rng.uniform(0, 1) * float(cumulative[-1])).clamp(max=weights.numel() - 1))
     x, rest = divmod(flat, weights.shape[1] * weights.shape[2])
     y, z = divmod(rest, weights.shape[2])
     return x, y, z
@@ -340,32 +269,32 @@ def _foci(
     box: tuple[slice, slice, slice],
     tissue: Tensor,
     core_ml: float,
-    dice: Dice,
+    rng: Rng,
     spacing: float,
     *,
     scattered: bool,
     distant: bool,
 ) -> Tensor:
     """Where growth starts: one focus, or with it satellites around it and foci far away."""
-    axes = [torch.arange(n, device=dice.device, dtype=torch.float32) for n in tissue.shape]
+    axes = [torch.arange(n, device=rng.device, dtype=torch.float32) for n in tissue.shape]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
-    start = torch.zeros(tissue.shape, device=dice.device)
+    start = torch.zeros(tissue.shape, device=rng.device)
     places = [tuple(float(c - part.start) for c, part in zip(seed, box, strict=True))]
     if scattered or distant:
         distance = sum((axis - c) ** 2 for axis, c in zip((x, y, z), places[0], strict=True))
     if scattered:
-        reach = dice.uniform(12, 35) / spacing
+        reach = rng.uniform(12, 35) / spacing
         near = (tissue > 0.6) * torch.exp(-torch.as_tensor(distance) / (2 * reach**2))
-        places += [tuple(map(float, _draw_place(near + 1e-9, dice))) for _ in range(1 + dice.index(3))]
+        places += [tuple(map(float, _draw_place(near + 1e-9, rng))) for _ in range(1 + rng.index(3))]
     if distant:
         far = (tissue > 0.6) * (torch.as_tensor(distance) > (FAR_MM / spacing) ** 2)
-        places += [tuple(map(float, _draw_place(far + 1e-9, dice))) for _ in range(1 + dice.index(2))]
+        places += [tuple(map(float, _draw_place(far + 1e-9, rng))) for _ in range(1 + rng.index(2))]
     # The first focus is a fraction of the core, however small that is to become.
     first = min(5.0, 0.5 * (3 * core_ml * 1000 / (4 * pi)) ** (1 / 3))
     for number, place in enumerate(places):
-        stretch = [dice.uniform(0.6, 1.6) for _ in range(3)]
+        stretch = [rng.uniform(0.6, 1.6) for _ in range(3)]
         distance = sum(((a - c) / s) ** 2 for a, c, s in zip((x, y, z), place, stretch, strict=True))
         # Smaller foci start later, so that satellites are smaller than the tumour they belong to.
-        size = first * (1.0 if number == 0 else dice.uniform(0.5, 1.0)) / spacing
+        size = first * (1.0 if number == 0 else rng.uniform(0.5, 1.0)) / spacing
         start = torch.maximum(start, torch.exp(-torch.as_tensor(distance) / (2 * size**2)))
     return start

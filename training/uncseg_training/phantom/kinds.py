@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a tumour looks like; an oedematous one has a small core, or with the looks ``rare`` mostly none."""
+    """What a tumour looks like; an oedematous one has a small core, or with the prior ``rare`` mostly none."""
 
     NONE = "none"
     RIM = "rim"

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from uncseg_training.phantom.anatomy import Tissue
-from uncseg_training.phantom.fields import Dice, blur
+from uncseg_training.phantom.appearance_priors import AppearancePrior
+from uncseg_training.phantom.fields import Rng, blur
 from uncseg_training.phantom.growth import Tumour
 from uncseg_training.phantom.kinds import Kind
-from uncseg_training.phantom.looks import Looks
 
 T1C, T1N, T2F, T2W = range(4)
 
@@ -76,20 +76,22 @@ class Relaxation:
         )
 
 
-def draw_relaxation(means: Tensor, looks: Looks, dice: Dice) -> Relaxation:
+def draw_relaxation(means: Tensor, prior: AppearancePrior, rng: Rng) -> Relaxation:
     """Draw how water becomes signal, given the tissue means ``(4, 10)`` of the phantom."""
     return Relaxation(
         means[:, Tissue.WHITE],
         means[:, Tissue.VENTRICLE],
-        t1=dice.uniform(0.35, 0.95),
-        t1_free=dice.uniform(*looks.t1_free) if looks.t1_free[1] else 0.0,
-        t2=dice.uniform(*looks.t2),
-        flair=dice.uniform(*looks.flair),
-        suppressed=dice.uniform(0.0, 0.35) if dice.chance(looks.protein) else dice.uniform(0.35, 1.0),
+        t1=rng.uniform(0.35, 0.95),
+        t1_free=rng.uniform(*prior.t1_free) if prior.t1_free[1] else 0.0,
+        t2=rng.uniform(*prior.t2),
+        flair=rng.uniform(*prior.flair),
+        suppressed=rng.uniform(0.0, 0.35) if rng.chance(prior.protein) else rng.uniform(0.35, 1.0),
     )
 
 
-def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, looks: Looks, dice: Dice) -> Tensor:
+def add_tumour(
+    images: Tensor, means: Tensor, tumour: Tumour, spacing: float, prior: AppearancePrior, rng: Rng
+) -> Tensor:
     """Put a tumour into the images of a healthy head.
 
     Parameters
@@ -102,9 +104,9 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
         On the same grid.
     spacing : float
         Voxel size in millimetres.
-    looks : Looks
+    prior : AppearancePrior
         Ranges to draw from.
-    dice : Dice
+    rng : Rng
         Source of randomness.
     """
     if tumour.kind is Kind.NONE:
@@ -112,42 +114,42 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
     box = _box_of(tumour, int(6 / spacing) + 1)
     labels, lateness, depth = tumour.labels[box], tumour.lateness[box], tumour.depth[box]
     shape = labels.shape
-    relaxation = draw_relaxation(means, looks, dice)
+    relaxation = draw_relaxation(means, prior, rng)
     masks = [(labels == value).float() for value in (1, 2, 3)]
     if tumour.cavity is not None:
         masks.append(tumour.cavity[box])
-    soft = blur(torch.stack(masks), dice.uniform(0.4, 1.3) / spacing)
-    if looks.fade:
-        soft[1] = _faded(torch.stack(masks[:3]), soft, spacing, looks.fade, looks.margin, dice)
+    soft = blur(torch.stack(masks), rng.uniform(0.4, 1.3) / spacing)
+    if prior.fade:
+        soft[1] = _faded(torch.stack(masks[:3]), soft, spacing, prior.fade, prior.margin, rng)
 
-    oedema_level = dice.uniform(*looks.oedema)
-    edge, power = dice.uniform(*looks.edge), dice.uniform(0.2, 1.2)
+    oedema_level = rng.uniform(*prior.oedema)
+    edge, power = rng.uniform(*prior.edge), rng.uniform(0.2, 1.2)
     mottle, grain = (
-        dice.uniform(*looks.mottle),
-        dice.log_uniform(0.03, looks.grain if tumour.kind is Kind.SOLID else 0.2),
+        rng.uniform(*prior.mottle),
+        rng.log_uniform(0.03, prior.grain if tumour.kind is Kind.SOLID else 0.2),
     )
-    patches = dice.smooth(shape, dice.uniform(5, 14) / spacing, 3)
+    patches = rng.smooth(shape, rng.uniform(5, 14) / spacing, 3)
     oedema = oedema_level * (edge + (1 - edge) * depth**power) + mottle * patches[0]
-    if looks.wet_patches and dice.chance(looks.wet_patches):
-        oedema = oedema * (1 + _wet_patches(depth, spacing, dice))
-    core = _core_water(tumour.kind, lateness, oedema_level, spacing, looks, dice) + grain * patches[1]
-    enhancing = dice.uniform(*looks.enhancing) + 0.5 * grain * patches[2]
+    if prior.wet_patches and rng.chance(prior.wet_patches):
+        oedema = oedema * (1 + _wet_patches(depth, spacing, rng))
+    core = _core_water(tumour.kind, lateness, oedema_level, spacing, prior, rng) + grain * patches[1]
+    enhancing = rng.uniform(*prior.enhancing) + 0.5 * grain * patches[2]
     water = soft[0] * core + soft[1] * oedema + soft[2] * enhancing
     total = soft[:3].sum(0)
     if tumour.cavity is not None:
         water, total = water + soft[3], total + soft[3]
     change = relaxation.signal(water / total.clamp(min=1e-3))
-    change = change + torch.einsum("mt,txyz->mxyz", _jitter(dice).to(soft.device), soft[:3])
-    change[T1C] += _uptake(soft[2], spacing, looks, dice)
-    if dice.chance(looks.blood[0] if tumour.kind in (Kind.SOLID, Kind.RIM) else looks.blood[1]):
-        change += _blood(soft[0] + soft[2], spacing, dice)
+    change = change + torch.einsum("mt,txyz->mxyz", _jitter(rng).to(soft.device), soft[:3])
+    change[T1C] += _uptake(soft[2], spacing, prior, rng)
+    if rng.chance(prior.blood[0] if tumour.kind in (Kind.SOLID, Kind.RIM) else prior.blood[1]):
+        change += _blood(soft[0] + soft[2], spacing, rng)
 
     # Oedema keeps some of the contrast of what it runs through; the core replaces it.
-    kept = dice.uniform(0.1, 0.8) * soft[1]
+    kept = rng.uniform(0.1, 0.8) * soft[1]
     healthy = images[(slice(None), *box)]
     white = relaxation.white.to(images.device)[:, None, None, None]
     base = healthy + (total - kept).clamp(min=0) * (white - healthy)
-    faint = torch.tensor([dice.uniform(0.25, 0.7) if dice.chance(0.08) else 1.0 for _ in range(4)])
+    faint = torch.tensor([rng.uniform(0.25, 0.7) if rng.chance(0.08) else 1.0 for _ in range(4)])
     drawn = base + total * change
     strength = faint.to(images.device)[:, None, None, None]
     out = images.clone()
@@ -156,7 +158,7 @@ def add_tumour(images: Tensor, means: Tensor, tumour: Tumour, spacing: float, lo
 
 
 def _faded(
-    masks: Tensor, soft: Tensor, spacing: float, fade: tuple[float, float], margin: tuple[float, float], dice: Dice
+    masks: Tensor, soft: Tensor, spacing: float, fade: tuple[float, float], margin: tuple[float, float], rng: Rng
 ) -> Tensor:
     """Oedema that ends in a slope, some of it beyond its outline and most of it within.
 
@@ -169,8 +171,8 @@ def _faded(
     spacing : float
         Voxel size in millimetres.
     fade, margin : (float, float)
-        Of :class:`~uncseg_training.phantom.looks.Looks`.
-    dice : Dice
+        Of :class:`~uncseg_training.phantom.appearance_priors.AppearancePrior`.
+    rng : Rng
         Source of randomness.
 
     Returns
@@ -178,7 +180,7 @@ def _faded(
     Tensor, shape (x, y, z)
         How much of each voxel oedema fills; where core borders on healthy tissue nothing changes.
     """
-    sigma, beyond = dice.uniform(*fade), dice.uniform(*margin)
+    sigma, beyond = rng.uniform(*fade), rng.uniform(*margin)
     near = blur(torch.stack([masks.sum(0), masks[1]]), sigma / spacing)
     # A straight edge, blurred, is a normal distribution of the distance to it, which can be moved by millimetres.
     moved: Tensor = torch.special.ndtr(torch.special.ndtri(near[0].clamp(1e-4, 1 - 1e-4)) - beyond / sigma)
@@ -200,56 +202,58 @@ def _box_of(tumour: Tumour, margin: int) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _core_water(kind: Kind, lateness: Tensor, oedema_level: float, spacing: float, looks: Looks, dice: Dice) -> Tensor:
+def _core_water(
+    kind: Kind, lateness: Tensor, oedema_level: float, spacing: float, prior: AppearancePrior, rng: Rng
+) -> Tensor:
     """Water of the core: up to three parts beside and inside one another, so that kinds of tissue mix."""
-    levels = [_part(kind, oedema_level, looks, dice) for _ in range(3)]
-    fields = dice.smooth(lateness.shape, dice.uniform(8, 26) / spacing, 2)
+    levels = [_part(kind, oedema_level, prior, rng) for _ in range(3)]
+    fields = rng.smooth(lateness.shape, rng.uniform(8, 26) / spacing, 2)
     water = torch.full_like(lateness, levels[0])
     for level, field in zip(levels[1:], fields, strict=True):
         # The middle of a tumour dies first: parts follow the distance from the seed as well as chance.
-        steep, limit, pull = dice.uniform(3, 10), dice.uniform(-0.8, 2.2), dice.uniform(0, 2)
+        steep, limit, pull = rng.uniform(3, 10), rng.uniform(-0.8, 2.2), rng.uniform(0, 2)
         share = torch.sigmoid(steep * (field - limit + pull * (0.6 - lateness)))
         water = water + (level - water) * share
     return water
 
 
-def _part(kind: Kind, oedema_level: float, looks: Looks, dice: Dice) -> float:
+def _part(kind: Kind, oedema_level: float, prior: AppearancePrior, rng: Rng) -> float:
     solid, necrotic, cystic = CORE_TISSUES[kind]
-    match dice.index(3, (solid, necrotic, cystic)):
+    match rng.index(3, (solid, necrotic, cystic)):
         case 0:
             # Mostly wetter than oedema, now and then a dense, cellular tumour that is drier.
-            if dice.chance(looks.dense):
-                return dice.uniform(0.05, 0.3)
-            return max(oedema_level + dice.uniform(*looks.solid), looks.driest)
+            if rng.chance(prior.dense):
+                return rng.uniform(0.05, 0.3)
+            return max(oedema_level + rng.uniform(*prior.solid), prior.driest)
         case 1:
-            return max(dice.uniform(*looks.necrosis), oedema_level + looks.wetter)
+            return max(rng.uniform(*prior.necrosis), oedema_level + prior.wetter)
         case _:
-            return dice.uniform(0.85, 1.05)
+            return rng.uniform(0.85, 1.05)
 
 
-def _jitter(dice: Dice) -> Tensor:
+def _jitter(rng: Rng) -> Tensor:
     """Deviations ``(4, 3)`` of NCR, ED and ET from what their water says; now and then large ones."""
-    size = dice.uniform(0.5, 1.1) if dice.chance(0.12) else 0.22
-    return torch.tensor([[dice.normal(size) for _ in range(3)] for _ in range(4)])
+    size = rng.uniform(0.5, 1.1) if rng.chance(0.12) else 0.22
+    return torch.tensor([[rng.normal(size) for _ in range(3)] for _ in range(4)])
 
 
-def _wet_patches(depth: Tensor, spacing: float, dice: Dice) -> Tensor:
+def _wet_patches(depth: Tensor, spacing: float, rng: Rng) -> Tensor:
     """Share of water that parts of oedema hold above the rest, most of them deep: as wet as core, and none."""
-    field = dice.smooth(depth.shape, dice.uniform(8, 24) / spacing)[0] + dice.uniform(0, 2) * depth
-    return dice.uniform(0.2, 0.8) * torch.sigmoid(dice.uniform(3, 8) * (field - dice.uniform(0, 1.6)))
+    field = rng.smooth(depth.shape, rng.uniform(8, 24) / spacing)[0] + rng.uniform(0, 2) * depth
+    return rng.uniform(0.2, 0.8) * torch.sigmoid(rng.uniform(3, 8) * (field - rng.uniform(0, 1.6)))
 
 
-def _uptake(enhancing: Tensor, spacing: float, looks: Looks, dice: Dice) -> Tensor:
+def _uptake(enhancing: Tensor, spacing: float, prior: AppearancePrior, rng: Rng) -> Tensor:
     """Signal that contrast agent adds to T1c."""
-    level = dice.log_uniform(*looks.uptake)
-    texture = dice.smooth(enhancing.shape, dice.uniform(3, 14) / spacing)[0]
-    return enhancing * level * (1 + dice.uniform(0.05, 0.45) * texture).clamp(min=0.2)
+    level = rng.log_uniform(*prior.uptake)
+    texture = rng.smooth(enhancing.shape, rng.uniform(3, 14) / spacing)[0]
+    return enhancing * level * (1 + rng.uniform(0.05, 0.45) * texture).clamp(min=0.2)
 
 
-def _blood(core: Tensor, spacing: float, dice: Dice) -> Tensor:
+def _blood(core: Tensor, spacing: float, rng: Rng) -> Tensor:
     """Haemorrhage of any age in a part of the core: bright or dark in T1, mostly dark in T2."""
-    field = dice.smooth(core.shape, dice.uniform(5, 20) / spacing)[0]
-    where = core * torch.sigmoid(6 * (field - dice.uniform(-0.3, 1.8)))
-    t1 = dice.uniform(-0.5, 2.5)
-    change = torch.tensor([t1 + dice.uniform(-0.3, 0.3), t1, dice.uniform(-3.0, 0.8), dice.uniform(-4.0, 0.4)])
+    field = rng.smooth(core.shape, rng.uniform(5, 20) / spacing)[0]
+    where = core * torch.sigmoid(6 * (field - rng.uniform(-0.3, 1.8)))
+    t1 = rng.uniform(-0.5, 2.5)
+    change = torch.tensor([t1 + rng.uniform(-0.3, 0.3), t1, rng.uniform(-3.0, 0.8), rng.uniform(-4.0, 0.4)])
     return where * change.to(core.device)[:, None, None, None]

@@ -136,7 +136,7 @@ def teach_run(
         Runs of every fold of its cohort, whose errors are learnt; without any, the run's own failures on phantoms of
         a stream it never saw.
     steps : int
-        Whole heads to learn from.
+        Whole volumes to learn from.
     anatomies : Path
         File of :func:`uncseg_training.phantom.anatomy.save_anatomies`, for phantoms.
     tell : callable

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from napari_uncseg.models.masked import get_cancer_mask
 
 
-def region_loss(logits: Tensor, regions: Tensor, misses: float = 0.5) -> Tensor:
+def region_loss(logits: Tensor, regions: Tensor, false_negative_weight: float = 0.5) -> Tensor:
     """Binary cross-entropy plus soft Dice loss over WT, TC, ET, as nnU-Net's region-based training.
 
     Parameters
@@ -18,7 +18,7 @@ def region_loss(logits: Tensor, regions: Tensor, misses: float = 0.5) -> Tensor:
         Region logits.
     regions : Tensor of float, shape (batch, 3, x, y, z)
         Reference regions, 0 or 1.
-    misses : float
+    false_negative_weight : float
         Weight of what is missed, 0..1; what is false weighs the rest. With one half it is the Dice loss, above it the
         Tversky loss that draws regions larger.
 
@@ -30,14 +30,14 @@ def region_loss(logits: Tensor, regions: Tensor, misses: float = 0.5) -> Tensor:
     References
     ----------
     Salehi et al., "Tversky loss function for image segmentation using 3D fully convolutional deep networks", MLMI 2017:
-    overlap / (overlap + alpha * false + beta * missed), where beta is ``misses`` and alpha the rest to 1.
+    overlap / (overlap + alpha * false + beta * missed), where beta is ``false_negative_weight`` and alpha 1 - beta.
     """
     logits, regions = logits.float(), regions.float()
     crossentropy = F.binary_cross_entropy_with_logits(logits, regions)
     probabilities = torch.sigmoid(logits)
     axes = (2, 3, 4)
     overlap = (probabilities * regions).sum(axes)
-    total = (1 - misses) * probabilities.sum(axes) + misses * regions.sum(axes)
+    total = (1 - false_negative_weight) * probabilities.sum(axes) + false_negative_weight * regions.sum(axes)
     tversky = (overlap + 0.5) / (total + 0.5)
     return crossentropy + (1 - tversky).mean()
 

@@ -1,4 +1,4 @@
-"""How tumours are drawn: sets of ranges, from as wide as can be to what patients show."""
+"""What tumours are drawn from: sets of ranges, from as wide as can be to what patients show."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from uncseg_training.phantom.kinds import Kind
 Range = tuple[float, float]
 
 
+def _kinds(*odds: float) -> Mapping[Kind, float]:
+    """Odds of each type of tumour, in the order of :class:`Kind`, which decides what a random number draws."""
+    return MappingProxyType(dict(zip(Kind, odds, strict=True)))
+
+
 @dataclass(frozen=True)
-class Looks:
+class AppearancePrior:
     """Ranges that phantoms are drawn from.
 
     Parameters
@@ -63,18 +68,7 @@ class Looks:
         Probability of plaques as in multiple sclerosis, larger, more and darker in T1 than what age leaves.
     """
 
-    kinds: Mapping[Kind, float] = field(
-        default_factory=lambda: MappingProxyType(
-            {
-                Kind.NONE: 0.06,
-                Kind.RIM: 0.38,
-                Kind.SOLID: 0.19,
-                Kind.NON_ENHANCING: 0.14,
-                Kind.OEDEMATOUS: 0.10,
-                Kind.CYSTIC: 0.13,
-            }
-        )
-    )
+    kinds: Mapping[Kind, float] = field(default_factory=lambda: _kinds(0.06, 0.38, 0.19, 0.14, 0.10, 0.13))
     cavity: float = 0.04
     coreless: float = 0.0
     scattered: float = 0.14
@@ -105,18 +99,10 @@ class Looks:
 
 
 # Narrowed by the table of experiments/phantom_statistics.py: in patients oedema is brighter in T2, core that does not
-# enhance is wetter than oedema, mixed tumours are more mottled, and a cavity is rarer than a cyst.
-_WET = Looks(
-    kinds=MappingProxyType(
-        {
-            Kind.NONE: 0.06,
-            Kind.RIM: 0.33,
-            Kind.SOLID: 0.24,
-            Kind.NON_ENHANCING: 0.08,
-            Kind.OEDEMATOUS: 0.09,
-            Kind.CYSTIC: 0.20,
-        }
-    ),
+# enhance is wetter than oedema, mixed tumours are more mottled, and a cavity is rarer than a cyst. Experts outline
+# oedema to where it fades away, not to where it is bright.
+_CLINICAL = AppearancePrior(
+    kinds=_kinds(0.06, 0.33, 0.24, 0.08, 0.09, 0.20),
     cavity=0.005,
     sulci=-0.35,
     t1_free=(0.0, 1.2),
@@ -130,131 +116,59 @@ _WET = Looks(
     driest=0.45,
     dense=0.05,
     wetter=0.25,
+    edge=(0.12, 0.6),
+    mottle=(0.03, 0.2),
     grain=0.5,
     uptake=(1.3, 6.0),
     blood=(0.65, 0.25),
 )
 
-# As wet, and experts outline oedema to where it fades away, not to where it is bright.
-_CLINICAL = replace(_WET, edge=(0.12, 0.6), mottle=(0.03, 0.2))
-
-# As clinical, with more of what a network finds hardest: solid and mixed tumours, cysts, blood.
-_HARD = replace(
-    _CLINICAL,
-    kinds=MappingProxyType(
-        {
-            Kind.NONE: 0.06,
-            Kind.RIM: 0.28,
-            Kind.SOLID: 0.29,
-            Kind.NON_ENHANCING: 0.07,
-            Kind.OEDEMATOUS: 0.08,
-            Kind.CYSTIC: 0.22,
-        }
-    ),
-    blood=(0.75, 0.35),
-)
-
 # What the others hardly ever draw, or never: nothing is trained on it, so that a network can be judged by it.
 _RARE = replace(
     _CLINICAL,
-    kinds=MappingProxyType(
-        {
-            Kind.NONE: 0.20,
-            Kind.RIM: 0.16,
-            Kind.SOLID: 0.13,
-            Kind.NON_ENHANCING: 0.12,
-            Kind.OEDEMATOUS: 0.28,
-            Kind.CYSTIC: 0.11,
-        }
-    ),
+    kinds=_kinds(0.20, 0.16, 0.13, 0.12, 0.28, 0.11),
     cavity=0.3,
     coreless=0.85,
     distant=0.35,
     small=0.3,
 )
 
-# A network that has learnt faint tumours takes plaques for them: as hard, with plaques beside them and alone.
-_PLAQUES = replace(
-    _HARD,
-    kinds=MappingProxyType({**_HARD.kinds, Kind.NONE: 0.14, Kind.RIM: 0.24, Kind.SOLID: 0.25}),
-    plaques=0.35,
-)
-
-# A network that never saw oedema without a core gives it one: as plaques, with such oedema.
-_CORELESS = replace(
-    _PLAQUES,
-    kinds=MappingProxyType(
-        {
-            Kind.NONE: 0.12,
-            Kind.RIM: 0.23,
-            Kind.SOLID: 0.22,
-            Kind.NON_ENHANCING: 0.06,
-            Kind.OEDEMATOUS: 0.20,
-            Kind.CYSTIC: 0.17,
-        }
-    ),
-    coreless=0.6,
-)
-
-# In patients oedema is bright up to the last few millimetres and fades within these, while so far it faded all the way
-# from the core, and what had not faded was taken for core. And parts of it may be as wet as core, and core as dry as
-# healthy tissue or as wet as the ventricles: what lies around tells them apart.
-_MIXED = replace(
-    _PLAQUES,
-    kinds=MappingProxyType({**_PLAQUES.kinds, Kind.NONE: 0.12, Kind.SOLID: 0.27}),
-    coreless=0.3,
+# In patients oedema is bright up to the last few millimetres and fades within these; parts of it may be as wet as core,
+# and core as dry as healthy tissue or as wet as the ventricles: what lies around tells them apart. With it come
+# plaques, which a network that has learnt faint tumours takes for them, and oedema without a core.
+_MATCHED = replace(
+    _CLINICAL,
+    kinds=_kinds(0.12, 0.26, 0.22, 0.05, 0.15, 0.20),
+    coreless=0.2,
     protein=0.15,
     oedema=(0.25, 0.65),
     dense=0.3,
     edge=(0.5, 1.0),
-    fade=(1.2, 3.0),
-    margin=(0.4, 1.8),
-    wet_patches=0.6,
-)
-
-# Mixed oedema ended a little too far within its outline, and what is bright around a small core was taken for core more
-# often than for oedema, which it mostly is in glioblastoma.
-_MATCHED = replace(
-    _MIXED,
-    kinds=MappingProxyType(
-        {
-            Kind.NONE: 0.12,
-            Kind.RIM: 0.26,
-            Kind.SOLID: 0.22,
-            Kind.NON_ENHANCING: 0.05,
-            Kind.OEDEMATOUS: 0.15,
-            Kind.CYSTIC: 0.20,
-        }
-    ),
-    coreless=0.2,
     fade=(1.2, 2.8),
     margin=(0.2, 1.5),
+    wet_patches=0.6,
+    blood=(0.75, 0.35),
+    plaques=0.35,
 )
 
-LOOKS: Mapping[str, Looks] = MappingProxyType(
-    {
-        "broad": Looks(),
-        "wet": _WET,
-        "clinical": _CLINICAL,
-        "hard": _HARD,
-        "plaques": _PLAQUES,
-        "coreless": _CORELESS,
-        "mixed": _MIXED,
-        "matched": _MATCHED,
-        "rare": _RARE,
-    }
+APPEARANCE_PRIORS: Mapping[str, AppearancePrior] = MappingProxyType(
+    {"broad": AppearancePrior(), "clinical": _CLINICAL, "matched": _MATCHED, "rare": _RARE}
 )
-"""By name; a training goes through them in this order, but for clinical, and for rare, which is for judging."""
+"""By name: the widest, the reference of the experiments, the one to train on, and the one to judge on."""
 
 
-def looks_of(name: str) -> Looks:
-    """Looks by name.
+RETIRED = ("wet", "hard", "plaques", "coreless", "mixed")
+"""Names of older versions, which run folders still hold: such runs load, and these are drawn no more."""
+
+
+def appearance_prior(name: str) -> AppearancePrior:
+    """Prior by name.
 
     Raises
     ------
     ValueError
-        When there are none of this name.
+        When there is none of this name.
     """
-    if name not in LOOKS:
-        raise ValueError(f"There are no looks {name}; known are {', '.join(LOOKS)}.")
-    return LOOKS[name]
+    if name not in APPEARANCE_PRIORS:
+        raise ValueError(f"There is no appearance prior {name}; known are {', '.join(APPEARANCE_PRIORS)}.")
+    return APPEARANCE_PRIORS[name]
