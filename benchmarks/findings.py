@@ -31,7 +31,7 @@ from napari_uncseg.review.watershed import (
     PARTIAL_VOLUME_VOXELS,
     PEAK_DISTANCE_MM,
     SMOOTHING_MM,
-    build_relief,
+    build_watershed,
 )
 
 GRID = (240, 240, 155)
@@ -96,13 +96,13 @@ def main() -> None:
     arguments = parser.parse_args()
     prediction = load_prediction(arguments.result) if arguments.result else made_prediction()
     key = MapName.parse(arguments.map)
-    once = timed(lambda: build_relief(prediction, key))
-    relief = build_relief(prediction, key)
-    thresholds = np.linspace(0.05, 0.6, arguments.n) * relief.upper
-    find(relief, float(thresholds[0]))  # loads scikit-image
+    once = timed(lambda: build_watershed(prediction, key))
+    watershed = build_watershed(prediction, key)
+    thresholds = np.linspace(0.05, 0.6, arguments.n) * watershed.upper
+    find(watershed, float(thresholds[0]))  # loads scikit-image
     ours, peers = [], []
     for threshold in thresholds:
-        ours.append(timed(lambda at=threshold: find(relief, float(at))))
+        ours.append(timed(lambda at=threshold: find(watershed, float(at))))
         peers.append(timed(lambda at=threshold: find_plainly(prediction, key, float(at))))
     shape = " x ".join(str(size) for size in prediction.segmentation.shape)
     print(f"{prediction.study_id}, {shape} voxels, {key!s}, {len(thresholds)} thresholds")

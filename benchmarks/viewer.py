@@ -203,8 +203,8 @@ def slider_to_findings(study: Study, prediction: Prediction) -> bool:
     viewer.show()
     until_found(panel)
     settle()
-    assert panel.readout is not None
-    upper = float(panel.readout.thresholds[-1])
+    assert panel.sweep is not None
+    upper = float(panel.sweep.thresholds[-1])
     times = [measure(lambda at=upper * (0.1 + 0.05 * number): move(panel, at)) for number in range(MOVES)]
     wall, processor = median(times)
     worst = max(each[0] for each in times)

@@ -74,9 +74,9 @@ def test_the_list_says_what_the_findings_are(panel, session):
 
 
 def test_places_are_short_in_the_table():
-    assert short_place("WT edge, left, anterior-superior", Region.WT) == "edge, L ant-sup"
-    assert short_place("TC border, left, anterior", Region.WT) == "TC border, L ant"
-    assert short_place("ET rim, left, anterior", Region.ET) == "rim, L ant"
+    assert short_place("tumour margin, left, anterior-superior", Region.WT) == "margin, L ant-sup"
+    assert short_place("core margin, left, anterior", Region.WT) == "core margin, L ant"
+    assert short_place("enhancing margin, left, anterior", Region.ET) == "margin, L ant"
     assert short_place("in the necrotic core, midline", Region.WT) == "in NCR, mid"
     assert short_place("4 mm outside WT, right, posterior-lateral", Region.WT) == "4 mm out, R post-lat"
     assert short_place("just outside ET, right", Region.ET) == "just out, R"

@@ -16,7 +16,7 @@ from napari_uncseg.maps import MapName
 from napari_uncseg.review.corrections import save_correction
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.verdicts import Judgement, log_path, read_log
-from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.viewer.close_case import leave_case
 from napari_uncseg.viewer.colormaps import map_colormap
 from napari_uncseg.viewer.corrections import start_correction
@@ -126,7 +126,7 @@ def reviewed(viewer, tiny_prediction, tmp_path):
     session.reviewer = "R1"
     session.open_log(tmp_path)
     session.look_at(tiny_prediction.study_id, fingerprint(tiny_prediction.provenance))
-    session.present(find(build_relief(tiny_prediction, MapName("unc_output")), 0.3))
+    session.present(find(build_watershed(tiny_prediction, MapName("unc_output")), 0.3))
     return session
 
 

@@ -95,7 +95,7 @@ def test_with_a_reference_it_tells_what_that_is_worth(opened, tiny_study, tiny_p
     assert f"{wrong[flagged].mean():.0%} of what is flagged is an error" in panel.against.text()
     dice, caught = panel.curve.curves
     assert caught[60] == pytest.approx(flagged[wrong].mean())
-    assert dice[-1] == pytest.approx(panel.readout.dice, abs=1e-9)
+    assert dice[-1] == pytest.approx(panel.sweep.dice, abs=1e-9)
     assert panel.curve.isVisibleTo(panel)
 
 
@@ -170,12 +170,12 @@ def test_a_voxel_set_cuts_what_is_flagged(qtbot, opened, tiny_study, tiny_predic
     panel = opened
     panel.choice.map_box.setCurrentText("unc_output, unmasked")
     panel.slider.setValue(0.1)
-    whole = panel.readout.volume_ml(20)
+    whole = panel.sweep.volume_ml(20)
     panel.choice.set_box.setCurrentIndex(panel.choice.set_box.findData(VoxelSet.PREDICTION))
     assert panel.threshold == pytest.approx(0.1)
     inside = (tiny_prediction.maps["unc_output_unmasked"] >= 0.1) & (tiny_prediction.segmentation > 0)
-    assert panel.readout.volume_ml(20) == pytest.approx(inside.sum() * tiny_study.voxel_ml)
-    assert panel.readout.volume_ml(20) < whole
+    assert panel.sweep.volume_ml(20) == pytest.approx(inside.sum() * tiny_study.voxel_ml)
+    assert panel.sweep.volume_ml(20) < whole
 
 
 def test_the_brain_is_offered_while_it_is_known(qtbot, viewer, panel, tiny_study, tiny_prediction):
@@ -212,7 +212,7 @@ def test_map_region_and_threshold_are_there_again(qtbot, viewer, opened):
     found(qtbot, panel)
     panel.slider.setValue(0.35)
     found(qtbot, panel)
-    qtbot.waitUntil(lambda: session_of(viewer).place.thresholds.get("entropy-tc", 0) > 0.3, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: session_of(viewer).state.thresholds.get("entropy-tc", 0) > 0.3, timeout=PATIENCE)
     viewer.window.remove_dock_widget(panel)
     again = ThresholdWidget(viewer)
     viewer.window.add_dock_widget(again, name="Threshold again")

@@ -14,7 +14,7 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
 from napari_uncseg.io.results import fingerprint, save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
-from napari_uncseg.review.last_place import STOPS_NAME, recall_stop, remember_stop
+from napari_uncseg.review.state import LISTS_NAME, recall_case, remember_case
 from napari_uncseg.review.verdicts import (
     Decision,
     FindingVerdict,
@@ -315,14 +315,14 @@ def test_the_fingerprint_is_that_of_the_loaded_result(results):
 
 def test_the_place_in_a_list_is_remembered(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    assert recall_stop(tmp_path, one, None) == ""
-    remember_stop(tmp_path, one, None, "a")
-    remember_stop(tmp_path, two, one, "b")
-    remember_stop(tmp_path, one, None, "c")
-    assert recall_stop(tmp_path, one, None) == "c"
-    assert recall_stop(tmp_path, two, one) == "b"
-    (tmp_path / STOPS_NAME).write_text("[1")
-    assert recall_stop(tmp_path, one, None) == ""
+    assert recall_case(tmp_path, one, None) == ""
+    remember_case(tmp_path, one, None, "a")
+    remember_case(tmp_path, two, one, "b")
+    remember_case(tmp_path, one, None, "c")
+    assert recall_case(tmp_path, one, None) == "c"
+    assert recall_case(tmp_path, two, one) == "b"
+    (tmp_path / LISTS_NAME).write_text("[1")
+    assert recall_case(tmp_path, one, None) == ""
 
 
 def test_listing_and_opening_need_no_torch(results):

@@ -14,12 +14,12 @@ from napari_uncseg.labels import Label, Region, region_masks
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.corrections import compare, corrections_in, load_correction, save_correction
 from napari_uncseg.review.findings import find
-from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.review.watershed import build_watershed
 
 
 @pytest.fixture
 def findings(shell_prediction):
-    return find(build_relief(shell_prediction, MapName("unc_output")), 0.3)
+    return find(build_watershed(shell_prediction, MapName("unc_output")), 0.3)
 
 
 @pytest.fixture

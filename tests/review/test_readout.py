@@ -13,7 +13,7 @@ from napari_uncseg.evaluation.qubrats import QUBraTS, filter_curves
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.maps import MapName
-from napari_uncseg.review.threshold_sweep import read_out, value_histogram
+from napari_uncseg.review.threshold_sweep import sweep_thresholds, value_histogram
 from napari_uncseg.review.watershed import STEPS
 
 SHAPE = (4, 3, 5)
@@ -40,20 +40,20 @@ def prediction_of(values, labels=None):
     st.integers(1, STEPS),
 )
 def test_counts_are_exact_at_every_step(values, labels, reference, within, step):
-    readout = read_out(prediction_of(values, labels), UNC, within, reference)
-    flagged = (values >= np.float32(readout.thresholds[step])) & within
+    sweep = sweep_thresholds(prediction_of(values, labels), UNC, within, reference)
+    flagged = (values >= np.float32(sweep.thresholds[step])) & within
     wrong = ((labels > 0) ^ (reference > 0)) & within
-    assert readout.volume_ml(step) == pytest.approx(flagged.sum() * 0.01)
+    assert sweep.volume_ml(step) == pytest.approx(flagged.sum() * 0.01)
     tumour = (labels > 0) & within
     if tumour.any():
-        assert readout.tumour_share(step) == pytest.approx(flagged[tumour].mean())
+        assert sweep.tumour_share(step) == pytest.approx(flagged[tumour].mean())
     if wrong.any():
-        assert readout.errors_caught(step) == pytest.approx(flagged[wrong].mean())
+        assert sweep.errors_caught(step) == pytest.approx(flagged[wrong].mean())
     if flagged.any():
-        assert readout.precision(step) == pytest.approx(wrong[flagged].mean())
+        assert sweep.precision(step) == pytest.approx(wrong[flagged].mean())
     left = within & ~flagged
     both, either = (labels > 0) & (reference > 0) & left, ((labels > 0).astype(int) + (reference > 0))[left].sum()
-    assert readout.filtered_dice()[step] == pytest.approx(2 * both.sum() / either if either else 1.0)
+    assert sweep.filtered_dice()[step] == pytest.approx(2 * both.sum() / either if either else 1.0)
 
 
 def test_filtered_dice_is_that_of_qubrats():
@@ -64,33 +64,33 @@ def test_filtered_dice_is_that_of_qubrats():
     # Values between the thresholds, so that "at" and "above" are the same.
     values = ((generator.integers(0, 40, shape) + 0.5) / 40).astype(np.float32)
     prediction = dataclasses.replace(prediction_of(values, labels), probabilities=np.zeros((3, *shape), np.float32))
-    ours = read_out(prediction, UNC, None, reference).filtered_dice()
+    ours = sweep_thresholds(prediction, UNC, None, reference).filtered_dice()
     case = case_from_arrays(labels, reference, maps={"unc_output": values})
     theirs = filter_curves(QUBraTS("unc_output", Region.WT).measure(case)).dice
     assert ours[:: STEPS // 40][1:-1] == pytest.approx(theirs[1:-1])
 
 
 def test_a_region_is_judged_by_its_own_voxels(tiny_study, tiny_prediction):
-    readout = read_out(tiny_prediction, MapName("entropy", Region.ET), None, tiny_study.reference)
+    sweep = sweep_thresholds(tiny_prediction, MapName("entropy", Region.ET), None, tiny_study.reference)
     predicted, true = (region_masks(labels)[2] for labels in (tiny_prediction.segmentation, tiny_study.reference))
-    assert readout.dice == pytest.approx(2 * (predicted & true).sum() / (predicted.sum() + true.sum()))
-    assert readout.thresholds[-1] == pytest.approx(np.log(2))
+    assert sweep.dice == pytest.approx(2 * (predicted & true).sum() / (predicted.sum() + true.sum()))
+    assert sweep.thresholds[-1] == pytest.approx(np.log(2))
 
 
 def test_values_on_a_threshold_are_flagged():
     values = np.linspace(0, 1, STEPS + 1, dtype=np.float32)[: np.prod(SHAPE)].reshape(SHAPE)
-    readout = read_out(prediction_of(values), UNC)
-    assert readout.voxels[:60].tolist() == list(range(60, 0, -1))
+    sweep = sweep_thresholds(prediction_of(values), UNC)
+    assert sweep.voxels[:60].tolist() == list(range(60, 0, -1))
 
 
 def test_what_is_undefined_is_nan(tiny_prediction):
     empty = dataclasses.replace(tiny_prediction, segmentation=np.zeros_like(tiny_prediction.segmentation))
-    readout = read_out(empty, MapName("entropy"))
-    assert np.isnan(readout.tumour_share(3))
-    assert np.isnan([readout.errors_caught(3), readout.precision(3), readout.dice]).all()
-    assert np.isnan(readout.filtered_dice()).all()
-    assert readout.step(-1) == 0
-    assert readout.step(9) == STEPS
+    sweep = sweep_thresholds(empty, MapName("entropy"))
+    assert np.isnan(sweep.tumour_share(3))
+    assert np.isnan([sweep.errors_caught(3), sweep.precision(3), sweep.dice]).all()
+    assert np.isnan(sweep.filtered_dice()).all()
+    assert sweep.step(-1) == 0
+    assert sweep.step(9) == STEPS
 
 
 def test_the_histogram_leaves_out_what_is_nearly_zero():

@@ -19,14 +19,14 @@ from napari_uncseg.review.corrections import compare
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, now
 from napari_uncseg.review.volumes import volume_intervals
-from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.review.watershed import build_watershed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def findings(tiny_prediction):
-    return find(build_relief(tiny_prediction, MapName("unc_output_unmasked")), 0.05)
+    return find(build_watershed(tiny_prediction, MapName("unc_output_unmasked")), 0.05)
 
 
 @pytest.fixture

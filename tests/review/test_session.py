@@ -13,12 +13,12 @@ from napari_uncseg.review.findings import find
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.state import STATE_NAME, Draft
 from napari_uncseg.review.verdicts import Decision, Judgement, log_path, read_log
-from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.review.watershed import build_watershed
 
 
 @pytest.fixture
 def findings(shell_prediction):
-    return find(build_relief(shell_prediction, MapName("unc_output")), 0.3)
+    return find(build_watershed(shell_prediction, MapName("unc_output")), 0.3)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_state_is_there_again(tmp_path, session, findings):
     again = Session(tmp_path / "state")
     assert again.reviewer == "R1"
     again.look_at("shell", "f" * 64)
-    assert again.place == session.place
-    assert again.place.thresholds == {"unc_output": 0.3}
+    assert again.state == session.state
+    assert again.state.thresholds == {"unc_output": 0.3}
     assert again.draft.comment == "half a sent"
     again.present(findings)
     assert again.current == findings.items[1]
@@ -53,7 +53,7 @@ def test_a_damaged_state_is_told_and_ignored(tmp_path, text):
     session = Session(tmp_path)
     assert "could not be read" in session.problem
     session.look_at("a")
-    assert session.place.map == ""
+    assert session.state.map == ""
 
 
 def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
@@ -67,7 +67,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
 
 def test_every_change_is_told_once(session):
     heard = []
-    session.place_changed.connect(heard.append)
+    session.state_changed.connect(heard.append)
     session.redraft(comment="x")
     session.redraft(comment="x")
     assert [place.draft("f" * 64).comment for place in heard] == ["x"]
@@ -123,7 +123,7 @@ def test_a_judgement_is_found_again_at_another_threshold(tmp_path, session, shel
     session.reviewer = "R1"
     session.open_log(tmp_path)
     session.judge(findings.items[1], Judgement.REAL_ERROR)
-    session.present(find(build_relief(shell_prediction, MapName("unc_output")), 0.62))
+    session.present(find(build_watershed(shell_prediction, MapName("unc_output")), 0.62))
     assert [session.judgement_of(each) for each in session.findings.items] == [None, Judgement.REAL_ERROR]
 
 
@@ -165,12 +165,12 @@ def test_a_draft_belongs_to_the_result_it_speaks_of(tmp_path, session):
     session.look_at("shell", "e" * 64)
     assert session.draft == Draft()
     session.redraft(comment="of the second")
-    assert session.place.map == "unc_output"
+    assert session.state.map == "unc_output"
     again = Session(tmp_path / "state")
     again.look_at("shell", "f" * 64)
     assert again.draft == Draft(Decision.REJECT, comment="of the first")
     again.redraft(decision=None, comment="")
-    assert dict(again.place.drafts) == {"e" * 64: Draft(comment="of the second")}
+    assert dict(again.state.drafts) == {"e" * 64: Draft(comment="of the second")}
 
 
 def test_a_draft_of_an_earlier_version_is_still_there(tmp_path):
@@ -183,7 +183,7 @@ def test_a_draft_of_an_earlier_version_is_still_there(tmp_path):
     assert session.problem == ""
     assert session.draft == Draft(Decision.REJECT, 2, "old")
     session.redraft(comment="new")
-    assert dict(session.place.drafts) == {"f" * 64: Draft(Decision.REJECT, 2, "new")}
+    assert dict(session.state.drafts) == {"f" * 64: Draft(Decision.REJECT, 2, "new")}
 
 
 def test_a_judgement_on_another_result_hides_none_of_this_one(tmp_path, session, findings):

@@ -13,7 +13,7 @@ from napari_uncseg.labels import Label, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.location import frame_of
-from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.review.watershed import build_watershed
 
 SHAPE = (60, 70, 50)
 SPACING = (1.0, 1.5, 2.0)
@@ -119,17 +119,17 @@ def found(prediction, place, key=UNC, radius=5.0):
     maps = {str(key): doubt} if key.region is Region.WT else {}
     probabilities = np.stack([doubt / 2] * 3)
     given = dataclasses.replace(prediction, maps=maps, probabilities=probabilities)
-    relief = build_relief(given, key)
-    (finding,) = find(relief, 0.5 * float(relief.values.max())).items
+    watershed = build_watershed(given, key)
+    (finding,) = find(watershed, 0.5 * float(watershed.values.max())).items
     return finding
 
 
 @pytest.mark.parametrize(
     ("place", "radius", "expected"),
     [
-        ((30, 52, 25), 5, "WT edge, midline, anterior"),
-        ((30, 35, 18), 5, "TC border, midline, inferior"),
-        ((38, 35, 25), 4, "ET rim, right"),
+        ((30, 52, 25), 5, "tumour margin, midline, anterior"),
+        ((30, 35, 18), 5, "core margin, midline, inferior"),
+        ((38, 35, 25), 4, "enhancing margin, right"),
         ((30, 49, 25), 4, "in oedema, midline, anterior"),
         ((30, 35, 25), 5, "in the necrotic core, midline"),
     ],
@@ -137,13 +137,13 @@ def found(prediction, place, key=UNC, radius=5.0):
 def test_the_border_that_a_finding_lies_on_is_told(nested, place, radius, expected):
     finding = found(nested, place, radius=radius)
     assert finding.place == expected
-    at_the = "at the " if expected.startswith(("WT", "TC", "ET")) else ""
+    at_the = "at the " if expected.split(",")[0].endswith("margin") else ""
     assert finding.reason.endswith(f" {at_the}{expected}")
 
 
 def test_the_map_decides_of_which_region_the_border_is(nested):
-    assert found(nested, (30, 35, 18), MapName("entropy", Region.TC)).place == "TC border, midline, inferior"
-    assert found(nested, (30, 35, 18), MapName("entropy", Region.ET)).place == "ET rim, midline, inferior"
+    assert found(nested, (30, 35, 18), MapName("entropy", Region.TC)).place == "core margin, midline, inferior"
+    assert found(nested, (30, 35, 18), MapName("entropy", Region.ET)).place == "enhancing margin, midline, inferior"
     assert found(nested, (30, 52, 25), MapName("entropy", Region.ET)).place.endswith("mm outside ET, midline, anterior")
 
 
@@ -151,4 +151,4 @@ def test_findings_round_a_tumour_are_told_apart(nested):
     shell = [(30, 52, 25), (30, 18, 25), (30, 35, 38), (30, 35, 12), (55, 35, 25), (5, 35, 25), (30, 47, 34)]
     places = [found(nested, place).place for place in shell]
     assert len(set(places)) == len(places)
-    assert all(place.startswith("WT edge, ") for place in places)
+    assert all(place.startswith("tumour margin, ") for place in places)

@@ -22,7 +22,7 @@ from napari_uncseg.reporting.slices import COLUMNS
 from napari_uncseg.reporting.study_report_page import PICTURE_INCHES, encode_cuts, page_figure
 from napari_uncseg.reporting.study_report_words import CONTOURS, START, Material, Page, compose
 from napari_uncseg.review.findings import Finding, Findings, find
-from napari_uncseg.review.watershed import build_relief
+from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.uncertainty.prediction_maps import maps_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def _default_findings(prediction: Prediction, study: Study) -> Findings:
     keys = maps_of(prediction, Region.WT)
     if not keys:
         raise EvaluationError(f"The result of {prediction.study_id} holds no map; predict the study again.")
-    relief = build_relief(prediction, keys[0], study.brain)
-    return find(relief, START * relief.upper)
+    watershed = build_watershed(prediction, keys[0], study.brain)
+    return find(watershed, START * watershed.upper)
 
 
 def _picture(material: Material, findings: Findings, chosen: Sequence[Finding]) -> bytes | None:

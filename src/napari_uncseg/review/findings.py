@@ -13,17 +13,17 @@ from napari_uncseg.labels import Label, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.distance import distance_within, open_ball
-from napari_uncseg.review.finding_reason import Circumstances, place, reason
-from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Relief
+from napari_uncseg.review.location import MARGINS, tissue_words
+from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Watershed
 
 LEAST_ML = 0.05
-"""Pieces smaller than this join the neighbour they touch most; without one they are specks and no findings."""
+"""Components smaller than this join the neighbour they touch most; without one they are no findings."""
 
 THICKNESS_LIMIT_MM = 10.0
 """Half of the largest thickness that is measured."""
 
 EXPECTED_ERRORS = "expected error volume"
-DOUBT = "volume weighted by the map"
+WEIGHTED_VOLUME = "volume weighted by the map"
 
 Ints = npt.NDArray[np.int32]
 
@@ -88,11 +88,11 @@ class Findings:
     labels : ndarray of int32, shape of the box
         Rank of the finding a voxel belongs to, 0 for none.
     flagged_ml : float
-        Volume of the flagged voxels: ring, specks and findings together.
+        Volume of the flagged voxels: ring, small components and findings together.
     ring_ml : float
         Volume of the thin ring along the predicted contour, which partial volume explains.
-    specks_ml : float
-        Volume of what is too small to be a finding.
+    small_ml : float
+        Volume of components too small to be a finding.
     """
 
     map: MapName
@@ -102,12 +102,12 @@ class Findings:
     labels: Ints
     flagged_ml: float
     ring_ml: float
-    specks_ml: float
+    small_ml: float
 
     @property
     def ranked_by(self) -> str:
-        """What the score is: :data:`EXPECTED_ERRORS` for a map of probabilities of error, else :data:`DOUBT`."""
-        return EXPECTED_ERRORS if self.map.is_probability_of_error else DOUBT
+        """What the score is: :data:`EXPECTED_ERRORS` of a probability of error, else :data:`WEIGHTED_VOLUME`."""
+        return EXPECTED_ERRORS if self.map.is_probability_of_error else WEIGHTED_VOLUME
 
     def at(self, voxel: tuple[int, int, int]) -> Finding | None:
         """Finding that a voxel belongs to."""
@@ -127,15 +127,15 @@ class Findings:
         return (x, y, z), np.asarray(self.labels[here] == finding.rank)
 
 
-def find(relief: Relief, threshold: float, within: Mask | None = None) -> Findings:
+def find(watershed: Watershed, threshold: float, within: Mask | None = None) -> Findings:
     """Cut a map at a threshold and rank what is flagged as places to check.
 
     Parameters
     ----------
-    relief : Relief
+    watershed : Watershed
         The map.
     threshold : float
-        In the map's unit; raised to :attr:`Relief.floor` if it is lower.
+        In the map's unit; raised to :attr:`Watershed.floor` if it is lower.
     within : ndarray of bool, shape (x, y, z), optional
         Voxels that count; the whole volume when left out.
 
@@ -145,35 +145,35 @@ def find(relief: Relief, threshold: float, within: Mask | None = None) -> Findin
 
     Notes
     -----
-    Doubt surrounds a tumour as one closed shell. Of it, the **ring** is what a mixture of tissues within voxels
-    explains: flagged voxels that lie within two voxels of the predicted contour and in no ball of flagged voxels of a
-    radius of two voxels (so that the shell is at most four voxels thick there). The rest is split where the basins of
-    the map's peaks meet. Pieces of less than :data:`LEAST_ML` join the neighbour they touch most. Ring, specks and
-    findings are disjoint and together are the flagged voxels.
+    The uncertain voxels round a tumour are one closed shell. Of it, the **ring** is what a mixture of tissues within
+    voxels explains: flagged voxels that lie within two voxels of the predicted contour and in no ball of flagged voxels
+    of a radius of two voxels (so that the shell is at most four voxels thick there). The rest is split where the basins
+    of the map's peaks meet. Pieces of less than :data:`LEAST_ML` join the neighbour they touch most. Ring, small
+    components and findings are disjoint and together are the flagged voxels.
 
     A score is the sum of the map over the finding times the volume of a voxel. Where the map is a probability of error
     that is the volume of errors to expect, as far as the map is calibrated; any other map enters as a fraction of its
     upper bound.
     """
-    threshold = max(float(threshold), relief.floor)
-    flagged = relief.values >= np.float32(threshold)
+    threshold = max(float(threshold), watershed.floor)
+    flagged = watershed.values >= np.float32(threshold)
     if within is not None:
-        flagged &= within[relief.box]
+        flagged &= within[watershed.box]
     inner = bounding_box(flagged)
-    total = int(np.count_nonzero(flagged)) * relief.voxel_ml
+    total = int(np.count_nonzero(flagged)) * watershed.voxel_ml
     if inner is None:
-        return Findings(relief.key, threshold, (), (slice(0, 0),) * 3, np.zeros((0, 0, 0), np.int32), 0.0, 0.0, 0.0)
+        return Findings(watershed.key, threshold, (), (slice(0, 0),) * 3, np.zeros((0, 0, 0), np.int32), 0.0, 0.0, 0.0)
     flagged = flagged[inner]
-    ring = flagged & ~open_ball(flagged, PARTIAL_VOLUME_VOXELS) & relief.near[inner]
-    pieces = _merge_small(_pieces(flagged & ~ring, relief.basins[inner]), round(LEAST_ML / relief.voxel_ml))
+    ring = flagged & ~open_ball(flagged, PARTIAL_VOLUME_VOXELS) & watershed.near[inner]
+    pieces = _merge_small(_pieces(flagged & ~ring, watershed.basins[inner]), round(LEAST_ML / watershed.voxel_ml))
     x, y, z = (
-        slice(part.start + cut.start, part.start + cut.stop) for part, cut in zip(relief.box, inner, strict=True)
+        slice(part.start + cut.start, part.start + cut.stop) for part, cut in zip(watershed.box, inner, strict=True)
     )
-    items, labels = _rank(relief, flagged, pieces, inner, (x, y, z))
-    ring_ml = int(np.count_nonzero(ring)) * relief.voxel_ml
+    items, labels = _rank(watershed, flagged, pieces, inner, (x, y, z))
+    ring_ml = int(np.count_nonzero(ring)) * watershed.voxel_ml
     found_ml = sum(item.volume_ml for item in items)
-    specks_ml = max(total - ring_ml - found_ml, 0.0)
-    return Findings(relief.key, threshold, items, (x, y, z), labels, total, ring_ml, specks_ml)
+    small_ml = max(total - ring_ml - found_ml, 0.0)
+    return Findings(watershed.key, threshold, items, (x, y, z), labels, total, ring_ml, small_ml)
 
 
 def _pieces(thick: Mask, basins: Ints) -> Ints:
@@ -221,7 +221,7 @@ def _contacts(pieces: Ints) -> tuple[Ints, Ints]:
 
 
 def _rank(
-    relief: Relief, flagged: Mask, pieces: Ints, inner: tuple[slice, ...], box: Box
+    watershed: Watershed, flagged: Mask, pieces: Ints, inner: tuple[slice, ...], box: Box
 ) -> tuple[tuple[Finding, ...], Ints]:
     """Measure the pieces and number them by their score."""
     count = int(pieces.max(initial=0))
@@ -230,51 +230,51 @@ def _rank(
     # All voxels of all pieces, piece by piece: every measure is then a reduction of a run.
     at = np.flatnonzero(pieces)
     piece = pieces.ravel()[at]
-    depth = distance_within(flagged, relief.spacing, THICKNESS_LIMIT_MM).ravel()[at]
-    values = relief.values[inner].ravel()[at]
+    depth = distance_within(flagged, watershed.spacing, THICKNESS_LIMIT_MM).ravel()[at]
+    values = watershed.values[inner].ravel()[at]
     order = np.lexsort((-depth, -values, piece))
     at, piece, depth, values = at[order], piece[order], depth[order], values[order]
     starts = np.searchsorted(piece, np.arange(1, count + 1))
     sizes = np.diff(starts, append=piece.size)
-    upper = 1.0 if relief.key.is_probability_of_error else relief.upper
-    scores = np.add.reduceat(values.astype(np.float64), starts) / upper * relief.voxel_ml
-    edge = relief.edge_mm[inner].ravel()[at]
+    upper = 1.0 if watershed.key.is_probability_of_error else watershed.upper
+    scores = np.add.reduceat(values.astype(np.float64), starts) / upper * watershed.voxel_ml
+    edge = watershed.edge_mm[inner].ravel()[at]
     inside = np.add.reduceat((edge < 0).astype(np.int64), starts) / sizes
     closest = np.minimum.reduceat(np.abs(edge), starts)
-    tissues = _tissues(relief.labels[inner].ravel()[at], piece, count)
+    tissues = _tissues(watershed.labels[inner].ravel()[at], piece, count)
     centroids = _centroids(at, pieces.shape, starts, sizes) + [part.start for part in box]
-    thickness = np.maximum(2 * np.maximum.reduceat(depth, starts) - min(relief.spacing), min(relief.spacing))
+    thickness = np.maximum(2 * np.maximum.reduceat(depth, starts) - min(watershed.spacing), min(watershed.spacing))
     voxels = np.stack(np.unravel_index(at[starts], pieces.shape), axis=1) + [part.start for part in box]
+    key = watershed.key
+    kind = "misclassified region" if key.measure == "error" else "uncertain region"
     items: list[Finding] = []
     rank_of = np.zeros(count + 1, dtype=np.int32)
     for rank, index in enumerate(np.lexsort((at[starts], -scores)), start=1):
         rank_of[index + 1] = rank
         x, y, z = (int(at) for at in voxels[index])
-        circumstances = Circumstances(
-            region=relief.key.region,
-            measure=relief.key.measure,
-            predicted=relief.predicted,
-            inside=float(inside[index]),
-            distance_mm=float(closest[index]),
-            far=bool(closest[index] >= NEAR_MM and inside[index] == 0),
-            thickness_mm=float(thickness[index]),
-            thick=bool(thickness[index] > 2 * PARTIAL_VOLUME_VOXELS * min(relief.spacing)),
-            tissues=dict(zip(Label, tissues[index].tolist(), strict=True)),
-            whereabouts=relief.frame.words(centroids[index]),
-        )
+        if watershed.predicted:
+            far = bool(closest[index] >= NEAR_MM and inside[index] == 0)
+            shares = dict(zip(Label, tissues[index].tolist(), strict=True))
+            tissue = tissue_words(key.region, float(inside[index]), float(closest[index]), shares, far=far)
+        else:
+            tissue = f"no {key.region} predicted"
+        place = f"{tissue}, {watershed.frame.words(centroids[index])}"
+        wide = thickness[index] > 2 * PARTIAL_VOLUME_VOXELS * min(watershed.spacing)
+        size = f"wide {kind} ({thickness[index]:.0f} mm)" if wide else f"narrow {kind}"
+        link = " at the " if tissue in MARGINS.values() else " " if watershed.predicted else ", "
         items.append(
             Finding(
                 rank=rank,
-                map=relief.key,
-                region=relief.key.region,
-                volume_ml=float(sizes[index] * relief.voxel_ml),
+                map=key,
+                region=key.region,
+                volume_ml=float(sizes[index] * watershed.voxel_ml),
                 score=float(scores[index]),
                 peak=float(values[starts[index]]),
                 thickness_mm=float(thickness[index]),
                 voxel=(x, y, z),
-                slice=relief.slice_number((x, y, z)),
-                place=place(circumstances),
-                reason=reason(circumstances),
+                slice=watershed.slice_number((x, y, z)),
+                place=place,
+                reason=size + link + place,
             )
         )
     return tuple(items), np.asarray(rank_of[pieces])

@@ -1,14 +1,15 @@
-"""Side and direction of a place, along the patient's own axes: ``left, anterior-superior``."""
+"""Where a finding lies, in words: ``enhancing margin, left, anterior-superior``, along the patient's own axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import io_orientation
 
+from napari_uncseg.labels import Label, Region
 from napari_uncseg.metrics.morphology import bounding_box
 
 MIDLINE_MM = 5.0
@@ -22,6 +23,17 @@ _ALSO = 0.5
 
 _WORDS = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
 """What lies along R, A and S, and the other way."""
+
+MARGINS: Mapping[Region, str] = {Region.WT: "tumour margin", Region.TC: "core margin", Region.ET: "enhancing margin"}
+"""Outer edge of the whole tumour, border between tumour core and oedema, both sides of the enhancing tumour."""
+
+_TISSUES = {Label.ED: "in oedema", Label.NCR: "in the necrotic core", Label.ET: "in enhancing tumour"}
+
+_CROSSING = 0.1
+"""Share of a finding that has to lie on either side of a margin for it to lie on that margin."""
+
+_JUST_MM = 2.0
+"""What comes so close to the contour lies just outside."""
 
 Millimetres = npt.NDArray[np.float64]
 
@@ -113,3 +125,39 @@ def frame_of(
         counts = [np.count_nonzero(tumour, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
         centre = steps @ np.array([float(np.average(np.arange(count.size), weights=count)) for count in counts])
     return Frame(steps, float((steps @ ((first + last) / 2))[0]), centre)
+
+
+def tissue_words(
+    region: Region, inside: float, distance_mm: float, tissues: Mapping[Label, float], *, far: bool = False
+) -> str:
+    """The margin of a region that a finding lies on, else another margin, else the tissue or the distance.
+
+    Parameters
+    ----------
+    region : Region
+        What the finding's map speaks of; it was predicted somewhere.
+    inside : float
+        Share of the finding's voxels in the predicted region, 0..1.
+    distance_mm : float
+        Between the predicted contour and the voxel closest to it.
+    tissues : mapping of Label to float
+        Share of its voxels that were predicted as each, 0..1; the rest was predicted as no tumour.
+    far : bool
+        Whether the distance is more than can be measured, and outside.
+
+    Returns
+    -------
+    str
+        Such as ``enhancing margin``, ``in oedema`` or ``4 mm outside TC``.
+    """
+    if far:
+        return f"far from {region}"
+    if _CROSSING < inside < 1 - _CROSSING:
+        return MARGINS[region]
+    if inside < 0.5:
+        return f"just outside {region}" if distance_mm < _JUST_MM else f"{distance_mm:.0f} mm outside {region}"
+    if _CROSSING < tissues.get(Label.ED, 0.0) < 1 - _CROSSING:
+        return MARGINS[Region.TC]
+    if min(tissues.get(Label.ET, 0.0), tissues.get(Label.NCR, 0.0)) > _CROSSING:
+        return MARGINS[Region.ET]
+    return _TISSUES[max(_TISSUES, key=lambda label: tissues.get(label, 0.0))]

@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.state import Draft, Place, read_places, write_places
+from napari_uncseg.review.state import Draft, ReviewState, read_states, write_states
 from napari_uncseg.review.verdicts import (
     Decision,
     FindingVerdict,
@@ -34,11 +34,11 @@ class Session:
     Parameters
     ----------
     state : Path, optional
-        Folder for ``review.json``, which remembers places and drafts; without it nothing is remembered.
+        Folder for ``review.json``, which remembers states and drafts; without it nothing is remembered.
 
     Attributes
     ----------
-    place_changed : Signal
+    state_changed : Signal
         Map, voxel set, threshold or draft of the current study changed.
     findings_changed : Signal
         There are new findings, or none.
@@ -54,14 +54,14 @@ class Session:
 
     study_changed = Signal(str)
     study_requested = Signal(str, object)
-    place_changed = Signal(object)
+    state_changed = Signal(object)
     findings_changed = Signal(object)
     current_changed = Signal(object)
     verdicts_changed = Signal()
 
     def __init__(self, state: Path | None = None) -> None:
-        self._state = state
-        self._places: dict[str, Place] = {}
+        self._folder = state
+        self._states: dict[str, ReviewState] = {}
         self._study = ""
         self._result = ""
         self.listed = ""
@@ -75,7 +75,7 @@ class Session:
         """Why the state could not be read or written, a sentence; empty when all is well."""
         if state is not None:
             try:
-                self._reviewer, self._places = read_places(state)
+                self._reviewer, self._states = read_states(state)
             except StudyError as error:
                 self.problem = str(error)
 
@@ -87,13 +87,13 @@ class Session:
         return self._study
 
     @property
-    def place(self) -> Place:
+    def state(self) -> ReviewState:
         """Where the review of the current study stands."""
-        return self._places.get(self._study, Place())
+        return self._states.get(self._study, ReviewState())
 
-    def place_of(self, study: str) -> Place:
+    def state_of(self, study: str) -> ReviewState:
         """Where the review of any study stands."""
-        return self._places.get(study, Place())
+        return self._states.get(study, ReviewState())
 
     @property
     def result(self) -> str | None:
@@ -103,7 +103,7 @@ class Session:
     @property
     def draft(self) -> Draft:
         """Verdict on the current study and result that is being written."""
-        return self.place.draft(self._result)
+        return self.state.draft(self._result)
 
     def look_at(self, study: str, result: str = "") -> None:
         """Make a study the one under review.
@@ -125,28 +125,28 @@ class Session:
         self.findings_changed.emit(None)
 
     def change(self, **changes: Any) -> None:
-        """Change fields of the current :class:`Place`, remember it, and tell it.
+        """Change fields of the current :class:`ReviewState`, remember it, and tell it.
 
         Parameters
         ----------
         **changes
             New values by the name of the field; ``threshold`` stands for that of the current map.
         """
-        place = self.place
+        place = self.state
         if "threshold" in changes:
             name = changes.get("map", place.map)
             changes["thresholds"] = {**place.thresholds, name: float(changes.pop("threshold"))}
         changed = replace(place, **changes)
-        if changed == place and self._study in self._places:
+        if changed == place and self._study in self._states:
             return
-        self._places.pop(self._study, None)
-        self._places[self._study] = changed
+        self._states.pop(self._study, None)
+        self._states[self._study] = changed
         self._remember()
-        self.place_changed.emit(changed)
+        self.state_changed.emit(changed)
 
     def redraft(self, **changes: Any) -> None:
         """Change fields of the current :class:`Draft`, remember it, and tell it."""
-        self.change(drafts=self.place.with_draft(self._result, replace(self.draft, **changes)).drafts)
+        self.change(drafts=self.state.with_draft(self._result, replace(self.draft, **changes)).drafts)
 
     # Findings
 
@@ -163,7 +163,7 @@ class Session:
     def present(self, findings: Findings | None) -> None:
         """Take over new findings; the current one stays current when its voxel still lies in one."""
         self._findings = findings
-        voxel = self._current.voxel if self._current is not None else self.place.voxel
+        voxel = self._current.voxel if self._current is not None else self.state.voxel
         kept = findings.at(voxel) if findings is not None and voxel is not None else None
         self._current = kept
         self.findings_changed.emit(findings)
@@ -298,10 +298,10 @@ class Session:
         self.verdicts_changed.emit()
 
     def _remember(self) -> None:
-        if self._state is None:
+        if self._folder is None:
             return
         try:
-            write_places(self._state, self._reviewer, self._places)
+            write_states(self._folder, self._reviewer, self._states)
             self.problem = ""
         except SaveError as error:
             self.problem = f"The state of the review is not remembered: {error}"

@@ -1,27 +1,33 @@
-"""Where the reviews of studies stand, as it is remembered between two starts."""
+"""What a reviewer finds again at the next start: where each study stands, and the list that was worked on last."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
-from napari_uncseg.errors import StudyError
+from pydantic import AfterValidator, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from napari_uncseg.errors import StudyError, reason_of
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region
 from napari_uncseg.maps import MapName
-from napari_uncseg.review.verdicts import Decision
+from napari_uncseg.review.verdicts import Decision, first_problem
 from napari_uncseg.review.watershed import REVIEW_SETS
 
 STATE_NAME = "review.json"
-SCHEMA = 1
+LISTS_NAME = "cases.json"
+SCHEMA: Final = 1
 
 MOST_STUDIES = 500
-"""Studies whose place is remembered, the last ones."""
+"""Studies whose state is remembered, the last ones."""
+
+_MOST_LISTS = 100
+_BETWEEN = "|"
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,13 @@ class Draft:
     comment: str = ""
 
 
+def _review_set(voxel_set: VoxelSet) -> VoxelSet:
+    return voxel_set if voxel_set in REVIEW_SETS else VoxelSet.ALL
+
+
 @dataclass(frozen=True)
-class Place:
-    """Where a review of a study stands.
+class ReviewState:
+    """Where the review of a study stands.
 
     Parameters
     ----------
@@ -59,17 +69,25 @@ class Place:
     """
 
     map: str = ""
-    voxel_set: VoxelSet = VoxelSet.ALL
+    voxel_set: Annotated[VoxelSet, AfterValidator(_review_set)] = VoxelSet.ALL
     thresholds: Mapping[str, float] = field(default_factory=dict)
     voxel: tuple[int, int, int] | None = None
     drafts: Mapping[str, Draft] = field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, content: Any) -> Any:
+        """The one draft that an earlier version wrote among the other fields."""
+        if isinstance(content, dict) and "comment" in content:
+            return {**content, "drafts": {"": content}}
+        return content
 
     def draft(self, result: str) -> Draft:
         """Draft of the verdict on a result."""
         return self.drafts.get(result) or self.drafts.get("") or Draft()
 
-    def with_draft(self, result: str, draft: Draft) -> Place:
-        """The place with another draft of the verdict on a result; an empty one is not kept."""
+    def with_draft(self, result: str, draft: Draft) -> ReviewState:
+        """The state with another draft of the verdict on a result; an empty one is not kept."""
         others = {name: each for name, each in self.drafts.items() if name not in ("", result)}
         return replace(self, drafts=others if draft == Draft() else {**others, result: draft})
 
@@ -84,7 +102,19 @@ class Place:
         return self.key.region
 
 
-def read_places(folder: Path) -> tuple[str, dict[str, Place]]:
+@dataclass(frozen=True)
+class _StateFile:
+    """Content of :data:`STATE_NAME`."""
+
+    schema: Literal[1]
+    reviewer: str
+    studies: dict[str, ReviewState]
+
+
+_STATE_FILE, _LISTS = TypeAdapter(_StateFile), TypeAdapter(dict[str, str])
+
+
+def read_states(folder: Path) -> tuple[str, dict[str, ReviewState]]:
     """What was remembered.
 
     Parameters
@@ -96,7 +126,7 @@ def read_places(folder: Path) -> tuple[str, dict[str, Place]]:
     -------
     reviewer : str
         Who reviewed last.
-    places : dict of str to Place
+    states : dict of str to ReviewState
         By study; empty when nothing was remembered yet.
 
     Raises
@@ -106,17 +136,16 @@ def read_places(folder: Path) -> tuple[str, dict[str, Place]]:
     """
     path = folder / STATE_NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}")
-        return str(content["reviewer"]), {str(study): _place(each) for study, each in content["studies"].items()}
+        content = _STATE_FILE.validate_json(path.read_bytes())
     except FileNotFoundError:
         return "", {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StudyError(f"{path} could not be read ({_first_line(error)}); the review starts anew.") from error
+    except (OSError, ValidationError) as error:
+        why = first_problem(error) if isinstance(error, ValidationError) else reason_of(error)
+        raise StudyError(f"{path} could not be read ({why}); the review starts anew.") from error
+    return content.reviewer, content.studies
 
 
-def write_places(folder: Path, reviewer: str, places: Mapping[str, Place]) -> None:
+def write_states(folder: Path, reviewer: str, states: Mapping[str, ReviewState]) -> None:
     """Remember; SaveError when the disk cannot take it.
 
     Parameters
@@ -124,41 +153,59 @@ def write_places(folder: Path, reviewer: str, places: Mapping[str, Place]) -> No
     folder : Path
         Folder of the plugin's memory; it is made when missing.
     reviewer : str
-    places : mapping of str to Place
+    states : mapping of str to ReviewState
         By study, the one looked at last being the last; only so many of them are kept.
     """
-    last = dict(list(places.items())[-MOST_STUDIES:])
-    content = {
-        "schema": SCHEMA,
-        "reviewer": reviewer,
-        "studies": {study: asdict(place) for study, place in last.items()},
-    }
-    write_files({folder / STATE_NAME: json.dumps(content, indent=1).encode()})
+    content = _StateFile(SCHEMA, reviewer, dict(list(states.items())[-MOST_STUDIES:]))
+    write_files({folder / STATE_NAME: _STATE_FILE.dump_json(content, indent=1)})
 
 
-def _place(content: Mapping[str, Any]) -> Place:
-    """A remembered place; ValueError, TypeError or KeyError when it is none."""
-    voxel_set = VoxelSet(content["voxel_set"])
-    voxel = content["voxel"]
-    x, y, z = voxel if voxel is not None else (0, 0, 0)
-    drafts = content.get("drafts", {"": content})
-    return Place(
-        map=str(content["map"]),
-        voxel_set=voxel_set if voxel_set in REVIEW_SETS else VoxelSet.ALL,
-        thresholds={str(name): float(value) for name, value in content["thresholds"].items()},
-        voxel=(int(x), int(y), int(z)) if voxel is not None else None,
-        drafts={str(result): _draft(each) for result, each in drafts.items()},
-    )
+def remember_case(folder: Path, results: Path | None, studies: Path | None, study_id: str) -> None:
+    """Write down which study of a list was looked at last, for :func:`recall_case`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the plugin's memory.
+    results, studies : Path, optional
+        The list's folders.
+    study_id : str
+
+    Raises
+    ------
+    SaveError
+        When the disk cannot take it.
+    """
+    lists, name = _read_lists(folder), _name_of(results, studies)
+    lists.pop(name, None)
+    kept = [*lists.items(), (name, study_id)][-_MOST_LISTS:]
+    write_files({folder / LISTS_NAME: json.dumps(dict(kept), indent=1).encode()})
 
 
-def _draft(content: Mapping[str, Any]) -> Draft:
-    decision, difficulty = content["decision"], content["difficulty"]
-    return Draft(
-        Decision(decision) if decision is not None else None,
-        int(difficulty) if difficulty is not None else None,
-        str(content["comment"]),
-    )
+def recall_case(folder: Path, results: Path | None, studies: Path | None) -> str:
+    """Study at which the review of a list stopped; empty when nobody has begun."""
+    return _read_lists(folder).get(_name_of(results, studies), "")
 
 
-def _first_line(error: Exception) -> str:
-    return re.split(r"[\r\n]", str(error) or type(error).__name__)[0]
+def last_folders(folder: Path) -> tuple[Path | None, Path | None]:
+    """Folders of results and of studies of the list that was worked on last, as far as they are still there."""
+    names = list(_read_lists(folder))[-1:] or [""]
+    results, _, studies = names[0].partition(_BETWEEN)
+    return _still_there(results), _still_there(studies)
+
+
+def _still_there(name: str) -> Path | None:
+    return Path(name) if name and Path(name).is_dir() else None
+
+
+def _read_lists(folder: Path) -> dict[str, str]:
+    """Study by the name of a list; what is damaged is forgotten, for nothing but a place in a list is lost."""
+    try:
+        return _LISTS.validate_json((folder / LISTS_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return {}
+
+
+def _name_of(results: Path | None, studies: Path | None) -> str:
+    folders = (str(folder.expanduser().absolute()) if folder is not None else "" for folder in (results, studies))
+    return _BETWEEN.join(folders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ Curve = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Against:
+class ConfusionCounts:
     """Voxels at or above each threshold, by how the prediction fares against the reference.
 
     Parameters
@@ -32,9 +33,14 @@ class Against:
     fp: Counts
     fn: Counts
 
+    @property
+    def errors(self) -> Counts:
+        """Voxels predicted wrongly or missed."""
+        return self.fp + self.fn
+
 
 @dataclass(frozen=True, eq=False)
-class Readout:
+class ThresholdSweep:
     """Voxels at or above each of :data:`~napari_uncseg.review.watershed.STEPS` + 1 thresholds of a map.
 
     Parameters
@@ -48,7 +54,7 @@ class Readout:
         Those of them in the predicted whole tumour.
     voxel_ml : float
         Volume of a voxel in millilitres.
-    against : Against, optional
+    confusion : ConfusionCounts, optional
         Where there is a reference.
     """
 
@@ -57,7 +63,7 @@ class Readout:
     voxels: Counts
     tumour: Counts
     voxel_ml: float
-    against: Against | None = None
+    confusion: ConfusionCounts | None = None
 
     def step(self, threshold: float) -> int:
         """Number of the threshold nearest to a value."""
@@ -74,16 +80,16 @@ class Readout:
 
     def errors_caught(self, step: int) -> float:
         """Share of the region's errors that are flagged, 0 to 1; nan without a reference or an error."""
-        if self.against is None:
+        if self.confusion is None:
             return math.nan
-        errors = self.against.fp + self.against.fn
+        errors = self.confusion.errors
         return float(errors[step] / errors[0]) if errors[0] else math.nan
 
     def precision(self, step: int) -> float:
         """Share of the flagged voxels that are errors, 0 to 1; nan without a reference or a flagged voxel."""
-        if self.against is None or not self.voxels[step]:
+        if self.confusion is None or not self.voxels[step]:
             return math.nan
-        return float((self.against.fp[step] + self.against.fn[step]) / self.voxels[step])
+        return float(self.confusion.errors[step] / self.voxels[step])
 
     def filtered_dice(self) -> Curve:
         """Dice of the region over the voxels that each threshold does not flag; nan without a reference.
@@ -98,29 +104,25 @@ class Readout:
         Mehta et al. 2022, MELBA 1:026 (QU-BraTS): voxels more uncertain than a threshold are left out; here those as
         uncertain as it are too, because they are flagged.
         """
-        if self.against is None:
+        if self.confusion is None:
             return np.full(len(self.thresholds), math.nan)
-        tp, fp, fn = (
-            (counts[0] - counts).astype(np.float64) for counts in (self.against.tp, self.against.fp, self.against.fn)
-        )
-        whole = 2 * tp + fp + fn
-        return np.asarray(np.divide(2 * tp, whole, out=np.ones_like(whole), where=whole > 0))
+        counts = self.confusion
+        return _dice(*((each[0] - each).astype(np.float64) for each in (counts.tp, counts.errors)))
 
     @property
     def dice(self) -> float:
         """Dice of the region over the whole voxel set; nan without a reference."""
-        if self.against is None:
+        if self.confusion is None:
             return math.nan
-        tp, wrong = int(self.against.tp[0]), int(self.against.fp[0] + self.against.fn[0])
-        return 2 * tp / (2 * tp + wrong) if tp or wrong else 1.0
+        return float(_dice(self.confusion.tp[:1], self.confusion.errors[:1])[0])
 
 
-def read_out(
+def sweep_thresholds(
     prediction: Prediction,
     key: MapName,
     within: npt.NDArray[np.bool_] | None = None,
     reference: npt.NDArray[np.integer] | None = None,
-) -> Readout:
+) -> ThresholdSweep:
     """Count the voxels of a map above every threshold.
 
     Parameters
@@ -136,7 +138,7 @@ def read_out(
 
     Returns
     -------
-    Readout
+    ThresholdSweep
 
     Raises
     ------
@@ -157,18 +159,18 @@ def read_out(
         whole = np.count_nonzero(mask if within is None else mask & within)
         return _not_below(bins[mask.ravel()[at]], int(whole))
 
-    against = None
+    confusion = None
     if reference is not None:
         index = REGIONS.index(key.region)
         predicted, true = (region_masks(labels)[index] for labels in (prediction.segmentation, reference))
-        against = Against(count(predicted & true), count(predicted & ~true), count(true & ~predicted))
-    return Readout(
+        confusion = ConfusionCounts(count(predicted & true), count(predicted & ~true), count(true & ~predicted))
+    return ThresholdSweep(
         key=key,
         thresholds=edges.astype(np.float64),
         voxels=_not_below(bins, values.size if within is None else int(np.count_nonzero(within))),
         tumour=count(prediction.segmentation > 0),
         voxel_ml=prediction.voxel_ml,
-        against=against,
+        confusion=confusion,
     )
 
 
@@ -200,3 +202,9 @@ def _not_below(bins: npt.NDArray[np.intp], whole: int) -> Counts:
     above = counts[::-1].cumsum()[::-1][1:]
     above[0] = whole
     return np.asarray(above, dtype=np.int64)
+
+
+def _dice(tp: npt.NDArray[Any], errors: npt.NDArray[Any]) -> Curve:
+    """Dice from counts, 1 where nothing is predicted or true."""
+    whole = 2 * tp + errors
+    return np.asarray(np.divide(2 * tp, whole, out=np.ones(whole.shape), where=whole > 0))

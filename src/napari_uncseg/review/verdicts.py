@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from napari_uncseg.errors import SaveError, StudyError, reason_of
 
@@ -59,6 +62,14 @@ STATUS_OF: Mapping[Decision, Status] = MappingProxyType(
 """Where each decision leaves a study."""
 
 
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_is_time)]
+
+
 @dataclass(frozen=True)
 class StudyVerdict:
     """A decision about a result.
@@ -81,9 +92,9 @@ class StudyVerdict:
 
     study: str
     reviewer: str
-    time: str
+    time: Time
     decision: Decision | None
-    difficulty: int | None = None
+    difficulty: Annotated[int, Field(ge=1, le=5)] | None = None
     comment: str = ""
     result: str = ""
 
@@ -115,7 +126,7 @@ class FindingVerdict:
 
     study: str
     reviewer: str
-    time: str
+    time: Time
     judgement: Judgement | None
     map: str
     region: str
@@ -128,6 +139,7 @@ class FindingVerdict:
 
 
 Record: TypeAlias = StudyVerdict | FindingVerdict
+_KINDS: Mapping[str, TypeAdapter[Any]] = {"study": TypeAdapter(StudyVerdict), "finding": TypeAdapter(FindingVerdict)}
 
 
 @dataclass(frozen=True)
@@ -220,10 +232,10 @@ def read_log(path: Path) -> Log:
         if not line.strip():
             continue
         try:
-            records.append(_record(json.loads(line.decode())))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            records.append(_record(line))
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
             torn = number == len(lines)
-            what = "is torn: a crash or a full disk cut it short" if torn else f"is no verdict ({_short(error)})"
+            what = "is torn: a crash or a full disk cut it short" if torn else f"is no verdict ({first_problem(error)})"
             problems.append(f"Line {number} of {path} {what}; it is left out, all others are read.")
     return Log(tuple(records), tuple(problems))
 
@@ -344,30 +356,18 @@ def _answer(record: Record) -> Decision | Judgement | None:
     return record.decision if isinstance(record, StudyVerdict) else record.judgement
 
 
-def _record(content: Mapping[str, Any]) -> Record:
-    """A record of a line; ValueError, TypeError or KeyError when it is none."""
-    if not isinstance(content, dict):
-        raise TypeError("no JSON object")
-    if content.get("schema") != SCHEMA:
-        raise ValueError(f"schema {content.get('schema')!r}")
-    kind = {"study": StudyVerdict, "finding": FindingVerdict}[content["kind"]]
-    values = {field.name: content[field.name] for field in fields(kind) if field.name in content}
-    for name in ("study", "reviewer", "time", "comment", "result", "map", "region"):
-        if not isinstance(values.get(name, ""), str):
-            raise TypeError(f"{name} is no text")
-    datetime.fromisoformat(values["time"])
-    if kind is StudyVerdict:
-        values["decision"] = None if values["decision"] is None else Decision(values["decision"])
-        if values.get("difficulty") not in (None, *DIFFICULTIES):
-            raise ValueError(f"difficulty {values['difficulty']!r}")
-        return StudyVerdict(**values)
-    values["judgement"] = None if values["judgement"] is None else Judgement(values["judgement"])
-    x, y, z = (int(index) for index in values["voxel"])
-    values["voxel"] = (x, y, z)
-    for name in ("threshold", "volume_ml", "peak"):
-        values[name] = float(values[name])
-    return FindingVerdict(**values)
+def _record(line: bytes) -> Record:
+    """A record of a line; ValueError, KeyError or AttributeError when it is none."""
+    content = json.loads(line.decode())
+    if (schema := content.get("schema")) != SCHEMA:
+        raise ValueError(f"schema {schema!r}")
+    record: Record = _KINDS[content["kind"]].validate_python(content)
+    return record
 
 
-def _short(error: Exception) -> str:
+def first_problem(error: Exception) -> str:
+    """What is wrong with the content of a file, in a few words."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
     return str(error).splitlines()[0][:80] if str(error) else type(error).__name__

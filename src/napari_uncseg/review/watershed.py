@@ -1,4 +1,4 @@
-"""A map as a relief: its peaks, their basins and the predicted contour; all that no threshold changes."""
+"""A map as a watershed: its peaks, their basins and the predicted contour; all that no threshold changes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Relief:
+class Watershed:
     """A map of a region, cut to the box in which it is not negligible.
 
     Parameters
@@ -108,7 +108,7 @@ class Relief:
         return voxel[axis] + 1 if upwards else self.shape[axis] - voxel[axis]
 
 
-def build_relief(prediction: Prediction, key: MapName, brain: Mask | None = None) -> Relief:
+def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = None) -> Watershed:
     """Do for a map what all thresholds share: smooth it, find its peaks and basins, measure the predicted contour.
 
     Parameters
@@ -121,7 +121,7 @@ def build_relief(prediction: Prediction, key: MapName, brain: Mask | None = None
 
     Returns
     -------
-    Relief
+    Watershed
 
     Raises
     ------
@@ -151,7 +151,7 @@ def build_relief(prediction: Prediction, key: MapName, brain: Mask | None = None
     basins = watershed(-smooth, markers, mask=high) if markers.any() else markers
     orientation = io_orientation(prediction.affine)
     axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
-    return Relief(
+    return Watershed(
         key=key,
         upper=upper,
         shape=_three(whole.shape),

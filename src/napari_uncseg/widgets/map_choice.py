@@ -136,7 +136,7 @@ class MapChoice(QWidget):
         data = self.map_box.currentData()
         if data is None or data[0] == study_id:
             return
-        wanted = [self._index_of((study_id, name)) for name in (self._session.place.map, data[1])]
+        wanted = [self._index_of((study_id, name)) for name in (self._session.state.map, data[1])]
         others = [n for n in range(self.map_box.count()) if self.map_box.itemData(n)[0] == study_id]
         found = [index for index in (*wanted, *others) if index >= 0]
         if found:
@@ -178,7 +178,7 @@ class MapChoice(QWidget):
 
     def _restore(self, study_id: str) -> None:
         """Choose what was chosen when a study was looked at last, or what is shown of it."""
-        place = self._session.place_of(study_id)
+        place = self._session.state_of(study_id)
         shown = [tag.name for layer, tag in tagged(self._viewer, study_id, "map") if layer.visible]
         name = place.map or (shown[-1] if shown else "")
         self._remembered = (study_id, name, place.voxel_set)

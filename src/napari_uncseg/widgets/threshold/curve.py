@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_uncseg.review.threshold_sweep import Readout
+from napari_uncseg.review.threshold_sweep import ThresholdSweep
 
 DICE_COLOUR, CAUGHT_COLOUR = "#4aa3df", "#e69f00"
 _TICKS = (0.0, 0.5, 1.0)
@@ -39,14 +39,14 @@ class ThresholdCurve(QWidget):
         """Nine lines of text."""
         return QSize(220, 8 * self.fontMetrics().height())
 
-    def present(self, readout: Readout | None) -> None:
+    def present(self, sweep: ThresholdSweep | None) -> None:
         """Draw the curves of a map; None for nothing."""
-        if readout is None or readout.against is None:
+        if sweep is None or sweep.confusion is None:
             self._curves, self._thresholds = ((), ()), ()
         else:
-            caught = [readout.errors_caught(step) for step in range(len(readout.thresholds))]
-            self._curves = (readout.filtered_dice().tolist(), caught)
-            self._thresholds = readout.thresholds.tolist()
+            caught = [sweep.errors_caught(step) for step in range(len(sweep.thresholds))]
+            self._curves = (sweep.filtered_dice().tolist(), caught)
+            self._thresholds = sweep.thresholds.tolist()
         self.update()
 
     def place(self, step: int) -> None:

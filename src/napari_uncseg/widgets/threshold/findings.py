@@ -36,6 +36,7 @@ _SHORT: Mapping[str, str] = MappingProxyType(
         **{"left": "L", "right": "R", "anterior": "ant", "posterior": "post", "superior": "sup", "inferior": "inf"},
         **{"medial": "med", "lateral": "lat", "midline": "mid", "outside": "out"},
         **{"the necrotic core": "NCR", "oedema": "ED", "enhancing tumour": "ET"},
+        **{"tumour margin": "margin", "enhancing margin": "ET margin"},
     }
 )
 """Words of a place as the column has room for; the tip has them in full."""
@@ -294,8 +295,8 @@ def _summary(findings: Findings | None) -> str:
     parts = []
     if findings.ring_ml >= 0.005:
         parts.append(f"{findings.ring_ml:.1f} mL thin ring along the contour, as partial volume makes it")
-    if findings.specks_ml >= 0.005:
-        parts.append(f"{findings.specks_ml:.2f} mL specks")
+    if findings.small_ml >= 0.005:
+        parts.append(f"{findings.small_ml:.2f} mL in components below 0.05 mL")
     left_out = f" Left out: {', '.join(parts)}." if parts else ""
     count = len(findings.items)
     if not count:

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import Findings, find
-from napari_uncseg.review.watershed import Relief, build_relief
+from napari_uncseg.review.watershed import Watershed, build_watershed
 from napari_uncseg.widgets.base import worker_for
 
 THROTTLE_MS = 25
@@ -44,7 +44,7 @@ class Question:
     brain: npt.NDArray[np.bool_] | None = None
 
     def about(self, prediction: Prediction | None, key: MapName, brain: npt.NDArray[np.bool_] | None) -> bool:
-        """Whether a relief of these answers it."""
+        """Whether a watershed of these answers it."""
         return self.prediction is prediction and self.key == key and self.brain is brain
 
 
@@ -54,19 +54,23 @@ class Search:
     Parameters
     ----------
     question : Question
-    relief : Relief, optional
+    watershed : Watershed, optional
         Of the question's map, if it was built before.
     """
 
-    def __init__(self, question: Question, relief: Relief | None) -> None:
+    def __init__(self, question: Question, watershed: Watershed | None) -> None:
         self._question = question
-        self._relief = relief
+        self._watershed = watershed
 
-    def __call__(self) -> tuple[Question, Relief, Findings]:
-        """Find; builds the relief when there is none."""
+    def __call__(self) -> tuple[Question, Watershed, Findings]:
+        """Find; builds the watershed when there is none."""
         asked = self._question
-        relief = self._relief if self._relief is not None else build_relief(asked.prediction, asked.key, asked.brain)
-        return asked, relief, find(relief, asked.threshold, asked.within)
+        watershed = (
+            self._watershed
+            if self._watershed is not None
+            else build_watershed(asked.prediction, asked.key, asked.brain)
+        )
+        return asked, watershed, find(watershed, asked.threshold, asked.within)
 
     def __str__(self) -> str:
         return "a search for findings"
@@ -91,7 +95,7 @@ class Finder(QObject):
         self._wanted: Question | None = None
         self._worker: Any = None
         self._number = 0
-        self._relief: tuple[weakref.ref[Prediction], weakref.ref[Any] | None, Relief] | None = None
+        self._watershed: tuple[weakref.ref[Prediction], weakref.ref[Any] | None, Watershed] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(THROTTLE_MS)
@@ -130,17 +134,19 @@ class Finder(QObject):
         self._worker = worker
         worker.start()
 
-    def _known(self, question: Question) -> Relief | None:
-        if self._relief is None:
+    def _known(self, question: Question) -> Watershed | None:
+        if self._watershed is None:
             return None
-        prediction, brain, relief = self._relief
-        return relief if question.about(prediction(), relief.key, brain() if brain is not None else None) else None
+        prediction, brain, watershed = self._watershed
+        return (
+            watershed if question.about(prediction(), watershed.key, brain() if brain is not None else None) else None
+        )
 
-    def _on_found(self, answer: tuple[Question, Relief, Findings]) -> None:
-        question, relief, findings = answer
+    def _on_found(self, answer: tuple[Question, Watershed, Findings]) -> None:
+        question, watershed, findings = answer
         self._worker = None
         brain = weakref.ref(question.brain) if question.brain is not None else None
-        self._relief = (weakref.ref(question.prediction), brain, relief)
+        self._watershed = (weakref.ref(question.prediction), brain, watershed)
         newer = self._wanted
         overtaken = newer is not None and not newer.about(question.prediction, question.key, question.brain)
         if not overtaken:

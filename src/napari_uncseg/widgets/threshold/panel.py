@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.results import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.threshold_sweep import Readout, read_out, value_histogram
+from napari_uncseg.review.threshold_sweep import ThresholdSweep, sweep_thresholds, value_histogram
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.review.watershed import STEPS
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
@@ -65,7 +65,7 @@ class ThresholdWidget(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         self._chosen: Chosen | None = None
-        self._readout: Readout | None = None
+        self._sweep: ThresholdSweep | None = None
         self._outline = FindingOutline(viewer)
         self.choice = MapChoice(viewer, self._session)
         self.slider = HistogramSlider()
@@ -116,9 +116,9 @@ class ThresholdWidget(QWidget):
         return self._finder.busy
 
     @property
-    def readout(self) -> Readout | None:
+    def sweep(self) -> ThresholdSweep | None:
         """What each threshold of the chosen map flags."""
-        return self._readout
+        return self._sweep
 
     def refresh(self) -> None:
         """Offer the maps of the open predictions; stay at the chosen one, or at its successor after a new run."""
@@ -147,7 +147,7 @@ class ThresholdWidget(QWidget):
         chosen = self.choice.choose()
         before, self._chosen = self._chosen, chosen
         if chosen is None:
-            self._readout = None
+            self._sweep = None
             self._finder.drop()
             self._outline.remove()
             self.findings.present(None, {})
@@ -164,8 +164,8 @@ class ThresholdWidget(QWidget):
             self._show_chosen()
         upper = map_upper(prediction, key)
         # A new run of the same study keeps the threshold.
-        value = self.threshold if same else self._session.place.thresholds.get(str(key), upper * START)
-        self._readout = read_out(prediction, key, chosen.within, chosen.reference)
+        value = self.threshold if same else self._session.state.thresholds.get(str(key), upper * START)
+        self._sweep = sweep_thresholds(prediction, key, chosen.within, chosen.reference)
         values = map_values(prediction, key)
         counts = value_histogram(values if chosen.within is None else values[chosen.within], upper)
         colours = map_colormap(key.measure, 0.0)
@@ -173,7 +173,7 @@ class ThresholdWidget(QWidget):
         self.slider.present(counts, upper, lambda at: tuple(colours.map(at / upper)[0][:3]))
         self.slider.setValue(value)
         self.slider.blockSignals(False)
-        self.curve.present(self._readout)
+        self.curve.present(self._sweep)
         self.curve.setVisible(chosen.reference is not None)
         self.against.setVisible(chosen.reference is not None)
         unit = key.unit
@@ -191,30 +191,30 @@ class ThresholdWidget(QWidget):
 
     def _on_threshold(self, value: float) -> None:
         """Follow the slider: colours and numbers at once, findings from their thread."""
-        chosen, readout = self._chosen, self._readout
-        if chosen is None or readout is None:
+        chosen, sweep = self._chosen, self._sweep
+        if chosen is None or sweep is None:
             return
         # The numbers belong to the nearest step; the colours are cut at the same one.
-        step = readout.step(value)
+        step = sweep.step(value)
         chosen.layer.colormap = map_colormap(chosen.key.measure, step / STEPS)
-        threshold = float(readout.thresholds[step])
-        self.volume.setText(f"Flagged: {readout.volume_ml(step):.1f} mL at {threshold:.3f} or more")
-        share = readout.tumour_share(step)
+        threshold = float(sweep.thresholds[step])
+        self.volume.setText(f"Flagged: {sweep.volume_ml(step):.1f} mL at {threshold:.3f} or more")
+        share = sweep.tumour_share(step)
         self.share.setText(
             "No tumour was predicted." if math.isnan(share) else f"{share:.0%} of the predicted tumour is flagged."
         )
-        self._tell_against(readout, step)
+        self._tell_against(sweep, step)
         self.curve.place(step)
         self._finder.ask(Question(chosen.prediction, chosen.key, threshold, chosen.within, chosen.brain))
 
-    def _tell_against(self, readout: Readout, step: int) -> None:
-        caught, precision = readout.errors_caught(step), readout.precision(step)
+    def _tell_against(self, sweep: ThresholdSweep, step: int) -> None:
+        caught, precision = sweep.errors_caught(step), sweep.precision(step)
         parts = [
             "No errors to catch." if math.isnan(caught) else f"{caught:.0%} of the errors are flagged",
             "" if math.isnan(precision) else f"{precision:.0%} of what is flagged is an error",
-            f"Dice {readout.filtered_dice()[step]:.3f} without the flagged voxels, {readout.dice:.3f} with them",
+            f"Dice {sweep.filtered_dice()[step]:.3f} without the flagged voxels, {sweep.dice:.3f} with them",
         ]
-        self.against.setText("; ".join(part for part in parts if part) + f" ({readout.key.region}).")
+        self.against.setText("; ".join(part for part in parts if part) + f" ({sweep.key.region}).")
 
     # Findings
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.io.results import fingerprint
-from napari_uncseg.review.last_place import last_folders, recall_stop, remember_stop
+from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
 from napari_uncseg.review.worklist import (
     CaseList,
@@ -171,7 +171,7 @@ class CaseBrowserWidget(QWidget):
         here = self._is_open(self.shown)
         self.view.table.mark(self.shown if here else "")
         if other:
-            self.view.choose(self.shown if here else recall_stop(self._state, results, studies))
+            self.view.choose(self.shown if here else recall_case(self._state, results, studies))
 
     def open_chosen(self) -> None:
         """Open the case that is chosen in the table."""
@@ -283,7 +283,7 @@ class CaseBrowserWidget(QWidget):
         self.view.table.mark(case.id)
         self.view.choose(case.id)
         try:
-            remember_stop(self._state, *self._folders, case.id)
+            remember_case(self._state, *self._folders, case.id)
         except SaveError as error:
             notes.append(str(error))
         show_note(self.notes, "\n".join([f"{case.id} is open.", *(f"⚠ {note}" for note in notes)]))
