@@ -51,12 +51,12 @@ system:
 
 # torch comes first, so that TORCH_INDEX decides which build. nnU-Net brings a torchvision that was built for CUDA: beside a
 # torch for the processor it fails at its import, and takes with it what would do without.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml training/pyproject.toml constraints.txt
 	@PYTHON=$(PYTHON) scripts/system-libraries
 	@echo "Building $(VENV) (some minutes the first time) ..."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	@$(PIP) -e ".[all,train,nnunet,dev]"
+	@$(PIP) -e ".[all,dev]" -e "training[nnunet]"
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip uninstall -qq -y torchvision
 	@touch $@
 

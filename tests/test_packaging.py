@@ -17,7 +17,8 @@ import napari_uncseg
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MANIFEST = REPOSITORY / "src" / "napari_uncseg" / "napari.yaml"
-PACKAGES = (REPOSITORY / "src" / "napari_uncseg", REPOSITORY / "training" / "uncseg_training")
+PROJECTS = {"napari_uncseg": (REPOSITORY, "src"), "uncseg_training": (REPOSITORY / "training", ".")}
+"""Package -> folder of its distribution, and where the package lies in it."""
 
 
 def loaded_after_importing(*modules: str) -> set[str]:
@@ -60,11 +61,6 @@ def test_version_is_the_one_of_the_distribution():
     assert napari_uncseg.__version__ == metadata("napari-uncseg")["Version"]
 
 
-def test_extras():
-    extras = set(metadata("napari-uncseg").get_all("Provides-Extra"))
-    assert extras == {"all", "train", "nnunet", "monai", "cluster", "docs", "dev"}
-
-
 def test_no_qt_binding_is_forced_on_an_installation():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     bindings = ("pyqt", "pyside", "napari[")
@@ -95,27 +91,30 @@ def test_command_line_starts_without_torch():
     assert not {"torch", "matplotlib", "napari"} & loaded_after_importing("napari_uncseg.cli.app")
 
 
-@pytest.mark.slow
-def test_wheel_holds_both_packages_with_their_data(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPOSITORY)],
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("napari_uncseg-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+@pytest.fixture(scope="module", params=PROJECTS)
+def wheel(request, tmp_path_factory):
+    """Package, its folder, and the sizes of all files of a wheel that was built of it."""
+    out = tmp_path_factory.mktemp("wheel")
+    project, place = PROJECTS[request.param]
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(project)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = out.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        return project / place / request.param, {entry.filename: entry.file_size for entry in archive.infolist()}
 
+
+@pytest.mark.slow
+def test_a_wheel_holds_its_package_with_its_data_and_no_other(wheel):
+    package, sizes = wheel
     expected = {
         str(Path(package.name, path.relative_to(package)))
-        for package in PACKAGES
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert expected <= set(sizes)
-    assert "napari_uncseg/napari.yaml" in sizes
-    assert "napari_uncseg/py.typed" in sizes
-
+    assert expected == {name for name in sizes if ".dist-info/" not in name}
+    assert f"{package.name}/py.typed" in sizes
+    if package.name == "uncseg_training":
+        return
     bundled = "napari_uncseg/models/bundled/"
     weights = [name for name in sizes if name.startswith(bundled) and name.endswith(".safetensors")]
     assert weights, "no bundled weights in the wheel"

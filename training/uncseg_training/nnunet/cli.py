@@ -102,7 +102,7 @@ def nnunet(
     The same command goes on with a run that was cut. What comes out is made a model with: uncseg model import
     """
     if importlib.util.find_spec("nnunetv2") is None:
-        advice = 'pip install ".[train,nnunet]" in the folder of the clone brings it.'
+        advice = 'pip install "./training[nnunet]" in the folder of the clone brings it.'
         _fail(ValueError(f"nnU-Net v2 is not installed; {advice}"), debug)
     if device not in ("cuda", "cpu"):
         raise typer.BadParameter("write cuda or cpu", param_hint="--device")

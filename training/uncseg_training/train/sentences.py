@@ -26,7 +26,7 @@ def sentence_of(error: BaseException) -> str | None:
         name = (error.name or "").partition(".")[0]
         if not isinstance(error, ModuleNotFoundError) or name in ("", "napari_uncseg", "uncseg_training"):
             return None
-        return f'{name} is not installed; pip install ".[train]" in the folder of the clone brings it.'
+        return f"{name} is not installed; pip install ./training in the folder of the clone brings it."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}."
     if isinstance(error, EOFError):
