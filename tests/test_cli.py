@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from napari_uncseg.cli.app import app
 from napari_uncseg.errors import Cancelled, DeviceError
 from napari_uncseg.inference import pipeline as batch
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, REGIONS
@@ -319,7 +319,7 @@ def test_interrupt_leaves_nothing_half_written(
 def test_predict_hands_on_members_and_maps(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
     words = ("--members", "tta:8", "--maps", "entropy, variance-ET")
     assert uncseg("predict", study_folder, "-o", tmp_path / "out", *words).exit_code == 0
-    assert quick.wishes == [{"members": parse_members("tta:8"), "maps": ("entropy", "variance-et")}]
+    assert quick.wishes == [{"members": parse_ensemble("tta:8"), "maps": ("entropy", "variance-et")}]
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
     command = shlex.split(provenance["command"])
     assert command[-4:] == ["--members", "tta:8", "--maps", "entropy,variance-et"]

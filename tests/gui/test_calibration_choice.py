@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_uncseg.inference.ensemble_spec import SINGLE, parse_members
-from napari_uncseg.inference.ensembling import line_up
+from napari_uncseg.inference.ensemble_spec import SINGLE, parse_ensemble
+from napari_uncseg.inference.ensembling import plan_ensemble
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.models.identity import identify, joint_sha256
@@ -106,16 +106,16 @@ def test_snapshots_are_counted(choice_of, tmp_path):
     choice = choice_of()
     choose(choice, tmp_path / "c.json")
     assert "fitted for the members snapshots:5, not for single" in choice.note.text()
-    choice.look_at(None, parse_members("snapshots"))
+    choice.look_at(None, parse_ensemble("snapshots"))
     assert choice.note.text() == FITS.format("snapshots:5")
 
 
 def test_an_ensemble_is_known_by_its_folders(choice_of, tiny_model_folder, tmp_path):
     folders = [tiny_model_folder, tmp_path / "other"]
     shutil.copytree(*folders)
-    members = parse_members(f"ensemble:{folders[0]},{folders[1]}")
+    members = parse_ensemble(f"ensemble:{folders[0]},{folders[1]}")
     sha256 = joint_sha256([identify(tiny_model_folder).sha256] * 2)
-    assert line_up(members, load_model(tiny_model_folder)).model["sha256"] == sha256
+    assert plan_ensemble(members, load_model(tiny_model_folder)).identity["sha256"] == sha256
     calibration_of(sha256, members.method).save(tmp_path / "c.json")
     choice = choice_of()
     choose(choice, tmp_path / "c.json")

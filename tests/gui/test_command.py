@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.widgets.command import FROM_LAYERS, predict_command
@@ -35,7 +35,7 @@ def test_files_that_are_no_folder_of_their_own_are_named_one_by_one(study, study
 
 
 def test_members_are_named_unless_they_are_the_usual_one(study, tmp_path):
-    words = shlex.split(predict_command(study, tmp_path, "cpu", None, parse_members("tta:8")))
+    words = shlex.split(predict_command(study, tmp_path, "cpu", None, parse_ensemble("tta:8")))
     assert words[-2:] == ["--members", "tta:8"]
     assert "--members" not in predict_command(study, tmp_path, "cpu", None)
 

@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import QThreadPool
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.viewer.layers import add_study
@@ -174,10 +174,10 @@ def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_st
     panel.run()
     finish(qtbot, panel)
     assert re.fullmatch(r"Expected: about \d+ (s|min), as the last run went\.", choice.cost.text())
-    choice.learn(parse_members("single"), 12.0)
+    choice.learn(parse_ensemble("single"), 12.0)
     choice.preset.setCurrentIndex(1)
     assert choice.cost.text() == "Expected: up to about 2 min, as the last run went."
-    choice.learn(parse_members("tta:8"), 60.0)
+    choice.learn(parse_ensemble("tta:8"), 60.0)
     assert choice.cost.text() == "Expected: about 60 s, as the last run went."
 
 

@@ -6,13 +6,13 @@ from torch import nn
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.dropout import SharedEncoder, can_share, dropout_layers, dropping, generator_of
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.models.unet import ConvDropoutNormReLU
 
 
 def injected(network, words="dropout_injection:2,p=0.5,layers=all"):
-    return dropout_layers(network, parse_members(words), "toy")
+    return dropout_layers(network, parse_ensemble(words), "toy")
 
 
 def answer(network, x, layers, number, seed=0):
@@ -79,12 +79,12 @@ def test_all_tiles_of_a_pass_drop_the_same_channels(unet_of):
 @pytest.mark.parametrize("dropout", ["torch.nn.Dropout3d", "torch.nn.modules.dropout.Dropout3d"])
 def test_mc_dropout_uses_the_networks_own_layers(unet_of, dropout):
     network, x = unet_of(dropout=dropout, p=0.4), torch.randn(1, 4, 16, 16, 16)
-    layers = dropout_layers(network, parse_members("mc_dropout:2"), "toy")
+    layers = dropout_layers(network, parse_ensemble("mc_dropout:2"), "toy")
     assert len(layers) == 5
     assert all(isinstance(module, nn.Dropout3d) and p == 0.4 for module, p in layers)
     assert not torch.equal(answer(network, x, layers, 0), answer(network, x, layers, 1))
-    assert all(p == 0.1 for _, p in dropout_layers(network, parse_members("mc_dropout:2,p=0.1"), "toy"))
-    decoder = dropout_layers(network, parse_members("mc_dropout:2,layers=decoder"), "toy")
+    assert all(p == 0.1 for _, p in dropout_layers(network, parse_ensemble("mc_dropout:2,p=0.1"), "toy"))
+    decoder = dropout_layers(network, parse_ensemble("mc_dropout:2,layers=decoder"), "toy")
     assert len(decoder) == 2
     assert can_share(network, decoder)
     assert not can_share(network, layers)
@@ -92,7 +92,7 @@ def test_mc_dropout_uses_the_networks_own_layers(unet_of, dropout):
 
 def test_voxel_dropout_stays_voxel_dropout():
     network = nn.Sequential(nn.Conv3d(4, 3, 1), nn.Dropout(0.5)).eval()
-    layers = dropout_layers(network, parse_members("mc_dropout:2"), "toy")
+    layers = dropout_layers(network, parse_ensemble("mc_dropout:2"), "toy")
     x = torch.rand(1, 4, 6, 6, 6)
     dropped = answer(network, x, layers, 0)
     share = (dropped == 0).float().mean((0, 2, 3, 4))
@@ -102,15 +102,15 @@ def test_voxel_dropout_stays_voxel_dropout():
 
 def test_a_network_without_dropout_is_refused_with_a_hint(unet_of):
     with pytest.raises(ModelError, match=r"trained without dropout.*choose dropout_injection:20, which"):
-        dropout_layers(unet_of(), parse_members("mc_dropout:20,p=0.2"), "toy")
+        dropout_layers(unet_of(), parse_ensemble("mc_dropout:20,p=0.2"), "toy")
     with pytest.raises(ModelError, match="choose dropout_injection:20, which"):
-        dropout_layers(unet_of(dropout="torch.nn.Dropout3d", p=0.0), parse_members("mc_dropout"), "toy")
+        dropout_layers(unet_of(dropout="torch.nn.Dropout3d", p=0.0), parse_ensemble("mc_dropout"), "toy")
 
 
 def test_a_foreign_network_has_no_decoder_but_convolutions():
     network = nn.Sequential(nn.Conv3d(4, 8, 3, padding=1), nn.Conv3d(8, 8, 1), nn.Conv3d(8, 4, 3, padding=1))
     with pytest.raises(ModelError, match="no decoder to put dropout in; use layers=all"):
-        dropout_layers(network, parse_members("dropout_injection:2"), "toy")
+        dropout_layers(network, parse_ensemble("dropout_injection:2"), "toy")
     assert [module for module, _ in injected(network)] == [network[0]]  # never the last, whose channels are the answer
     with pytest.raises(ModelError, match="no layers that dropout could work in"):
         injected(nn.Sequential(nn.Conv3d(4, 4, 1)))

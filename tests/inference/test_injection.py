@@ -7,7 +7,7 @@ import pytest
 
 from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.inference import injection
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.injection import Tried, Tuned, tune_injection
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, region_masks
@@ -22,7 +22,7 @@ def tuned_of(*means, one_pass=1.0):
     """What comes of shares 0.1, 0.2 ... with such likelihoods, by the rule of the tuning."""
     rows = [Tried(0.1 * n, dict.fromkeys(REGIONS, mean), {}) for n, mean in enumerate(means, start=1)]
     best = min(rows, key=lambda row: row.mean_nll)
-    members = parse_members(f"dropout_injection:3,p={best.p}")
+    members = parse_ensemble(f"dropout_injection:3,p={best.p}")
     return Tuned(members, tuple(rows), Tried(0.0, dict.fromkeys(REGIONS, one_pass), {}), ("a",))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.dropout import dropout_layers
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network, output_layer, tile_divisors
 
@@ -69,7 +69,7 @@ def test_a_model_folder_gives_the_same_network_back(
     with torch.no_grad():
         layer.bias += 1  # of the answer itself, so it moves by that much
         assert torch.allclose(full.network(images), expected + 1, atol=1e-5)
-    layers = dropout_layers(full.network, parse_members("mc_dropout:2"), "m")
+    layers = dropout_layers(full.network, parse_ensemble("mc_dropout:2"), "m")
     assert len(layers) == dropouts
     assert all(isinstance(module, kind) and p > 0 for module, p in layers)
 

@@ -21,7 +21,7 @@ from napari_uncseg.inference.device_name import Device
 from napari_uncseg.labels import MODALITIES, Coding
 
 if TYPE_CHECKING:
-    from napari_uncseg.inference.ensemble_spec import Members
+    from napari_uncseg.inference.ensemble_spec import EnsembleSpec
     from napari_uncseg.inference.pipeline import Job, Outcome, Settings, StudyPredictor
 
 DEMO_FOLDER = Path("demo-output")
@@ -154,13 +154,15 @@ def predict(
     _leave(outcomes, stopped)
 
 
-def _members_and_maps(members: str, maps: str | None, model: Path | None) -> tuple[Members, tuple[str, ...] | None]:
+def _members_and_maps(
+    members: str, maps: str | None, model: Path | None
+) -> tuple[EnsembleSpec, tuple[str, ...] | None]:
     """What the words say; wrong ones are wrong usage."""
-    from napari_uncseg.inference.ensemble_spec import Kind, parse_members
+    from napari_uncseg.inference.ensemble_spec import Kind, parse_ensemble
     from napari_uncseg.maps import parse_maps
 
     try:
-        wanted = parse_members(members)
+        wanted = parse_ensemble(members)
     except UncsegError as error:
         raise typer.BadParameter(str(error), param_hint="--members") from error
     if wanted.kind is Kind.ENSEMBLE and model is not None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference.ensemble_spec import Kind, Layers, Members
+from napari_uncseg.inference.ensemble_spec import EnsembleSpec, Kind, Layers
 from napari_uncseg.models.unet import ConvDropoutNormReLU, PlainConvUNet, ResidualEncoderUNet, output_layer
 
 FEATURES_BUDGET = 256 * 2**20
@@ -38,13 +38,13 @@ def generator_of(*words: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def dropout_layers(network: nn.Module, members: Members, name: str) -> list[tuple[nn.Module, float]]:
+def dropout_layers(network: nn.Module, members: EnsembleSpec, name: str) -> list[tuple[nn.Module, float]]:
     """Modules whose output is to be dropped, with the share of channels.
 
     Parameters
     ----------
     network : nn.Module
-    members : Members
+    members : EnsembleSpec
         ``mc_dropout``: the network's own dropout layers; ``dropout_injection``: its convolution blocks.
     name : str
         What to call the model in an error.

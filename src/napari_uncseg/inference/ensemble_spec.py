@@ -1,4 +1,7 @@
-"""Which members a prediction is made of, in words: ``tta:8``, ``mc_dropout:20,p=0.2``. Needs no torch."""
+"""The ensembling or test-time augmentation method of a prediction, as written: ``tta:8``, ``mc_dropout:20,p=0.2``.
+
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ MOST = 1000
 _COUNTS: Mapping[Kind, int] = MappingProxyType(
     {Kind.TTA: FLIPS, Kind.MC_DROPOUT: 20, Kind.DROPOUT_INJECTION: 10, Kind.LOGIT_SAMPLING: 20}
 )
-"""Members when nobody says how many. Without an entry the networks that are there are counted."""
+"""EnsembleSpec when nobody says how many. Without an entry the networks that are there are counted."""
 
 _OPTIONS: Mapping[Kind, frozenset[str]] = MappingProxyType(
     {
@@ -62,8 +65,8 @@ EXAMPLES = "single, tta:8, snapshots, mc_dropout:20,p=0.2, dropout_injection:10,
 
 
 @dataclass(frozen=True)
-class Members:
-    """Which members a prediction is the mean of. ``str()`` gives words that :func:`parse_members` reads again.
+class EnsembleSpec:
+    """Which members a prediction is the mean of. ``str()`` gives a text that :func:`parse_ensemble` reads again.
 
     Parameters
     ----------
@@ -92,12 +95,12 @@ class Members:
     folders: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
-        return self._words(",".join(map(str, self.folders)))
+        return self._text(",".join(map(str, self.folders)))
 
     @property
     def method(self) -> str:
-        """Words for a result: as ``str()``, but an ensemble is told by its size; which networks, their hashes say."""
-        return self._words(str(len(self.folders)))
+        """Text for a result: as ``str()``, but an ensemble is told by its size; which networks, their hashes say."""
+        return self._text(str(len(self.folders)))
 
     @property
     def passes(self) -> int | None:
@@ -109,11 +112,11 @@ class Members:
         """Model folder to load when nobody names one: the first of an ensemble, else None for the bundled one."""
         return self.folders[0] if self.folders else None
 
-    def resolved(self, snapshots: int) -> Members:
+    def resolved(self, snapshots: int) -> EnsembleSpec:
         """The same with a count, for a model that holds so many snapshots."""
         return replace(self, count=snapshots) if self.kind is Kind.SNAPSHOTS and self.count is None else self
 
-    def _words(self, folders: str) -> str:
+    def _text(self, folders: str) -> str:
         if self.kind is Kind.SINGLE:
             return str(self.kind)
         if self.kind is Kind.ENSEMBLE:
@@ -128,7 +131,7 @@ class Members:
         return ",".join([head, *(f"{name}={_plain(value)}" for name, value in options.items() if value is not None)])
 
 
-SINGLE = Members()
+SINGLE = EnsembleSpec()
 """One pass of one network: what is done when nobody chooses."""
 
 
@@ -137,26 +140,26 @@ def default_layers(kind: Kind) -> Layers:
     return Layers.DECODER if kind is Kind.DROPOUT_INJECTION else Layers.ALL
 
 
-def parse_members(words: str | Members) -> Members:
-    """Read which members are wanted.
+def parse_ensemble(text: str | EnsembleSpec) -> EnsembleSpec:
+    """Read which method is wanted.
 
     Parameters
     ----------
-    words : str or Members
+    text : str or EnsembleSpec
         ``KIND[:COUNT][,OPTION=VALUE...]`` or ``ensemble:FOLDER,FOLDER...``; a value is given back as it is.
 
     Returns
     -------
-    Members
+    EnsembleSpec
 
     Raises
     ------
     UncsegError
-        When the words do not say what is wanted; the sentence names the word and what could stand there.
+        When the text names no method; the sentence says what could stand there.
     """
-    if isinstance(words, Members):
-        return words
-    head, *parts = [part.strip() for part in words.split(",")]
+    if isinstance(text, EnsembleSpec):
+        return text
+    head, *parts = [part.strip() for part in text.split(",")]
     name, colon, first = head.partition(":")
     try:
         kind = Kind(name.strip())
@@ -171,7 +174,7 @@ def parse_members(words: str | Members) -> Members:
     if kind is Kind.DROPOUT_INJECTION:
         options.setdefault("p", INJECTED_P)
     options.setdefault("layers", default_layers(kind))
-    members = Members(kind, count, **options)
+    members = EnsembleSpec(kind, count, **options)
     if kind is Kind.TTA and not members.noise and count is not None and count > FLIPS:
         raise UncsegError(
             f"There are {FLIPS} ways to flip a volume, not {count}; choose at most {FLIPS}, or add noise: "
@@ -180,13 +183,13 @@ def parse_members(words: str | Members) -> Members:
     return members
 
 
-def _ensemble(folders: list[str]) -> Members:
+def _ensemble(folders: list[str]) -> EnsembleSpec:
     paths = tuple(Path(folder).expanduser() for folder in folders if folder)
     if len(paths) < 2:
         raise UncsegError("An ensemble needs at least two model folders: ensemble:FOLDER,FOLDER.")
     if len(set(paths)) < len(paths):
         raise UncsegError("A model folder is named twice in the ensemble; name each once.")
-    return Members(Kind.ENSEMBLE, len(paths), folders=paths)
+    return EnsembleSpec(Kind.ENSEMBLE, len(paths), folders=paths)
 
 
 def _count(kind: Kind, word: str) -> int:

@@ -1,8 +1,8 @@
-"""One study before several networks: its images are prepared once, and what memory allowed once is kept to."""
+"""Forward passes of networks over one study: its images are prepared once, and what memory allowed once is kept to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,24 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
+from napari_uncseg.inference.cascade import second_stage_box, second_stage_tile
 from napari_uncseg.inference.device import precision_name, precision_of, run_within_memory
 from napari_uncseg.inference.preprocessing import Frame, InputPlan, frame_of, network_input, on_crop, turned
 from napari_uncseg.inference.progress import Reporter
+from napari_uncseg.inference.resampling import resample
 from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.io.study import Study
+from napari_uncseg.models.heads import region_probabilities, split
 from napari_uncseg.models.model import Model
 
 TILE_STEP = 0.5
 """Distance between neighbouring tiles, as a fraction of a tile."""
 
+SECOND_STAGE_STEP = 2 / 3
+"""The same in the second stage of a cascade, whose tiles fit their box."""
+
 Notify = Callable[[str], None]
-Ready = Callable[[nn.Module, object], AbstractContextManager[nn.Module]]
-"""Makes of a network on its device, for the time of one pass, what answers the tiles. The second argument changes when
-device, tile or precision do."""
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunInfo:
     """On what a network ran in the end."""
 
     device: torch.device
@@ -35,33 +38,62 @@ class Ran:
     tile: tuple[int, ...]
 
 
-class StudyRunner:
+Wrap = Callable[[nn.Module, RunInfo], AbstractContextManager[nn.Module]]
+"""Makes of a network on its device, for the time of one pass, what answers the tiles."""
+
+
+class Mirrored(nn.Module):
+    """A network that sees each tile mirrored, and whose output is mirrored back.
+
+    Parameters
+    ----------
+    network : nn.Module
+    axes : sequence of int
+        Of x, y and z.
+    """
+
+    def __init__(self, network: nn.Module, axes: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self._dims = [2 + axis for axis in axes]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, channels, x, y, z)`` to logits."""
+        output = self.network(x.flip(self._dims))
+        return output.flip(self._dims) if isinstance(output, Tensor) else output
+
+
+class ForwardPass:
     """Runs networks on one study.
 
     Parameters
     ----------
     study : Study
     frame : Frame
-        Of the grid on which all answers are given; what a network of another plan says is brought to it.
+        Of the grid on which all logits are given; those of a network of another plan are brought to it.
     device : torch.device
         Where to begin.
     report : Reporter
-    tell : callable
+    notify : callable
         Told a sentence when a run goes on differently than asked for.
     """
 
-    def __init__(self, study: Study, frame: Frame, device: torch.device, report: Reporter, tell: Notify) -> None:
+    def __init__(self, study: Study, frame: Frame, device: torch.device, report: Reporter, notify: Notify) -> None:
         self.frame = frame
         self.report = report
-        self.ran: Ran | None = None
-        self._study = study
-        self._device = device
-        self._tell = tell
-        self._prepared: tuple[InputPlan, Frame, Tensor] | None = None
-        self._fits: dict[InputPlan, Ran] = {}
+        self.run_info: RunInfo | None = None
+        self._study, self._device, self._notify = study, device, notify
+        self._prepared: dict[InputPlan, tuple[Frame, Tensor]] = {}
+        self._fits: dict[InputPlan, RunInfo] = {}
 
     def logits(
-        self, model: Model, name: str, *, ready: Ready | None = None, change: Callable[[Tensor], Tensor] | None = None
+        self,
+        model: Model,
+        name: str,
+        *,
+        mirror: Sequence[int] = (),
+        wrap: Wrap | None = None,
+        change: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Logits of one pass.
 
@@ -70,10 +102,12 @@ class StudyRunner:
         model : Model
         name : str
             What to call the pass.
-        ready : callable, optional
-            Makes of the network what answers the tiles; by default it is the network itself.
+        mirror : sequence of int
+            Axes along which the networks of all stages see the study mirrored.
+        wrap : callable, optional
+            Makes of the last stage's network what answers the tiles; by default it is the network itself.
         change : callable, optional
-            Gives another image for the one ``(4, x, y, z)`` the network would see.
+            Gives another image for the one ``(4, x, y, z)`` the networks would see.
 
         Returns
         -------
@@ -85,47 +119,87 @@ class StudyRunner:
         Cancelled, ModelError, DeviceError
             As :meth:`napari_uncseg.inference.predictor.Predictor.predict`.
         """
-        plan, frame, image = self._input(model)
         self.report.begin_pass(name)
+        plans = [InputPlan.from_plans(stage.plans) for stage in (model, model.previous_stage) if stage is not None]
+        for known in [plan for plan in self._prepared if plan not in plans]:
+            del self._prepared[known]  # images prepared for other plans do not stand in memory beside these
+        frame, image = self._input(plans[0])
         image = image if change is None else change(image)
+        if model.previous_stage is None:
+            found = self._run(model, plans[0], image, plans[0].patch_size, TILE_STEP, mirror, wrap)
+        else:
+            coarse_frame, coarse_image = self._input(plans[1])
+            coarse_image = coarse_image if change is None else change(coarse_image)
+            previous, plan = model.previous_stage, plans[1]
+            coarse = self._run(previous, plan, coarse_image, plan.patch_size, TILE_STEP, mirror, None)
+            found = self._refine(model, plans[0], image, turned(coarse, coarse_frame, frame), mirror, wrap)
+        with torch.inference_mode():
+            return turned(on_crop(found, frame), frame, self.frame)
 
-        def run(place: torch.device, tile: tuple[int, ...], precision: torch.dtype | None = None) -> tuple[Tensor, Ran]:
+    def _refine(
+        self, model: Model, plan: InputPlan, image: Tensor, coarse: Tensor, mirror: Sequence[int], wrap: Wrap | None
+    ) -> Tensor:
+        """Logits of a second stage inside its box, and of the first stage outside, on the second stage's grid."""
+        previous = model.previous_stage
+        assert previous is not None
+        probabilities = region_probabilities(split(coarse[None], previous.head)[0], previous.head)[0]
+        fine = resample(coarse, image.shape[1:])
+        onto = resample(probabilities, image.shape[1:])
+        box = second_stage_box(onto[0].numpy(), plan.spacing, plan.patch_size)
+        place = (slice(None), *box)
+        seen = torch.cat([image[place], onto[place]])
+        tile = second_stage_tile(seen.shape[1:], plan.divisors)
+        fine[place] = self._run(model, plan, seen, tile, SECOND_STAGE_STEP, mirror, wrap)
+        return fine
+
+    def _run(
+        self,
+        model: Model,
+        plan: InputPlan,
+        image: Tensor,
+        tile: tuple[int, ...],
+        step: float,
+        mirror: Sequence[int],
+        wrap: Wrap | None,
+    ) -> Tensor:
+        """Logits of one network on an image of its own grid, in the precision and the tiles that work."""
+
+        def run(place: torch.device, tile: tuple[int, ...], precision: torch.dtype | None = None) -> Tensor:
             if precision is None:
                 known = self._fits.get(plan)
                 precision = known.precision if known is not None and known.device == place else precision_of(place)
-            ran = Ran(place, precision, tile)
+            info = RunInfo(place, precision, tile)
             network = model.network.to(place).eval()
-            with nullcontext(network) if ready is None else ready(network, ran) as answering:
+            with nullcontext(network) if wrap is None else wrap(network, info) as wrapped:
                 logits = predict_logits(
-                    answering,
+                    Mirrored(wrapped, mirror) if mirror else wrapped,
                     image.to(place),
                     tile,
-                    step=TILE_STEP,
+                    step=step,
                     precision=precision,
                     progress=self.report.tiles,
                     cancelled=self.report.cancelled,
                 ).cpu()
             if bool(torch.isfinite(logits).all()):
-                return logits, ran
+                self._fits[plan] = self.run_info = info
+                return logits
             if precision == torch.float32:
                 raise ModelError(
                     f"The network of model {model.name} answered with numbers that are not finite; "
                     "its weights are damaged or it does not fit this study."
                 )
-            self._tell(f"The network's numbers went out of the range of {precision_name(precision)}; trying float32.")
+            self._notify(f"The network's numbers went out of the range of {precision_name(precision)}; trying float32.")
             return run(place, tile, torch.float32)
 
         known = self._fits.get(plan)
-        place, tile = (known.device, known.tile) if known is not None else (self._device, plan.patch_size)
-        logits, self.ran = run_within_memory(run, place, tile, plan.divisors, self._tell)
-        self._fits[plan] = self.ran
-        with torch.inference_mode():
-            return turned(on_crop(logits, frame), frame, self.frame)
+        place = self._device if known is None else known.device
+        # Where a smaller tile than planned had to do before, it does again.
+        limits = tile if known is None or model.previous_stage is not None else known.tile
+        sides = tuple(min(side, limit) for side, limit in zip(tile, limits, strict=True))
+        return run_within_memory(run, place, sides, plan.divisors, self._notify)
 
-    def _input(self, model: Model) -> tuple[InputPlan, Frame, Tensor]:
-        plan = InputPlan.from_plans(model.plans)
-        if self._prepared is None or self._prepared[0] != plan:
-            self._prepared = None  # two prepared images never stand in memory at once
+    def _input(self, plan: InputPlan) -> tuple[Frame, Tensor]:
+        if plan not in self._prepared:
             frame = frame_of(self._study, plan)
-            self._prepared = plan, frame, network_input(self._study, plan, frame)
-        return self._prepared
+            self._prepared[plan] = frame, network_input(self._study, plan, frame)
+        return self._prepared[plan]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import Cancelled, EvaluationError
-from napari_uncseg.inference.ensemble_spec import INJECTION_CANDIDATES, SINGLE, Kind, Layers, Members
+from napari_uncseg.inference.ensemble_spec import INJECTION_CANDIDATES, SINGLE, EnsembleSpec, Kind, Layers
 from napari_uncseg.inference.forward_pass import Notify
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.progress import Progress
@@ -63,7 +63,7 @@ class Tuned:
 
     Parameters
     ----------
-    members : Members
+    members : EnsembleSpec
         ``dropout_injection`` with the share of the smallest mean negative log-likelihood; of equal ones the smallest.
     rows : tuple of Tried
         One per candidate, the shares rising.
@@ -73,7 +73,7 @@ class Tuned:
         Ids of the studies it was chosen on.
     """
 
-    members: Members
+    members: EnsembleSpec
     rows: tuple[Tried, ...]
     one_pass: Tried
     studies: tuple[str, ...]
@@ -155,7 +155,7 @@ def tune_injection(
     layers : Layers
         Where dropout works.
     seed : int
-        As in :class:`napari_uncseg.inference.ensemble_spec.Members`.
+        As in :class:`napari_uncseg.inference.ensemble_spec.EnsembleSpec`.
     device : str
         As for :class:`napari_uncseg.inference.predictor.Predictor`.
     notify : callable, optional
@@ -182,7 +182,7 @@ def tune_injection(
     shares = check_candidates(candidates)
     runs = {
         0.0: SINGLE,
-        **{p: Members(Kind.DROPOUT_INJECTION, count, p=p, layers=layers, seed=seed) for p in shares},
+        **{p: EnsembleSpec(Kind.DROPOUT_INJECTION, count, p=p, layers=layers, seed=seed) for p in shares},
     }
     sums = {p: _Sums() for p in runs}
     predictor = Predictor(model, device=device, notify=notify)

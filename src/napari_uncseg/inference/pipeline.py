@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
-from napari_uncseg.inference.ensemble_spec import SINGLE, Members
+from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
@@ -32,7 +32,11 @@ class StudyPredictor(Protocol):
     """What is needed of :class:`napari_uncseg.inference.predictor.Predictor`; named here so that torch stays out."""
 
     def check(
-        self, *, members: Members | str = ..., maps: Sequence[str] | None = ..., calibration: Calibration | None = ...
+        self,
+        *,
+        members: EnsembleSpec | str = ...,
+        maps: Sequence[str] | None = ...,
+        calibration: Calibration | None = ...,
     ) -> None:
         """Refuse, with an UncsegError, what the model cannot do."""
         ...
@@ -42,7 +46,7 @@ class StudyPredictor(Protocol):
         study: Study,
         command: str | None = None,
         *,
-        members: Members | str = ...,
+        members: EnsembleSpec | str = ...,
         maps: Sequence[str] | None = ...,
         calibration: Calibration | None = ...,
     ) -> Mapping[str, Any]:
@@ -53,7 +57,7 @@ class StudyPredictor(Protocol):
         self,
         study: Study,
         *,
-        members: Members | str = ...,
+        members: EnsembleSpec | str = ...,
         maps: Sequence[str] | None = ...,
         calibration: Calibration | None = ...,
         progress: Progress | None = ...,
@@ -92,7 +96,7 @@ class Settings:
         Whether modalities on another grid are put on T1c's.
     coding : Coding, optional
         Label coding of the references; ``None`` takes it from the names.
-    members : Members
+    members : EnsembleSpec
         What the probabilities are the mean of.
     maps : tuple of str, optional
         Maps to make; ``None`` for the usual ones.
@@ -104,7 +108,7 @@ class Settings:
     overwrite: bool = False
     resample: bool = False
     coding: Coding | None = None
-    members: Members = SINGLE
+    members: EnsembleSpec = SINGLE
     maps: tuple[str, ...] | None = None
     calibration: Path | None = None
 

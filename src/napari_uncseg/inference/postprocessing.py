@@ -1,18 +1,18 @@
-"""Members gathered into one prediction on the study's grid."""
+"""From the outputs of members to a prediction on the study's grid."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_uncseg.errors import Cancelled
-from napari_uncseg.inference.ensembling import LineUp
-from napari_uncseg.inference.forward_pass import StudyRunner
+from napari_uncseg.errors import Cancelled, ModelError
+from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
+from napari_uncseg.inference.forward_pass import ForwardPass
 from napari_uncseg.inference.preprocessing import Frame
 from napari_uncseg.inference.progress import Reporter
 from napari_uncseg.inference.run_info import describe_result
@@ -20,26 +20,17 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, labels_from_regions
 from napari_uncseg.maps import MapName, Measure
-from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.uncertainty.accumulators import MemberReducer, RunningMean
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 
-
-class Recalibrates(Protocol):
-    """What is needed of :class:`napari_uncseg.uncertainty.recalibration.io.Calibration`."""
-
-    def apply(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities (3, x, y, z) of raw ones."""
-        ...
-
-    def check(self, model_sha256: str, members: str) -> None:
-        """Refuse, with an UncsegError, another model or other members than it was fitted for."""
-        ...
+if TYPE_CHECKING:
+    from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 
 @dataclass(eq=False)
-class Gathered:
-    """What members said of a study, reduced.
+class Accumulated:
+    """Outputs of members, reduced as they arrived.
 
     Parameters
     ----------
@@ -52,53 +43,73 @@ class Gathered:
     """
 
     reducer: MemberReducer[torch.Tensor]
-    unc_output: RunningMean[torch.Tensor]
-    names: list[str]
+    unc_output: RunningMean[torch.Tensor] = field(default_factory=RunningMean)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, output: MemberOutput) -> None:
+        """Take in a member; its uncertainty channels unless those of other members are others."""
+        self.reducer.add(output.probabilities)
+        mean, channels = self.unc_output, output.unc_output
+        if channels is not None and (mean.count == 0 or mean.value.shape == channels.shape):
+            mean.add(channels)
+        self.names.append(output.name)
 
 
-def gather(line: LineUp, maps: Sequence[MapName], runner: StudyRunner) -> Gathered:
+def accumulate(ensemble: EnsemblePlan, maps: Sequence[MapName], forward: ForwardPass) -> Accumulated:
     """Reduce members as they come; when the user stops after the first of several, those that are done are kept.
 
     Parameters
     ----------
-    line : LineUp
+    ensemble : EnsemblePlan
     maps : sequence of MapName
         Maps that will be made.
-    runner : StudyRunner
+    forward : ForwardPass
 
     Raises
     ------
     Cancelled
         When the user stops before a member is done.
     """
-    gathered = Gathered(MemberReducer(maps), RunningMean(), [])
+    accumulated = Accumulated(MemberReducer(maps))
     try:
         with torch.inference_mode():
-            for answer in line.answers(runner):
-                gathered.reducer.add(answer.probabilities)
-                _add_unc_output(gathered, answer.unc_output)
-                gathered.names.append(answer.name)
-                del answer  # while the next network runs, its memory is needed
+            for output in ensemble.predict(forward):
+                accumulated.add(output)
+                del output  # while the next network runs, its memory is needed
     except Cancelled:
-        if not gathered.names:
+        if not accumulated.names:
             raise
-    if line.count > 1:
-        runner.report.finish_without_stopping()
-    return gathered
+    if ensemble.count > 1:
+        forward.report.finish_without_stopping()
+    return accumulated
 
 
-def assemble(
+def cancer_mask_of(plans: Mapping[str, Any]) -> CancerMask:
+    """The rule of the mask of ``unc_output`` that a model brings along, or the usual one.
+
+    Raises
+    ------
+    ModelError
+        When the plans hold something else.
+    """
+    rule = plans.get("uncseg", {}).get("cancer_mask", {})
+    try:
+        return CancerMask(**rule)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"The model's plans.json has a cancer_mask that nobody can read ({error}).") from error
+
+
+def make_prediction(
     study: Study,
     frame: Frame,
     maps: Sequence[MapName],
-    gathered: Gathered,
-    calibration: Recalibrates | None,
+    accumulated: Accumulated,
+    calibration: Calibration | None,
     provenance: dict[str, Any],
     report: Reporter,
-    *,
-    dilation_mm: float,
+    mask: CancerMask,
 ) -> Prediction:
-    """Bring what the members said onto the study's grid; everything costly happens in the brain's box alone.
+    """Bring what the members gave onto the study's grid; everything costly happens in the brain's box alone.
 
     Parameters
     ----------
@@ -107,16 +118,16 @@ def assemble(
         Of the brain's box in the study.
     maps : sequence of MapName
         Maps to make, as far as the members that are done allow.
-    gathered : Gathered
-    calibration : Recalibrates, optional
+    accumulated : Accumulated
+    calibration : Calibration, optional
         Acts on the mean probability before maps of it are made, and not on the segmentation.
     provenance : dict
         What is known of the run; numbers of the result are added to it.
     report : Reporter
-    dilation_mm : float
-        How far the cancer mask reaches beyond the predicted whole tumour.
+    mask : CancerMask
+        Where ``unc_output`` is shown.
     """
-    reducer = gathered.reducer
+    reducer = accumulated.reducer
     with torch.inference_mode():
         crop = reducer.mean
         segmentation = frame.leave(labels_from_regions(crop.numpy()))
@@ -132,20 +143,11 @@ def assemble(
         if entropy is None:
             entropy = _whole(reducer.map(MapName(Measure.ENTROPY), calibrated), frame)
         report.check()
-        if gathered.unc_output.count == reducer.count:
-            unc_output = gathered.unc_output.value
-            volumes["unc_output_unmasked"] = _whole(unc_output[0], frame)
-            volumes |= {
-                f"unc_output-{region.lower()}": _whole(channel, frame)
-                for region, channel in zip(REGIONS[1:], unc_output[1:], strict=False)
-            }
-    report.check()
-    cancer_mask = dilate_mm(segmentation > 0, study.spacing, dilation_mm)
-    report.check()
-    for of_region in [key for key in volumes if key.startswith("unc_output-")]:
-        volumes[of_region] *= cancer_mask
-    if "unc_output_unmasked" in volumes:
-        volumes = {"unc_output": volumes["unc_output_unmasked"] * cancer_mask, **volumes}
+        cancer_mask = mask.of(segmentation > 0, study.spacing)
+        report.check()
+        if accumulated.unc_output.count == reducer.count:
+            channels = _uncertainty_maps(accumulated.unc_output.value, frame, cancer_mask)
+            volumes = {"unc_output": channels.pop("unc_output"), **volumes, **channels}
     if study.reference is not None:
         volumes["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
     provenance = {**provenance, **describe_result(study, segmentation, entropy, cancer_mask)}
@@ -153,11 +155,19 @@ def assemble(
     return Prediction(study.id, probabilities, segmentation, volumes, study.affine, provenance, study.header)
 
 
-def _add_unc_output(gathered: Gathered, unc_output: torch.Tensor | None) -> None:
-    """Take in a member's uncertainty channels, unless other members have others."""
-    mean = gathered.unc_output
-    if unc_output is not None and (mean.count == 0 or mean.value.shape == unc_output.shape):
-        mean.add(unc_output)
+def _uncertainty_maps(
+    channels: torch.Tensor, frame: Frame, cancer_mask: npt.NDArray[np.bool_]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """``unc_output`` of WT as it is and masked, and masked ones of TC and ET where the network has them."""
+    whole = _whole(channels[0], frame)
+    others = {
+        f"unc_output-{region.lower()}": channel for region, channel in zip(REGIONS[1:], channels[1:], strict=False)
+    }
+    return {
+        "unc_output": whole * cancer_mask,
+        "unc_output_unmasked": whole,
+        **{name: _whole(channel, frame) * cancer_mask for name, channel in others.items()},
+    }
 
 
 def possible(maps: Sequence[MapName], count: int) -> list[MapName]:

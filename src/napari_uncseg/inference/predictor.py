@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.inference.device import precision_name, precision_of, resolve_device
-from napari_uncseg.inference.ensemble_spec import SINGLE, Members, parse_members
-from napari_uncseg.inference.ensembling import LineUp, check_head, line_up
-from napari_uncseg.inference.forward_pass import TILE_STEP, Notify, StudyRunner
-from napari_uncseg.inference.postprocessing import Recalibrates, assemble, gather, possible
+from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, parse_ensemble
+from napari_uncseg.inference.ensembling import EnsemblePlan, check_head, plan_ensemble
+from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
+from napari_uncseg.inference.postprocessing import accumulate, cancer_mask_of, make_prediction, possible
 from napari_uncseg.inference.preprocessing import InputPlan, frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.run_info import describe_members, describe_run
@@ -25,8 +25,8 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.maps import MapName, Measure, parse_maps
 from napari_uncseg.models.model import Model
 
-MASK_DILATION_MM = 5.0
-"""How far the cancer mask reaches beyond the predicted whole tumour."""
+if TYPE_CHECKING:
+    from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 ONE_PASS_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.VARIANCE))
 SEVERAL_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.MUTUAL_INFORMATION), MapName(Measure.VARIANCE))
@@ -37,10 +37,10 @@ SEVERAL_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.MUTUAL_INFORMATION), M
 class _Wanted:
     """What is to be computed, checked."""
 
-    line: LineUp
+    ensemble: EnsemblePlan
     maps: tuple[MapName, ...]
     chosen: bool
-    calibration: Recalibrates | None
+    calibration: Calibration | None
 
 
 class Predictor:
@@ -69,14 +69,14 @@ class Predictor:
         InputPlan.from_plans(model.plans)
         check_head(model)
         self._notify = notify
-        self._line_ups: dict[Members, LineUp] = {}
+        self._ensembles: dict[EnsembleSpec, EnsemblePlan] = {}
 
     def check(
         self,
         *,
-        members: Members | str = SINGLE,
+        members: EnsembleSpec | str = SINGLE,
         maps: Sequence[str] | None = None,
-        calibration: Recalibrates | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Make sure, before a study is read, that the model can do what will be asked for.
 
@@ -97,9 +97,9 @@ class Predictor:
         study: Study,
         command: str | None = None,
         *,
-        members: Members | str = SINGLE,
+        members: EnsembleSpec | str = SINGLE,
         maps: Sequence[str] | None = None,
-        calibration: Recalibrates | None = None,
+        calibration: Calibration | None = None,
     ) -> dict[str, Any]:
         """Tell what a result will say of its model, inputs and settings, known before the run.
 
@@ -127,9 +127,9 @@ class Predictor:
         self,
         study: Study,
         *,
-        members: Members | str = SINGLE,
+        members: EnsembleSpec | str = SINGLE,
         maps: Sequence[str] | None = None,
-        calibration: Recalibrates | None = None,
+        calibration: Calibration | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
         command: str | None = None,
@@ -139,13 +139,13 @@ class Predictor:
         Parameters
         ----------
         study : Study
-        members : Members or str
-            What the probabilities are the mean of: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
-            :func:`napari_uncseg.inference.ensemble_spec.parse_members`.
+        members : EnsembleSpec or str
+            Ensembling or test-time augmentation method: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
+            :func:`napari_uncseg.inference.ensemble_spec.parse_ensemble`.
         maps : sequence of str, optional
             Maps to make, see :func:`napari_uncseg.maps.parse_maps`; by default entropy and variance, of
             several members the mutual information too. ``unc_output`` and ``error`` are always made where they can be.
-        calibration : Recalibrates, optional
+        calibration : Calibration, optional
             Acts on the mean probability in the brain's box before maps of it are made. The segmentation stays that of
             the mean before: where a calibration moves 0.5, probabilities and segmentation may differ at the border.
             Maps between members (mutual information, variance ...) are those of the members as they are.
@@ -184,41 +184,43 @@ class Predictor:
                 self._notify(message)
 
         wanted = self._wanted(members, maps, calibration)
-        plan = wanted.line.plan
+        ensemble, plan = wanted.ensemble, wanted.ensemble.input_plan
         frame = frame_of(study, plan)
         tiles = count_tiles(frame.shape, plan.patch_size, TILE_STEP)
-        report = Reporter(progress, cancelled, tiles, wanted.line.members.passes or 1)
+        report = Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1)
         report(0, "Preparing the images")
-        runner = StudyRunner(study, frame, self.device, report, tell)
-        gathered = gather(wanted.line, wanted.maps, runner)
-        done, line = gathered.reducer.count, wanted.line
-        if done < line.count:
+        forward = ForwardPass(study, frame, self.device, report, tell)
+        accumulated = accumulate(ensemble, wanted.maps, forward)
+        done = accumulated.reducer.count
+        if done < ensemble.count:
             fitted = "; its calibration was fitted for all of them" if calibration is not None else ""
-            said.append(f"Stopped early, so this result is partial: {done} of {line.count} members{fitted}.")
+            said.append(f"Stopped early, so this result is partial: {done} of {ensemble.count} members{fitted}.")
         report(report.total - 1, "Putting the result onto the study's grid")
         provenance = self._provenance(study, command, wanted)
         provenance["warnings"] += said
-        assert runner.ran is not None  # there is at least one member
+        assert forward.run_info is not None  # there is at least one member
         provenance["run"] = {
-            "device": runner.ran.device.type,
-            "precision": precision_name(runner.ran.precision),
-            "tile": list(runner.ran.tile),
+            "device": forward.run_info.device.type,
+            "precision": precision_name(forward.run_info.precision),
+            "tile": list(forward.run_info.tile),
             "threads": torch.get_num_threads(),
         }
-        if line.members != SINGLE:
-            provenance["members"] = describe_members(line.members.method, line.details, gathered.names, line.count)
-        return assemble(
-            study, frame, wanted.maps, gathered, calibration, provenance, report, dilation_mm=MASK_DILATION_MM
-        )
+        if ensemble.spec != SINGLE:
+            names, details = accumulated.names, ensemble.details
+            provenance["members"] = describe_members(ensemble.spec.method, details, names, ensemble.count)
+        mask = cancer_mask_of(self.model.plans)
+        return make_prediction(study, frame, wanted.maps, accumulated, calibration, provenance, report, mask)
 
-    def _wanted(self, members: Members | str, maps: Sequence[str] | None, calibration: Recalibrates | None) -> _Wanted:
-        parsed = parse_members(members)
-        if parsed not in self._line_ups:
-            self._line_ups[parsed] = line_up(parsed, self.model)
-        line = self._line_ups[parsed]
-        usual = SEVERAL_MAPS if line.count > 1 else ONE_PASS_MAPS
+    def _wanted(
+        self, members: EnsembleSpec | str, maps: Sequence[str] | None, calibration: Calibration | None
+    ) -> _Wanted:
+        spec = parse_ensemble(members)
+        if spec not in self._ensembles:
+            self._ensembles[spec] = plan_ensemble(spec, self.model)
+        ensemble = self._ensembles[spec]
+        usual = SEVERAL_MAPS if ensemble.count > 1 else ONE_PASS_MAPS
         names = usual if maps is None else parse_maps(maps)
-        if line.count == 1:
+        if ensemble.count == 1:
             undefined = [str(name) for name in names if name not in possible(names, 1)]
             if undefined:
                 raise UncsegError(
@@ -226,31 +228,31 @@ class Predictor:
                     "leave the map out."
                 )
         if calibration is not None:
-            calibration.check(str(line.model["sha256"]), line.members.method)
-        return _Wanted(line, names, maps is not None and set(names) != set(usual), calibration)
+            calibration.check(str(ensemble.identity["sha256"]), ensemble.spec.method)
+        return _Wanted(ensemble, names, maps is not None and set(names) != set(usual), calibration)
 
     def _provenance(self, study: Study, command: str | None, wanted: _Wanted) -> dict[str, Any]:
-        line = wanted.line
+        ensemble = wanted.ensemble
         settings: dict[str, Any] = {
             "device": self.device.type,
             "precision": precision_name(precision_of(self.device)),
-            "members": line.count,
-            "tile": list(line.plan.patch_size),
+            "members": ensemble.count,
+            "tile": list(ensemble.input_plan.patch_size),
             "tile_step": TILE_STEP,
-            "mask_dilation_mm": MASK_DILATION_MM,
+            "mask_dilation_mm": cancer_mask_of(self.model.plans).dilation_mm,
             "resampled": study.resampled,
             "coding": str(study.coding) if study.coding is not None else None,
         }
-        if line.members != SINGLE:
-            settings["method"] = line.members.method
+        if ensemble.spec != SINGLE:
+            settings["method"] = ensemble.spec.method
         if wanted.chosen:
             settings["maps"] = sorted(map(str, wanted.maps))
         if wanted.calibration is not None:
             settings["calibration"] = _digest(wanted.calibration)
-        return describe_run(study, line.model, settings, command)
+        return describe_run(study, ensemble.identity, settings, command)
 
 
-def _digest(calibration: Recalibrates) -> str:
+def _digest(calibration: Calibration) -> str:
     """Hash of what a calibration does: two that give the same probabilities are the same."""
     logits = np.linspace(-12, 12, 4097, dtype=np.float64)
     probabilities = np.tile((1 / (1 + np.exp(-logits))).astype(np.float32), (3, 1)).reshape(3, -1, 1, 1)

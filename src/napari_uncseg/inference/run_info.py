@@ -94,7 +94,7 @@ def describe_members(method: str, details: Mapping[str, Any], names: Sequence[st
     Parameters
     ----------
     method : str
-        As :attr:`napari_uncseg.inference.ensemble_spec.Members.method`.
+        As :attr:`napari_uncseg.inference.ensemble_spec.EnsembleSpec.method`.
     details : mapping
         What there is to say besides.
     names : sequence of str

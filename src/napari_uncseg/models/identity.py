@@ -15,7 +15,13 @@ WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "data
 SNAPSHOT = "snapshot-{}.safetensors"
 """Weights of an earlier moment of the same training, numbered from 1; ``WEIGHTS`` is the last of the run."""
 
+PREVIOUS_STAGE = "previous_stage"
+"""Folder, inside that of a cascade, of the model that runs before it."""
+
 FORMAT = "napari-uncseg model 1"
+
+PREVIOUS_PROVENANCE = f"{PREVIOUS_STAGE}/{PROVENANCE}"
+"""File by whose hash a cascade holds its previous stage: it names the hashes of all others."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ def snapshot_names(provenance: Mapping[str, Any]) -> list[str]:
 def model_sha256(hashes: Mapping[str, str]) -> str:
     """Hash of a model, of the hashes of its files."""
     names = [WEIGHTS, PLANS, DATASET, *snapshot_names({"files": hashes})]
+    names += [name for name in (PREVIOUS_PROVENANCE,) if name in hashes]
     return joint_sha256(hashes[name] for name in names)
 
 

@@ -2,40 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.models.heads import Head, region_probabilities, split
 
 
-def get_cancer_mask(whole_tumour: Tensor, dilation: int | tuple[int, int, int] = 5, threshold: float = 0.5) -> Tensor:
-    """Predicted whole tumour, dilated by a box.
+def get_cancer_mask(
+    whole_tumour: Tensor,
+    dilation: float | tuple[int, int, int] = 5,
+    threshold: float = 0.5,
+    spacing: Sequence[float] | None = None,
+) -> Tensor:
+    """Predicted whole tumour and what lies round it.
 
     Parameters
     ----------
     whole_tumour : Tensor, shape (batch, 1, x, y, z)
         Whole-tumour probability in 0..1.
-    dilation : int or tuple of int
-        Half-width of the box in voxels along each axis; 0 leaves the mask as predicted.
+    dilation : float or tuple of int
+        Half-width of a box in voxels along each axis, or with ``spacing`` the radius of a ball in mm; 0 leaves the mask
+        as predicted.
     threshold : float
         The tumour holds the voxels strictly above it.
+    spacing : sequence of float, optional
+        Voxel size in mm: then the tumour grows by a ball, on the processor.
 
     Returns
     -------
     Tensor of bool, shape (batch, 1, x, y, z)
         Never has a gradient: the mask says where to look, it is not learnt.
     """
-    mask = (whole_tumour.detach() > threshold).float()
-    widths = (dilation,) * 3 if isinstance(dilation, int) else dilation
+    tumour = whole_tumour.detach() > threshold
+    if spacing is not None:
+        assert not isinstance(dilation, tuple)
+        grown = [dilate_mm(each[0].cpu().numpy(), spacing, dilation) for each in tumour]
+        return torch.from_numpy(np.stack(grown))[:, None].to(whole_tumour.device)
+    mask = tumour.float()
+    widths = dilation if isinstance(dilation, tuple) else (int(dilation),) * 3
     for axis, width in enumerate(widths):
         if width > 0:
             kernel, padding = [1, 1, 1], [0, 0, 0]
             kernel[axis], padding[axis] = 2 * width + 1, width
             mask = F.max_pool3d(mask, tuple(kernel), 1, tuple(padding))
     return mask > 0
+
+
+@dataclass(frozen=True)
+class CancerMask:
+    """The rule by which ``unc_output`` is masked on the grid of a study; data that a model's plans may hold.
+
+    Parameters
+    ----------
+    dilation_mm : float
+        How far the mask reaches beyond the predicted whole tumour, at least 0.
+
+    Raises
+    ------
+    ValueError
+        When it reaches less far.
+    """
+
+    dilation_mm: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.dilation_mm >= 0:
+            raise ValueError(f"dilation_mm is {self.dilation_mm}; take at least 0")
+
+    def of(self, whole_tumour: npt.NDArray[np.bool_], spacing: Sequence[float]) -> npt.NDArray[np.bool_]:
+        """Mask of a predicted whole tumour ``(x, y, z)`` on a grid with voxels of ``spacing`` mm."""
+        tumour = torch.from_numpy(np.ascontiguousarray(whole_tumour))[None, None]
+        mask: npt.NDArray[np.bool_] = get_cancer_mask(tumour, self.dilation_mm, 0, spacing)[0, 0].numpy()
+        return mask
 
 
 class MaskedUncertaintyNetwork(nn.Module):

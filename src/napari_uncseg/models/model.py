@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError, reason_of
-from napari_uncseg.labels import MODALITIES
+from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.identity import (
     DATASET,
     FORMAT,
     PLANS,
+    PREVIOUS_PROVENANCE,
+    PREVIOUS_STAGE,
     PROVENANCE,
     SNAPSHOT,
     WEIGHTS,
@@ -52,7 +54,8 @@ class Model:
     Parameters
     ----------
     network : nn.Module
-        Maps ``(batch, 4, x, y, z)`` to logits, see :mod:`napari_uncseg.models.heads`.
+        Maps ``(batch, 4, x, y, z)``, of a cascade ``(batch, 7, x, y, z)``, to logits, see
+        :mod:`napari_uncseg.models.heads`.
     plans : dict
         nnU-Net v2 plans, or the same for a network of MONAI; the block ``uncseg`` holds ``head``,
         ``uncertainty_channels`` and ``orientation``.
@@ -66,6 +69,10 @@ class Model:
         Hash over weights, plans, data set description and snapshots; empty for a model never saved.
     folder : Path, optional
         Where it was read from.
+    previous_stage : Model, optional
+        Of a cascade: what runs on the whole brain first. The network then sees its probabilities of WT, TC and ET
+        beside the four images, and only where that stage found something (nnU-Net's ``3d_lowres`` and
+        ``3d_cascade_fullres``).
     """
 
     network: nn.Module
@@ -75,6 +82,7 @@ class Model:
     name: str = "unnamed"
     sha256: str = ""
     folder: Path | None = None
+    previous_stage: Model | None = None
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -112,6 +120,11 @@ class Model:
     def snapshots(self) -> int:
         """How many networks of its run the model holds: 1, or more when earlier snapshots were kept."""
         return 1 + len(snapshot_names(self.provenance))
+
+
+def input_channels(plans: Mapping[str, Any]) -> int:
+    """Number of input channels: the modalities, and in a cascade the probabilities of the previous stage."""
+    return len(MODALITIES) + len(REGIONS) * bool(plans.get("uncseg", {}).get("previous_stage"))
 
 
 def output_channels(plans: Mapping[str, Any]) -> int:
@@ -169,7 +182,7 @@ def load_model(folder: str | Path | None = None) -> Model:
     for name, found in _hashes(contents).items():
         _check_hash(folder / name, found, provenance)
     plans, dataset = parse_json(folder / PLANS, contents[PLANS]), parse_json(folder / DATASET, contents[DATASET])
-    network = build_network(plans, len(MODALITIES), output_channels(plans))
+    network = build_network(plans, input_channels(plans), output_channels(plans))
     _load_weights(network, folder / WEIGHTS, contents[WEIGHTS])
     network.eval()
     return Model(
@@ -180,7 +193,19 @@ def load_model(folder: str | Path | None = None) -> Model:
         name=str(provenance.get("name", folder.name)),
         sha256=model_sha256(provenance["files"]),
         folder=folder,
+        previous_stage=_load_previous_stage(folder, plans, provenance),
     )
+
+
+def _load_previous_stage(folder: Path, plans: Mapping[str, Any], provenance: Mapping[str, Any]) -> Model | None:
+    """The model that runs before a cascade's own network, held by the hash of its provenance."""
+    if not plans.get("uncseg", {}).get("previous_stage"):
+        return None
+    path = folder / PREVIOUS_PROVENANCE
+    found = hashlib.sha256(read_bytes(path)).hexdigest()
+    if provenance["files"].get(PREVIOUS_PROVENANCE) != found:
+        raise ModelError(f"{path} is not that of the stage the model was saved with; copy the model folder again.")
+    return load_model(folder / PREVIOUS_STAGE)
 
 
 def load_snapshot(model: Model, number: int) -> Model:
@@ -235,6 +260,9 @@ def save_model(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    previous = (
+        None if model.previous_stage is None else save_model(model.previous_stage, folder / PREVIOUS_STAGE, half=half)
+    )
     contents = {
         WEIGHTS: _pack(model.network.state_dict(), half),
         PLANS: _dump(model.plans),
@@ -242,6 +270,8 @@ def save_model(
         **{SNAPSHOT.format(number): _pack(weights, half) for number, weights in enumerate(snapshots, start=1)},
     }
     hashes = _hashes(contents)
+    if previous is not None:
+        hashes[PREVIOUS_PROVENANCE] = hashlib.sha256(_dump(previous.provenance)).hexdigest()
     provenance = {**model.provenance, "format": FORMAT, "name": model.name, "files": hashes}
     contents[PROVENANCE] = _dump(provenance)
     for name, data in contents.items():
@@ -256,7 +286,8 @@ def save_model(
             raise ModelError(f"The model could not be written to {folder}: {reason_of(error)}.") from error
     for stale in {path.name for path in folder.glob(SNAPSHOT.format("*"))} - set(contents):
         (folder / stale).unlink()
-    return Model(model.network, model.plans, model.dataset, provenance, model.name, model_sha256(hashes), folder)
+    sha256 = model_sha256(hashes)
+    return Model(model.network, model.plans, model.dataset, provenance, model.name, sha256, folder, previous)
 
 
 def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.inference.ensemble_spec import SINGLE, Members
+from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES
@@ -21,7 +21,7 @@ def predict_command(
     out: Path,
     device: str,
     model_folder: Path | None,
-    members: Members = SINGLE,
+    members: EnsembleSpec = SINGLE,
     calibration: Path | None = None,
 ) -> str:
     """Command line that does what the panel did.
@@ -36,7 +36,7 @@ def predict_command(
         As chosen in the panel.
     model_folder : Path or None
         Folder of a model; None for the bundled one.
-    members : Members
+    members : EnsembleSpec
         What the probabilities are the mean of.
     calibration : Path, optional
         File of a calibration, or :data:`~napari_uncseg.uncertainty.recalibration.io.BUNDLED`.

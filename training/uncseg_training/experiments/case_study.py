@@ -33,7 +33,7 @@ import typer
 
 from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.inference.dropout import dropout_layers
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.files import write_files
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.case_study_figures import draw_reliability, draw_triage
@@ -105,7 +105,7 @@ def pairs_of(plan: Plan, records: Mapping[tuple[str, ...], Record], cohort: str)
 def dropout_of(out: Path, network: str, passes: int) -> dict[str, Any]:
     """What is dropped in a pass, without which a number of MC dropout cannot be compared with another's."""
     model = load_model(model_folder(out, network))
-    layers = dropout_layers(model.network, parse_members(f"mc_dropout:{passes}"), model.name)
+    layers = dropout_layers(model.network, parse_ensemble(f"mc_dropout:{passes}"), model.name)
     return {
         "sha256": model.sha256,
         "parameters": sum(each.numel() for each in model.network.parameters()),

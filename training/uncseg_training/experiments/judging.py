@@ -24,7 +24,7 @@ from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.qubrats import QUBraTS
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps, counts_of, judge
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.inference.ensemble_spec import parse_members
+from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.prediction import Prediction
@@ -198,7 +198,7 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
         started = time.perf_counter()
         prediction = predictor.predict(study, members=task.members, maps=task.maps)
         seconds.append(time.perf_counter() - started)
-        passes = parse_members(task.members).passes or prediction.members
+        passes = parse_ensemble(task.members).passes or prediction.members
         case = case_of(prediction, study)
         for metric in metrics_of(case):
             metric.add(case)

@@ -20,12 +20,13 @@ import numpy.typing as npt
 import typer
 from sklearn.metrics import roc_auc_score
 
-from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
+from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, region_masks
 from napari_uncseg.metrics.bootstrap import bootstrap_bca
 from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments.studies import usable
 from uncseg_training.train.sentences import run_plainly
@@ -98,7 +99,7 @@ def doubt(study: Study, prediction: Prediction) -> Doubt | None:
     """Agreement of the maps with the errors; None without a reference or a prediction."""
     if study.reference is None or not prediction.segmentation.any():
         return None
-    mask = dilate_mm(prediction.segmentation > 0, study.spacing, MASK_DILATION_MM)
+    mask = dilate_mm(prediction.segmentation > 0, study.spacing, CancerMask().dilation_mm)
     error = ((prediction.segmentation > 0) ^ (study.reference > 0))[mask]
     claimed, entropy = prediction.maps["unc_output"][mask], prediction.maps["entropy"][mask]
     return Doubt(

@@ -17,9 +17,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from napari_uncseg.inference.predictor import MASK_DILATION_MM, Predictor
+from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.models.model import load_model, load_snapshot
 from napari_uncseg.uncertainty.measures import entropy
 from uncseg_training.experiments.real_studies import Overlap, auroc, means, overlaps
@@ -60,7 +61,7 @@ def main(
                 rows[name] += overlaps(study, prediction.segmentation)
             if study.reference is None or not joined.segmentation.any():
                 continue
-            mask = dilate_mm(joined.segmentation > 0, study.spacing, MASK_DILATION_MM)
+            mask = dilate_mm(joined.segmentation > 0, study.spacing, CancerMask().dilation_mm)
             wrong = ((joined.segmentation > 0) ^ (study.reference > 0))[mask]
             maps = stack[:, 0].var(0), predictions[-1].maps["entropy"], entropy(mean[0])
             findings.append(Finding(study.id, *(auroc(wrong, values[mask]) for values in maps)))

@@ -9,7 +9,7 @@ from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QVBoxLayout, QWidget
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.inference.ensemble_spec import Kind, Members
+from napari_uncseg.inference.ensemble_spec import EnsembleSpec, Kind
 from napari_uncseg.models.identity import identify, joint_sha256
 from napari_uncseg.uncertainty.recalibration.io import (
     BUNDLED,
@@ -40,7 +40,7 @@ class CalibrationChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._run: tuple[Path | None, Members] | None = None
+        self._run: tuple[Path | None, EnsembleSpec] | None = None
         self.box = narrow(QComboBox())
         self.box.addItems(["None", "Bundled", "File"])
         self.file = CalibrationRow("Calibration", placeholder="file of uncseg calibrate")
@@ -58,7 +58,7 @@ class CalibrationChoice(QWidget):
         self.file.line.textChanged.connect(self._on_change)
         self._on_change()
 
-    def chosen_for(self, model_folder: Path | None, members: Members) -> NamedCalibration | None:
+    def chosen_for(self, model_folder: Path | None, members: EnsembleSpec) -> NamedCalibration | None:
         """What is chosen, for a model folder (None: the bundled model) and members.
 
         Raises
@@ -75,7 +75,7 @@ class CalibrationChoice(QWidget):
         check_fit(calibration, model_folder, members)
         return NamedCalibration(name, calibration)
 
-    def look_at(self, model_folder: Path | None, members: Members | None) -> None:
+    def look_at(self, model_folder: Path | None, members: EnsembleSpec | None) -> None:
         """Say whether what is chosen fits a model folder and members; None for members that are not said yet."""
         self._run = None if members is None else (model_folder, members)
         self._on_change()
@@ -107,7 +107,7 @@ class CalibrationChoice(QWidget):
             show_note(self.note, "" if chosen is None else fit_sentence(chosen.calibration))
 
 
-def check_fit(calibration: Calibration, model_folder: Path | None, members: Members) -> None:
+def check_fit(calibration: Calibration, model_folder: Path | None, members: EnsembleSpec) -> None:
     """Make sure, without loading a network, that a calibration was fitted for a model and members.
 
     Parameters
@@ -115,7 +115,7 @@ def check_fit(calibration: Calibration, model_folder: Path | None, members: Memb
     calibration : Calibration
     model_folder : Path or None
         Folder of a model; None for the bundled one. An ensemble is made of the folders it names instead.
-    members : Members
+    members : EnsembleSpec
 
     Raises
     ------

@@ -9,7 +9,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
 
 from napari_uncseg.errors import ModelError, UncsegError
-from napari_uncseg.inference.ensemble_spec import SINGLE, Kind, Members, parse_members
+from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, Kind, parse_ensemble
 from napari_uncseg.inference.progress import spell
 from napari_uncseg.widgets.common import narrow, note_label, row_label, show_failure, show_note
 
@@ -48,7 +48,7 @@ class MemberChoice(QWidget):
         self.cost = note_label()
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
-        form.addRow(row_label("Members"), self.preset)
+        form.addRow(row_label("EnsembleSpec"), self.preset)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
@@ -58,7 +58,7 @@ class MemberChoice(QWidget):
         self.words.textChanged.connect(self._on_change)
         self.look_into(None)
 
-    def members(self) -> Members:
+    def members(self) -> EnsembleSpec:
         """What is chosen.
 
         Raises
@@ -67,9 +67,9 @@ class MemberChoice(QWidget):
             When the words say nothing that is known.
         """
         index = self.preset.currentIndex()
-        return parse_members(self.words.text().strip() if index == OWN_WORDS else PRESETS[index][1])
+        return parse_ensemble(self.words.text().strip() if index == OWN_WORDS else PRESETS[index][1])
 
-    def members_for(self, model_folder: Path | None) -> Members:
+    def members_for(self, model_folder: Path | None) -> EnsembleSpec:
         """What is chosen, for a model folder (None: the bundled model).
 
         Raises
@@ -94,7 +94,7 @@ class MemberChoice(QWidget):
         self.preset.setItemText(SNAPSHOTS, f"{title} ({self._snapshots})" if kept else f"{title} (none)")
         self._on_change()
 
-    def learn(self, members: Members, seconds: float) -> None:
+    def learn(self, members: EnsembleSpec, seconds: float) -> None:
         """Take note of how long a run took."""
         self._last = LastRun(members.resolved(self._snapshots).passes or 1, seconds)
         self._on_change()
@@ -111,12 +111,12 @@ class MemberChoice(QWidget):
             show_note(self.cost, cost_sentence(members, self._last))
 
 
-def cost_sentence(members: Members, last: LastRun | None) -> str:
+def cost_sentence(members: EnsembleSpec, last: LastRun | None) -> str:
     """What members cost, for a reader; nothing for one pass of unknown length.
 
     Parameters
     ----------
-    members : Members
+    members : EnsembleSpec
         With their count.
     last : LastRun, optional
         What the last run took.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from napari_uncseg.errors import Cancelled, UncsegError
-from napari_uncseg.inference.ensemble_spec import SINGLE, Members
+from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.uncertainty.recalibration.io import Calibration
@@ -33,7 +33,7 @@ class Predict(Protocol):
         model_folder: Path | None,
         device: str,
         *,
-        members: Members,
+        members: EnsembleSpec,
         calibration: Calibration | None,
         progress: Progress,
         notify: Callable[[str], None],
@@ -62,7 +62,7 @@ class Request:
         Folder of a model; None for the bundled one.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
-    members : Members
+    members : EnsembleSpec
         What the probabilities shall be the mean of.
     calibration : NamedCalibration, optional
         What the mean shall go through.
@@ -71,7 +71,7 @@ class Request:
     load: Callable[[], Study]
     model_folder: Path | None
     device: str
-    members: Members = SINGLE
+    members: EnsembleSpec = SINGLE
     calibration: NamedCalibration | None = None
 
 
@@ -89,7 +89,7 @@ def predict(
     model_folder: Path | None,
     device: str,
     *,
-    members: Members = SINGLE,
+    members: EnsembleSpec = SINGLE,
     calibration: Calibration | None = None,
     progress: Progress,
     notify: Callable[[str], None],
@@ -105,7 +105,7 @@ def predict(
         Folder of a model; None for the bundled one.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
-    members : Members
+    members : EnsembleSpec
         What the probabilities shall be the mean of.
     calibration : Calibration, optional
         What the mean shall go through.

@@ -1,0 +1,116 @@
+"""The second stage of a cascade: where it looks, what it sees, and that it comes back where it belongs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from napari_uncseg.errors import ModelError
+from napari_uncseg.inference.cascade import LARGEST_SIDE, second_stage_box, second_stage_tile
+from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.inference.sliding_window import count_tiles
+from napari_uncseg.models.identity import PREVIOUS_PROVENANCE, identify
+from napari_uncseg.models.model import load_model, save_model
+from napari_uncseg.models.unet import build_network
+
+SIDES = st.tuples(*[st.integers(20, 180)] * 3)
+
+
+@given(SIDES, st.data())
+def test_box_holds_what_was_found_with_its_margin(shape, data):
+    low = [data.draw(st.integers(0, size - 1)) for size in shape]
+    high = [data.draw(st.integers(first + 1, size)) for first, size in zip(low, shape, strict=True)]
+    found = np.zeros(shape, np.float32)
+    found[tuple(slice(*ends) for ends in zip(low, high, strict=True))] = 0.5
+    box = second_stage_box(found, (1.0, 1.0, 2.0), (96, 96, 96))
+    for part, first, last, size, margin in zip(box, low, high, shape, (12, 12, 6), strict=True):
+        assert 0 <= part.start <= max(0, first - margin)
+        assert min(size, last + margin) <= part.stop <= size
+        assert part.stop - part.start >= min(96, size)
+
+
+def test_box_lies_round_the_likeliest_voxel_where_nothing_was_found():
+    hardly = np.zeros((60, 60, 60), np.float32)
+    hardly[40, 20, 30] = 0.01
+    box = second_stage_box(hardly, (1.0, 1.0, 1.0), (16, 16, 16))
+    assert all(part.start < place < part.stop for part, place in zip(box, (40, 20, 30), strict=True))
+    assert all(part.stop - part.start < 60 for part in box)
+
+
+@given(SIDES)
+def test_tile_fits_the_network_and_is_never_much_longer_than_allowed(shape):
+    tile = second_stage_tile(shape, (16, 16, 16))
+    assert all(side % 16 == 0 and side <= LARGEST_SIDE for side in tile)
+    if max(shape) <= LARGEST_SIDE:
+        assert count_tiles(shape, tile) == 1
+
+
+class SecondStage(nn.Module):
+    """WT where the previous stage saw it, TC where T1c is bright as well; sees seven channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv3d(7, 4, 1)
+        with torch.no_grad():
+            self.layer.weight.zero_()
+            self.layer.bias[:] = -8
+            self.layer.weight[0, 4] = 16
+            self.layer.weight[1, 0] = 8
+            self.layer.weight[3, 4] = 10
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.fixture
+def cascade(model_of, threshold_network):
+    """A first stage at 2 mm and a second one at 1 mm."""
+    first = model_of(threshold_network(), spacing=(2.0, 2.0, 2.0), patch=(8, 8, 8))
+    second = model_of(SecondStage())
+    second.plans["uncseg"]["previous_stage"] = True
+    return dataclasses.replace(second, previous_stage=first)
+
+
+def test_second_stage_refines_what_the_first_one_found(study, cascade):
+    first = Predictor(cascade.previous_stage, device="cpu").predict(study)
+    prediction = Predictor(cascade, device="cpu").predict(study)
+    whole, core = prediction.segmentation > 0, np.isin(prediction.segmentation, (1, 3))
+    assert core.sum() > 0
+    assert np.array_equal(core & ~whole, np.zeros_like(core))
+    overlap = (whole & (first.segmentation > 0)).sum() / (first.segmentation > 0).sum()
+    assert overlap > 0.8  # a ball of 8 voxels across, seen at 2 mm
+    assert not (first.segmentation == 1).any()  # it knows no core
+
+
+def test_mirrored_members_of_a_cascade_agree_where_nothing_depends_on_the_side(study, cascade):
+    plain = Predictor(cascade, device="cpu").predict(study)
+    members = Predictor(cascade, device="cpu").predict(study, members="tta:2")
+    np.testing.assert_allclose(members.probabilities, plain.probabilities, atol=0.05)
+
+
+def test_cascade_is_saved_whole_and_held_by_its_hashes(tmp_path, plans_of, unet_of, unet_arguments, model_of, study):
+    def with_unet(model, inputs, seed=0):
+        architecture = {"network_class_name": "PlainConvUNet", "arch_kwargs": unet_arguments}
+        model.plans["configurations"]["3d_fullres"]["architecture"] = architecture
+        torch.manual_seed(seed)
+        return dataclasses.replace(model, network=build_network(model.plans, inputs, 4).eval())
+
+    first, second = with_unet(model_of(unet_of()), 4), with_unet(model_of(unet_of()), 7)
+    second.plans["uncseg"]["previous_stage"] = True
+    saved = save_model(dataclasses.replace(second, previous_stage=first), tmp_path / "cascade")
+    loaded = load_model(tmp_path / "cascade")
+    assert loaded.previous_stage is not None
+    assert loaded.sha256 == saved.sha256 == identify(tmp_path / "cascade").sha256
+    expected = Predictor(saved, device="cpu").predict(study)
+    found = Predictor(loaded, device="cpu").predict(study)
+    np.testing.assert_array_equal(expected.probabilities, found.probabilities)
+    # Another first stage in its place is refused.
+    other = with_unet(model_of(unet_of()), 4, seed=5)
+    save_model(other, tmp_path / "cascade" / "previous_stage")
+    assert (tmp_path / "cascade" / PREVIOUS_PROVENANCE).is_file()
+    with pytest.raises(ModelError):
+        load_model(tmp_path / "cascade")
