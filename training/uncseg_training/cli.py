@@ -284,6 +284,9 @@ def export(
         Path | None,
         typer.Option(help="Another finished run, mostly the one before: the mean of both networks' weights."),
     ] = None,
+    previous_stage: Annotated[
+        Path | None, typer.Option(help="Run of the first stage, where RUN is the second stage of a cascade.")
+    ] = None,
     halfway: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
@@ -291,7 +294,9 @@ def export(
 
     if halfway is not None:
         typer.echo("note: --halfway is now called --average-with.", err=True)
-    model = export_run(run, out, average=average, average_with=average_with or halfway)
+    model = export_run(
+        run, out, average=average, average_with=average_with or halfway, previous_stage=previous_stage
+    )
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

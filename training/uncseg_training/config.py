@@ -282,6 +282,7 @@ class Config:
                 "head": self.head,
                 "uncertainty_channels": 3 if per_region else int(self.uncertainty != "none"),
                 "orientation": "RAS",
+                **({"previous_stage": True} if self.previous_stage else {}),
             },
         }
 

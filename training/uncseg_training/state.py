@@ -137,7 +137,14 @@ class Training:
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
 
 
-def export_run(run: Path, out: Path, *, average: bool = False, average_with: Path | None = None) -> Model:
+def export_run(
+    run: Path,
+    out: Path,
+    *,
+    average: bool = False,
+    average_with: Path | None = None,
+    previous_stage: Path | None = None,
+) -> Model:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
 
     Parameters
@@ -150,12 +157,14 @@ def export_run(run: Path, out: Path, *, average: bool = False, average_with: Pat
         Write the mean of the weights of all snapshots in the place of the last one.
     average_with : Path, optional
         Another run, mostly the one this run started from: the mean of both networks' weights is written.
+    previous_stage : Path, optional
+        Run of the first stage, of a run that is the second stage of a cascade.
 
     Raises
     ------
     ValueError
         When a run has no checkpoint, there are no snapshots to average, the other run is not finished or its network
-        another one, or a file is absent or damaged.
+        another one, a second stage lacks its first one, or a file is absent or damaged.
     OSError
         When the folder cannot be written.
 
@@ -166,6 +175,11 @@ def export_run(run: Path, out: Path, *, average: bool = False, average_with: Pat
     the mean of the weights before and after further training keeps more of what was learnt before.
     """
     training = Training.of_run(run)
+    if (previous_stage is None) == bool(training.config.previous_stage):
+        raise ValueError(
+            f"{run} is {'the second stage of a cascade' if previous_stage is None else 'a network by itself'}; "
+            f"{'name the run of its first stage' if previous_stage is None else 'leave the previous stage out'}."
+        )
     # The last snapshot is the network itself; before the end of a run there is none yet.
     earlier = range(1, training.config.snapshots) if training.step == training.config.steps else range(0)
     files = [run / SNAPSHOTS / f"{number}.pt" for number in earlier]
@@ -181,6 +195,8 @@ def export_run(run: Path, out: Path, *, average: bool = False, average_with: Pat
         model.network.load_state_dict(_mean_of(model.network.state_dict(), there))
         here = model.provenance.get("weights", "last network")
         model.provenance["weights"] = f"mean of the {here} and {average_with.name}"
+    if previous_stage is not None:
+        model = replace(model, previous_stage=Training.of_run(previous_stage).model())
     return save_model(model, out, half=True, snapshots=snapshots)
 
 
