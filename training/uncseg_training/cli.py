@@ -260,6 +260,33 @@ def head(
 
 @app.command()
 @plainly
+def predict_folds(
+    models: Annotated[list[str], typer.Argument(help="Model folder of each fold, as FOLD=FOLDER: 0=models/fold-0.")],
+    studies: Annotated[list[Path], typer.Option(help="Folder of studies with references; repeat for several.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the results.")],
+    folds: Annotated[str, typer.Option("--splits", help="File of the folds, or gliomas.")] = "gliomas",
+    members: Annotated[str, typer.Option(help="As for uncseg predict.")] = "single",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand there.")] = False,
+) -> None:
+    """Predict every study by the model of the fold that held it out, into one folder that 'uncseg evaluate' reads."""
+    from uncseg_training.splits import SPLITS, read_splits
+    from uncseg_training.train.cross_validation import predict_out_of_fold
+
+    named: dict[int, Path] = {}
+    for word in models:
+        fold, equals, folder = word.partition("=")
+        if not equals or not fold.isdigit():
+            raise ValueError(f"{word} does not say which fold it is of; write it as 0={word}.")
+        named[int(fold)] = Path(folder)
+    found = read_splits(SPLITS if folds == "gliomas" else Path(folds))
+    if wrong := [fold for fold in named if fold >= len(found)]:
+        raise ValueError(f"There is no fold {wrong[0]}; there are {len(found)}, counted from 0.")
+    done = predict_out_of_fold(named, found, studies, out, members=members, overwrite=overwrite, tell=typer.echo)
+    typer.echo(f"{out}: {len(done)} studies out of fold")
+
+
+@app.command()
+@plainly
 def curve(
     runs: Annotated[list[Path], typer.Argument(help="Run folders with a log.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Picture to write; RUN/curve.png by default.")] = None,
@@ -294,9 +321,7 @@ def export(
 
     if halfway is not None:
         typer.echo("note: --halfway is now called --average-with.", err=True)
-    model = export_run(
-        run, out, average=average, average_with=average_with or halfway, previous_stage=previous_stage
-    )
+    model = export_run(run, out, average=average, average_with=average_with or halfway, previous_stage=previous_stage)
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

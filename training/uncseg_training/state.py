@@ -42,6 +42,7 @@ class Training:
     optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+    trained_on: tuple[str, ...] | None = None
 
     @classmethod
     def fresh(cls, config: Config) -> Training:
@@ -90,6 +91,8 @@ class Training:
         training.averaged.load_state_dict(state["averaged"])
         training.optimiser.load_state_dict(state["optimiser"])
         training.step, training.seconds = int(state["step"]), float(state["seconds"])
+        # Older checkpoints do not say it.
+        training.trained_on = tuple(state["trained_on"]) if "trained_on" in state else None
         return training
 
     @classmethod
@@ -115,6 +118,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "trained_on": list(self.patients()),
         }
         save_state(state, folder / CHECKPOINT)
 
@@ -125,14 +129,29 @@ class Training:
             moved = {key: value.to(device) for key, value in state.items() if isinstance(value, Tensor) and value.ndim}
             state.update(moved)
 
+    def patients(self) -> tuple[str, ...]:
+        """Cases of a cohort that the weights have seen, those of the run it started from among them."""
+        if self.trained_on is not None:
+            return self.trained_on
+        config, seen = self.config, set[str]()
+        if config.cases:
+            from uncseg_training.cases import Cases
+
+            seen |= set(Cases.open(Path(config.cases), config).split(config.folds, config.fold, config.splits)[0])
+        if config.start:
+            seen |= set(Training.of_run(Path(config.start)).patients())
+        self.trained_on = tuple(sorted(seen))
+        return self.trained_on
+
     def model(self) -> Model:
-        """The averaged network as a model to save."""
+        """The averaged network as a model to save; it names the studies it was trained on."""
         provenance = {
             "trained_by": "uncseg-train fit",
             "config": asdict(self.config),
             "step": self.step,
             "hours": round(self.seconds / 3600, 3),
             "torch": torch.__version__,
+            "trained_on": list(self.patients()),
         }
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
 
