@@ -28,7 +28,6 @@ from scipy import ndimage
 from napari_uncseg.metrics.morphology import bounding_box
 from uncseg_training.data.case_manifest import preprocessing_hash
 from uncseg_training.data.case_maps import Maps
-from uncseg_training.data.storage import estimate_storage
 from uncseg_training.paper1.error_map import ErrorMaps, compute_prediction_error_probability
 
 SHAPE = (240, 240, 155)
@@ -142,15 +141,17 @@ def main() -> int:
             found.append(one)
             volume, filled, size = tumour.sum() / 1000, 100 * one.filled, one.stored / 1e6
             print(f"{case}   {volume:6.1f} mL   {filled:5.2f} % not 0   {size:6.3f} MB", flush=True)
-    storage = estimate_storage([one.stored for one in found], SHAPE, COHORT)
-    held, per_case = storage.total <= TARGET_GB * 1e9, storage.per_case
+    sizes, raw = [one.stored for one in found], 2 * COHORT * np.prod(SHAPE)
+    per_case, deviation = statistics.mean(sizes), statistics.stdev(sizes) if len(sizes) > 1 else float("nan")
+    total = COHORT * per_case
+    held = total <= TARGET_GB * 1e9
     filled = 100 * statistics.mean(one.filled for one in found)
     print(f"{len(found)} cases, {options.visits} visits each; {filled:.2f} % of voxels not 0")
-    print(f"a case       {per_case / 1e6:7.3f} MB (sd {storage.deviation / 1e6:.3f}), visits included")
-    for name, size in (("float16", storage.raw / COHORT), ("zipped", statistics.mean(one.zipped for one in found))):
+    print(f"a case       {per_case / 1e6:7.3f} MB (sd {deviation / 1e6:.3f}), visits included")
+    for name, size in (("float16", raw / COHORT), ("zipped", statistics.mean(one.zipped for one in found))):
         print(f"   {name:<9} {size / 1e6:7.3f} MB   {size / per_case:6.2f} times as much")
     verdict = f"target {TARGET_GB:g}: {'held' if held else 'MISSED'}"
-    print(f"{COHORT} cases   {storage.total / 1e9:7.3f} GB (float16: {storage.raw / 1e9:.1f} GB)   {verdict}")
+    print(f"{COHORT} cases   {total / 1e9:7.3f} GB (float16: {raw / 1e9:.1f} GB)   {verdict}")
     print(f"update of a whole volume {statistics.median(one.update for one in found):6.3f} s (median)")
     print(f"patch of {PATCH}³            {statistics.median(one.read for one in found):6.3f} s (median)")
     return int(not held)

@@ -20,7 +20,6 @@ from napari_uncseg.labels import region_masks
 from uncseg_training.data import case_maps
 from uncseg_training.data.case_manifest import MANIFEST, Manifest, preprocessing_hash
 from uncseg_training.data.case_maps import MOST_VISITS, CaseMaps, Maps, overlap
-from uncseg_training.data.storage import estimate_storage
 from uncseg_training.paper1.error_map import (
     LARGEST_DECAY,
     ErrorMaps,
@@ -507,15 +506,6 @@ def test_sweeps_of_failures_per_region(tmp_path: Path) -> None:
 
 
 # -- size ------------------------------------------------------------------------------------------------------------
-
-
-def test_sizes_are_extrapolated() -> None:
-    storage = estimate_storage([100, 300], (2, 3, 4), 10)
-    assert (storage.per_case, storage.total, storage.raw) == (200, 2000, 480)
-    assert storage.deviation == pytest.approx(2**0.5 * 100)
-    assert np.isnan(estimate_storage([100], (1, 1, 1), 1).deviation)
-    with pytest.raises(ValueError, match="nothing to extrapolate"):
-        estimate_storage([], (1, 1, 1), 1)
 
 
 def test_a_map_takes_far_less_than_its_voxels(tmp_path: Path) -> None:

@@ -27,10 +27,9 @@ from napari_uncseg.models.model import load_model
 from tests.models.test_import_nnunet import as_nnunet_counts
 from tests.training.test_trainer import head
 from uncseg_training.cli import app
-from uncseg_training.nnunet.loss import count_voxels, split_target, uncertainty_terms
+from uncseg_training.nnunet.loss import count_voxels, split_target
 from uncseg_training.nnunet.run import newest_checkpoint, settle_splits
 from uncseg_training.paper1.error_map import ErrorMaps
-from uncseg_training.paper1.paper_losses import PaperLoss
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
 IDS = ("00000-000", "00001-000", "00001-001", "00002-000", "00003-000", "00004-000", "00005-000", "00006-000")
@@ -57,26 +56,6 @@ def test_counts_are_of_the_segmentation_alone() -> None:
     assert counts["tp_hard"].tolist() == [0, 1, 0]
     assert counts["fp_hard"].tolist() == [1, 1, 0]
     assert counts["fn_hard"].tolist() == [1, 0, 1]
-
-
-def test_terms_are_those_of_the_paper() -> None:
-    generator = torch.Generator().manual_seed(0)
-    output = torch.randn(2, 4, 8, 8, 8, generator=generator)
-    regions = (torch.rand(2, 3, 8, 8, 8, generator=generator) > 0.5).float()
-    error = torch.rand(2, 1, 8, 8, 8, generator=generator)
-    loss, ones = PaperLoss(least_weight=10), torch.ones_like(error)
-    terms = uncertainty_terms(loss, output[:, 3:], output[:, :3], regions, torch.cat([error, ones], 1), Head.REGIONS)
-    whole = loss(output, regions, error, ones > 0)
-    assert float(terms["weighted"]) == pytest.approx(float(whole.total - whole.segmentation), abs=1e-6)
-
-
-def test_terms_before_the_first_visit_are_zero_and_differentiable() -> None:
-    output = torch.zeros(2, 4, 8, 8, 8, requires_grad=True)
-    regions, target = torch.ones(2, 3, 8, 8, 8), torch.zeros(2, 2, 8, 8, 8)
-    terms = uncertainty_terms(PaperLoss(), output[:, 3:], output[:, :3], regions, target, Head.REGIONS)
-    assert all(float(value.detach()) == 0 for value in terms.values())
-    (gradient,) = torch.autograd.grad(terms["weighted"], output)
-    assert bool((gradient == 0).all())
 
 
 def test_a_voxel_counts_where_all_it_was_made_of_was_visited() -> None:
@@ -280,7 +259,7 @@ def check_fold(folders: dict[str, Path], fold: Path, number: int) -> None:
     assert set(summary["mean"]) == {"(1, 2, 3)", "(1, 3)", "(3,)"}
     told = json.loads((fold / "validation" / "uncertainty.json").read_text())
     found = {(value["metric"], value["map"], value["voxel_set"], value["aggregation"]) for value in told["values"]}
-    for name in ("unc_output", "variance_stable_x4", "var1shot_x4"):
+    for name in ("unc_output", "unc_output_unmasked", "variance_stable_x4", "var1shot_x4"):
         for voxel_set in ("tumour", "brain"):
             for metric in ("rmsd_to_error_stable", "pearson_to_error_stable", "rmsd", "pearson", "auroc", "auprc"):
                 assert {(metric, name, voxel_set, how) for how in ("case", "mean", "pooled")} <= found

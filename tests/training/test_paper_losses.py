@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from napari_uncseg.labels import region_masks
 from napari_uncseg.models.heads import Head
+from napari_uncseg.models.masked import MaskedUncertaintyNetwork
 from uncseg_training.paper1.paper_losses import (
     HEADS,
     Mask,
@@ -409,3 +410,26 @@ def test_heads_without_a_meaning_are_refused() -> None:
     volume = torch.zeros(1, 7, 4, 4, 4)
     with pytest.raises(ValueError, match="no meaning for the head regions_gaussian"):
         PaperLoss()(volume, volume[:, :3], volume[:, :1], head=Head.REGIONS_GAUSSIAN)
+
+
+def test_comparing_the_uncertainty_alone_is_the_loss_without_its_segmentation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(2, 4, 8, 8, 8, generator=generator)
+    regions = (torch.rand(2, 3, 8, 8, 8, generator=generator) > 0.5).float()
+    error = torch.rand(2, 1, 8, 8, 8, generator=generator)
+    loss = PaperLoss(least_weight=10)
+    masked = MaskedUncertaintyNetwork(torch.nn.Identity())
+    masked.masking = False
+    logits, u = masked(output)
+    alone, whole = loss.compare(u, logits, regions, error), loss(output, regions, error)
+    assert float(alone.segmentation) == 0
+    assert float(alone.total) == pytest.approx(float(whole.total - whole.segmentation), abs=1e-6)
+
+
+def test_before_the_first_visit_the_comparison_is_zero_and_differentiable() -> None:
+    u = torch.full((2, 1, 8, 8, 8), 0.5, requires_grad=True)
+    visited = torch.zeros(2, 1, 8, 8, 8, dtype=torch.bool)
+    terms = PaperLoss().compare(u, torch.zeros(2, 3, 8, 8, 8), torch.ones(2, 3, 8, 8, 8), u.detach() * 0, visited)
+    assert float(terms.total.detach()) == 0
+    (gradient,) = torch.autograd.grad(terms.total, u)
+    assert bool((gradient == 0).all())

@@ -1,12 +1,9 @@
-"""The terms that nnU-Net's trainer adds to its own loss, and the counts behind its pseudo-Dice."""
+"""The target of the uncertainty channel in a batch of nnU-Net, and the counts behind its pseudo-Dice."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from napari_uncseg.models.heads import Head
-from uncseg_training.paper1.paper_losses import PaperLoss, l_unc, loss_mask, rmsd, weighted_pearson
 
 VISITED = 0.99
 """After a linear warp, a voxel has a target where all it was made of had one."""
@@ -15,42 +12,6 @@ VISITED = 0.99
 def split_target(target: Tensor) -> tuple[Tensor, Tensor]:
     """Error ``(batch, 1, x, y, z)`` in 0..1 and where it is known, of a batch's ``regression_target``."""
     return target[:, :1].clamp(0, 1), target[:, 1:] > VISITED
-
-
-def uncertainty_terms(
-    loss: PaperLoss, uncertainty: Tensor, logits: Tensor, regions: Tensor, target: Tensor, head: Head
-) -> dict[str, Tensor]:
-    """Compare the uncertainty with the error map, as the paper does; the segmentation's loss stays nnU-Net's own.
-
-    Parameters
-    ----------
-    loss : PaperLoss
-        Weights, mask and reduction.
-    uncertainty : Tensor, shape (batch, 1, x, y, z)
-        Logit.
-    logits : Tensor, shape (batch, head.channels, x, y, z)
-        Segmentation logits in the order of the head; no gradient flows into them.
-    regions : Tensor, shape (batch, 3, x, y, z)
-        Reference WT, TC, ET.
-    target : Tensor, shape (batch, 2, x, y, z)
-        ``regression_target`` of the batch.
-    head : Head
-        Meaning of the logits.
-
-    Returns
-    -------
-    dict of str to Tensor
-        ``unc``, ``rmsd``, ``correlation`` (one minus the mean of the samples that have one, 0 without any) and their
-        ``weighted`` sum; all 0 where no voxel was visited yet.
-    """
-    error, visited = split_target(target)
-    weights = loss_mask(loss.mask, logits, regions, head, loss.dilation) * visited
-    u = torch.sigmoid(uncertainty)
-    correlation, valid = weighted_pearson(u, error, weights, loss.least_weight)
-    unc, distance = l_unc(u, error, weights, loss.reduction), rmsd(u, error, weights).mean()
-    missing = torch.where(valid, 1 - correlation, 0.0).sum() / valid.sum().clamp(min=1)
-    weighted = loss.unc * unc + loss.rmsd * distance + loss.correlation * missing
-    return {"unc": unc, "rmsd": distance, "correlation": missing, "weighted": weighted}
 
 
 def count_voxels(segmentation: Tensor, target: Tensor, *, regions: bool) -> dict[str, Tensor]:

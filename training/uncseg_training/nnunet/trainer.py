@@ -32,15 +32,19 @@ from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities
 from napari_uncseg.models.importers.nnunet import read_checkpoint
+from napari_uncseg.models.masked import MaskedUncertaintyNetwork
 from uncseg_training.data.case_manifest import MANIFEST
 from uncseg_training.nnunet.data import ErrorLoader, Labelling, describe_preprocessing
-from uncseg_training.nnunet.loss import count_voxels, uncertainty_terms
+from uncseg_training.nnunet.loss import count_voxels, split_target
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.paper_losses import PaperLoss
 from uncseg_training.paper1.variance import VarianceMaps
 from uncseg_training.train.refresh import Inference, refresh_sweep
 
 ERRORS, VARIANCES, LOG = "error_maps", "variance_maps", "uncertainty.jsonl"
+
+TERMS = ("segmentation", "unc", "rmsd", "correlation")
+"""Of the loss, as logged."""
 
 SWEEPS = 20
 """How often each case is visited in a run."""
@@ -113,6 +117,14 @@ class nnUNetTrainerUncertainty(nnUNetTrainer):  # type: ignore[misc]
             for layer in network.decoder.seg_layers:  # type: ignore[union-attr]
                 layer.bias[num_output_channels:] = math.log(FIRST_ERROR / (1 - FIRST_ERROR))
         return network
+
+    def initialize(self) -> None:
+        """Build the network, and wrap it as the paper does."""
+        super().initialize()
+        # The wrapper shares the network's weights, so that checkpoints stay those of nnU-Net. In training the loss has
+        # a mask of its own, with the reference in it: the channel is to learn of what was missed, too.
+        self.masked = MaskedUncertaintyNetwork(self.network, self.labelling.head)
+        self.masked.masking = False
 
     @property
     def heads(self) -> int:
@@ -236,17 +248,18 @@ class nnUNetTrainerUncertainty(nnUNetTrainer):  # type: ignore[misc]
         )
         cuda = self.device.type == "cuda"
         with torch.autocast(self.device.type) if cuda else nullcontext():
-            output = self.network(images)
-        if output.shape[1] != self.heads + 1 or output.shape[2:] != target.shape[2:]:
-            raise RuntimeError(f"The network answered {tuple(output.shape)} to a target of {tuple(target.shape)}.")
-        output = output.float()
-        segmentation = output[:, : self.heads]
-        regions, logits = self.labelling.regions(target), self.labelling.logits(segmentation)
-        terms = uncertainty_terms(
-            self.uncertainty_loss, output[:, self.heads :], logits, regions, extra, self.labelling.head
-        )
-        terms["segmentation"] = self.loss(segmentation, target)
-        terms["loss"] = terms["segmentation"] + terms.pop("weighted")
+            segmentation, uncertainty = self.masked(images)
+        if segmentation.shape[1] != self.heads or segmentation.shape[2:] != target.shape[2:]:
+            raise RuntimeError(f"The network gave {tuple(segmentation.shape)} for a target of {tuple(target.shape)}.")
+        segmentation = segmentation.float()
+        found = self.uncertainty_loss.compare(
+            uncertainty,
+            self.labelling.logits(segmentation),
+            self.labelling.regions(target),
+            *split_target(extra),
+            self.labelling.head,
+        ).with_segmentation(self.loss(segmentation, target))
+        terms = {name: getattr(found, name) for name in TERMS} | {"loss": found.total}
         return segmentation, target, terms
 
     # Between the epochs.
@@ -331,5 +344,5 @@ class nnUNetTrainerUncertainty(nnUNetTrainer):  # type: ignore[misc]
 
 def _means(outputs: list[dict[str, Any]]) -> dict[str, float]:
     """Mean of each term over the steps of an epoch."""
-    names = ("loss", "segmentation", "unc", "rmsd", "correlation")
+    names = ("loss", *TERMS)
     return {name: round(float(np.mean([output[name] for output in outputs])), 6) for name in names}

@@ -25,6 +25,7 @@ from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region, labels_from_regions
+from napari_uncseg.models.masked import get_cancer_mask
 from napari_uncseg.uncertainty.measures import bernoulli_variance
 from uncseg_training.data.normalise import times_four
 
@@ -36,7 +37,7 @@ FOLDER, SUMMARY, UNCERTAINTY = "validation", "summary.json", "uncertainty.json"
 TARGET = "error_stable"
 """Name of the error map among the maps of a case."""
 
-MAPS = ("unc_output", "variance_stable_x4", "var1shot_x4")
+MAPS = ("unc_output", "unc_output_unmasked", "variance_stable_x4", "var1shot_x4")
 """What is compared with it, and with the failure of the final network; variances are taken times four."""
 
 VOXEL_SETS = (VoxelSet.TUMOUR, VoxelSet.BRAIN)
@@ -119,8 +120,11 @@ def _case(trainer: nnUNetTrainerUncertainty, case: str, output: Tensor, referenc
     assert trainer.variances is not None
     probabilities = trainer.probabilities(output)
     error, history = trainer.errors.read(case), trainer.variances.read(case)
+    unmasked = torch.sigmoid(output[trainer.heads]).numpy()
+    mask = get_cancer_mask(torch.from_numpy(probabilities[None, :1]))[0, 0].numpy()
     maps = {
-        "unc_output": torch.sigmoid(output[trainer.heads]).numpy(),
+        "unc_output": unmasked * mask,
+        "unc_output_unmasked": unmasked,
         "variance_stable_x4": times_four(history.variance).clip(0, 1),
         "var1shot_x4": times_four(bernoulli_variance(probabilities[0])).clip(0, 1),
     }

@@ -9,7 +9,7 @@ finite gradient, for an empty mask, a constant map and equal maps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -104,18 +104,44 @@ class PaperLoss:
             logits, uncertainty = split(output.float(), head)
             if uncertainty is None:
                 raise ValueError("The network has no uncertainty channel; build it with one output more.")
-            u, e = torch.sigmoid(uncertainty), error.detach().float()
-            weights = loss_mask(self.mask, logits, regions, head, self.dilation)
-            if visited is not None:
-                weights = weights * visited
-            segmentation = segmentation_loss(logits, regions, head)
-            unc = l_unc(u, e, weights, self.reduction)
-            distance = rmsd(u, e, weights).mean()
-            r, valid = weighted_pearson(u, e, weights, self.least_weight)
-            # A sample without a correlation is left out; counting it as r = 0 would punish the network for it.
-            missing = torch.where(valid, 1 - r, 0.0).sum() / valid.sum().clamp(min=1)
-            total = segmentation + self.unc * unc + self.rmsd * distance + self.correlation * missing
-        return Terms(total, segmentation, unc, distance, missing, int(valid.sum()))
+            found = self.compare(torch.sigmoid(uncertainty), logits, regions, error, visited, head)
+            return found.with_segmentation(segmentation_loss(logits, regions, head))
+
+    def compare(
+        self,
+        u: Tensor,
+        logits: Tensor,
+        regions: Tensor,
+        error: Tensor,
+        visited: Tensor | None = None,
+        head: Head | str = Head.REGIONS,
+    ) -> Terms:
+        """Compare the uncertainty alone with the error map; call it outside of autocast.
+
+        Parameters
+        ----------
+        u : Tensor of float32, shape (batch, 1, x, y, z)
+            Uncertainty in 0..1, as :class:`napari_uncseg.models.masked.MaskedUncertaintyNetwork` gives it.
+        logits : Tensor, shape (batch, head.channels, x, y, z)
+            Of the segmentation; no gradient flows into them.
+        regions, error, visited, head
+            As for :meth:`__call__`.
+
+        Returns
+        -------
+        Terms
+            With a segmentation of 0; all are 0 where no voxel was visited yet.
+        """
+        e = error.detach().float()
+        weights = loss_mask(self.mask, logits, regions, head, self.dilation)
+        if visited is not None:
+            weights = weights * visited
+        unc, distance = l_unc(u, e, weights, self.reduction), rmsd(u, e, weights).mean()
+        r, valid = weighted_pearson(u, e, weights, self.least_weight)
+        # A sample without a correlation is left out; counting it as r = 0 would punish the network for it.
+        missing = torch.where(valid, 1 - r, 0.0).sum() / valid.sum().clamp(min=1)
+        total = self.unc * unc + self.rmsd * distance + self.correlation * missing
+        return Terms(total, torch.zeros_like(total), unc, distance, missing, int(valid.sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +164,10 @@ class Terms:
     rmsd: Tensor
     correlation: Tensor
     correlated: int
+
+    def with_segmentation(self, loss: Tensor) -> Terms:
+        """The same with the loss of a segmentation."""
+        return replace(self, segmentation=loss, total=self.total + loss)
 
 
 def segmentation_loss(logits: Tensor, regions: Tensor, head: Head | str) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities, split
+from napari_uncseg.models.masked import get_cancer_mask
 from uncseg_training.cases import Cases
 from uncseg_training.data.case_maps import Box
 from uncseg_training.paper1.error_map import ErrorMaps
@@ -92,14 +93,20 @@ class Targets:
 
 @torch.no_grad()
 def predict_case(network: nn.Module, cases: Cases, name: str, device: torch.device) -> Tensor:
-    """Probabilities of WT, TC, ET and, where the network has it, the uncertainty: ``(3 or 4, x, y, z)`` in 0..1.
+    """Probabilities of WT, TC, ET and, where the network has it, the uncertainty in the cancer mask and everywhere.
 
-    The network is left in evaluation mode.
+    Returns
+    -------
+    Tensor, shape (3 or 5, x, y, z)
+        In 0..1. The mask is that of :class:`~napari_uncseg.models.masked.MaskedUncertaintyNetwork`. The network is left
+        in evaluation mode.
     """
     network.eval()
     with torch.autocast(device.type, torch.bfloat16):
         output = network(whole_case(cases, name).images[None].to(device))
     logits, uncertainty = split(output.float(), "regions")
-    parts = [region_probabilities(logits, "regions")]
-    parts += [torch.sigmoid(uncertainty)] if uncertainty is not None else []
-    return torch.cat(parts, 1)[0].cpu()
+    probabilities = region_probabilities(logits, "regions")
+    if uncertainty is None:
+        return probabilities[0].cpu()
+    u = torch.sigmoid(uncertainty)
+    return torch.cat([probabilities, u * get_cancer_mask(probabilities[:, :1]), u], 1)[0].cpu()
