@@ -46,6 +46,18 @@ class SaveError(UncsegError):
     code = "save"
 
 
+class AnotherResult(SaveError):
+    """Another result stands where this one would be saved, and nobody chose to overwrite it."""
+
+    code = "save.another-result"
+
+
+class ForeignFile(SaveError):
+    """A file that belongs to no result stands where one would be written; it is never replaced."""
+
+    code = "save.foreign-file"
+
+
 class EvaluationError(UncsegError):
     """Arrays, files or settings that cannot be compared with a reference, or results that do not belong together."""
 

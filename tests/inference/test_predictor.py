@@ -142,7 +142,7 @@ def test_provenance_is_json_and_complete(study, model_of, tmp_path):
     assert provenance["settings"]["device"] == "cpu"
     assert provenance["command"] == "uncseg predict toy"
     assert provenance["warnings"] == ["Said before."]
-    assert {"python", "torch", "numpy", "nibabel", "napari_uncseg"} <= set(provenance["versions"])
+    assert {"python", "torch", "numpy", "nibabel", "napari-uncseg"} <= set(provenance["versions"])
     assert "Research use only" in provenance["research_use_only"]
     before = predictor.provenance(study, "uncseg predict toy")
     assert all(provenance[key] == value for key, value in before.items())

@@ -10,8 +10,9 @@ from napari_uncseg.errors import Cancelled, UncsegError
 from napari_uncseg.inference import ensembling as members_module
 from napari_uncseg.inference.logit_sampling import sample_probabilities
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.errors import AnotherResult
 from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.io.results import AnotherResult, existing, load_prediction, save_prediction
+from napari_uncseg.io.results import State, check_target, load_prediction, save_prediction
 from napari_uncseg.uncertainty.measures import entropy
 
 
@@ -181,7 +182,8 @@ def test_a_partial_result_is_kept_apart_from_a_finished_one(study, predictor, tm
     assert fingerprint(partial.provenance) == mark
 
     assert not save_prediction(partial, tmp_path).skipped
-    assert not existing(tmp_path, "toy", mark), "a cohort run that goes on must compute it anew"
+    target = check_target(tmp_path, "toy", whole.provenance)
+    assert target.state is State.PARTIAL, "a cohort run that goes on must compute it anew"
     back = load_prediction(tmp_path / "toy")
     assert str(back.partial) == "partial: 2 of 4"
     assert save_prediction(partial, tmp_path).skipped
@@ -190,7 +192,7 @@ def test_a_partial_result_is_kept_apart_from_a_finished_one(study, predictor, tm
     assert str(load_prediction(tmp_path / "toy").partial) == "partial: 3 of 4"
 
     assert not save_prediction(whole, tmp_path).skipped, "all members replace some without being told to overwrite"
-    assert existing(tmp_path, "toy", mark)
+    assert check_target(tmp_path, "toy", whole.provenance).state is State.SAME
     assert load_prediction(tmp_path / "toy").partial is None
     assert save_prediction(more, tmp_path).skipped, "some members never replace all"
     with pytest.raises(AnotherResult):

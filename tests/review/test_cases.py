@@ -119,8 +119,8 @@ def test_foreign_numbers_are_not_trusted(results, tiny_prediction):
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "triage_score": "high", "volumes_ml": {"WT": None, "TC": True, "ET": 3}}))
     case = list_cases(results).case("odd")
+    assert str(path) in case.problem
     assert case.triage_score is None
-    assert case.volumes_ml == {Region.ET: 3.0}
 
 
 def test_a_torn_log_is_told(results):

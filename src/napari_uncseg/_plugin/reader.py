@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_uncseg.io.provenance import JSON_SUFFIX
-
 if TYPE_CHECKING:
     from napari.layers import Layer
 
@@ -83,16 +81,17 @@ def _read_folder(folder: Path) -> list[Layer]:
     from napari_uncseg.errors import StudyError
     from napari_uncseg.io.discovery import find_studies
     from napari_uncseg.io.loading import load_study
-    from napari_uncseg.io.results import load_prediction
+    from napari_uncseg.io.results import find_results, load_prediction
     from napari_uncseg.viewer.layers import prediction_layers
 
-    if any(folder.glob(f"*{JSON_SUFFIX}")):
+    results = find_results(folder)
+    if any(path.parent == folder for path in results):
         prediction = load_prediction(folder)
         arrange_soon(prediction)
         return prediction_layers(prediction)
-    results = sorted(child.parent.name for child in folder.glob(f"*/*{JSON_SUFFIX}"))
     if results:
-        raise StudyError(f"{folder} holds the results of {len(results)} studies ({_few(results)}); open one folder.")
+        names = _few([path.parent.name for path in results])
+        raise StudyError(f"{folder} holds the results of {len(results)} studies ({names}); open one folder.")
     studies = find_studies(folder)
     if len(studies) > 1:
         raise StudyError(

@@ -122,7 +122,7 @@ def predict(
     """
     from napari_uncseg.cli.console import print_outcomes
     from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
-    from napari_uncseg.io.results import check_writable
+    from napari_uncseg.io.files import check_writable
 
     named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
     by_file = any(named.values()) or reference is not None or study_id is not None
@@ -302,7 +302,7 @@ def demo(
     from napari_uncseg.cli.display import is_watched
     from napari_uncseg.inference.pipeline import Settings, find_jobs
     from napari_uncseg.io.discovery import only_study
-    from napari_uncseg.io.results import check_writable
+    from napari_uncseg.io.files import check_writable
 
     path = study if study is not None else phantom_folder()
     only_study(path)

@@ -15,8 +15,10 @@ import numpy as np
 from napari_uncseg.cli.display import WINDOW_SIZE, run_windowed
 from napari_uncseg.errors import SaveError, StudyError, UncsegError, reason_of
 from napari_uncseg.io.discovery import find_studies
+from napari_uncseg.io.files import exists, is_dir
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import JSON_SUFFIX, load_prediction
+from napari_uncseg.io.results import JSON_SUFFIX, check_made_from, load_prediction
+from napari_uncseg.io.results import find_results as results_in
 from napari_uncseg.io.study import Study
 
 if TYPE_CHECKING:
@@ -40,11 +42,7 @@ def find_results(study_id: str, folders: Sequence[Path]) -> Path | None:
     folders : sequence of Path
         Where to look, in this order.
     """
-    for folder in folders:
-        for place in (folder / study_id, folder):
-            if (place / f"{study_id}{JSON_SUFFIX}").is_file():
-                return place
-    return None
+    return next((path.parent for folder in folders for path in results_in(folder, study_id)), None)
 
 
 def results_instead(path: Path) -> Path | None:
@@ -63,11 +61,11 @@ def results_instead(path: Path) -> Path | None:
     with suppress(StudyError):
         find_studies(path)
         return None
-    if not path.exists():
+    if not exists(path):
         return None
-    folder = path if path.is_dir() else path.parent
-    patterns = [f"*{JSON_SUFFIX}", *([f"*/*{JSON_SUFFIX}"] if path.is_dir() else [])]
-    return folder if any(any(folder.glob(pattern)) for pattern in patterns) else None
+    folder = path if is_dir(path) else path.parent
+    found = results_in(folder)
+    return folder if any(is_dir(path) or result.parent == folder for result in found) else None
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,7 @@ def results_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> Resu
         raise StudyError(
             f"The result in {folder} was made on another grid than study {study.id} has now: predict the study again."
         )
+    check_made_from(prediction.provenance, study, folder)
     return Results(prediction, folder)
 
 

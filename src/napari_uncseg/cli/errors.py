@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import typer
 from typer.core import TyperGroup
 
-from napari_uncseg.errors import Cancelled, UncsegError
+from napari_uncseg.errors import AnotherResult, Cancelled, UncsegError
 
 P = ParamSpec("P")
 
@@ -75,9 +75,6 @@ def report(error: Exception, *, debug: bool, about: str = "") -> None:
     if not isinstance(error, UncsegError):
         sentence = f"unexpected {type(error).__name__}: {' '.join(sentence.split()) or 'no message'}"
         sentence += "" if debug else " (--debug shows the traceback)"
-    else:
-        from napari_uncseg.io.results import AnotherResult
-
-        if isinstance(error, AnotherResult):  # "or overwrite it": in a window a box, here an option
-            sentence = f"{sentence.removesuffix('.')} (uncseg predict --overwrite)."
+    elif isinstance(error, AnotherResult):  # "or overwrite it": in a window a box, here an option
+        sentence = f"{sentence.removesuffix('.')} (uncseg predict --overwrite)."
     typer.echo(f"error: {about}{sentence}", err=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any
 
-from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
 from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.io.provenance import read_json
+from napari_uncseg.io.files import versions
+from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import REGIONS, Coding, Region
 from napari_uncseg.uncertainty.recalibration.io import SINGLE, Calibration
 from napari_uncseg.uncertainty.recalibration.models import Method
@@ -202,7 +200,7 @@ def calibrate_pairs(
             },
             "notes": list(notes),
             "studies": hashes,
-            "versions": _versions(),
+            "versions": versions("numpy", "scipy", "nibabel"),
             "command": command,
         },
     )
@@ -211,7 +209,7 @@ def calibrate_pairs(
 
 def _origin(pair: Pair) -> Origin:
     """Model and members of a prediction that can be calibrated."""
-    content = read_json(pair.prediction.path)
+    content = read_result(pair.prediction.path).provenance
     model, settings, members = (_mapping(content.get(name)) for name in ("model", "settings", "members"))
     sha256 = model.get("sha256")
     if not isinstance(sha256, str) or not sha256:
@@ -256,13 +254,6 @@ def _twins(hashes: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
 
 def _missing(failures: Mapping[str, Exception]) -> tuple[str, ...]:
     return (f"Not used, for they could not be read: {', '.join(failures)}.",) if failures else ()
-
-
-def _versions() -> dict[str, str]:
-    python = ".".join(map(str, sys.version_info[:3]))
-    return {"napari-uncseg": __version__, "python": python} | {
-        name: metadata.version(name) for name in ("numpy", "scipy", "nibabel")
-    }
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.errors import EvaluationError, StudyError, reason_of
+from napari_uncseg.errors import EvaluationError, StudyError
 from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
 from napari_uncseg.evaluation.matching import LabelFile, Pair
-from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
+from napari_uncseg.io.files import sha256_of
+from napari_uncseg.io.geometry import describe_grid, same_grid, spacing, voxel_ml
 from napari_uncseg.io.label_coding import decode_reference
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
-from napari_uncseg.io.provenance import listed_files, read_json
-from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.results import load_prediction, read_result
 from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
 from napari_uncseg.metrics.confusion import confusion
 
@@ -98,10 +97,10 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
             f"has {describe_grid(shape, affine)}; bring both on one grid."
         )
     checks["confusion"] = confusion(segmentation, reference)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     checks["volumes_ml"] = {
         what: {
-            str(region): int(mask.sum()) * voxel_ml for region, mask in zip(REGIONS, region_masks(labels), strict=True)
+            str(region): int(mask.sum()) * voxel_ml(affine)
+            for region, mask in zip(REGIONS, region_masks(labels), strict=True)
         }
         for what, labels in (("reference", reference), ("prediction", segmentation))
     }
@@ -135,16 +134,14 @@ def input_hashes(pair: Pair) -> dict[str, str]:
     """
     files: dict[str, Path] = {"prediction": pair.prediction.path}
     if not pair.foreign:
-        path = pair.prediction.path
-        listed = listed_files(path, read_json(path))
-        files |= {f"prediction/{what}": path.parent / name for what, (name, _) in listed.items()}
+        files |= {f"prediction/{what}": path for what, path in read_result(pair.prediction.path).files.items()}
     if pair.reference is not None:
         files["reference"] = pair.reference.path
     if pair.images is not None:
         for modality in MODALITIES:
             entry = pair.images.modalities[modality]
             files[modality] = entry[0] if isinstance(entry, tuple) else entry
-    return {role: _sha256(path) for role, path in files.items()}
+    return {role: sha256_of(path, EvaluationError) for role, path in files.items()}
 
 
 def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[npt.NDArray[np.uint8], Volume, list[str]]:
@@ -186,10 +183,3 @@ def _agreement(segmentation: npt.NDArray[np.uint8], probabilities: npt.NDArray[n
         total = int(np.count_nonzero(mask)) + int(np.count_nonzero(above))
         result[str(region)] = 2 * int(np.count_nonzero(mask & above)) / total if total else 1.0
     return result
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be read ({reason_of(error)}); check that it is there.") from error

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_uncseg.errors import EvaluationError, StudyError, reason_of
+from napari_uncseg.errors import EvaluationError, StudyError
 from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.io.discovery import StudyFiles, find_studies
+from napari_uncseg.io.files import entries, exists, is_dir, is_file
 from napari_uncseg.io.naming import REFERENCE, read_name
 from napari_uncseg.io.nifti import is_nifti, stem
-from napari_uncseg.io.provenance import JSON_SUFFIX, listed_files, read_json
+from napari_uncseg.io.results import JSON_SUFFIX, is_result, read_result
 from napari_uncseg.labels import Coding
 
 _SEPARATORS = "-_. "
@@ -63,7 +64,7 @@ class Pair:
     @property
     def foreign(self) -> bool:
         """Whether the prediction is a plain label file of another tool."""
-        return not self.prediction.path.name.endswith(JSON_SUFFIX)
+        return not is_result(self.prediction.path)
 
 
 @dataclass(frozen=True)
@@ -175,11 +176,11 @@ def find_predictions(folder: Path) -> dict[str, Pair]:
 
 
 def _predictions_in(folder: Path) -> Iterator[Pair]:
-    for place in (folder, *(entry for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))):
-        results = [entry for entry in _entries(place) if entry.name.endswith(JSON_SUFFIX)]
+    for place in (folder, *(entry for entry in entries(folder) if is_dir(entry) and not entry.name.startswith("."))):
+        results = [entry for entry in entries(place) if is_result(entry)]
         for path in results:
             try:
-                yield Pair(str(read_json(path)["study"]), LabelFile(path))
+                yield Pair(read_result(path).study_id, LabelFile(path))
             except StudyError as error:
                 yield Pair(path.name.removesuffix(JSON_SUFFIX), LabelFile(path), problem=str(error))
         if results and place != folder:
@@ -197,13 +198,12 @@ def _predictions_in(folder: Path) -> Iterator[Pair]:
 
 def _own_files(prediction: Path) -> set[Path]:
     """Files that belong to a prediction."""
-    if not prediction.name.endswith(JSON_SUFFIX):
+    if not is_result(prediction):
         return {prediction.resolve()}
     try:
-        names = [name for name, _ in listed_files(prediction, read_json(prediction)).values()]
+        return {path.resolve() for path in read_result(prediction).files.values()}
     except StudyError:
         return set()
-    return {(prediction.parent / name).resolve() for name in names}
 
 
 def _studies(folder: Path) -> dict[str, StudyFiles]:
@@ -234,7 +234,7 @@ def _dataset(place: Path, folder: Path) -> Dataset | None:
     places = [place, folder] + ([place.parent] if place.name.startswith("labels") else [])
     for candidate in places:
         path = candidate / DATASET_JSON
-        if path.is_file():
+        if is_file(path):
             try:
                 return read_dataset(path)
             except StudyError as error:
@@ -245,7 +245,7 @@ def _dataset(place: Path, folder: Path) -> Dataset | None:
 def _label_files(folder: Path) -> dict[str, Path]:
     """Label files of references by id, in a folder, in its ``labelsTr`` or ``labelsTs``, or in a folder per study."""
     found: dict[str, Path] = {}
-    for place in (entry for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith(".")):
+    for place in (entry for entry in entries(folder) if is_dir(entry) and not entry.name.startswith(".")):
         if place.name.startswith("labels"):
             found |= dict(_label_files_in(place))
         elif not place.name.startswith("images"):
@@ -259,7 +259,7 @@ def _label_files(folder: Path) -> dict[str, Path]:
 
 def _label_files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """Files of one folder that may be label files, by the id that their names tell; ``<id>_seg`` rules ``<id>``."""
-    files = [entry for entry in _entries(folder) if is_nifti(entry) and entry.is_file()]
+    files = [entry for entry in entries(folder) if is_nifti(entry) and is_file(entry)]
     for path in files:
         if read_name(path) is None:
             yield stem(path), path
@@ -273,16 +273,9 @@ def _is_segmentation(path: Path) -> bool:
     return named is not None and named.role == REFERENCE
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise EvaluationError(f"{folder} cannot be read ({reason_of(error)}).") from error
-
-
 def _folder(path: str | Path, what: str) -> Path:
     path = Path(path)
-    if not path.is_dir():
-        kind = "is not a folder" if path.exists() else "does not exist"
+    if not is_dir(path, EvaluationError):
+        kind = "is not a folder" if exists(path) else "does not exist"
         raise EvaluationError(f"{path} {kind}; give the folder of the {what}.")
     return path

@@ -18,8 +18,7 @@ from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import read_json
-from napari_uncseg.io.results import JSON_SUFFIX, check_free, existing, fingerprint, save_prediction
+from napari_uncseg.io.results import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Coding
 from napari_uncseg.uncertainty.recalibration.io import BUNDLED, Calibration, find_calibration
@@ -217,7 +216,7 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job],
             own = _own_path(files, path, len(found)).absolute()
             job = Job(files, shlex.join(["uncseg", "predict", str(own), *options]))
             known = jobs.setdefault(files.id, job)
-            if dict(known.files.modalities) != dict(files.modalities):
+            if not known.files.same_images(files):
                 raise StudyError(
                     f"Two studies are called {files.id} ({_place(known.files)} and {_place(files)}) and would be saved "
                     "in the same folder: predict them in two runs with different output folders."
@@ -281,13 +280,13 @@ def predict_job(
     progress(0, 0, "Reading the images")
     study = load_study(job.files, resample=settings.resample, coding=settings.coding)
     _stop_if(cancelled)
-    folder = settings.out / study.id
     wishes = settings.wishes()
     provenance = predictor.provenance(study, job.command, **wishes)
-    if existing(settings.out, study.id, fingerprint(provenance)):
-        provenance = read_json(folder / f"{study.id}{JSON_SUFFIX}")
-        return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, folder, provenance)
-    check_free(settings.out, study.id, provenance, overwrite=settings.overwrite)
+    target = check_target(settings.out, study.id, provenance)
+    if target.state is State.SAME and target.result is not None:
+        seconds = time.monotonic() - start
+        return Outcome(study.id, Status.SKIPPED, seconds, target.folder, target.result.provenance)
+    target.refuse(overwrite=settings.overwrite)
     prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **wishes)
     progress(0, 0, "Saving")
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)

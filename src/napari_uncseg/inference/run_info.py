@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from napari_uncseg.io.files import versions
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import MODALITIES, Region, region_masks
+from napari_uncseg.labels import Region, region_masks
 
 
 def describe_run(
@@ -42,9 +38,9 @@ def describe_run(
         "research_use_only": RESEARCH_USE_ONLY,
         "study": study.id,
         "model": dict(model),
-        "inputs": _inputs(study),
+        "inputs": study.inputs,
         "settings": settings,
-        "versions": _versions(),
+        "versions": versions("torch", "numpy", "nibabel"),
         "command": command,
         "warnings": list(study.warnings),
     }
@@ -117,37 +113,3 @@ def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) ->
     """Dice overlap of two masks in 0..1; 1 when both are empty and 0 when one is, as BraTS scores it."""
     total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
     return 2 * int(np.count_nonzero(prediction & reference)) / total if total else 1.0
-
-
-def _inputs(study: Study) -> dict[str, Any]:
-    if study.sources:
-        return {source.role: {"file": source.path.name, "sha256": source.sha256} for source in study.sources}
-    # A study made in memory (open layers) has no files; its arrays still tell it from any other.
-    images = {
-        name: _digest(image, study.affine, study.brain) for name, image in zip(MODALITIES, study.images, strict=True)
-    }
-    if study.reference is not None:
-        images["reference"] = _digest(study.reference)
-    return {role: {"file": None, "sha256": digest} for role, digest in images.items()}
-
-
-def _digest(*arrays: npt.NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    try:
-        own = metadata.version("napari-uncseg")
-    except metadata.PackageNotFoundError:
-        own = "not installed"
-    return {
-        "napari_uncseg": own,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "nibabel": str(nib.__version__),
-    }

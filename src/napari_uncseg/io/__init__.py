@@ -7,34 +7,24 @@ from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study, study_from_arrays
 from napari_uncseg.io.nifti import read_volume, write_volume
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import (
-    AnotherResult,
-    Saved,
-    check_free,
-    check_writable,
-    existing,
-    fingerprint,
-    load_prediction,
-    save_prediction,
-)
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.results import find_results, load_prediction, made_from, read_result, save_prediction
 from napari_uncseg.io.study import Source, Study
 
 __all__ = [
-    "AnotherResult",
     "Prediction",
-    "Saved",
     "Source",
     "Study",
     "StudyFiles",
     "brain_mask",
-    "check_free",
-    "check_writable",
-    "existing",
+    "find_results",
     "find_studies",
     "fingerprint",
     "has_skull",
     "load_prediction",
     "load_study",
+    "made_from",
+    "read_result",
     "read_volume",
     "save_prediction",
     "study_files",

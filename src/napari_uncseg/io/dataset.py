@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_uncseg.errors import StudyError, reason_of
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io.files import read_json
 from napari_uncseg.io.label_coding import coding_of_names
 from napari_uncseg.io.naming import modality_of_name
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
@@ -51,11 +51,8 @@ def read_dataset(path: Path) -> Dataset:
     StudyError
         When it is no JSON, or does not name each of the four modalities once.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({reason_of(error)}); repair it.") from error
-    names = (content.get("channel_names") or content.get("modality")) if isinstance(content, dict) else None
+    content = read_json(path)
+    names = content.get("channel_names") or content.get("modality")
     if not isinstance(names, dict):
         raise StudyError(f"{path} does not name its channels (channel_names or modality); add them.")
     channels: dict[str, int] = {}

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_uncseg.errors import StudyError, reason_of
+from napari_uncseg.errors import StudyError
 from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
+from napari_uncseg.io.files import entries, exists, is_dir, is_file
 from napari_uncseg.io.naming import REFERENCE, NamedFile, channel_of_name, implied_coding, read_name
 from napari_uncseg.io.nifti import is_nifti, stem
-from napari_uncseg.io.provenance import JSON_SUFFIX
+from napari_uncseg.io.results import is_own_segmentation
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
@@ -56,6 +57,17 @@ class StudyFiles:
     problem: str | None = None
     warnings: tuple[str, ...] = ()
 
+    def same_images(self, other: StudyFiles) -> bool:
+        """Whether the images are the same files, however their paths are written."""
+        return {m: _resolved(e) for m, e in self.modalities.items()} == {
+            m: _resolved(e) for m, e in other.modalities.items()
+        }
+
+
+def _resolved(entry: Path | tuple[Path, int]) -> tuple[str, int]:
+    path, channel = entry if isinstance(entry, tuple) else (entry, -1)
+    return os.path.realpath(path), channel
+
 
 def find_studies(path: str | Path) -> list[StudyFiles]:
     """Find the studies of a path, in the order of their names.
@@ -77,9 +89,9 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
         When the path does not exist or holds nothing of a study.
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise StudyError(f"{path} does not exist; check how it is written.")
-    if not path.is_dir():
+    if not is_dir(path):
         return [_study_of_file(path)]
     studies = _search(path, _DEPTH)
     if not studies:
@@ -194,14 +206,12 @@ def _search(folder: Path, depth: int) -> list[tuple[Path, StudyFiles]]:
     here = _studies_in(folder)
     if here or depth == 0:
         return here
-    try:
-        below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise StudyError(f"{folder} cannot be read ({reason_of(error)}).") from error
     found: list[tuple[Path, StudyFiles]] = []
-    for entry in below:
+    for entry in entries(folder):
+        if entry.name.startswith(".") or is_nifti(entry):
+            continue
         try:
-            found += [] if is_nifti(entry) else _search(entry, depth - 1)
+            found += _search(entry, depth - 1) if is_dir(entry) else []
         except StudyError as error:  # a bad folder does not hide its neighbours
             found.append((entry, StudyFiles(entry.name, {}, problem=str(error))))
     return found
@@ -209,16 +219,11 @@ def _search(folder: Path, depth: int) -> list[tuple[Path, StudyFiles]]:
 
 def _studies_in(folder: Path) -> list[tuple[Path, StudyFiles]]:
     """Studies whose files stand in this very folder, or in the image folders of a dataset."""
-    images = [folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
+    images = [folder / name for name in IMAGE_FOLDERS if is_dir(folder / name)]
     if images:
         return [found for part in images for found in _studies_in(part)]
-    try:
-        entries = {entry.name: entry for entry in sorted(folder.iterdir())}
-    except OSError as error:
-        raise StudyError(f"{folder} cannot be read ({reason_of(error)}).") from error
     # A segmentation of ours that was saved beside the images is no expert's.
-    ours = {name.removesuffix(JSON_SUFFIX) + "_seg.nii.gz" for name in entries if name.endswith(JSON_SUFFIX)}
-    files = [entry for name, entry in entries.items() if is_nifti(entry) and name not in ours]
+    files = [entry for entry in entries(folder) if is_nifti(entry) and not is_own_segmentation(entry)]
     named = [name for name in map(read_name, files) if name is not None]
     if any(name.role != REFERENCE for name in named):
         return [(folder, study) for study in _named_studies(folder, named)]
@@ -228,7 +233,7 @@ def _studies_in(folder: Path) -> list[tuple[Path, StudyFiles]]:
     if not files:
         return []
     places = (folder, folder.parent) if folder.name.startswith("images") else (folder,)
-    dataset_json = next((place / DATASET_JSON for place in places if (place / DATASET_JSON).is_file()), None)
+    dataset_json = next((place / DATASET_JSON for place in places if is_file(place / DATASET_JSON)), None)
     if dataset_json is not None:
         return [(folder, study) for study in _dataset_studies(folder, files, read_dataset(dataset_json))]
     if folder.name in IMAGE_FOLDERS:
@@ -314,7 +319,7 @@ def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFile
     images = {entry[0] if isinstance(entry, tuple) else entry for entry in study.modalities.values()}
     for suffix in (".nii.gz", ".nii"):
         file = labels / f"{study.id}{suffix}"
-        if file.is_file() and file not in images:
+        if is_file(file) and file not in images:
             return replace(study, reference=file, coding=dataset.coding, undecided=dataset.undecided)
     return study
 

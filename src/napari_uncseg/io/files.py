@@ -1,17 +1,117 @@
-"""Files that appear whole or not at all: a temporary name beside the target, then a rename."""
+"""Files at the edge: probes and reading that never raise the system's errors, hashes, and writing whole or not at all.
+
+Whatever the system says (no permission, a name that is too long, a folder that vanished) comes out as one of the
+package's own errors, which names the file.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Mapping
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from napari_uncseg.errors import SaveError, reason_of
+from napari_uncseg.errors import SaveError, StudyError, UncsegError, reason_of
+
+Error = type[UncsegError]
+
+_NAME_MAX = 255
+"""Bytes of a file name that every system in use takes."""
+
+
+def is_file(path: Path, error: Error = StudyError) -> bool:
+    """Whether there is such a file; an error of the package's when nobody may look."""
+    return stat.S_ISREG(_mode(path, error))
+
+
+def is_dir(path: Path, error: Error = StudyError) -> bool:
+    """Whether there is such a folder; an error of the package's when nobody may look."""
+    return stat.S_ISDIR(_mode(path, error))
+
+
+def exists(path: Path, error: Error = StudyError) -> bool:
+    """Whether there is anything of this name; an error of the package's when nobody may look."""
+    return _mode(path, error) != 0
+
+
+def entries(folder: Path, error: Error = StudyError) -> list[Path]:
+    """What a folder holds, in the order of the names; an error of the package's when it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as reason:
+        raise _unreadable(folder, reason, error) from reason
+
+
+def read_bytes(path: Path, error: Error = StudyError) -> bytes:
+    """All bytes of a file; an error of the package's when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as reason:
+        raise _unreadable(path, reason, error) from reason
+
+
+def read_text(path: Path, error: Error = StudyError) -> str:
+    """A text file in UTF-8, with or without its mark; an error of the package's when it cannot be read."""
+    try:
+        return read_bytes(path, error).decode("utf-8-sig")
+    except UnicodeError as reason:
+        raise _unreadable(path, reason, error) from reason
+
+
+def read_json(path: Path, error: Error = StudyError, do: str = "repair it") -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Parameters
+    ----------
+    path : Path
+    error : type
+        Which of the package's errors it is when there is none.
+    do : str
+        What a user is to do about a damaged file.
+    """
+    try:
+        content = json.loads(read_text(path, error))
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{path} cannot be read as JSON ({reason_of(reason)}); {do}.") from reason
+    if not isinstance(content, dict):
+        raise error(f"{path} holds no JSON object; {do}.")
+    return content
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """Hash of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of(path: Path, error: Error = StudyError) -> str:
+    """Hash of a file's bytes, in hexadecimal; an error of the package's when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as reason:
+        raise _unreadable(path, reason, error) from reason
+
+
+def sha256_of_json(content: Any) -> str:
+    """Hash of plain JSON values, whatever the order of their keys."""
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of this package, of Python and of other packages, as results tell them."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {name: python if name == "python" else _version(name) for name in ("napari-uncseg", "python", *packages)}
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write several files of one folder so that a failure leaves every one of them as it was.
+    """Write several files so that a failure leaves every one of them as it was.
 
     All bytes go to temporary names first; only when the last of them is complete are they renamed, in the order given.
 
@@ -26,7 +126,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
         When the folder cannot be made or written, or the disk is full; no temporary file stays behind.
     """
     for target in contents:
-        if target.is_dir():
+        if is_dir(target, SaveError):
             raise SaveError(
                 f"{target} is a folder where a file is to be written; move it away or choose another folder."
             )
@@ -35,8 +135,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     renamed = 0
     try:
         for target, data in contents.items():
-            made += _make_folder(target.parent)
-            name = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+            _make_folder(target.parent, made)
+            name = target.parent / f".{secrets.token_hex(8)}.tmp"  # never longer than what it stands for can be
             temporary[name] = target
             name.write_bytes(data)
         for name, target in temporary.items():
@@ -48,9 +148,18 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     finally:
         if renamed < len(contents):  # also when the user interrupts
             for name in temporary:
-                name.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    name.unlink()
             for folder in reversed(made):
-                _remove_if_empty(folder)
+                with contextlib.suppress(OSError):  # someone else has put something there meanwhile
+                    folder.rmdir()
+
+
+def check_names(folder: Path, names: Iterable[str]) -> None:
+    """Make sure, before a long computation, that a disk takes a folder and files of some names; else a SaveError."""
+    for name in (folder.name, *names):
+        if len(os.fsencode(name)) > _NAME_MAX:
+            raise SaveError(f"The name {name} is too long for a file; give the study a shorter id (--id).")
 
 
 def check_writable(folder: Path) -> None:
@@ -67,13 +176,9 @@ def check_writable(folder: Path) -> None:
         When it, or the nearest folder above it that exists, is no folder or cannot be written.
     """
     nearest = folder
-    try:
-        while not nearest.exists() and not nearest.is_symlink() and nearest != nearest.parent:
-            nearest = nearest.parent
-        is_folder = nearest.is_dir()
-    except OSError as error:
-        raise SaveError(_sentence(error, folder) + ".") from error
-    if not is_folder:
+    while not _is_there(nearest, folder) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not is_dir(nearest, SaveError):
         raise SaveError(
             f"Results cannot be written to {folder}: {nearest} is not a folder; choose another output folder."
         )
@@ -84,21 +189,47 @@ def check_writable(folder: Path) -> None:
         )
 
 
-def _make_folder(folder: Path) -> list[Path]:
-    """Make a folder with its parents; return those that were new, outermost first."""
-    new = [part for part in (*reversed(folder.parents), folder) if not part.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return new
-
-
-def _remove_if_empty(folder: Path) -> None:
+def _is_there(path: Path, wanted: Path) -> bool:
+    """Whether there is anything of this name, a link that leads nowhere included."""
     try:
-        folder.rmdir()
-    except OSError:  # someone else has put something there meanwhile
-        return
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise SaveError(_sentence(error, wanted) + ".") from error
+    return True
 
 
-def _sentence(error: OSError, folder: Path) -> str:
+def _mode(path: Path, error: Error) -> int:
+    """Kind of what has this name; 0 when there is nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except (OSError, ValueError) as reason:  # no permission, a ring of links, a name that is too long or holds a NUL
+        raise _unreadable(path, reason, error) from reason
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a folder with its parents, and note those that were new, outermost first."""
+    made += [part for part in (*reversed(folder.parents), folder) if not part.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _unreadable(path: Path, reason: Exception, error: Error) -> UncsegError:
+    if isinstance(reason, FileNotFoundError):
+        return error(f"{path} does not exist; check how it is written.")
+    return error(f"{path} cannot be read ({reason_of(reason)}); check its name and its permissions.")
+
+
+def _sentence(error: Exception, folder: Path) -> str:
     return (
         f"Results cannot be written to {folder} ({reason_of(error)}); free some space or choose another output folder"
     )

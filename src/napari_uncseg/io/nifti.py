@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.errors import SaveError, StudyError, reason_of
-from napari_uncseg.io.files import write_files
+from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io.files import is_dir, read_bytes, sha256, write_files
 from napari_uncseg.io.header import check_header, geometry_header, parse_header, read_geometry, read_scaling
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -124,7 +123,7 @@ def read_volume(path: Path) -> Volume:
     data = np.frombuffer(voxels, dtype=dtype, count=int(np.prod(shape)), offset=offset).reshape(shape, order="F")
     slope, intercept = read_scaling(path, header)
     affine, clean, warnings = read_geometry(path, header, shape[:3])
-    return Volume(path, data, slope, intercept, affine, clean, hashlib.sha256(raw).hexdigest(), warnings)
+    return Volume(path, data, slope, intercept, affine, clean, sha256(raw), warnings)
 
 
 def encode_volume(
@@ -253,14 +252,9 @@ class _Content:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
+    if is_dir(path):
         raise StudyError(f"{path} is a folder where a NIfTI file was expected.")
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise StudyError(f"{path} does not exist; check how it is written.") from error
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read ({reason_of(error)}).") from error
+    raw = read_bytes(path)
     if not raw:
         raise StudyError(f"{path} is empty (0 bytes); copy or download it again.")
     return raw

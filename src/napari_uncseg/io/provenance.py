@@ -2,25 +2,78 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
-from napari_uncseg.errors import StudyError, reason_of
-from napari_uncseg.labels import MODALITY_TITLES
+from napari_uncseg.io.files import sha256_of_json
+from napari_uncseg.io.json_format import JsonFormat
+from napari_uncseg.labels import MODALITY_TITLES, Region
 
 SCHEMA = 1
 
-JSON_SUFFIX = "_uncseg.json"
-"""What follows the study's id in the name of the JSON; a folder with such a file is a result."""
-
 RESEARCH_USE_ONLY = "Research use only: not a medical device, not for diagnosis or treatment."
 """Stands wherever results stand."""
+
+
+def _within_folder(name: str) -> str:
+    if Path(name).name != name or "\\" in name:
+        raise ValueError("a file name may not lead out of the folder")
+    return name
+
+
+class ListedFile(BaseModel):
+    """A file that the JSON vouches for."""
+
+    file: Annotated[str, AfterValidator(_within_folder)]
+    sha256: str
+
+
+class _Block(BaseModel):
+    """A part of a provenance, of which some fields are known."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class _Model(_Block):
+    name: str | None = None
+    sha256: str | None = None
+
+
+class _Input(_Block):
+    file: str | None = None
+    sha256: str | None = None
+
+
+class _Settings(_Block):
+    members: int = 1
+    method: str = "single"
+
+
+class _Members(_Block):
+    members_done: int | None = None
+    members_wanted: int | None = None
+
+
+class Provenance(JsonFormat):
+    """What ``<id>_uncseg.json`` says: the fields that the package relies on; all others are kept as they are."""
+
+    what: ClassVar[str] = "JSON of a prediction"
+    do: ClassVar[str] = "run the prediction again"
+
+    study: str
+    files: dict[str, ListedFile] = Field(min_length=1)
+    model: _Model | None = None
+    inputs: dict[str, _Input] | None = None
+    settings: _Settings | None = None
+    members: _Members | None = None
+    command: str | None = None
+    volumes_ml: dict[Region, FiniteFloat | None] | None = None
+    triage_score: FiniteFloat | None = None
 
 
 def fingerprint(provenance: Mapping[str, Any]) -> str:
@@ -37,53 +90,16 @@ def fingerprint(provenance: Mapping[str, Any]) -> str:
         sha256 in hexadecimal, or an empty string when model or inputs are not known by their hash; such a result equals
         no other.
     """
-    model = provenance.get("model") or {}
-    inputs = provenance.get("inputs") or {}
-    hashes = {role: source.get("sha256") for role, source in inputs.items()}
-    if not model.get("sha256") or not hashes or not all(hashes.values()):
+    model, hashes = _block(provenance, "model").get("sha256"), input_hashes(provenance)
+    if not model or not hashes or not all(hashes.values()):
         return ""
-    decisive = {"model": model["sha256"], "settings": provenance.get("settings") or {}, "inputs": hashes}
-    text = json.dumps(plain(decisive), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of_json(plain({"model": model, "settings": provenance.get("settings") or {}, "inputs": hashes}))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Content of a prediction's JSON; StudyError when it is not one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StudyError(f"{path} does not exist.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({reason_of(error)}); run the prediction again.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("study"), str):
-        raise StudyError(f"{path} is not the JSON of a prediction; run the prediction again.")
-    if content.get("schema") != SCHEMA:
-        raise StudyError(
-            f"{path} has the schema {content.get('schema')}; this version reads {SCHEMA}: update napari-uncseg."
-        )
-    return content
-
-
-def listed_files(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Name of a map -> (file name, hash); a name may not lead out of the folder."""
-    files = content.get("files")
-    result: dict[str, tuple[str, str]] = {}
-    for what, entry in files.items() if isinstance(files, dict) else ():
-        name, sha256 = (entry.get("file"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(name, str) or not isinstance(sha256, str) or Path(name).name != name or "\\" in name:
-            raise StudyError(f"{path} has a damaged list of files; run the prediction again.")
-        result[str(what)] = (name, sha256)
-    if not result:
-        raise StudyError(f"{path} lists no files; run the prediction again.")
-    return result
-
-
-def fingerprint_of(content: Mapping[str, Any]) -> str:
-    """Fingerprint of a foreign JSON; empty when it is not built as ours are."""
-    try:
-        return fingerprint(content)
-    except (AttributeError, TypeError, KeyError):
-        return ""
+def input_hashes(provenance: Mapping[str, Any]) -> dict[str, str | None]:
+    """Hash of every input that a provenance tells, by its role."""
+    inputs = _block(provenance, "inputs")
+    return {role: _block(inputs, role).get("sha256") for role in inputs}
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -107,8 +123,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         same = old.get("name") == new.get("name")
         how = f"{new.get('name')}, with other weights" if same else f"{old.get('name')} there, {new.get('name')} here"
         found.append(f"the model ({how})")
-    inputs = (_block(content, "inputs") for content in (there, here))
-    before, after = ({role: _block(block, role).get("sha256") for role in block} for block in inputs)
+    before, after = input_hashes(there), input_hashes(here)
     old, new = (_block(content, "settings") for content in (there, here))
     names = [name for name in dict.fromkeys((*old, *new)) if plain(old.get(name)) != plain(new.get(name))]
     causes = {*names, *(["model"] if found else []), *({"reference"} & (before.keys() ^ after.keys()))}

@@ -1,57 +1,330 @@
-"""A prediction on disk: maps as NIfTI, and a JSON that says how they came about and vouches for each file."""
+"""A prediction on disk: maps as NIfTI, and a JSON that says how they came about and vouches for each file.
+
+This is the one place that knows the layout ``OUT/<id>/<id>_<map>.nii.gz`` and ``OUT/<id>/<id>_uncseg.json``: where
+results are (:func:`find_results`), what one is before its volumes are read (:func:`read_result`), what stands where one
+would be saved (:func:`check_target`), and whether it was made from the files of a study (:func:`made_from`).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from enum import Enum, auto
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_uncseg.errors import SaveError, StudyError, reason_of
-from napari_uncseg.io.files import check_writable, write_files
+from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
+from napari_uncseg.io.files import (
+    check_names,
+    check_writable,
+    entries,
+    is_dir,
+    is_file,
+    read_json,
+    sha256,
+    sha256_of,
+    write_files,
+)
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import Volume, encode_volume, read_volume
-from napari_uncseg.io.prediction import Prediction, partial_of
-from napari_uncseg.io.provenance import (
-    JSON_SUFFIX,
-    SCHEMA,
-    differences,
-    fingerprint,
-    fingerprint_of,
-    listed_files,
-    plain,
-    read_json,
-)
-from napari_uncseg.labels import REGIONS, Label
+from napari_uncseg.io.prediction import Partial, Prediction, partial_of
+from napari_uncseg.io.provenance import SCHEMA, Provenance, differences, fingerprint, input_hashes, plain
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, REGIONS, Label
 from napari_uncseg.maps import MapName, Measure
 
-__all__ = [
-    "JSON_SUFFIX",
-    "AnotherResult",
-    "Saved",
-    "check_free",
-    "check_writable",
-    "existing",
-    "fingerprint",
-    "load_prediction",
-    "save_prediction",
-]
+JSON_SUFFIX = "_uncseg.json"
+"""What follows the study's id in the name of the JSON; a folder with such a file is a result."""
 
 _SEGMENTATION = "segmentation"
 _PROBABILITIES = "probabilities"
 _FILE_NAMES = {_SEGMENTATION: "seg"}
 
 
-class AnotherResult(SaveError):
-    """Another result stands where this one would be saved, and nobody chose to overwrite it."""
+@dataclass(frozen=True, eq=False)
+class SavedResult:
+    """A saved prediction as its JSON tells it; no volume is read.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON.
+    provenance : mapping
+        All it says besides the files, as a :class:`Prediction` carries it.
+    files : mapping of str to Path
+        ``segmentation``, ``probabilities`` and each map -> file.
+    hashes : mapping of str to str
+        The same names -> sha256 of the file as it was saved.
+    """
+
+    path: Path
+    provenance: Mapping[str, Any]
+    files: Mapping[str, Path]
+    hashes: Mapping[str, str]
+
+    @property
+    def study_id(self) -> str:
+        """Id of the study."""
+        return str(self.provenance["study"])
+
+    @property
+    def partial(self) -> Partial | None:
+        """How far a run that was stopped came; None for a finished one."""
+        return partial_of(self.provenance)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that decides it, see :func:`napari_uncseg.io.provenance.fingerprint`."""
+        return fingerprint(self.provenance)
+
+    @property
+    def maps(self) -> dict[str, Path]:
+        """File of each map."""
+        return {name: path for name, path in self.files.items() if name not in (_SEGMENTATION, _PROBABILITIES)}
+
+
+def find_results(folder: Path, study_id: str | None = None) -> list[Path]:
+    """JSON files of the results in a folder: those in itself, then those in the folders right below it.
+
+    Parameters
+    ----------
+    folder : Path
+        ``OUT``, or ``OUT/<id>``.
+    study_id : str, optional
+        Only results of this id.
+
+    Returns
+    -------
+    list of Path
+        Empty where there are none, or no such folder.
+
+    Raises
+    ------
+    StudyError
+        When the folder cannot be read; of those below it, what cannot be read is passed over.
+    """
+    folder = Path(folder)
+    if study_id is not None:
+        places = (folder / study_id, folder)
+        return [path for place in places if is_file(path := place / f"{study_id}{JSON_SUFFIX}")]
+    if not is_dir(folder):
+        return []
+    inside = [entry for entry in entries(folder) if not entry.name.startswith(".")]
+    found = [entry for entry in inside if entry.name.endswith(JSON_SUFFIX)]
+    for entry in inside:
+        with suppress(StudyError):
+            if is_dir(entry):
+                found += [path for path in entries(entry) if is_result(path)]
+    return found
+
+
+def is_result(path: Path) -> bool:
+    """Whether a name is that of the JSON of a result."""
+    return path.name.endswith(JSON_SUFFIX) and not path.name.startswith(".")
+
+
+def is_own_segmentation(path: Path) -> bool:
+    """Whether a file is, by its name and the JSON beside it, the segmentation of a saved result."""
+    study_id = path.name.removesuffix(".nii.gz").removesuffix("_seg")
+    return path.name == f"{study_id}_seg.nii.gz" and is_file(path.parent / f"{study_id}{JSON_SUFFIX}")
+
+
+def read_result(path: Path) -> SavedResult:
+    """Read the JSON of a result.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON, or the folder that holds it and no other.
+
+    Raises
+    ------
+    StudyError
+        When there is none, or it is damaged.
+    """
+    path = Path(path)
+    path = path if path.name.endswith(JSON_SUFFIX) else _only_json(path)
+    content = read_json(path, StudyError, Provenance.do)
+    listed = Provenance.parse(content, path).files
+    return SavedResult(
+        path,
+        {key: value for key, value in content.items() if key != "files"},
+        {what: path.parent / entry.file for what, entry in listed.items()},
+        {what: entry.sha256 for what, entry in listed.items()},
+    )
+
+
+def other_inputs(provenance: Mapping[str, Any], study: Study) -> tuple[str, ...]:
+    """Roles whose file is another one than the result was made from.
+
+    Parameters
+    ----------
+    provenance : mapping
+        Of the result.
+    study : Study
+
+    Returns
+    -------
+    tuple of str
+        Modalities and ``reference``, as far as both tell a hash of a file (or both one of an array in memory).
+    """
+    told = provenance.get("inputs") or {}
+    own = study.inputs
+    return tuple(
+        role
+        for role in (*MODALITIES, "reference")
+        if (there := told.get(role)) and (here := own.get(role)) and bool(there.get("file")) == bool(here["file"])
+        if there.get("sha256") and there["sha256"] != here["sha256"]
+    )
+
+
+def made_from(provenance: Mapping[str, Any], study: Study) -> bool:
+    """Whether a result was made from the images of a study: False when the hash of one of them is another one."""
+    return not set(MODALITIES) & set(other_inputs(provenance, study))
+
+
+def check_made_from(provenance: Mapping[str, Any], study: Study, where: object) -> None:
+    """Refuse, with a StudyError, a result that was made from other images than those of a study."""
+    other = [MODALITY_TITLES[role] for role in other_inputs(provenance, study) if role in MODALITY_TITLES]
+    if other:
+        raise StudyError(
+            f"The result in {where} was made from other images than those of study {study.id} ({', '.join(other)} "
+            "differ): name the result of these images, or predict the study again."
+        )
+
+
+class State(Enum):
+    """What stands where a result would be saved."""
+
+    FREE = auto()
+    """Nothing."""
+    SAME = auto()
+    """The same result, whole and unchanged: there is nothing to do."""
+    PARTIAL = auto()
+    """The first members of the very same run, which was stopped: to be replaced."""
+    OTHER = auto()
+    """Another result: replaced only when the user says so."""
+    FOREIGN = auto()
+    """A file that no JSON of a result lists: never replaced."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where a result would be saved, and what stands there.
+
+    Parameters
+    ----------
+    folder : Path
+        ``OUT/<id>``.
+    state : State
+    result : SavedResult, optional
+        The result that stands there.
+    what : str
+        What is in the way, to stand in a sentence; empty when nothing is.
+    """
+
+    folder: Path
+    state: State
+    result: SavedResult | None = None
+    what: str = ""
+
+    def refuse(self, *, overwrite: bool) -> None:
+        """Raise when a result may not be saved here.
+
+        Raises
+        ------
+        ForeignFile
+            When files stand in the way that no result lists.
+        AnotherResult
+            When another result stands there and ``overwrite`` is off.
+        """
+        if self.state is State.FOREIGN:
+            raise ForeignFile(f"{self.what} and is not replaced; move it away or choose another output folder.")
+        if self.state is State.OTHER and not overwrite:
+            raise AnotherResult(f"{self.folder} holds {self.what}; choose another output folder, or overwrite it.")
+
+
+def check_target(
+    out: Path, study_id: str, provenance: Mapping[str, Any], maps: Iterable[str] = tuple(Measure)
+) -> Target:
+    """What stands where a result would be saved; each file there is hashed once.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder.
+    study_id : str
+        The study's id.
+    provenance : mapping
+        What the result will say of itself.
+    maps : iterable of str
+        Names of the maps that will be saved; all that there can be when they are not known yet.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    SaveError
+        When the id cannot name a folder, a name is too long, the folder cannot be written, or a file to be replaced is
+        an input of the prediction.
+    """
+    if Path(study_id).name != study_id or study_id in ("", ".", ".."):
+        raise SaveError(f"The id {study_id!r} cannot name a folder; choose an id of letters, digits, '-' and '_'.")
+    folder = Path(out) / study_id
+    json_path = folder / f"{study_id}{JSON_SUFFIX}"
+    names = {json_path.name, *_file_names(study_id, (_SEGMENTATION, _PROBABILITIES, *maps)).values()}
+    check_names(folder, names)
+    result = None
+    if is_file(json_path, SaveError):
+        with suppress(StudyError):
+            result = read_result(json_path)
+    ours = {json_path, *result.files.values()} if result is not None else set()
+    targets = {folder / name for name in names} | ours
+    hashes = {path: sha256_of(path, SaveError) for path in sorted(targets) if is_file(path, SaveError)}
+    inputs = set(input_hashes(provenance).values())
+    for path, digest in hashes.items():
+        if digest in inputs:
+            raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
+    mark = fingerprint(provenance)
+    same = result is not None and mark and result.fingerprint == mark and _is_whole(result, hashes)
+    if same and result is not None and result.partial is None:
+        return Target(folder, State.SAME, result)
+    check_writable(folder)
+    foreign = sorted(hashes.keys() - ours)
+    if foreign:
+        unread = foreign[0] == json_path
+        what = (
+            f"{foreign[0]} cannot be read as the JSON of a result" if unread else f"{foreign[0]} belongs to no result"
+        )
+        return Target(folder, State.FOREIGN, result, what)
+    if result is None:
+        return Target(folder, State.FREE)
+    if same:
+        return Target(folder, State.PARTIAL, result)
+    return Target(folder, State.OTHER, result, _what_stands(result, provenance))
+
+
+def _is_whole(result: SavedResult, hashes: Mapping[Path, str]) -> bool:
+    """Whether every file of a result is there and unchanged."""
+    return all(hashes.get(path) == result.hashes[what] for what, path in result.files.items())
+
+
+def _what_stands(result: SavedResult, provenance: Mapping[str, Any]) -> str:
+    """What is in the way of a result, and where its making differs."""
+    if different := differences(result.provenance, provenance):
+        return f"another result, which differs in {' and '.join(different)}"
+    if not fingerprint(provenance):
+        return "another result"
+    return "a result of the same model, settings and images, with files that are missing or were changed"
 
 
 @dataclass(frozen=True)
@@ -73,106 +346,6 @@ class Saved:
     skipped: bool
 
 
-def existing(out: Path, study_id: str, fingerprint: str) -> bool:
-    """Whether a complete result with this fingerprint stands in ``OUT/<id>`` already.
-
-    Parameters
-    ----------
-    out : Path
-        Output folder.
-    study_id : str
-        The study's id.
-    fingerprint : str
-        See :func:`fingerprint`.
-
-    Returns
-    -------
-    bool
-        True only when every file is there and unchanged since it was written. A partial result is no finished one.
-    """
-    content = _same_result(out, study_id, fingerprint)
-    return content is not None and partial_of(content) is None
-
-
-def _same_result(out: Path, study_id: str, fingerprint: str) -> dict[str, Any] | None:
-    """JSON of the whole and unchanged result with this fingerprint, finished or partial; None when there is none."""
-    folder = Path(out) / study_id
-    try:
-        content = read_json(folder / f"{study_id}{JSON_SUFFIX}")
-        if not fingerprint or fingerprint_of(content) != fingerprint:
-            return None
-        whole = all(_sha256(folder / name) == sha256 for name, sha256 in listed_files(folder, content).values())
-    except (StudyError, SaveError):  # nothing there, or not whole
-        return None
-    return content if whole else None
-
-
-def check_free(
-    out: Path, study_id: str, provenance: Mapping[str, Any], *, overwrite: bool, maps: Iterable[str] = tuple(Measure)
-) -> set[str]:
-    """Make sure, also before a long computation, that nothing stands where a result would be saved.
-
-    Parameters
-    ----------
-    out : Path
-        Output folder.
-    study_id : str
-        The study's id.
-    provenance : mapping
-        Tells the inputs by their hash.
-    overwrite : bool
-        Whether another result of the study may be replaced.
-    maps : iterable of str
-        Names of the maps that will be saved; all that there can be when they are not known yet.
-
-    Returns
-    -------
-    set of str
-        Names of the files of the older result that would be replaced.
-
-    Raises
-    ------
-    AnotherResult
-        When another result stands there and ``overwrite`` is off. A partial result of the same run is no other.
-    SaveError
-        When the id cannot name a folder, or a file to be replaced is an input of the prediction.
-    """
-    if Path(study_id).name != study_id or study_id in ("", ".", ".."):
-        raise SaveError(f"The id {study_id!r} cannot name a folder; choose an id of letters, digits, '-' and '_'.")
-    folder = Path(out) / study_id
-    json_path = folder / f"{study_id}{JSON_SUFFIX}"
-    content: dict[str, Any] | None = None
-    old: set[str] = set()
-    with suppress(StudyError):
-        content = read_json(json_path) if json_path.is_file() else None
-        old = {name for name, _ in listed_files(json_path, content).values()} if content is not None else set()
-    names = {json_path.name, *old, *_file_names(study_id, (_SEGMENTATION, _PROBABILITIES, *maps)).values()}
-    there = [folder / name for name in sorted(names) if (folder / name).is_file()]
-    inputs = {source.get("sha256") for source in (provenance.get("inputs") or {}).values()}
-    for path in there:
-        if _sha256(path) in inputs:
-            raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
-    standing = _same_result(out, study_id, fingerprint(provenance))
-    # The first members of this very run, which was stopped, are there to be replaced by all of them.
-    mine = {json_path.name, *old} if standing is not None and partial_of(standing) else set()
-    foreign = [path for path in there if path.name not in mine]
-    if foreign and not overwrite:
-        what = _what_stands(content, provenance, foreign[0].name)
-        raise AnotherResult(f"{folder} holds {what}; choose another output folder, or overwrite it.")
-    return old
-
-
-def _what_stands(content: Mapping[str, Any] | None, provenance: Mapping[str, Any], foreign: str) -> str:
-    """What is in the way of a result, and where its making differs."""
-    if content is None:
-        return f"{foreign}, of which no readable {JSON_SUFFIX} tells how it was made"
-    if different := differences(content, provenance):
-        return f"another result, which differs in {' and '.join(different)}"
-    if not fingerprint(provenance):
-        return f"another result ({foreign} …)"
-    return f"a result of the same model, settings and images, with files that are missing or were changed ({foreign} …)"
-
-
 def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = False) -> Saved:
     """Write a prediction to ``OUT/<id>/<id>_<map>.nii.gz`` and, last, ``<id>_uncseg.json``.
 
@@ -186,7 +359,7 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     out : Path
         Output folder; it is made when missing.
     overwrite : bool
-        Replace another result of the same study.
+        Replace another result of the same study; files that no result lists stay in any case.
 
     Returns
     -------
@@ -195,28 +368,30 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     Raises
     ------
     SaveError
-        As :func:`check_free`, or when the disk cannot take it. Whatever stood there before is still there.
+        As :func:`check_target` and :meth:`Target.refuse`, or when the disk cannot take it. Whatever stood there before
+        is still there.
     """
-    study_id = prediction.study_id
-    folder = Path(out) / study_id
-    names = _file_names(study_id, _arrays(prediction))
-    json_path = folder / f"{study_id}{JSON_SUFFIX}"
-    targets = (*(folder / name for name in names.values()), json_path)
-    if _stands(Path(out), prediction):
-        return Saved(folder, targets, skipped=True)
-    old = check_free(out, study_id, prediction.provenance, overwrite=overwrite, maps=prediction.maps)
-    check_writable(folder)
-    contents = _encode(prediction, folder, names)
-    files = {
-        what: {"file": name, "sha256": hashlib.sha256(contents[folder / name]).hexdigest()}
-        for what, name in names.items()
-    }
-    text = json.dumps(plain({**prediction.provenance, "schema": SCHEMA, "study": study_id, "files": files}), indent=2)
-    write_files({**contents, json_path: (text + "\n").encode()})
-    for name in old - {target.name for target in targets}:  # a map of the old result that the new one has not
-        with suppress(OSError):  # a leftover does no harm: the new JSON does not list it
-            (folder / name).unlink()
-    return Saved(folder, targets, skipped=False)
+    target = check_target(out, prediction.study_id, prediction.provenance, tuple(prediction.maps))
+    names = _file_names(prediction.study_id, _arrays(prediction))
+    json_path = target.folder / f"{prediction.study_id}{JSON_SUFFIX}"
+    paths = (*(target.folder / name for name in names.values()), json_path)
+    if target.state is State.SAME or (target.state is State.PARTIAL and _as_far(target.result, prediction)):
+        return Saved(target.folder, paths, skipped=True)
+    target.refuse(overwrite=overwrite)
+    contents = _encode(prediction, target.folder, names)
+    files = {what: {"file": name, "sha256": sha256(contents[target.folder / name])} for what, name in names.items()}
+    content = {**prediction.provenance, "schema": SCHEMA, "study": prediction.study_id, "files": files}
+    write_files({**contents, json_path: (json.dumps(plain(content), indent=2) + "\n").encode()})
+    for path in set(target.result.files.values()) - set(paths) if target.result is not None else ():
+        with suppress(OSError):  # a map that the new result has not: a leftover that no JSON lists does no harm
+            path.unlink()
+    return Saved(target.folder, paths, skipped=False)
+
+
+def _as_far(result: SavedResult | None, prediction: Prediction) -> bool:
+    """Whether a partial result came at least as far as a prediction did."""
+    old, new = result.partial if result is not None else None, prediction.partial
+    return old is not None and new is not None and old.done >= new.done
 
 
 def load_prediction(folder: Path) -> Prediction:
@@ -236,22 +411,17 @@ def load_prediction(folder: Path) -> Prediction:
     StudyError
         When there is none, or a file is missing, damaged or not the one that was saved.
     """
-    folder = Path(folder)
-    json_path = folder if folder.name.endswith(JSON_SUFFIX) else _only_json(folder)
-    folder = json_path.parent
-    content = read_json(json_path)
-    files = listed_files(json_path, content)
-    if missing := {_SEGMENTATION, _PROBABILITIES} - set(files):
-        raise StudyError(f"{json_path} lists no {' and no '.join(sorted(missing))}; run the prediction again.")
+    result = read_result(folder)
+    if missing := {_SEGMENTATION, _PROBABILITIES} - set(result.files):
+        raise StudyError(f"{result.path} lists no {' and no '.join(sorted(missing))}; run the prediction again.")
     with ThreadPoolExecutor() as pool:
-        volumes = dict(zip(files, pool.map(lambda file: read_volume(folder / file[0]), files.values()), strict=True))
-    for what, (name, sha256) in files.items():
-        if volumes[what].sha256 != sha256:
-            raise StudyError(
-                f"{folder / name} is not the file that {json_path.name} was written with; run the prediction again."
-            )
+        volumes = dict(zip(result.files, pool.map(read_volume, result.files.values()), strict=True))
     first = volumes[_SEGMENTATION]
     for what, volume in volumes.items():
+        if volume.sha256 != result.hashes[what]:
+            raise StudyError(
+                f"{volume.path} is not the file that {result.path.name} was written with; run the prediction again."
+            )
         expected = len(REGIONS) if what == _PROBABILITIES else 1
         if volume.channels != expected or not same_grid(first.shape, first.affine, volume.shape, volume.affine):
             raise StudyError(f"{volume.path} does not lie on the grid of {first.path.name}; run the prediction again.")
@@ -260,27 +430,14 @@ def load_prediction(folder: Path) -> Prediction:
         raise StudyError(f"{first.path} holds other values than 0, 1, 2, 3; run the prediction again.")
     probabilities = volumes[_PROBABILITIES]
     return Prediction(
-        study_id=str(content["study"]),
+        study_id=result.study_id,
         probabilities=np.stack([_fractions(probabilities, 1.0, channel) for channel in range(len(REGIONS))]),
         segmentation=segmentation.astype(np.uint8),
-        maps={
-            what: _fractions(volumes[what], _upper(what))
-            for what in files
-            if what not in (_SEGMENTATION, _PROBABILITIES)
-        },
+        maps={what: _fractions(volumes[what], _upper(what)) for what in result.maps},
         affine=first.affine,
-        provenance={key: value for key, value in content.items() if key != "files"},
+        provenance=result.provenance,
         header=first.header,
     )
-
-
-def _stands(out: Path, prediction: Prediction) -> bool:
-    """Whether the same result stands there already, finished or with at least as many members."""
-    content = _same_result(out, prediction.study_id, fingerprint(prediction.provenance))
-    if content is None:
-        return False
-    old, new = partial_of(content), prediction.partial
-    return old is None or (new is not None and old.done >= new.done)
 
 
 def _arrays(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
@@ -320,17 +477,10 @@ def _encode(prediction: Prediction, folder: Path, names: Mapping[str, str]) -> d
         return {folder / name: data for name, data in zip(names.values(), encoded, strict=True)}
 
 
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise SaveError(f"{path} cannot be read ({reason_of(error)}); choose another output folder.") from error
-
-
 def _only_json(folder: Path) -> Path:
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise StudyError(f"{folder} is not a folder with results.")
-    found = sorted(folder.glob(f"*{JSON_SUFFIX}"))
+    found = [path for path in entries(folder) if is_result(path)]
     if not found:
         raise StudyError(f"{folder} holds no saved prediction (no *{JSON_SUFFIX}); give the folder of one study.")
     if len(found) > 1:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -89,6 +92,18 @@ class Study:
                     f"Study {self.id} has a {name} of shape {array.shape} on images of shape {self.shape}."
                 )
 
+    @cached_property
+    def inputs(self) -> dict[str, dict[str, str | None]]:
+        """Name and hash of each file the study was read from, by role; of its arrays when it was made in memory."""
+        if self.sources:
+            return {source.role: {"file": source.path.name, "sha256": source.sha256} for source in self.sources}
+        arrays: dict[str, tuple[npt.NDArray[Any], ...]] = {
+            name: (image, self.affine, self.brain) for name, image in zip(MODALITIES, self.images, strict=True)
+        }
+        if self.reference is not None:
+            arrays["reference"] = (self.reference,)
+        return {role: {"file": None, "sha256": _digest(*each)} for role, each in arrays.items()}
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y and z."""
@@ -104,3 +119,12 @@ class Study:
     def voxel_ml(self) -> float:
         """Volume of a voxel in millilitres."""
         return voxel_ml(self.affine)
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    """Hash of arrays, their types and shapes."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()

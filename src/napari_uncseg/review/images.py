@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
-from napari_uncseg.io.provenance import read_json
+from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import MODALITIES
 
 _LEVELS = 4
@@ -43,7 +43,7 @@ def images_of(study: str, result: Path, searched: dict[Path, dict[str, StudyFile
     StudyError
         When the JSON cannot be read.
     """
-    words = _words(read_json(result).get("command"))
+    words = _words(read_result(result).provenance.get("command"))
     bases = (*result.absolute().parents[1 : 1 + _LEVELS], Path.cwd())
     try:
         for word in takewhile(lambda word: not word.startswith("-"), words):  # paths of studies come first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.discovery import StudyFiles, find_studies
+from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.loading import load_study
-from napari_uncseg.io.prediction import Prediction, partial_of
-from napari_uncseg.io.provenance import JSON_SUFFIX, fingerprint_of, listed_files, read_json
-from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, other_inputs, read_result
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.labels import Region
 from napari_uncseg.review.images import images_of
 from napari_uncseg.review.verdicts import (
     Log,
@@ -178,8 +177,7 @@ def results_root(folder: Path) -> Path:
         The parent of ``OUT/<id>``; any other folder as it is.
     """
     own = folder.absolute()
-    one = (own / f"{own.name}{JSON_SUFFIX}").is_file() and not any(own.glob(f"*/*{JSON_SUFFIX}"))
-    return own.parent if one else folder
+    return own.parent if find_results(own) == [own / f"{own.name}{JSON_SUFFIX}"] else folder
 
 
 def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
@@ -281,12 +279,7 @@ def open_case(case: ListedCase) -> OpenedCase:
     if study is None:
         notes.append(f"The images of {case.id} were not found; choose the folder that holds them.")
     elif prediction is not None:
-        told = prediction.provenance.get("inputs") or {}
-        other = [
-            source.role
-            for source in study.sources
-            if (sha256 := (told.get(source.role) or {}).get("sha256")) and sha256 != source.sha256
-        ]
+        other = other_inputs(prediction.provenance, study)
         if other:
             notes.append(f"The result of {case.id} was made from other files than these ({', '.join(other)}).")
     return OpenedCase(case, study, prediction, tuple(notes))
@@ -294,10 +287,11 @@ def open_case(case: ListedCase) -> OpenedCase:
 
 def _results(folder: Path) -> list[ListedCase]:
     """Results of a folder: ``OUT/<id>/<id>_uncseg.json``, or that of the folder itself."""
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise StudyError(f"{folder} is no folder; choose the folder given to `uncseg predict -o`.")
-    found = sorted(folder.glob(f"*/*{JSON_SUFFIX}")) or sorted(folder.glob(f"*{JSON_SUFFIX}"))
-    return [_result(path) for path in found if not path.name.startswith(".")]
+    found = find_results(folder)
+    below = [path for path in found if path.parent != folder]
+    return [_result(path) for path in below or found]
 
 
 def _images(studies: Path | None, cases: Mapping[str, ListedCase]) -> tuple[Sequence[StudyFiles] | None, str]:
@@ -333,20 +327,20 @@ def _without_results(folder: Path) -> str:
 def _result(path: Path) -> ListedCase:
     study_id = path.name.removesuffix(JSON_SUFFIX)
     try:
-        content = read_json(path)
-        files = {what: path.parent / name for what, (name, _) in listed_files(path, content).items()}
+        result = read_result(path)
     except StudyError as error:  # one damaged result does not hide the others
         return ListedCase(study_id, result=path, problem=str(error))
-    volumes, score = content.get("volumes_ml"), content.get("triage_score")
+    content, partial = result.provenance, result.partial
+    volumes: Mapping[str, float | None] = content.get("volumes_ml") or {}
     return ListedCase(
-        str(content["study"]),
+        result.study_id,
         result=path,
-        maps=files,
-        volumes_ml=_volumes(volumes),
-        triage_score=_number(score),
-        note=_partial(content),
+        maps=result.files,
+        volumes_ml={Region(name): ml for name, ml in volumes.items() if ml is not None},
+        triage_score=content.get("triage_score"),
+        note=f"Partial result: {partial.done} of {partial.wanted} members." if partial is not None else "",
         made=made_by(content),
-        fingerprint=fingerprint_of(content),
+        fingerprint=result.fingerprint,
     )
 
 
@@ -355,31 +349,11 @@ def map_names(case: ListedCase) -> tuple[str, ...]:
     return tuple(name for name in case.maps if name not in _NOT_MAPS)
 
 
-def _volumes(told: Any) -> dict[Region, float]:
-    if not isinstance(told, dict):
-        return {}
-    volumes = {region: _number(told.get(region)) for region in REGIONS}
-    return {region: volume for region, volume in volumes.items() if volume is not None}
-
-
-def _number(value: Any) -> float | None:
-    """A finite number of a foreign file, or None."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if plain else None
-
-
-def _partial(content: Mapping[str, Any]) -> str:
-    partial = partial_of(content)
-    return f"Partial result: {partial.done} of {partial.wanted} members." if partial is not None else ""
-
-
 def made_by(provenance: Mapping[str, Any]) -> str:
     """How a result came about, a phrase: members, and the model with the first letters of its hash."""
-    model, settings = provenance.get("model"), provenance.get("settings")
-    told = model if isinstance(model, Mapping) else {}
-    method = settings.get("method") if isinstance(settings, Mapping) else None
-    name, sha256 = told.get("name") or "unknown model", str(told.get("sha256") or "")[:8]
-    return f"{method or 'single'}: {name}" + (f" ({sha256})" if sha256 else "")
+    model, settings = provenance.get("model") or {}, provenance.get("settings") or {}
+    name, sha256 = model.get("name") or "unknown model", (model.get("sha256") or "")[:8]
+    return f"{settings.get('method') or 'single'}: {name}" + (f" ({sha256})" if sha256 else "")
 
 
 def _judged(case: ListedCase, records: Sequence[Record], reviewer: str | None) -> ListedCase:

@@ -8,8 +8,9 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import JSON_SUFFIX
+from napari_uncseg.io.results import find_results
 from napari_uncseg.maps import MapName
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.colormaps import map_colormap
@@ -68,7 +69,7 @@ def results_folder_of(viewer: ViewerModel, study_id: str) -> Path | None:
     for layer, _ in tagged(viewer, study_id, "map", "segmentation"):
         path = layer.source.path
         if path is not None:
-            folder = Path(path) if Path(path).is_dir() else Path(path).parent
-            if (folder / f"{study_id}{JSON_SUFFIX}").is_file():
-                return folder.parent
+            found = find_results(Path(path) if is_dir(Path(path)) else Path(path).parent, study_id)
+            if found:
+                return found[0].parent.parent
     return None

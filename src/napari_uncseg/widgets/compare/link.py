@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_uncseg.compare.data import Array
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import fingerprint
+from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.colormaps import EDGE_WIDTH

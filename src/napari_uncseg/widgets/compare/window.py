@@ -13,7 +13,8 @@ from napari_uncseg.compare.layout import Cut, Pane, PaneView, Sheet
 from napari_uncseg.compare.presets import PRESETS
 from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import fingerprint, load_prediction
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.widgets.compare.base import ComparisonWindow

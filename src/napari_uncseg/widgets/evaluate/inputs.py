@@ -15,7 +15,7 @@ from napari.layers import Labels
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import JSON_SUFFIX
+from napari_uncseg.io.results import is_own_segmentation
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.viewer.tags import KEY, Plain, open_predictions, open_studies, tagged
 from napari_uncseg.viewer.volumes import layer_volume
@@ -202,9 +202,7 @@ def _loose_references(viewer: napari.viewer.Viewer, study_id: str, prediction: P
 
 def _is_result(source: Source | None, study_id: str) -> bool:
     """Whether a file is the segmentation of a saved result rather than an expert's."""
-    if source is None or not source.path.name.startswith(f"{study_id}_seg"):
-        return False
-    return (source.path.parent / f"{study_id}{JSON_SUFFIX}").is_file()
+    return source is not None and source.path.name.startswith(study_id) and is_own_segmentation(source.path)
 
 
 def _on_grid_of(prediction: Prediction, shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> bool:

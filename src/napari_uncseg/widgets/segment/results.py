@@ -10,8 +10,9 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_uncseg.errors import AnotherResult
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import AnotherResult, Saved, save_prediction
+from napari_uncseg.io.results import Saved, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS, region_masks
 from napari_uncseg.widgets.base import worker_for

@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.io.results import fingerprint
+from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.threshold_sweep import ThresholdSweep, sweep_thresholds, value_histogram
 from napari_uncseg.review.verdicts import Judgement

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import fingerprint
+from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.verdict_table import export_csv
 from napari_uncseg.review.verdicts import DIFFICULTIES, STATUS_OF, Decision, earlier_verdict, status_of
 from napari_uncseg.viewer.navigation import session_of

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_uncseg.errors import SaveError, UncsegError
-from napari_uncseg.io.results import fingerprint
+from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
 from napari_uncseg.review.worklist import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -13,18 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_uncseg.errors import SaveError, StudyError
-from napari_uncseg.io import (
-    AnotherResult,
-    Prediction,
-    check_writable,
-    existing,
-    find_studies,
-    fingerprint,
-    load_prediction,
-    save_prediction,
-)
+from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
+from napari_uncseg.io import Prediction, find_studies, fingerprint, load_prediction, save_prediction
+from napari_uncseg.io.files import check_writable
 from napari_uncseg.io.provenance import differences
+from napari_uncseg.io.results import State, check_target
 from napari_uncseg.maps import MapName
 
 NAMES = ("seg", "probabilities", "unc_output", "unc_output_unmasked", "entropy", "variance", "error")
@@ -32,6 +26,10 @@ NAMES = ("seg", "probabilities", "unc_output", "unc_output_unmasked", "entropy",
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def state(prediction, out):
+    return check_target(out, prediction.study_id, prediction.provenance, prediction.maps).state
 
 
 def test_files_are_named_and_lie_on_the_studys_grid(tiny_prediction, tmp_path):
@@ -117,13 +115,12 @@ def test_maps_of_other_regions_and_unknown_maps(tiny_prediction, tmp_path):
 def test_the_same_result_is_skipped(tiny_prediction, tmp_path):
     first = save_prediction(tiny_prediction, tmp_path)
     times = [path.stat().st_mtime_ns for path in first.files]
-    mark = fingerprint(tiny_prediction.provenance)
-    assert existing(tmp_path, tiny_prediction.study_id, mark)
+    assert state(tiny_prediction, tmp_path) is State.SAME
     again = save_prediction(tiny_prediction, tmp_path)
     assert again.skipped
     assert [path.stat().st_mtime_ns for path in first.files] == times
     first.files[2].unlink()
-    assert not existing(tmp_path, tiny_prediction.study_id, mark)
+    assert state(tiny_prediction, tmp_path) is State.OTHER
 
 
 def test_fingerprint_follows_model_settings_and_inputs_only(tiny_prediction):
@@ -178,8 +175,11 @@ def test_what_differs_is_named(change, says):
 def test_files_that_no_json_tells_of_are_kept(tiny_prediction, tmp_path):
     saved = save_prediction(tiny_prediction, tmp_path)
     saved.files[-1].unlink()
-    with pytest.raises(AnotherResult, match=r"of which no readable _uncseg\.json tells how it was made"):
-        save_prediction(tiny_prediction, tmp_path)
+    before = contents(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(ForeignFile, match=re.escape(str(saved.folder))):
+            save_prediction(tiny_prediction, tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
 
 
 def test_a_changed_file_of_the_same_result_is_kept(tiny_prediction, tmp_path):
@@ -273,7 +273,7 @@ def test_interrupted_renaming_is_noticed(tiny_prediction, tmp_path, monkeypatch)
     with pytest.raises(SaveError, match="Input/output error"):
         save_prediction(other, tmp_path, overwrite=True)
     assert not [name for name in contents(tmp_path) if name.endswith(".tmp")]
-    assert not existing(tmp_path, tiny_prediction.study_id, fingerprint(tiny_prediction.provenance))
+    assert state(tiny_prediction, tmp_path) is State.OTHER
     with pytest.raises(StudyError, match="is not the file that"):
         load_prediction(saved.folder)
 
@@ -315,27 +315,29 @@ def _edit_json(path, **changes):
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (lambda files: files[-1].write_text("{"), "cannot be read as JSON"),
-        (lambda files: files[-1].write_text("[]"), "is not the JSON of a prediction"),
-        (lambda files: files[-1].write_bytes(b"\xff\xfe\x00"), "cannot be read as JSON"),
-        (lambda files: files[-1].unlink(), "holds no saved prediction"),
-        (lambda files: _edit_json(files[-1], schema=99), "schema 99"),
-        (lambda files: _edit_json(files[-1], files={}), "lists no files"),
-        (lambda files: _edit_json(files[-1], files={"entropy": {"file": "../x", "sha256": ""}}), "damaged list"),
-        (lambda files: _edit_json(files[-1], files={"entropy": {"file": "x", "sha256": ""}}), "lists no probabilities"),
-        (lambda files: files[0].unlink(), "does not exist"),
-        (lambda files: files[4].write_bytes(files[4].read_bytes()[:-100]), "is truncated"),
-        (lambda files: files[4].write_bytes(files[5].read_bytes()), "is not the file that"),
-        (lambda files: files[-1].with_name("b_uncseg.json").write_text("{}"), "several predictions"),
-    ],
-)
-def test_damaged_result_gives_one_sentence(damage, says, tiny_prediction, tmp_path):
+DAMAGE = {
+    "cut": lambda files: files[-1].write_text("{"),
+    "no object": lambda files: files[-1].write_text("[]"),
+    "no text": lambda files: files[-1].write_bytes(b"\xff\xfe\x00"),
+    "no JSON": lambda files: files[-1].unlink(),
+    "another format": lambda files: files[-1].write_text("{}"),
+    "a later version": lambda files: _edit_json(files[-1], schema=99),
+    "no files": lambda files: _edit_json(files[-1], files={}),
+    "a list of files": lambda files: _edit_json(files[-1], files=["x"]),
+    "a file elsewhere": lambda files: _edit_json(files[-1], files={"entropy": {"file": "../x", "sha256": ""}}),
+    "no probabilities": lambda files: _edit_json(files[-1], files={"entropy": {"file": "x", "sha256": ""}}),
+    "a missing map": lambda files: files[0].unlink(),
+    "a cut map": lambda files: files[4].write_bytes(files[4].read_bytes()[:-100]),
+    "another map": lambda files: files[4].write_bytes(files[5].read_bytes()),
+    "two results": lambda files: files[-1].with_name("b_uncseg.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_result_gives_one_sentence(damage, tiny_prediction, tmp_path):
     saved = save_prediction(tiny_prediction, tmp_path)
     damage(saved.files)
-    with pytest.raises(StudyError, match=says) as caught:
+    with pytest.raises(StudyError, match=re.escape(str(saved.folder))) as caught:
         load_prediction(saved.folder)
     assert "\n" not in str(caught.value)
 
