@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import os
 import shutil
 import tempfile
@@ -96,11 +98,16 @@ def study_folder(tmp_path: Path, tiny_study: Study) -> Path:
     """`tiny_study` on disk, in a folder named and filled as BraTS 2023 does it."""
     folder = tmp_path / tiny_study.id
     folder.mkdir()
-    volumes = dict(zip(MODALITIES, tiny_study.images, strict=True)) | {"seg": tiny_study.reference}
-    for name, volume in volumes.items():
-        image = nib.Nifti1Image(volume.astype(np.int16), tiny_study.affine, tiny_study.header)
-        image.to_filename(folder / f"{tiny_study.id}-{name}.nii.gz")
+    for name, data in _tiny_files(tiny_study).items():
+        (folder / f"{tiny_study.id}-{name}.nii.gz").write_bytes(data)
     return folder
+
+
+def _tiny_files(study: Study) -> dict[str, bytes]:
+    """Content of the files of `tiny_study`, the same at every call."""
+    volumes = dict(zip(MODALITIES, study.images, strict=True)) | {"seg": study.reference}
+    images = {name: nib.Nifti1Image(v.astype(np.int16), study.affine, study.header) for name, v in volumes.items()}
+    return {name: gzip.compress(image.to_bytes(), 1, mtime=0) for name, image in images.items()}
 
 
 @pytest.fixture
@@ -137,7 +144,11 @@ def tiny_prediction(tiny_study: Study) -> Prediction:
             "schema": 1,
             "study": tiny_study.id,
             "model": {"name": "made for tests", "sha256": "0" * 64},
-            "inputs": {name: {"file": f"{STUDY_ID}-{name}.nii.gz", "sha256": "1" * 64} for name in MODALITIES},
+            "inputs": {
+                name: {"file": f"{STUDY_ID}-{name}.nii.gz", "sha256": hashlib.sha256(data).hexdigest()}
+                for name, data in _tiny_files(tiny_study).items()
+                if name in MODALITIES
+            },
             "settings": {
                 "device": "cpu",
                 "precision": "float32",

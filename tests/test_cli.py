@@ -26,6 +26,7 @@ from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, REGIONS
+from napari_uncseg.models import identity
 from napari_uncseg.uncertainty.recalibration import io as recalibrate
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 
@@ -343,14 +344,14 @@ def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
 def test_the_bundled_calibration_is_named_by_a_word(
     quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibration" / "io.py"))
+    monkeypatch.setattr(identity, "bundled_model_folder", lambda: tmp_path / "bundled")
     words = ("predict", study_folder, "-o", tmp_path / "out", "--calibration", "bundled")
     absent = uncseg(*words)
     assert absent.exit_code == 1
-    assert absent.stderr == f"error: {recalibrate.NO_BUNDLED}\n"
+    assert absent.stderr == f"error: {identity.NO_BUNDLED}\n"
     assert quick.studies == []
     fitted = recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "0" * 64, "single")
-    fitted.save(tmp_path / "models" / "bundled" / "calibration.json")
+    fitted.save(tmp_path / "bundled" / "calibration.json")
     assert uncseg(*words).exit_code == 0
     assert quick.wishes[0]["calibration"].sha256 == fitted.sha256
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())

@@ -94,10 +94,10 @@ def test_demo_saves_a_picture_in_which_all_is_seen(
             pass
 
         def provenance(self, study: Study, command: str | None = None) -> dict[str, object]:
-            return {**tiny_prediction.provenance, "command": command}
+            return {**tiny_prediction.provenance, "inputs": study.inputs, "command": command}
 
         def predict(self, study: Study, **_: object) -> Prediction:
-            return tiny_prediction
+            return replace(tiny_prediction, provenance=self.provenance(study))
 
     monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: Quick())
     monkeypatch.chdir(tmp_path)

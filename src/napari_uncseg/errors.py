@@ -64,6 +64,12 @@ class EvaluationError(UncsegError):
     code = "evaluation"
 
 
+class CalibrationError(UncsegError):
+    """A calibration that is damaged or foreign, or was fitted for another model or other members."""
+
+    code = "calibration"
+
+
 class DeviceError(UncsegError):
     """A device that was asked for and cannot be used."""
 

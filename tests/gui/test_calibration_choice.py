@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_uncseg.errors import CalibrationError
 from napari_uncseg.inference.ensemble_spec import SINGLE, parse_ensemble
 from napari_uncseg.inference.ensembling import plan_ensemble
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import REGIONS
-from napari_uncseg.models.identity import identify, joint_sha256
+from napari_uncseg.models.identity import NO_BUNDLED, identify, joint_sha256
 from napari_uncseg.models.model import load_model
 from napari_uncseg.uncertainty.recalibration import io as recalibrate
-from napari_uncseg.uncertainty.recalibration.io import NO_BUNDLED, Calibration, CalibrationError
+from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 from napari_uncseg.widgets.segment.calibration_choice import NONE, OWN_FILE, SHIPPED, CalibrationChoice
 from napari_uncseg.widgets.segment.ensemble_choice import OWN_WORDS

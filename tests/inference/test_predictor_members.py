@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_uncseg.errors import Cancelled, UncsegError
+from napari_uncseg.errors import AnotherResult, Cancelled, UncsegError
 from napari_uncseg.inference import ensembling as members_module
 from napari_uncseg.inference.logit_sampling import sample_probabilities
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.errors import AnotherResult
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.results import State, check_target, load_prediction, save_prediction
 from napari_uncseg.uncertainty.measures import entropy

@@ -12,7 +12,8 @@ import pytest
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
-from napari_uncseg.io.results import fingerprint, save_prediction
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.review.state import LISTS_NAME, recall_case, remember_case
 from napari_uncseg.review.verdicts import (

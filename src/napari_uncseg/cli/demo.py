@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -10,15 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_uncseg.cli.display import WINDOW_SIZE, run_windowed
 from napari_uncseg.errors import SaveError, StudyError, UncsegError, reason_of
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.files import exists, is_dir
+from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import JSON_SUFFIX, check_made_from, load_prediction
-from napari_uncseg.io.results import find_results as results_in
+from napari_uncseg.io.results import (
+    JSON_SUFFIX,
+    check_made_from,
+    find_result_of,
+    find_results,
+    load_prediction,
+    made_from,
+    read_result,
+)
 from napari_uncseg.io.study import Study
 
 if TYPE_CHECKING:
@@ -30,19 +37,6 @@ PANELS: tuple[str, ...] = (SEGMENT, "Threshold")
 
 PICTURE_TIMEOUT_S = 300.0
 """After this long a window that was to be photographed is given up."""
-
-
-def find_results(study_id: str, folders: Sequence[Path]) -> Path | None:
-    """First folder that holds a finished result of a study, in one of the folders or in their ``<id>``.
-
-    Parameters
-    ----------
-    study_id : str
-        The study's id.
-    folders : sequence of Path
-        Where to look, in this order.
-    """
-    return next((path.parent for folder in folders for path in results_in(folder, study_id)), None)
 
 
 def results_instead(path: Path) -> Path | None:
@@ -64,7 +58,7 @@ def results_instead(path: Path) -> Path | None:
     if not exists(path):
         return None
     folder = path if is_dir(path) else path.parent
-    found = results_in(folder)
+    found = find_results(folder)
     return folder if any(is_dir(path) or result.parent == folder for result in found) else None
 
 
@@ -93,21 +87,24 @@ def results_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> Resu
     StudyError
         When there is none in the named folder, or it was made on another grid.
     """
-    folder = find_results(study.id, [named] if named is not None else nearby)
-    if folder is None:
-        if named is None:
+    if named is None:
+        found = (path for folder in nearby if (path := find_result_of(study, folder)) is not None)
+        path = next((path for path in found if made_from(read_result(path).provenance, study)), None)
+        if path is None:
             return None
+    elif (path := find_result_of(study, named)) is None:
         raise StudyError(
             f"{named} holds no result of {study.id} ({study.id}{JSON_SUFFIX} is not there): name the folder given to "
             "`uncseg predict -o`, or leave out --results."
         )
-    prediction = load_prediction(folder)
-    if prediction.segmentation.shape != study.shape or not np.allclose(prediction.affine, study.affine, atol=1e-3):
+    prediction = load_prediction(path)
+    check_made_from(prediction.provenance, study.inputs, study.id, f"in {path.parent}")
+    if not same_grid(prediction.shape, prediction.affine, study.shape, study.affine):
         raise StudyError(
-            f"The result in {folder} was made on another grid than study {study.id} has now: predict the study again."
+            f"The result in {path.parent} was made on another grid than study {study.id} has now: predict the study "
+            "again."
         )
-    check_made_from(prediction.provenance, study, folder)
-    return Results(prediction, folder)
+    return Results(prediction, path.parent)
 
 
 def build_window(study: Study, results: Results | None, panels: Sequence[str] = PANELS) -> Viewer:
@@ -131,6 +128,8 @@ def build_window(study: Study, results: Results | None, panels: Sequence[str] = 
 
     from napari_uncseg.viewer.layers import add_prediction, add_study
 
+    if results is not None:  # its images may be called otherwise when they are searched for by themselves
+        study = dataclasses.replace(study, id=results.prediction.study_id)
     viewer = napari.Viewer(title=f"napari-uncseg: {study.id}")
     add_study(viewer, study)
     if results is not None:

@@ -12,7 +12,7 @@ import typer
 
 from napari_uncseg import __version__
 from napari_uncseg.cli.errors import report, told_plainly
-from napari_uncseg.errors import Cancelled, EvaluationError, reason_of
+from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
@@ -140,12 +140,9 @@ def _tell_kept(measured: list[Measured]) -> None:
 
 def _read_ids(path: Path, known: list[str]) -> set[str]:
     """Ids of calibration studies; each must be there, for a typing error would put it among the test studies."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise EvaluationError(
-            f"{path} cannot be read ({reason_of(error)}); give a text file of one study id a line."
-        ) from error
+    from napari_uncseg.io.files import read_text
+
+    lines = read_text(path, EvaluationError).splitlines()
     ids = {line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")}
     if not ids:
         raise EvaluationError(f"{path} holds no study id; write one a line.")

@@ -132,7 +132,11 @@ def _import_nnunet(
 
 
 def _check_free(target: Path, overwrite: bool) -> None:
-    if target.exists() and any(target.iterdir()) and not overwrite:
+    from napari_uncseg.io.files import entries, exists, is_dir
+
+    if not is_dir(target, ModelError) and exists(target, ModelError):
+        raise ModelError(f"{target} is a file where a model folder is to be written; name another one with -o.")
+    if exists(target, ModelError) and entries(target, ModelError) and not overwrite:
         raise ModelError(f"{target} is not empty; name another folder with -o, or replace it with --overwrite.")
 
 

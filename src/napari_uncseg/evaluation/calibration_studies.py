@@ -230,7 +230,7 @@ def _origin(pair: Pair) -> Origin:
 def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSettings) -> dict[str, str]:
     """Count the voxels of a study, all regions or none; return the hashes of what was read."""
     in_brain = settings.voxel_set is VoxelSet.BRAIN
-    hashes = input_hashes(replace(pair, images=None)) if pair.problem is None else {}
+    hashes = input_hashes(pair) if pair.problem is None else {}
     read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding)
     if in_brain and read.brain is BrainSource.NONE:
         # The last note tells why the brain is not known; what follows from it is another thing here.

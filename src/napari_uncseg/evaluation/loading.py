@@ -19,7 +19,7 @@ from napari_uncseg.io.geometry import describe_grid, same_grid, spacing, voxel_m
 from napari_uncseg.io.label_coding import decode_reference
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
-from napari_uncseg.io.results import load_prediction, read_result
+from napari_uncseg.io.results import check_made_from, load_prediction, other_inputs, read_result
 from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
 from napari_uncseg.metrics.confusion import confusion
 
@@ -91,6 +91,8 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         shape = (x, y, z)
         checks["agreement"] = _agreement(segmentation, prediction.probabilities)
         checks |= {name: prediction.provenance.get(name) for name in ("model", "settings")}
+        if other_inputs(prediction.provenance, {"reference": {"file": volume.path.name, "sha256": volume.sha256}}):
+            notes.append(f"{pair.id} was predicted beside another reference than {volume.path}.")
     if not same_grid(shape, affine, volume.shape, volume.affine):
         raise EvaluationError(
             f"{pair.id}: the reference {volume.path} has {describe_grid(volume.shape, volume.affine)}, its prediction "
@@ -130,18 +132,23 @@ def input_hashes(pair: Pair) -> dict[str, str]:
     Raises
     ------
     EvaluationError, StudyError
-        When a file cannot be read.
+        When a file cannot be read, or a result was made from other images than those of the pair.
     """
     files: dict[str, Path] = {"prediction": pair.prediction.path}
-    if not pair.foreign:
-        files |= {f"prediction/{what}": path for what, path in read_result(pair.prediction.path).files.items()}
+    result = None if pair.foreign else read_result(pair.prediction.path)
+    if result is not None:
+        files |= {f"prediction/{what}": path for what, path in result.files.items()}
     if pair.reference is not None:
         files["reference"] = pair.reference.path
     if pair.images is not None:
         for modality in MODALITIES:
             entry = pair.images.modalities[modality]
             files[modality] = entry[0] if isinstance(entry, tuple) else entry
-    return {role: sha256_of(path, EvaluationError) for role, path in files.items()}
+    hashes = {role: sha256_of(path, EvaluationError) for role, path in files.items()}
+    if result is not None:
+        images = {role: {"file": files[role].name, "sha256": hashes[role]} for role in MODALITIES if role in files}
+        check_made_from(result.provenance, images, pair.id, result.path, EvaluationError)
+    return hashes
 
 
 def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[npt.NDArray[np.uint8], Volume, list[str]]:

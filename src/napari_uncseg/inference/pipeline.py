@@ -21,7 +21,8 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Coding
-from napari_uncseg.uncertainty.recalibration.io import BUNDLED, Calibration, find_calibration
+from napari_uncseg.models.identity import BUNDLED, find_calibration
+from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""

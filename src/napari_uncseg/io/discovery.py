@@ -15,7 +15,15 @@ from pathlib import Path
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.io.files import entries, exists, is_dir, is_file
-from napari_uncseg.io.naming import REFERENCE, NamedFile, channel_of_name, implied_coding, read_name
+from napari_uncseg.io.naming import (
+    REFERENCE,
+    NamedFile,
+    channel_of_name,
+    implied_coding,
+    name_of_study,
+    read_name,
+    says_whose,
+)
 from napari_uncseg.io.nifti import is_nifti, stem
 from napari_uncseg.io.results import is_own_segmentation
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
@@ -34,7 +42,7 @@ class StudyFiles:
     Parameters
     ----------
     id : str
-        Name of the study: that of its folder, or what its files' names have in common.
+        Name of the study, see :func:`napari_uncseg.io.naming.name_of_study`.
     modalities : mapping of str to Path or (Path, int)
         Modality -> file, or file and channel of a 4-D file.
     reference : Path, optional
@@ -99,7 +107,7 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
             f"{path} holds no study; expected four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w, a folder of "
             "such folders, or an nnU-Net or Decathlon dataset."
         )
-    return [study for _, study in _distinct(path, studies)]
+    return _distinct(studies)
 
 
 def only_study(path: str | Path) -> StudyFiles:
@@ -185,9 +193,11 @@ def _common_id(paths: list[Path], named: list[NamedFile]) -> str:
         common = os.path.commonprefix(stems)  # noqa: RUF071
         if common not in stems:  # cut inside a word, as in "x_t1" and "x_t2"
             common = common[: max((common.rfind(separator) for separator in "-_. "), default=-1) + 1]
+    common = common.strip("-_. ")
     folders = {path.absolute().parent for path in paths}
-    folder = folders.pop().name if len(folders) == 1 else ""
-    return common.strip("-_. ") or folder or "study"
+    if says_whose(common) or len(folders) > 1:
+        return common or "study"
+    return name_of_study(folders.pop())
 
 
 def _study_of_file(path: Path) -> StudyFiles:
@@ -249,11 +259,17 @@ def _named_studies(folder: Path, named: list[NamedFile]) -> list[StudyFiles]:
     complete = [prefix for prefix, group in groups.items() if {name.role for name in group} >= set(MODALITIES)]
     if len(complete) > 1:
         return [
-            _named_study(prefix.strip("-_. ") or folder.name, folder, group)
+            _named_study(_id_in(folder, prefix.strip("-_. ")), folder, group)
             for prefix, group in sorted(groups.items())
             if any(name.role != REFERENCE for name in group)
         ]
-    return [_named_study(folder.absolute().name, folder, named)]
+    prefixes = {name.prefix for name in named if name.role != REFERENCE}
+    return [_named_study(name_of_study(folder, prefixes.pop() if len(prefixes) == 1 else ""), folder, named)]
+
+
+def _id_in(folder: Path, prefix: str) -> str:
+    """Name of one of several studies in a folder."""
+    return prefix if says_whose(prefix) else "_".join(filter(None, (name_of_study(folder), prefix)))
 
 
 def _named_study(study_id: str, folder: Path, named: list[NamedFile]) -> StudyFiles:
@@ -324,14 +340,17 @@ def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFile
     return study
 
 
-def _distinct(path: Path, studies: list[tuple[Path, StudyFiles]]) -> list[tuple[Path, StudyFiles]]:
-    """Studies with ids that differ: where two folders have the same name, the folders above tell them apart."""
-    counts = Counter(study.id for _, study in studies)
-    distinct = []
-    for folder, study in studies:
-        if counts[study.id] > 1:
-            parts = folder.relative_to(path).parts
-            above = parts[:-1] if parts and parts[-1] == study.id else parts
-            study = replace(study, id="_".join((*above, study.id)))
-        distinct.append((folder, study))
-    return distinct
+def _distinct(studies: list[tuple[Path, StudyFiles]]) -> list[StudyFiles]:
+    """Studies with ids that differ: where two have the same, the nearest folders above that tell them apart are added.
+
+    A result of such a study is found by the hashes of its images where the study is searched for by itself.
+    """
+    places = [folder for folder, _ in studies]
+    found = [study for _, study in studies]
+    for _ in range(_DEPTH + 1):
+        counts = Counter(study.id for study in found)
+        for index, study in enumerate(found):
+            if counts[study.id] > 1:
+                places[index] = next((p for p in places[index].parents if p.name not in study.id), places[index])
+                found[index] = replace(study, id=f"{places[index].name}_{study.id}")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -48,7 +49,7 @@ class JsonFormat(BaseModel):
                 f"or {cls.do}."
             )
         try:
-            return cls.model_validate(content)
+            return cls.model_validate_json(json.dumps(content), strict=True)  # strictly as JSON has its types
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,53 @@ def channel_of_name(path: Path) -> tuple[str, int] | None:
     """Case and channel number of an nnU-Net image file such as ``BRATS_001_0003.nii.gz``, or None."""
     match = _CHANNEL.fullmatch(stem(path))
     return (match["prefix"], int(match["number"])) if match else None
+
+
+_PLACE = r"anat|mri?|mris|images?|nii|nifti|scans?|raw|data|derivatives|processed|preprocessed"
+"""Folders that tell what is in them, and not whose it is."""
+
+_VISIT = (
+    r"ses(?:sion)?[-_ ]?\w+|(?:pre|post)(?:[-_ ]?(?:op|operative|surgery|treatment|rt))?|baseline"
+    r"|follow[-_ ]?up[-_ ]?\d*|(?:visit|scan|time[-_ ]?point|time|tp|day|week|month)[-_ ]?\d*"
+    r"|(?:19|20)\d\d-?[01]\d-?[0-3]\d"
+)
+"""Folders that tell when it was, and not whose it is."""
+
+_says_where = re.compile(_PLACE, re.IGNORECASE).fullmatch
+_says_no_name = re.compile(f"{_PLACE}|{_VISIT}", re.IGNORECASE).fullmatch
+
+
+def name_of_study(folder: Path, prefix: str = "") -> str:
+    """Name of a study from the paths of its own files alone, whatever stands beside them.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files stand.
+    prefix : str
+        What their names have in common.
+
+    Returns
+    -------
+    str
+        The folder's name. Where that says nothing (``anat``, ``pre``) it is the prefix; where that says nothing either,
+        folders above are added: the study in ``sub-01/ses-02/anat`` is ``sub-01_ses-02``.
+    """
+    folder, prefix = Path(os.path.abspath(folder)), prefix.strip("-_. ")
+    if prefix and _says_no_name(folder.name) and not _says_no_name(prefix):
+        return prefix
+    parts: list[str] = []
+    for place in (folder, *folder.parents):
+        if not _says_where(place.name):
+            parts.append(place.name)
+        if not _says_no_name(place.name):
+            break
+    return "_".join(filter(None, reversed(parts))) or folder.name or "study"
+
+
+def says_whose(name: str) -> bool:
+    """Whether a name may be that of a patient or study, rather than ``anat`` or ``pre``."""
+    return bool(name) and not _says_no_name(name)
 
 
 def implied_coding(files: list[NamedFile]) -> Coding | None:

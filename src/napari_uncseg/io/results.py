@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
+from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError, UncsegError
 from napari_uncseg.io.files import (
     check_names,
     check_writable,
@@ -42,6 +42,9 @@ from napari_uncseg.maps import MapName, Measure
 
 JSON_SUFFIX = "_uncseg.json"
 """What follows the study's id in the name of the JSON; a folder with such a file is a result."""
+
+Inputs = Mapping[str, Mapping[str, str | None]]
+"""Role -> ``file`` and ``sha256`` of what a study was read from."""
 
 _SEGMENTATION = "segmentation"
 _PROBABILITIES = "probabilities"
@@ -125,6 +128,30 @@ def find_results(folder: Path, study_id: str | None = None) -> list[Path]:
     return found
 
 
+def find_result_of(study: Study, folder: Path) -> Path | None:
+    """JSON of a study's result in a folder: the one of its id, or else one that was made from its very images.
+
+    Parameters
+    ----------
+    study : Study
+    folder : Path
+        ``OUT``, or ``OUT/<id>``.
+
+    Returns
+    -------
+    Path or None
+        Whether a result of its id was made from its images is another question, see :func:`made_from`.
+    """
+    named = find_results(folder, study.id)
+    own = {role: study.inputs[role]["sha256"] for role in MODALITIES}
+    for path in () if named else find_results(folder):
+        with suppress(StudyError):
+            told = input_hashes(read_result(path).provenance)
+            if {role: told.get(role) for role in MODALITIES} == own:
+                return path
+    return named[0] if named else None
+
+
 def is_result(path: Path) -> bool:
     """Whether a name is that of the JSON of a result."""
     return path.name.endswith(JSON_SUFFIX) and not path.name.startswith(".")
@@ -161,14 +188,15 @@ def read_result(path: Path) -> SavedResult:
     )
 
 
-def other_inputs(provenance: Mapping[str, Any], study: Study) -> tuple[str, ...]:
+def other_inputs(provenance: Mapping[str, Any], inputs: Inputs) -> tuple[str, ...]:
     """Roles whose file is another one than the result was made from.
 
     Parameters
     ----------
     provenance : mapping
         Of the result.
-    study : Study
+    inputs : mapping
+        Role -> ``file`` and ``sha256``, as :attr:`napari_uncseg.io.study.Study.inputs` has them.
 
     Returns
     -------
@@ -176,27 +204,28 @@ def other_inputs(provenance: Mapping[str, Any], study: Study) -> tuple[str, ...]
         Modalities and ``reference``, as far as both tell a hash of a file (or both one of an array in memory).
     """
     told = provenance.get("inputs") or {}
-    own = study.inputs
     return tuple(
         role
         for role in (*MODALITIES, "reference")
-        if (there := told.get(role)) and (here := own.get(role)) and bool(there.get("file")) == bool(here["file"])
+        if (there := told.get(role)) and (here := inputs.get(role)) and bool(there.get("file")) == bool(here["file"])
         if there.get("sha256") and there["sha256"] != here["sha256"]
     )
 
 
 def made_from(provenance: Mapping[str, Any], study: Study) -> bool:
     """Whether a result was made from the images of a study: False when the hash of one of them is another one."""
-    return not set(MODALITIES) & set(other_inputs(provenance, study))
+    return not set(MODALITIES) & set(other_inputs(provenance, study.inputs))
 
 
-def check_made_from(provenance: Mapping[str, Any], study: Study, where: object) -> None:
-    """Refuse, with a StudyError, a result that was made from other images than those of a study."""
-    other = [MODALITY_TITLES[role] for role in other_inputs(provenance, study) if role in MODALITY_TITLES]
+def check_made_from(
+    provenance: Mapping[str, Any], inputs: Inputs, study_id: str, where: object, error: type[UncsegError] = StudyError
+) -> None:
+    """Refuse, with an error, a result (``where`` it stands) that was made from other images than those of a study."""
+    other = [MODALITY_TITLES[role] for role in other_inputs(provenance, inputs) if role in MODALITY_TITLES]
     if other:
-        raise StudyError(
-            f"The result in {where} was made from other images than those of study {study.id} ({', '.join(other)} "
-            "differ): name the result of these images, or predict the study again."
+        raise error(
+            f"The result {where} was made from other images than those of study {study_id}: {', '.join(other)} differ; "
+            "name the result of these images, or predict the study again."
         )
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.errors import ModelError, reason_of
+from napari_uncseg.errors import CalibrationError, ModelError, reason_of
+from napari_uncseg.io.files import is_file
+from napari_uncseg.uncertainty.recalibration.io import Calibration, load_calibration
 
 WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
 SNAPSHOT = "snapshot-{}.safetensors"
@@ -19,6 +21,11 @@ PREVIOUS_STAGE = "previous_stage"
 """Folder, inside that of a cascade, of the model that runs before it."""
 
 FORMAT = "napari-uncseg model 1"
+
+BUNDLED = "bundled"
+"""Stands for the calibration that comes with the package, where a file could be named."""
+
+NO_BUNDLED = "This version comes without a calibration; fit one with uncseg calibrate, or go without."
 
 PREVIOUS_PROVENANCE = f"{PREVIOUS_STAGE}/{PROVENANCE}"
 """File by whose hash a cascade holds its previous stage: it names the hashes of all others."""
@@ -69,6 +76,34 @@ def identify(folder: Path | None = None) -> Identity:
             f"{folder / PROVENANCE} does not name the model's files; copy the model folder again."
         ) from error
     return Identity(str(provenance.get("name", folder.name)), sha256, 1 + len(snapshot_names(provenance)))
+
+
+def bundled_calibration() -> Calibration | None:
+    """The calibration of the network that comes with the package, fitted on phantoms; None when there is none.
+
+    Raises
+    ------
+    CalibrationError
+        When it is damaged.
+    """
+    path = bundled_model_folder() / "calibration.json"
+    return load_calibration(path) if is_file(path) else None
+
+
+def find_calibration(named: str | Path) -> Calibration:
+    """Read a calibration by the name a user gives it: a file, or :data:`BUNDLED`.
+
+    Raises
+    ------
+    CalibrationError
+        When there is none of this name.
+    """
+    if str(named) != BUNDLED:
+        return load_calibration(named)
+    calibration = bundled_calibration()
+    if calibration is None:
+        raise CalibrationError(NO_BUNDLED)
+    return calibration
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

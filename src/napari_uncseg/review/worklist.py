@@ -12,7 +12,7 @@ from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, other_inputs, read_result
+from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, made_from, other_inputs, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
 from napari_uncseg.review.images import images_of
@@ -279,9 +279,11 @@ def open_case(case: ListedCase) -> OpenedCase:
     if study is None:
         notes.append(f"The images of {case.id} were not found; choose the folder that holds them.")
     elif prediction is not None:
-        other = other_inputs(prediction.provenance, study)
+        other = other_inputs(prediction.provenance, study.inputs)
         if other:
-            notes.append(f"The result of {case.id} was made from other files than these ({', '.join(other)}).")
+            gone = "" if made_from(prediction.provenance, study) else ", which are not shown"
+            notes.append(f"The result of {case.id} was made from other files than these{gone} ({', '.join(other)}).")
+            study = None if gone else study
     return OpenedCase(case, study, prediction, tuple(notes))
 
 

@@ -52,6 +52,16 @@ class RiskControl:
     risk: float | None
     reason: str = ""
 
+    def content(self) -> dict[str, Any]:
+        """Plain JSON values, under the names they have in a file."""
+        return {
+            "alpha": self.alpha,
+            "studies": self.studies,
+            "threshold": self.threshold,
+            "false_negative_rate": self.risk,
+            "reason": self.reason,
+        }
+
 
 def thresholds() -> Numbers:
     """Thresholds to choose from, float64 (32767,), rising: midway between the probabilities a file can hold.

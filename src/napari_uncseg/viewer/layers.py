@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_warning
 
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
 from napari_uncseg.maps import MapName
@@ -201,6 +203,7 @@ def _labels_layer(
 def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Prediction) -> None:
     """Put layers, new or just opened, in the place of earlier ones of the same study; what was dimmed stays so."""
     roles: tuple[Role, ...] = ("image", "reference") if isinstance(source, Study) else ("map", "segmentation")
+    _take_off_others(viewer, source)
     known = list(viewer.layers)
     others = [layer for layer in known if layer not in layers]
     stranger = bool(others) and not any(layer in others for layer, _ in tagged(viewer, _study_id(source)))
@@ -228,6 +231,27 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
     _say_how_it_is_shown(viewer)
     if isinstance(source, Prediction):
         show_best_slice(viewer, source)
+
+
+def _take_off_others(viewer: ViewerModel, source: Study | Prediction) -> None:
+    """Remove the result, or the images, of another patient whose study bears the same name."""
+    others = [layer for layer, tag in tagged(viewer, _study_id(source)) if not _belong_together(tag.source, source)]
+    for layer in others:
+        viewer.layers.remove(layer)
+    if others:
+        what = "result" if isinstance(source, Study) else "images"
+        show_warning(
+            f"The {what} shown of another study called {_study_id(source)} went: the result was not made from these "
+            "images."
+        )
+
+
+def _belong_together(one: Study | Prediction, other: Study | Prediction) -> bool:
+    if isinstance(one, Prediction) and isinstance(other, Study):
+        return made_from(one.provenance, other)
+    if isinstance(one, Study) and isinstance(other, Prediction):
+        return made_from(other.provenance, one)
+    return True
 
 
 def _lowest_above(

@@ -10,7 +10,7 @@ from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.uncertainty.recalibration.io import BUNDLED
+from napari_uncseg.models.identity import BUNDLED
 
 FROM_LAYERS = "napari: Segment with uncertainty, on open layers without files of their own"
 """What stands for a command when there is none."""
@@ -39,7 +39,7 @@ def predict_command(
     members : EnsembleSpec
         What the probabilities are the mean of.
     calibration : Path, optional
-        File of a calibration, or :data:`~napari_uncseg.uncertainty.recalibration.io.BUNDLED`.
+        File of a calibration, or :data:`~napari_uncseg.models.identity.BUNDLED`.
 
     Returns
     -------

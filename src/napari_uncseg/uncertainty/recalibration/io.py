@@ -5,42 +5,33 @@ It is fitted on calibration studies and says nothing of other models, other memb
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, NonNegativeInt, model_validator
 
-from napari_uncseg.errors import UncsegError, reason_of
-from napari_uncseg.io.files import write_files
+from napari_uncseg.errors import CalibrationError, UncsegError
+from napari_uncseg.io.files import read_json, sha256_of_json, write_files
+from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.conformal import ASSUMPTION, GUARANTEE, RiskControl
 from napari_uncseg.uncertainty.measures import at_least_float32, namespace
-from napari_uncseg.uncertainty.recalibration.models import STEPS, MonotoneMap, map_from_content
+from napari_uncseg.uncertainty.recalibration.models import STEPS, Isotonic, MonotoneMap, Platt, Temperature
 
 ArrayT = TypeVar("ArrayT")
 
 FORMAT = "napari-uncseg calibration 1"
-
-BUNDLED = "bundled"
-"""Stands for the calibration that comes with the package, where a file could be named."""
-
-NO_BUNDLED = "This version comes without a calibration; fit one with uncseg calibrate, or go without."
 
 SINGLE = "single"
 """How one pass of one network is told among members."""
 
 _ROUNDING = 0.5 / STEPS + 1e-6  # a recalibrated probability may have been rounded to a file's step
 _OWN = ("format", "research_use_only", "model", "members", "regions", "conformal")
-
-
-class CalibrationError(UncsegError):
-    """A calibration that is damaged or foreign, or was fitted for another model or other members."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +66,7 @@ class Calibration:
             "members": self.members,
             "maps": [self.maps[region].content() for region in REGIONS],
         }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return sha256_of_json(decisive)
 
     def apply(self, probabilities: ArrayT) -> ArrayT:
         """Recalibrate mean probabilities.
@@ -125,8 +116,9 @@ class Calibration:
             When it was fitted for others.
         """
         if model_sha256 != self.model_sha256:
+            name = self.provenance.get("model", {}).get("name")
             raise CalibrationError(
-                f"The calibration was fitted for the model {_name_of(self.provenance)}{self.model_sha256[:12]}, not "
+                f"The calibration was fitted for the model {f'{name} ' if name else ''}{self.model_sha256[:12]}, not "
                 f"for {model_sha256[:12] or 'one that was never saved'}; fit one for this model with uncseg calibrate."
             )
         if members != self.members:
@@ -170,7 +162,7 @@ class Calibration:
         result: dict[str, Any] = {
             "format": FORMAT,
             "research_use_only": RESEARCH_USE_ONLY,
-            "model": {**_mapping(self.provenance.get("model")), "sha256": self.model_sha256},
+            "model": {**self.provenance.get("model", {}), "sha256": self.model_sha256},
             "members": self.members,
             "regions": {str(region): self.maps[region].content() for region in REGIONS},
         }
@@ -178,7 +170,7 @@ class Calibration:
             result["conformal"] = {
                 "guarantee": GUARANTEE,
                 "assumption": ASSUMPTION,
-                "regions": {str(region): _control_content(control) for region, control in self.controls.items()},
+                "regions": {str(region): control.content() for region, control in self.controls.items()},
             }
         rest = {key: value for key, value in self.provenance.items() if key not in _OWN}
         return cast("dict[str, Any]", plain({**result, **rest}))
@@ -215,112 +207,66 @@ def load_calibration(path: str | Path) -> Calibration:
         When the file is missing, damaged, or no calibration of this version.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CalibrationError(f"{path} does not exist; uncseg calibrate makes a calibration.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CalibrationError(
-            f"{path} cannot be read as JSON ({reason_of(error)}); give the file uncseg calibrate wrote."
-        ) from error
-    kind = content.get("format") if isinstance(content, dict) else None
-    if kind != FORMAT:
-        ours = isinstance(kind, str) and kind.startswith(FORMAT.rstrip("0123456789"))
-        do = "update napari-uncseg, or fit it again." if ours else "give the file that uncseg calibrate wrote."
-        raise CalibrationError(f"{path} is no calibration that this version reads; {do}")
-    try:
-        return calibration_from_content(content)
-    except ValueError as error:
-        raise CalibrationError(f"{path} is damaged ({error}); fit it again with uncseg calibrate.") from error
-
-
-def bundled_calibration() -> Calibration | None:
-    """The calibration of the network that comes with the package, fitted on phantoms; None when there is none.
-
-    Raises
-    ------
-    CalibrationError
-        When it is damaged.
-    """
-    path = Path(__file__).parents[2] / "models" / "bundled" / "calibration.json"
-    return load_calibration(path) if path.is_file() else None
-
-
-def find_calibration(named: str | Path) -> Calibration:
-    """Read a calibration by the name a user gives it: a file, or :data:`BUNDLED`.
-
-    Raises
-    ------
-    CalibrationError
-        When there is none of this name.
-    """
-    if str(named) != BUNDLED:
-        return load_calibration(named)
-    calibration = bundled_calibration()
-    if calibration is None:
-        raise CalibrationError(NO_BUNDLED)
-    return calibration
-
-
-def calibration_from_content(content: Mapping[str, Any]) -> Calibration:
-    """Make a calibration of foreign JSON values; ValueError with a few words when they are not sound."""
-    model, regions = content.get("model"), content.get("regions")
-    sha256, members = _mapping(model).get("sha256"), content.get("members")
-    if not isinstance(sha256, str) or not sha256 or not isinstance(members, str) or not members:
-        raise ValueError("model and members are not told")
-    if not isinstance(regions, Mapping) or set(regions) != set(map(str, REGIONS)):
-        raise ValueError("it holds other regions than WT, TC and ET")
-    conformal = content.get("conformal", {"regions": {}})
-    controls = conformal.get("regions") if isinstance(conformal, Mapping) else None
-    if not isinstance(controls, Mapping) or not set(controls) <= set(map(str, REGIONS)):
-        raise ValueError("its conformal part is not that of WT, TC and ET")
-    provenance = {key: value for key, value in content.items() if key not in _OWN or key == "model"}
+    content = read_json(path, CalibrationError, CalibrationFormat.do)
+    read = CalibrationFormat.parse(content, path)
+    controls = read.conformal.regions if read.conformal is not None else {}
     return Calibration(
-        maps={region: map_from_content(regions[str(region)]) for region in REGIONS},
-        model_sha256=sha256,
-        members=members,
-        controls={Region(name): _control(value) for name, value in controls.items()},
-        provenance=provenance,
+        maps={region: read.regions[region] for region in REGIONS},
+        model_sha256=read.model.sha256,
+        members=read.members,
+        controls={
+            region: RiskControl(each.alpha, each.studies, each.threshold, each.false_negative_rate, each.reason)
+            for region, each in controls.items()
+        },
+        provenance={key: value for key, value in content.items() if key not in _OWN or key == "model"},
     )
 
 
-def _control_content(control: RiskControl) -> dict[str, Any]:
-    return {
-        "alpha": control.alpha,
-        "studies": control.studies,
-        "threshold": control.threshold,
-        "false_negative_rate": control.risk,
-        "reason": control.reason,
-    }
+Text = Annotated[str, Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-def _control(content: object) -> RiskControl:
-    """A threshold of foreign JSON values."""
-    values = _mapping(content)
-    alpha, studies, reason = values.get("alpha"), values.get("studies"), values.get("reason")
-    threshold, risk = values.get("threshold"), values.get("false_negative_rate")
-    sound = (
-        _fraction(alpha)
-        and isinstance(studies, int)
-        and not isinstance(studies, bool)
-        and studies >= 0
-        and isinstance(reason, str)
-        and ((threshold is None and bool(reason)) or _fraction(threshold))
-        and (risk is None or _fraction(risk))
-    )
-    if not sound:
-        raise ValueError("a threshold of its conformal part makes no sense")
-    return RiskControl(cast(float, alpha), cast(int, studies), threshold, risk, cast(str, reason))
+class _Model(BaseModel):
+    sha256: Text
 
 
-def _fraction(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+class _Control(BaseModel):
+    """A threshold that keeps a false-negative rate, or why there is none."""
+
+    alpha: Fraction
+    studies: NonNegativeInt
+    threshold: Fraction | None
+    false_negative_rate: Fraction | None
+    reason: str
+
+    @model_validator(mode="after")
+    def _has_a_reason(self) -> Self:
+        if self.threshold is None and not self.reason:
+            raise ValueError("it has neither a threshold nor a reason")
+        return self
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+class _Conformal(BaseModel):
+    regions: dict[Region, _Control]
 
 
-def _name_of(provenance: Mapping[str, Any]) -> str:
-    name = _mapping(provenance.get("model")).get("name")
-    return f"{name} " if isinstance(name, str) and name else ""
+def _all_regions(maps: dict[Region, MonotoneMap]) -> dict[Region, MonotoneMap]:
+    if set(maps) != set(REGIONS):
+        raise ValueError("it holds other regions than WT, TC and ET")
+    return maps
+
+
+class CalibrationFormat(JsonFormat):
+    """The file of a calibration."""
+
+    what: ClassVar[str] = "calibration"
+    version: ClassVar[tuple[str, Any]] = ("format", FORMAT)
+    error: ClassVar[type[UncsegError]] = CalibrationError
+    do: ClassVar[str] = "give the file that uncseg calibrate wrote, or fit it again"
+
+    model: _Model
+    members: Text
+    regions: Annotated[
+        dict[Region, Annotated[Temperature | Platt | Isotonic, Discriminator("kind")]], AfterValidator(_all_regions)
+    ]
+    conformal: _Conformal | None = None

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +40,8 @@ class Method(StrEnum):
 class MonotoneMap(ABC):
     """A map of probabilities that never turns their order round."""
 
-    kind: ClassVar[str]
-    """Name of the kind of map, as files have it."""
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    """Files hold the fields of a map and nothing else; ``kind`` is its name there."""
 
     def apply(self, probability: ArrayT) -> ArrayT:
         """Recalibrate probabilities.
@@ -70,9 +69,9 @@ class MonotoneMap(ABC):
     def curve(self, probability: ArrayT) -> ArrayT:
         """The map itself, for a 1-D array of probabilities in 2**-17 to 1 − 2**-17."""
 
-    @abstractmethod
     def content(self) -> dict[str, Any]:
-        """Plain JSON values, from which :func:`map_from_content` makes an equal map."""
+        """The fields of the map, as files have them."""
+        return asdict(cast(Any, self))
 
     @abstractmethod
     def words(self) -> str:
@@ -93,9 +92,8 @@ class Temperature(MonotoneMap):
     Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2, arXiv 1706.04599.
     """
 
-    kind: ClassVar[str] = "temperature"
-
     temperature: float
+    kind: Literal["temperature"] = "temperature"
 
     def __post_init__(self) -> None:
         _check(_is_number(self.temperature) and self.temperature > 0, "a temperature is a number above 0")
@@ -104,10 +102,6 @@ class Temperature(MonotoneMap):
         """``sigmoid(logit(p) / T)``."""
         fn = special(probability)
         return cast(ArrayT, fn.expit(fn.logit(probability) / self.temperature))
-
-    def content(self) -> dict[str, Any]:
-        """Kind and temperature."""
-        return {"kind": self.kind, "temperature": self.temperature}
 
     def words(self) -> str:
         """Such as ``T 1.25``."""
@@ -130,10 +124,9 @@ class Platt(MonotoneMap):
     Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers (1999), section 2.
     """
 
-    kind: ClassVar[str] = "platt"
-
     slope: float
     intercept: float
+    kind: Literal["platt"] = "platt"
 
     def __post_init__(self) -> None:
         _check(_is_number(self.slope) and self.slope > 0, "the slope of a Platt map is a number above 0")
@@ -169,9 +162,8 @@ class Isotonic(MonotoneMap):
     section 3.
     """
 
-    kind: ClassVar[str] = "isotonic"
-
     knots: tuple[tuple[float, float], ...]
+    kind: Literal["isotonic"] = "isotonic"
 
     def __post_init__(self) -> None:
         _check(len(self.knots) >= 2, "an isotonic map has at least two knots")
@@ -192,10 +184,6 @@ class Isotonic(MonotoneMap):
         line = y[lower] + slopes[lower] * (p - x[lower])
         return cast(ArrayT, xp.minimum(xp.maximum(line, y[lower]), y[upper]))
 
-    def content(self) -> dict[str, Any]:
-        """Kind and knots."""
-        return {"kind": self.kind, "knots": [list(knot) for knot in self.knots]}
-
     def words(self) -> str:
         """Such as ``40 knots``."""
         return f"{len(self.knots)} knots"
@@ -210,42 +198,6 @@ def steps_of(probability: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint1
     """Number of the step that a file holds for a probability in 0..1."""
     steps: npt.NDArray[np.float64] = np.rint(np.multiply(probability, STEPS, dtype=np.float64))
     return steps.astype(np.uint16)
-
-
-def map_from_content(content: object) -> MonotoneMap:
-    """Make a map of foreign JSON values.
-
-    Parameters
-    ----------
-    content : object
-        What :meth:`MonotoneMap.content` gave, or anything else.
-
-    Returns
-    -------
-    MonotoneMap
-
-    Raises
-    ------
-    ValueError
-        With a few words on what is wrong.
-    """
-    _check(isinstance(content, Mapping), "a map of probabilities is missing")
-    values = dict(cast("Mapping[str, Any]", content))
-    kind = values.pop("kind", None)
-    makers: dict[object, tuple[type[MonotoneMap], set[str]]] = {
-        Temperature.kind: (Temperature, {"temperature"}),
-        Platt.kind: (Platt, {"slope", "intercept"}),
-        Isotonic.kind: (Isotonic, {"knots"}),
-    }
-    _check(isinstance(kind, str) and kind in makers, f"no kind of map is called {kind!r}")
-    make, names = makers[kind]
-    _check(set(values) == names, f"a map of the kind {kind} has {' and '.join(sorted(names))}")
-    if make is Isotonic:
-        knots = values["knots"]
-        pairs = isinstance(knots, list) and all(isinstance(knot, list) and len(knot) == 2 for knot in knots)
-        _check(pairs, "knots are pairs of numbers")
-        values["knots"] = tuple((x, y) for x, y in knots)
-    return make(**values)
 
 
 def _as(values: npt.NDArray[np.float64], like: Any) -> Any:

@@ -8,17 +8,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QVBoxLayout, QWidget
 
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import CalibrationError, UncsegError
 from napari_uncseg.inference.ensemble_spec import EnsembleSpec, Kind
-from napari_uncseg.models.identity import identify, joint_sha256
-from napari_uncseg.uncertainty.recalibration.io import (
+from napari_uncseg.models.identity import (
     BUNDLED,
     NO_BUNDLED,
-    Calibration,
-    CalibrationError,
     bundled_calibration,
     find_calibration,
+    identify,
+    joint_sha256,
 )
+from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.widgets.common import narrow, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.segment.run import NamedCalibration
 from napari_uncseg.widgets.study_choice import FolderRow

@@ -16,7 +16,6 @@ from napari_uncseg.uncertainty.recalibration.models import (
     Isotonic,
     Platt,
     Temperature,
-    map_from_content,
     step_probabilities,
     steps_of,
 )
@@ -112,37 +111,3 @@ def test_steps_are_those_of_a_file(tmp_path):
     np.testing.assert_array_equal(steps_of(volume.values()), volume.data)
     assert (np.abs(steps_of(p).astype(int) - volume.data) <= 1).all()
     np.testing.assert_allclose(step_probabilities()[volume.data], volume.values(), atol=2e-7)
-
-
-@given(maps)
-def test_is_written_and_read_again(change):
-    assert map_from_content(change.content()) == change
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "missing"),
-        ({}, "no kind of map"),
-        ({"kind": ["platt"]}, "no kind of map"),
-        ({"kind": "beta"}, "no kind of map"),
-        ({"kind": "temperature"}, "has temperature"),
-        ({"kind": "temperature", "temperature": 1, "more": 2}, "has temperature"),
-        ({"kind": "temperature", "temperature": 0}, "above 0"),
-        ({"kind": "temperature", "temperature": float("nan")}, "above 0"),
-        ({"kind": "temperature", "temperature": "1"}, "above 0"),
-        ({"kind": "temperature", "temperature": True}, "above 0"),
-        ({"kind": "platt", "slope": -1, "intercept": 0}, "slope"),
-        ({"kind": "platt", "slope": 1, "intercept": None}, "intercept"),
-        ({"kind": "isotonic", "knots": 3}, "pairs"),
-        ({"kind": "isotonic", "knots": [[0.1, 0.2, 0.3]]}, "pairs"),
-        ({"kind": "isotonic", "knots": [[0.1, 0.2]]}, "two knots"),
-        ({"kind": "isotonic", "knots": [[0.1, 0.2], [0.2, None]]}, "finite"),
-        ({"kind": "isotonic", "knots": [[0.1, 0.2], [0.2, 1.2]]}, "between 0 and 1"),
-        ({"kind": "isotonic", "knots": [[0.1, 0.2], [0.1, 0.3]]}, "rise"),
-        ({"kind": "isotonic", "knots": [[0.1, 0.3], [0.2, 0.2]]}, "rise"),
-    ],
-)
-def test_foreign_values_are_refused_in_words(content, words):
-    with pytest.raises(ValueError, match=words):
-        map_from_content(content)
