@@ -146,7 +146,16 @@ def test_images_are_found_beside_results(tmp_path, tiny_prediction, study_folder
     listed = list_cases(results, study_folder.parent / study_folder.name)
     opened = open_case(listed.cases[0])
     assert opened.study.id == opened.prediction.study_id == tiny_prediction.study_id
-    assert any("made from other files" in note for note in opened.notes)
+    assert opened.notes == ()
+
+
+def test_images_of_another_patient_are_not_shown_with_a_result(tmp_path, tiny_prediction, study_folder):
+    inputs = {role: {**entry, "sha256": "1" * 64} for role, entry in tiny_prediction.provenance["inputs"].items()}
+    other = {**tiny_prediction.provenance, "inputs": inputs}
+    save_prediction(dataclasses.replace(tiny_prediction, provenance=other), tmp_path / "results")
+    opened = open_case(list_cases(tmp_path / "results", study_folder).cases[0])
+    assert opened.study is None
+    assert any("other files" in note for note in opened.notes)
 
 
 def test_images_are_found_where_the_command_says_they_were(tmp_path, tiny_prediction, study_folder):

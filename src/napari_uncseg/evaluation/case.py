@@ -91,7 +91,7 @@ class Case:
 
     def uncertainties(self, region: Region) -> tuple[str, ...]:
         """Names that :meth:`uncertainty` knows for a region."""
-        derived = tuple(name for name in DERIVED if self._derives(name))
+        derived = tuple(str(name) for name in DERIVED if self._derives(name))
         own = [name.measure for name in map(MapName.parse, self.maps) if name.region is region]
         return tuple(dict.fromkeys((*own, *derived)))
 
