@@ -18,19 +18,16 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
-from napari_uncseg.models.model import Model, load_model, save_model
+from napari_uncseg.models.model import load_model
 from tests.training.test_trainer import head
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
-from uncseg_training.experiments import ablation, leave_one_out, limits, outline, paper1, phantom_statistics, snapshots
+from uncseg_training.experiments import ablation, harness, limits, outline, paper1, phantom_statistics, tune_injection
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
-from uncseg_training.experiments.real_studies import overlaps
 from uncseg_training.paper1.variance import Reading
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
-from uncseg_training.state import Training
-from uncseg_training.trainer import fit
 
 
 def run(main: object, *words: object) -> str:
@@ -145,7 +142,7 @@ def test_ablation_goes_on_where_it_was_cut(study_folder: Path, tmp_path: Path) -
     assert "label maps only" in output
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text())["rows"]
     assert [row["level"] for row in rows] == ["base", "icbm only", "label maps only"]
-    assert all(row["parameters"] == rows[0]["parameters"] for row in rows)
+    assert len({row["M parameters"] for row in rows}) == 1
     before = (tmp_path / "out" / "base-base.json").stat().st_mtime_ns
     run(ablation.main, *words, "--only", "anatomy")
     assert (tmp_path / "out" / "base-base.json").stat().st_mtime_ns == before
@@ -155,50 +152,52 @@ def test_coarse_to_fine_starts_from_the_coarse_weights(tmp_path: Path) -> None:
     save_anatomies([head()], tmp_path / "balls.npz")
     base = replace(read_config("smoke"), steps=4, validation=0, snapshots=1)
     variant = next(row for row in ablation.variants(base) if row.starts_at is not None)
-    training = ablation.train_variant(variant, base, tmp_path / "balls.npz", tmp_path, None)
-    assert training.step == training.config.steps == 2
-    coarse = torch.load(tmp_path / "runs" / variant.name / "coarse" / "checkpoint.pt", weights_only=True)
-    assert coarse["config"]["spacing"] == 6.0
-    assert training.config.spacing == 4.0
+    coarse, fine = ablation.train_variant(variant, base, tmp_path / "balls.npz", tmp_path, harness.Clock(None))
+    assert (coarse.config.spacing, fine.config.spacing) == (6.0, 4.0)
+    assert fine.step == fine.config.steps == 2
+    assert fine.config.start.endswith(coarse.config.name)
 
 
-def test_snapshots_are_compared_with_their_mean(study_folder: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
-    model = load_model(tiny_model_folder)
-    weights = model.network.state_dict()
-    earlier = {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in weights.items()}
-    fresh = Model(model.network, model.plans, model.dataset, {}, model.name)
-    save_model(fresh, tmp_path / "model", snapshots=[earlier])
-    out = tmp_path / "snapshots.json"
-    output = run(snapshots.main, study_folder.parent, "--model", tmp_path / "model", "--out", out)
-    assert "the network" in output
-    assert "mean of 2" in output
-    assert set(json.loads(out.read_text())[study_folder.parent.name]["dice"]) == {
-        "snapshot 1",
-        "the network",
-        "mean of 2",
-    }
+def test_injection_is_tuned_and_told(study_folder: Path, tiny_model_folder: Path) -> None:
+    words = study_folder.parent, "--model", tiny_model_folder, "--candidates", "0.1,0.2", "--count", 2
+    output = run(tune_injection.main, *words)
+    assert "uncseg predict --members dropout_injection:2,p=0." in output
+    assert [line.split()[0] for line in output.splitlines()[1:4]] == ["0.0", "0.1", "0.2"]
+
+
+def test_means_of_dice_leave_small_regions_out() -> None:
+    reference = np.zeros((20, 20, 20), np.uint8)
+    reference[5:15, 5:15, 5:15] = 2
+    reference[8:10, 5:15, 5:15] = 1
+    predicted = np.where(np.arange(20)[:, None, None] < 10, reference, 0)
+    found = harness.region_dice(predicted, reference, 0.008)
+    assert (found["WT"], found["TC"]) == (pytest.approx(2 * 5 / 15), 1.0)
+    assert np.isnan(found["ET"])
+    assert np.isnan(harness.region_dice(predicted, reference, 0.0001)["WT"])
+    assert harness.mean_dice([found, {**found, "WT": 1.0}])["WT"] == (pytest.approx((2 / 3 + 1) / 2), 2)
 
 
 def test_a_grid_of_its_own_voxels_keeps_the_reference_and_a_coarse_one_does_not(tiny_study: Study) -> None:
     plan = InputPlan((32, 32, 32), tiny_study.spacing, None, (True,) * 4, (1, 1, 1))
-    assert [row.dice for row in limits.through_grid(tiny_study, plan, fractions=False)] == [1.0, 1.0, 1.0]
+    assert set(limits.through_grid(tiny_study, plan, fractions=False).values()) == {1.0}
     coarse = replace(plan, spacing=tuple(3 * size for size in tiny_study.spacing))
     labels, fractions = (limits.through_grid(tiny_study, coarse, fractions=known) for known in (False, True))
-    assert all(0.3 < row.dice < 0.95 for row in labels)
-    assert fractions[0].dice > labels[0].dice
+    assert all(0.3 < dice < 0.95 for dice in labels.values())
+    assert fractions["WT"] > labels["WT"]
 
 
 def test_limits_of_grid_and_threshold_are_told(study_folder: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "limits.json"
     output = run(limits.main, study_folder.parent, "--model", tiny_model_folder, "--out", out)
-    assert "the reference on a grid" in output
-    assert "probability cut at" in output
+    assert "resolution" in output
+    assert "threshold" in output
     told = json.loads(out.read_text())[study_folder.parent.name]
     assert told["resolution"]["1.5 mm, labels"]["WT"][1] == 1
-    at_half = overlaps(
-        study := load_study(study_folder), Predictor(load_model(tiny_model_folder)).predict(study).segmentation
+    study = load_study(study_folder)
+    at_half = Predictor(load_model(tiny_model_folder)).predict(study).segmentation
+    assert told["threshold"]["0.5"]["WT"][0] == pytest.approx(
+        harness.region_dice(at_half, study.reference, study.voxel_ml)["WT"]
     )
-    assert told["threshold"]["0.5"]["WT"][0] == pytest.approx(at_half[0].dice)
 
 
 @pytest.mark.slow
@@ -234,13 +233,13 @@ def test_paper1_compares_by_hand() -> None:
     wrong = ((reference > 0) ^ (predicted > 0)).astype(np.float32)
     case = case_from_arrays(predicted, reference, maps={"right": wrong, "half": wrong / 2}, spacing=(5.0, 5.0, 5.0))
     right, half = (compare(case, key, "failure") for key in ("right", "half"))
-    assert (right.pearson, right.rmsd, right.auroc, right.auprc, right.ratio) == pytest.approx((1, 0, 1, 1, 1))
-    assert half.pearson == pytest.approx(1)
-    assert half.ratio == pytest.approx(0.5)
-    assert half.rmsd == pytest.approx(0.5 * np.sqrt(wrong[case.tumour].mean()))
+    assert [right[name] for name in ("pearson", "rmsd", "auroc", "auprc", "ratio")] == pytest.approx([1, 0, 1, 1, 1])
+    assert half["pearson"] == pytest.approx(1)
+    assert half["ratio"] == pytest.approx(0.5)
+    assert half["rmsd"] == pytest.approx(0.5 * np.sqrt(wrong[case.tumour].mean()))
     aimed = compare(case, "half", "error map", target=wrong / 4)
-    assert aimed.ratio == pytest.approx(2)
-    assert np.isnan(aimed.auroc)
+    assert aimed["ratio"] == pytest.approx(2)
+    assert np.isnan(aimed["auroc"])
 
 
 def test_paper1_predicts_where_the_network_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +249,7 @@ def test_paper1_predicts_where_the_network_lies(tmp_path: Path, monkeypatch: pyt
 
     def predict(_network: object, _cases: Cases, name: str, device: torch.device) -> torch.Tensor:
         asked.append(device.type)
-        return torch.full((4, *cases.labels(name).shape), 0.5)
+        return torch.full((5, *cases.labels(name).shape), 0.5)
 
     monkeypatch.setattr(paper1, "predict_case", predict)
     assert "unc_output" in paper1.see(torch.nn.Linear(1, 1, device="meta"), cases, cases.names[0], 4.0, {}).case.maps
@@ -262,26 +261,3 @@ def test_six_cases_are_drawn_from_the_smallest_tumour_to_the_largest() -> None:
     assert drawn_cases(volumes) == ["1", "3", "5", "7", "9", "11"]
     assert drawn_cases({"a": 5, "b": 0, "c": 1}) == ["c", "a"]
     assert drawn_cases({"b": 0}) == []
-
-
-def test_leave_one_out_never_shows_the_patient_it_is_judged_on(tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
-    stream = Phantoms([head()], (40, 48, 40), 4.0, 6)
-    for number in range(3):
-        write_phantom(stream[number], tmp_path / "studies", f"BraTS-GLI-0000{number}-000", 4.0)
-    start = tmp_path / "start"
-    fit(tmp_path / "balls.npz", start, read_config("smoke", steps=2, snapshots=1, validation=0))
-    words = tmp_path / "studies", "-o", tmp_path / "out", "--start", start, "--anatomies", tmp_path / "balls.npz"
-    assert "run the same command" in run(leave_one_out.main, *words, "--steps", 2, "--minutes", 0)
-    output = run(leave_one_out.main, *words, "--steps", 2)
-    assert output.count("\n| ") == 4  # a head and three rows
-    for number in range(3):
-        name = f"BraTS-GLI-0000{number}-000"
-        config = Training.of_run(tmp_path / "out" / "runs" / f"without-{name}").config
-        cases = Cases.open(tmp_path / "out" / "cases", config)
-        assert cases.split(config.folds, config.fold) == (
-            tuple(other for other in cases.names if other != name),
-            (name,),
-        )
-    rows = json.loads((tmp_path / "out" / "leave_one_out.json").read_text())["rows"]
-    assert [len(found) for found in rows.values()] == [9, 9, 9]

@@ -20,22 +20,20 @@ Runs go on where they were cut; what is trained or measured is not done again.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import torch
 import typer
 
 from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.inference.dropout import dropout_layers
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
-from napari_uncseg.io.files import write_files
 from napari_uncseg.models.model import load_model
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.case_study_figures import draw_reliability, draw_triage
 from uncseg_training.experiments.case_study_published import PUBLISHED_DICE, published_rows
 from uncseg_training.experiments.case_study_tables import (
@@ -58,9 +56,6 @@ from uncseg_training.experiments.networks import (
     plan_of,
     source_of,
 )
-from uncseg_training.experiments.runs import CUT, Clock, Size, anatomies_or_template
-from uncseg_training.experiments.studies import require_studies
-from uncseg_training.train.sentences import run_plainly
 
 NETWORKS: Mapping[str, str] = {"segresnet": "SegResNet", "unet_res": "UNet-Res"}
 """Trained networks and what tables call them."""
@@ -76,16 +71,15 @@ def members_of(plan: Plan) -> dict[str, str]:
 
 
 def records_of(
-    plan: Plan, out: Path, cohorts: Mapping[str, Source], clock: Clock
-) -> dict[tuple[str, ...], Record] | None:
-    """Record of each network, kind of members and cohort; None when the time is over before all are measured."""
+    plan: Plan, out: Path, cohorts: Mapping[str, Source], clock: harness.Clock
+) -> dict[tuple[str, ...], Record]:
+    """Record of each network, kind of members and cohort."""
     found: dict[tuple[str, ...], Record] = {}
     for (cohort, source), network, members in product(cohorts.items(), NETWORKS, members_of(plan)):
         folder = out / "records" / FOLDER / f"{network}-{members.split(':')[0]}-{cohort}"
-        if clock.over and not (folder / RECORD).is_file():
-            return None
-        task = Task(model_folder(out, network), members, MAPS, source)
-        found[network, members, cohort] = record_of(task, folder)
+        if not (folder / RECORD).is_file():
+            clock.check()
+        found[network, members, cohort] = record_of(Task(model_folder(out, network), members, MAPS, source), folder)
     return found
 
 
@@ -132,7 +126,6 @@ def tabulate(plan: Plan, out: Path, records: Mapping[tuple[str, ...], Record], p
     draw_triage([pair.mc for pair in pairs], folder / "triage.png")
     found: dict[str, Any] = {
         "plan": asdict(plan),
-        "torch": torch.__version__,
         "networks": {network: dropout_of(out, network, plan.passes) for network in NETWORKS},
         "studies": len(pairs[0].mc.record.studies()),
         "largest_ece_for_the_published_dice": round(ece_bound(PUBLISHED_DICE), 4),
@@ -147,34 +140,26 @@ def tabulate(plan: Plan, out: Path, records: Mapping[tuple[str, ...], Record], p
     return found
 
 
+@harness.experiment
 def main(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for cohorts, runs, tables and figures.")],
-    config: Annotated[Size, typer.Option(help="How much to spend.")] = Size.CPU,
-    anatomies: Annotated[
-        Path | None, typer.Option(help="File of 'uncseg-train anatomies'; the ICBM152 template when left out.")
-    ] = None,
-    studies: Annotated[Path | None, typer.Option(help="Also a folder of patients' studies with references.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
+    out: harness.Out,
+    config: harness.SizeOption = harness.Size.CPU,
+    anatomies: harness.AnatomiesOption = None,
+    studies: harness.StudiesOption = None,
+    minutes: harness.Minutes = None,
 ) -> None:
     """Train and measure what is missing, write tables and figures."""
-    require_studies(studies)
-    plan = plan_of(config)
-    out.mkdir(parents=True, exist_ok=True)
-    clock = Clock(minutes)
-    if not make_networks(plan, out, list(NETWORKS), anatomies_or_template(anatomies, out), clock, typer.echo):
-        return
+    harness.require_studies(studies)
+    plan, clock = plan_of(config), harness.Clock(minutes)
+    make_networks(plan, out, list(NETWORKS), harness.anatomies_or_template(anatomies, out), clock)
     cohorts = {cohort: source_of(plan, out, cohort) for cohort in (CALIBRATION, UNSEEN)}
     if studies is not None:
         cohorts[PATIENTS] = Source(studies)
-    records = records_of(plan, out, cohorts, clock)
-    if records is None:
-        typer.echo(CUT)
-        return
-    found = tabulate(plan, out, records, studies is not None)
-    write_files({out / FOLDER / "case_study.json": (json.dumps(found, indent=1, allow_nan=False) + "\n").encode()})
+    found = tabulate(plan, out, records_of(plan, out, cohorts, clock), studies is not None)
+    harness.write_json(found, out / FOLDER / "case_study.json")
     for name in ("dice", "triage", "published"):
         typer.echo("\n" + (out / FOLDER / f"{name}.md").read_text())
 
 
 if __name__ == "__main__":
-    run_plainly(main)
+    typer.run(main)

@@ -10,11 +10,11 @@ import numpy as np
 from napari_uncseg.evaluation.calibration import reliability
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
-from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.reporting.plot_style import GREY, encode_figure, legend_below, new_figure, style
+from napari_uncseg.reporting.plot_style import GREY, legend_below, new_figure, style
 from napari_uncseg.reporting.plots import ReliabilityCurve, reliability_figure
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, MonotoneMap
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.case_study_tables import NATS, Judged, triage
 from uncseg_training.experiments.judging import calibration_error
 
@@ -47,7 +47,7 @@ def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
     curves = {region: curve_of(judged, region, changes[region]) for region in REGIONS}
     after = f"scaled ({', '.join(f'{region} {changes[region].words()}' for region in REGIONS)})"
     title = f"{judged.network}, {judged.members}, {after if scaled else 'as predicted'}: {VOXEL_SET_TITLES[VOXELS]}"
-    write_files({path: encode_figure(reliability_figure(curves, title), "png")})
+    harness.write_figure(reliability_figure(curves, title), path)
 
 
 def draw_triage(each: Sequence[Judged], path: Path) -> None:
@@ -85,4 +85,4 @@ def draw_triage(each: Sequence[Judged], path: Path) -> None:
         axes[0].set_ylabel("Dice WT")
         legend_below(figure, axes)
         figure.suptitle("Triage by entropy with MC dropout: unseen phantoms")
-        write_files({path: encode_figure(figure, "png")})
+        harness.write_figure(figure, path)

@@ -16,9 +16,10 @@ from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.bootstrap import bootstrap_bca, defined
+from napari_uncseg.metrics.bootstrap import defined
 from napari_uncseg.metrics.statistics import holm, paired_difference, partial_spearman
 from napari_uncseg.uncertainty.recalibration.models import MonotoneMap, Temperature
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import (
     CALIBRATED_SETS,
     SETS,
@@ -27,7 +28,6 @@ from uncseg_training.experiments.judging import (
     scaled,
     temperatures,
 )
-from uncseg_training.experiments.tables import told_interval, write_table
 
 ENTROPY = scaled("entropy")
 """Entropy over ln 2, which is entropy in bits."""
@@ -99,10 +99,12 @@ def dice_rows(pairs: Sequence[Pair]) -> list[Row]:
                     "network": pair.mc.network,
                     "region": str(region),
                     "studies": difference.count,
-                    "deterministic": told_interval(bootstrap_bca(without)),
-                    "MC dropout": told_interval(bootstrap_bca(with_dropout)),
-                    "difference": told_interval(difference.mean),
-                    "largest difference of a study": _rounded(float(np.abs(each).max()) if each.size else math.nan),
+                    "deterministic": harness.interval(without),
+                    "MC dropout": harness.interval(with_dropout),
+                    "difference": harness.told(difference.mean),
+                    "largest difference of a study": harness.rounded(
+                        float(np.abs(each).max()) if each.size else math.nan
+                    ),
                 }
             )
             p_values.append(difference.p_value)
@@ -120,7 +122,7 @@ def ranking_rows(pairs: Sequence[Pair]) -> list[Row]:
             for metric, title in (("auroc", "AUROC"), ("auprc", "AUPRC"), ("prevalence", "prevalence")):
                 for voxels in SETS:
                     values = judged.of(metric, region, ENTROPY, voxels)
-                    row[f"{title} {voxels}"] = told_interval(bootstrap_bca(values))
+                    row[f"{title} {voxels}"] = harness.interval(values)
             rows.append(row)
     return rows
 
@@ -135,9 +137,7 @@ def entropy_rows(pairs: Sequence[Pair]) -> list[Row]:
                 | {
                     "region": str(region),
                     "predicted region, nats": _nats(judged, region, "mean_prediction"),
-                    "predicted region, bits": told_interval(
-                        bootstrap_bca(judged.of("mean_prediction", region, ENTROPY))
-                    ),
+                    "predicted region, bits": harness.interval(judged.of("mean_prediction", region, ENTROPY)),
                     "predicted tumour and 5 mm, nats": _nats(judged, region, TRIAGE_AGGREGATOR),
                     "brain, nats": _nats(judged, region, "mean_brain"),
                 }
@@ -153,17 +153,17 @@ def calibration_rows(pairs: Sequence[Pair]) -> list[Row]:
             change = judged.temperatures[region]
             row = judged.head | {
                 "region": str(region),
-                "T": _rounded(change.temperature) if isinstance(change, Temperature) else None,
+                "T": harness.rounded(change.temperature) if isinstance(change, Temperature) else None,
             }
             for voxels in CALIBRATED_SETS:
                 before = calibration_error(judged.record, region, voxels)
                 after = calibration_error(judged.record, region, voxels, change)
                 for way, old, new in zip(("pooled", "mean"), before, after, strict=True):
-                    row |= {f"{voxels}, {way}": _rounded(old), f"{voxels}, {way}, T": _rounded(new)}
+                    row |= {f"{voxels}, {way}": harness.rounded(old), f"{voxels}, {way}, T": harness.rounded(new)}
             dice, errors = dice_and_union_error(judged, region)
-            row["union, mean"] = told_interval(bootstrap_bca(errors))
-            row["Dice there"] = _rounded(float(dice.mean()) if dice.size else math.nan)
-            row["bound"] = _rounded(ece_bound(float(dice.mean())) if dice.size else math.nan)
+            row["union, mean"] = harness.interval(errors)
+            row["Dice there"] = harness.rounded(float(dice.mean()) if dice.size else math.nan)
+            row["bound"] = harness.rounded(ece_bound(float(dice.mean())) if dice.size else math.nan)
             row["studies above their bound"] = int(sum(e > ece_bound(d) for d, e in zip(dice, errors, strict=True)))
             rows.append(row)
     return rows
@@ -203,16 +203,16 @@ def triage_rows(pairs: Sequence[Pair]) -> list[Row]:
         rows.append(
             judged.head
             | {
-                "threshold, nats": _rounded(split.threshold * NATS),
+                "threshold, nats": harness.rounded(split.threshold * NATS),
                 "certain": test.counts[0],
                 "uncertain": test.counts[1],
-                "median Dice, certain": _rounded(test.medians[0]),
-                "median Dice, uncertain": _rounded(test.medians[1]),
-                "Hodges–Lehmann shift": told_interval(shift),
-                "Cliff's delta": _rounded(test.cliffs_delta),
-                "Spearman with Dice": _rounded(ranking.spearman_dice),
-                "Spearman with volume": _rounded(ranking.spearman_volume),
-                "Spearman with Dice, given volume": _rounded(partial.value),
+                "median Dice, certain": harness.rounded(test.medians[0]),
+                "median Dice, uncertain": harness.rounded(test.medians[1]),
+                "Hodges–Lehmann shift": harness.told(shift),
+                "Cliff's delta": harness.rounded(test.cliffs_delta),
+                "Spearman with Dice": harness.rounded(ranking.spearman_dice),
+                "Spearman with volume": harness.rounded(ranking.spearman_volume),
+                "Spearman with Dice, given volume": harness.rounded(partial.value),
                 "p, given volume": _told_p(partial.p_value),
             }
         )
@@ -267,7 +267,7 @@ def write_tables(rows: Mapping[str, Sequence[Row]], folder: Path, prefix: str = 
     folder.mkdir(parents=True, exist_ok=True)
     for name, each in rows.items():
         if each:
-            write_table(each, folder / name, prefix + TITLES[name])
+            harness.write_table(each, folder / name, prefix + TITLES[name])
 
 
 def _all(pairs: Sequence[Pair]) -> list[Judged]:
@@ -275,11 +275,7 @@ def _all(pairs: Sequence[Pair]) -> list[Judged]:
 
 
 def _nats(judged: Judged, region: Region, aggregate: str) -> dict[str, float | int | None]:
-    return told_interval(bootstrap_bca(NATS * np.array(judged.of(aggregate, region, ENTROPY))))
-
-
-def _rounded(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
+    return harness.interval(NATS * np.array(judged.of(aggregate, region, ENTROPY)))
 
 
 def _told_p(value: float) -> float | None:

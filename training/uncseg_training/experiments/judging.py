@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from napari_uncseg.uncertainty.recalibration.fit import fit
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, Method, MonotoneMap
 from uncseg_training.cases import Cases
 from uncseg_training.config import Config
-from uncseg_training.experiments.studies import usable
+from uncseg_training.experiments import harness
 
 SETS = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR)
 """Voxels whose ranking by uncertainty is judged; the larger the set, the more easy background it holds."""
@@ -154,7 +153,7 @@ class Source:
                 images = case.images.astype(np.float32)
                 yield Study(name, images, affine, np.asarray(images.any(axis=0)), reference=case.labels)
             return
-        yield from usable(self.folder)
+        yield from harness.usable(self.folder)
 
 
 @dataclass(frozen=True)
@@ -261,45 +260,3 @@ def _value(entry: dict[str, Any]) -> Value:
     region, voxels = entry["region"], entry["voxel_set"]
     kinds = {"region": region and Region(region), "voxel_set": voxels and VoxelSet(voxels)}
     return Value(**entry | kinds)
-
-
-def peak_memory_mb(task: Task, file: Path, device: str = "auto") -> float:
-    """Largest memory of a process that predicts the first study of a task and does nothing else; measured once.
-
-    Parameters
-    ----------
-    task : Task
-    file : Path
-        Keeps the number.
-    device : str
-        As for the predictor; memory of a GPU is not counted.
-
-    Returns
-    -------
-    float
-        MB, libraries and all; ``nan`` where the system does not tell it.
-
-    Raises
-    ------
-    RuntimeError
-        When that process dies.
-    """
-    if not file.is_file():
-        process = get_context("spawn").Process(target=_predict_first, args=(task, file, device))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise RuntimeError(f"{task.members}: the process that tells its memory ended with {process.exitcode}.")
-    value = json.loads(file.read_text())["peak_mb"]
-    return math.nan if value is None else float(value)
-
-
-def _predict_first(task: Task, file: Path, device: str) -> None:
-    Predictor(load_model(task.model), device=device).predict(
-        next(iter(task.source)), members=task.members, maps=task.maps
-    )
-    # Not what getrusage tells: that begins at the size of the process this one came from.
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    peak = next((float(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), None)
-    write_files({file: json.dumps({"peak_mb": peak}).encode()})

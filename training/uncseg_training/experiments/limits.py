@@ -13,13 +13,14 @@ Two tables for each folder of studies, mean Dice over the regions of at least 1 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
 
@@ -27,20 +28,21 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.preprocessing import InputPlan, frame_of, on_crop
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS, labels_from_regions, region_masks
+from napari_uncseg.labels import Region, labels_from_regions, region_masks
 from napari_uncseg.models.model import load_model
-from uncseg_training.experiments.real_studies import Overlap, means, overlaps
-from uncseg_training.experiments.studies import usable
-from uncseg_training.train.sentences import run_plainly
+from uncseg_training.experiments import harness
 
 SPACINGS = (3.0, 2.0, 1.5, 1.0)
 """Voxel sizes, mm."""
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
+Setting = tuple[str, str]
+"""Table and row."""
 
-def through_grid(study: Study, plan: InputPlan, *, fractions: bool) -> list[Overlap]:
-    """The reference against itself after it was on a network's grid.
+
+def through_grid(study: Study, plan: InputPlan, *, fractions: bool) -> dict[Region, float]:
+    """Dice of the reference against itself after it was on a network's grid.
 
     Parameters
     ----------
@@ -50,60 +52,58 @@ def through_grid(study: Study, plan: InputPlan, *, fractions: bool) -> list[Over
         Says the grid.
     fractions : bool
         Keep what share of a voxel belongs to a region, instead of whether more than half of it does.
-
-    Returns
-    -------
-    list of Overlap
     """
     assert study.reference is not None
     frame = frame_of(study, plan)
     regions = np.ascontiguousarray(frame.enter(region_masks(study.reference)), dtype=np.float32)
     there = resample(torch.from_numpy(regions), frame.shape)
     back = frame.leave(on_crop(there if fractions else (there > 0.5).float(), frame).numpy())
-    return overlaps(study, labels_from_regions(back))
+    return harness.region_dice(labels_from_regions(back), study.reference, study.voxel_ml)
 
 
-def table(rows: Sequence[tuple[str, Sequence[Overlap]]], name: str) -> str:
-    """One line per setting: the mean Dice of each region."""
-    lines = [f"{name:24}" + "".join(f"{region:>8}" for region in REGIONS)]
-    for setting, found in rows:
-        lines.append(f"{setting:24}" + "".join(f"{mean:8.3f}" for mean, _ in means(found).values()))
-    return "\n".join(lines)
+def settings_of(study: Study, predictor: Predictor, plan: InputPlan) -> Iterator[tuple[Setting, dict[Region, float]]]:
+    """Dice of a study in each row of both tables."""
+    assert study.reference is not None
+    for spacing in SPACINGS:
+        for fractions in (False, True):
+            row = f"{spacing:g} mm, {'fractions' if fractions else 'labels'}"
+            yield (
+                ("resolution", row),
+                through_grid(study, replace(plan, spacing=(spacing,) * 3), fractions=fractions),
+            )
+    probabilities = predictor.predict(study).probabilities
+    for threshold in THRESHOLDS:
+        labels = labels_from_regions(probabilities, threshold)
+        yield ("threshold", f"{threshold:g}"), harness.region_dice(labels, study.reference, study.voxel_ml)
 
 
+@harness.experiment
 def main(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of studies with references.")],
-    model: Annotated[Path | None, typer.Option(help="Model folder; the bundled one by default.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    folders: harness.StudyFolders,
+    model: harness.ModelOption = None,
+    device: harness.Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
 ) -> None:
     """Print the tables."""
     loaded = load_model(model)
     predictor, plan = Predictor(loaded, device=device), InputPlan.from_plans(loaded.plans)
-    results: dict[str, Any] = {"model": loaded.sha256}
+    results: dict[str, dict[str, dict[str, dict[str, tuple[float, int]]]]] = {}
     for folder in folders:
-        grids: dict[str, list[Overlap]] = {}
-        cuts: dict[str, list[Overlap]] = {}
-        for study in usable(folder):
-            for spacing in SPACINGS:
-                on_grid = replace(plan, spacing=(spacing,) * 3)
-                for fractions in (False, True):
-                    name = f"{spacing:g} mm, {'fractions' if fractions else 'labels'}"
-                    grids.setdefault(name, []).extend(through_grid(study, on_grid, fractions=fractions))
-            probabilities = predictor.predict(study).probabilities
-            for threshold in THRESHOLDS:
-                labels = labels_from_regions(probabilities, threshold)
-                cuts.setdefault(f"{threshold:g}", []).extend(overlaps(study, labels))
+        found: dict[Setting, list[dict[Region, float]]] = defaultdict(list)
+        for study in harness.usable(folder):
+            for setting, dice in settings_of(study, predictor, plan):
+                found[setting].append(dice)
+        tables: dict[str, dict[str, dict[str, tuple[float, int]]]] = {"resolution": {}, "threshold": {}}
+        for (table, row), rows in found.items():
+            tables[table][row] = harness.mean_dice(rows)
         typer.echo(f"\n{folder.name}: mean Dice over regions of at least 1 mL")
-        typer.echo(table(list(grids.items()), "the reference on a grid"))
-        typer.echo(table(list(cuts.items()), "probability cut at"))
-        results[folder.name] = {
-            "resolution": {name: means(rows) for name, rows in grids.items()},
-            "threshold": {name: means(rows) for name, rows in cuts.items()},
-        }
+        for table, told in tables.items():
+            means = {row: {region: mean for region, (mean, _) in each.items()} for row, each in told.items()}
+            typer.echo(f"{table}\n{pd.DataFrame(means).T.to_string(float_format='{:.3f}'.format)}")
+        results[folder.name] = tables
     if out is not None:
-        out.write_text(json.dumps(results, indent=2) + "\n")
+        harness.write_json({"model": loaded.sha256, **results}, out)
 
 
 if __name__ == "__main__":
-    run_plainly(main)
+    typer.run(main)

@@ -15,27 +15,23 @@ measured is not done again.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import torch
 import typer
 
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.inference.injection import tune_injection
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.bootstrap import bootstrap_bca
 from napari_uncseg.metrics.selective import aurc
 from napari_uncseg.metrics.statistics import paired_difference
 from napari_uncseg.models.model import load_model
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import (
     CALIBRATED_SETS,
     Record,
@@ -43,7 +39,6 @@ from uncseg_training.experiments.judging import (
     Task,
     calibration_error,
     case_of,
-    peak_memory_mb,
     record_of,
     scaled,
     temperatures,
@@ -59,10 +54,6 @@ from uncseg_training.experiments.networks import (
     plan_of,
     source_of,
 )
-from uncseg_training.experiments.runs import CUT, Clock, Size, anatomies_or_template
-from uncseg_training.experiments.studies import require_studies
-from uncseg_training.experiments.tables import told_interval, write_table
-from uncseg_training.train.sentences import run_plainly
 
 NETWORKS = (*ENSEMBLE, "dropout", "gaussian", "auxiliary")
 SEVERAL = ("entropy", "mutual_information", "variance")
@@ -114,25 +105,26 @@ def ways(out: Path, passes: int, injection: str) -> list[Way]:
     ]
 
 
-def tune(plan: Plan, out: Path, device: str) -> str:
+def tune(plan: Plan, out: Path, device: str) -> dict[str, Any]:
     """Members of injected dropout with the share that fits the calibration phantoms best; chosen once."""
-    file = out / "injection.json"
-    if not file.is_file():
+
+    def choose() -> dict[str, Any]:
         model = load_model(model_folder(out, "unet-1"))
         tuned = tune_injection(model, source_of(plan, out, CALIBRATION), count=plan.passes, device=device)
         rows = [{"p": row.p, "mean_nll": row.mean_nll} for row in (tuned.one_pass, *tuned.rows)]
-        write_files({file: json.dumps({"members": str(tuned.members), "rows": rows}).encode()})
-    return str(json.loads(file.read_text())["members"])
+        return {"members": str(tuned.members), "rows": rows}
+
+    found: dict[str, Any] = harness.kept(out / "injection.json", choose)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A method on the phantoms its calibration is fitted on, and on the studies it is judged on; its memory, MB."""
+    """A method on the phantoms its calibration is fitted on, and on the studies it is judged on."""
 
     way: Way
     calibration: Record
     judged: Record
-    peak_mb: float
 
 
 def map_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -158,13 +150,12 @@ def map_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             }
             rows.append(
                 {"method": found.way.name, "map": name, "passes": record.passes, "studies": len(dice)}
-                | {key: told_interval(bootstrap_bca(values)) for key, values in numbers.items()}
+                | {key: harness.interval(values) for key, values in numbers.items()}
                 | {
-                    "AUROC beyond one pass": told_interval(paired_difference(near, reference).mean),
-                    "AURC": _round(selective_risk(dice, record.of("mean_tumour", Region.WT, unit))),
-                    "seconds": _round(record.seconds),
-                    "times one pass": _round(record.seconds / first.judged.seconds),
-                    "MB": _round(found.peak_mb, 0),
+                    "AUROC beyond one pass": harness.told(paired_difference(near, reference).mean),
+                    "AURC": harness.rounded(selective_risk(dice, record.of("mean_tumour", Region.WT, unit))),
+                    "seconds": harness.rounded(record.seconds),
+                    "times one pass": harness.rounded(record.seconds / first.judged.seconds),
                 }
             )
     return rows
@@ -185,17 +176,17 @@ def calibration_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             row: dict[str, Any] = {
                 "method": found.way.name,
                 "region": str(region),
-                "temperature": _round(fitted[region].content()["temperature"]),
+                "temperature": harness.rounded(fitted[region].content()["temperature"]),
             }
             for voxels in reversed(CALIBRATED_SETS):
                 before, after = (
                     calibration_error(found.judged, region, voxels, *change) for change in ((), (fitted[region],))
                 )
                 row |= {
-                    f"ECE, {voxels}": _round(before[0]),
-                    f"ECE, {voxels}, after": _round(after[0]),
-                    f"mean ECE, {voxels}": _round(before[1]),
-                    f"mean ECE, {voxels}, after": _round(after[1]),
+                    f"ECE, {voxels}": harness.rounded(before[0]),
+                    f"ECE, {voxels}, after": harness.rounded(after[0]),
+                    f"mean ECE, {voxels}": harness.rounded(before[1]),
+                    f"mean ECE, {voxels}, after": harness.rounded(after[1]),
                 }
             rows.append(row)
     return rows
@@ -204,7 +195,7 @@ def calibration_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
 def write(measured: Sequence[Measured], out: Path, studies: str) -> dict[str, Any]:
     """Tables and figure of one set of studies."""
     maps, calibration = map_rows(measured), calibration_rows(measured)
-    write_table(
+    harness.write_table(
         maps,
         out / f"maps-{studies}",
         "Every map against the WT failures of its own method's prediction: mean and 95 % interval over studies. RMSD, "
@@ -212,7 +203,7 @@ def write(measured: Sequence[Measured], out: Path, studies: str) -> dict[str, An
         "pass` is paired with the entropy of one pass of the first network. AURC: risk 1 − Dice WT, studies ordered "
         f"by the mean of the map over the predicted tumour and 5 mm around it; lower is better. {SCALE}",
     )
-    write_table(
+    harness.write_table(
         calibration,
         out / f"calibration-{studies}",
         "Class-wise calibration error, 15 bins, of the mean probability, before and after one temperature per region "
@@ -238,57 +229,40 @@ def draw_one(all_ways: Sequence[Way], source: Source, out: Path, device: str) ->
     draw_maps(cases, study.images[0], out / "maps.png")
 
 
-def _round(value: float, digits: int = 4) -> float | None:
-    return round(value, digits) if value == value else None
-
-
+@harness.experiment
 def main(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for cohorts, runs, tables and figures.")],
-    config: Annotated[Size, typer.Option(help="How much to spend.")] = Size.CPU,
-    anatomies: Annotated[
-        Path | None, typer.Option(help="File of 'uncseg-train anatomies'; the ICBM152 template when left out.")
-    ] = None,
-    studies: Annotated[Path | None, typer.Option(help="Folder of studies with references, judged beside.")] = None,
-    device: Annotated[str, typer.Option(help="Where to predict: auto, cpu or cuda.")] = "auto",
-    minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
+    out: harness.Out,
+    config: harness.SizeOption = harness.Size.CPU,
+    anatomies: harness.AnatomiesOption = None,
+    studies: harness.StudiesOption = None,
+    device: harness.Device = "auto",
+    minutes: harness.Minutes = None,
 ) -> None:
     """Train and measure what is missing, write tables and figures."""
-    require_studies(studies)
-    plan, clock = plan_of(config), Clock(minutes)
-    if not make_networks(plan, out, NETWORKS, anatomies_or_template(anatomies, out), clock, typer.echo):
-        return
+    harness.require_studies(studies)
+    plan, clock = plan_of(config), harness.Clock(minutes)
+    make_networks(plan, out, NETWORKS, harness.anatomies_or_template(anatomies, out), clock)
     sources = {"phantoms": source_of(plan, out, UNSEEN)}
     sources |= {"studies": Source(studies)} if studies is not None else {}
-    all_ways = ways(out, plan.passes, tune(plan, out, device))
+    injection = tune(plan, out, device)
+    all_ways = ways(out, plan.passes, injection["members"])
     found: dict[str, list[Measured]] = {name: [] for name in sources}
     for way in all_ways:
         records = out / "records" / way.name.replace(" ", "-").replace(",", "")
-        calibrating = way.task(out, source_of(plan, out, CALIBRATION))
-        calibration = record_of(calibrating, records / CALIBRATION, device)
+        calibration = record_of(way.task(out, source_of(plan, out, CALIBRATION)), records / CALIBRATION, device)
         for name, source in sources.items():
-            if clock.over:
-                typer.echo(CUT)
-                return
-            task = way.task(out, source)
-            judged = record_of(task, records / name, device)
-            # A process for each takes longer than all else of the smallest size.
-            tell = config is not Size.SMOKE
-            peak = peak_memory_mb(task, records / f"memory-{name}.json", device) if tell else math.nan
-            found[name].append(Measured(way, calibration, judged, peak))
+            clock.check()
+            judged = record_of(way.task(out, source), records / name, device)
+            found[name].append(Measured(way, calibration, judged))
             typer.echo(f"{way.name}, {name}: {judged.seconds:.1f} s each, {judged.passes} passes")
     told = {name: write(measured, out, name) for name, measured in found.items()}
     draw_one(all_ways, sources["phantoms"], out, device)
-    content = {
-        "plan": asdict(plan),
-        "torch": torch.__version__,
-        "injection": json.loads((out / "injection.json").read_text()),
-        **told,
-    }
-    content["plan"]["config"].pop("cases")
-    write_files({out / "methods.json": (json.dumps(content, indent=1) + "\n").encode()})
+    settings = asdict(plan)
+    settings["config"].pop("cases")
+    harness.write_json({"plan": settings, "injection": injection, **told}, out / "methods.json")
     for name in sources:
         typer.echo("\n" + (out / f"maps-{name}.md").read_text())
 
 
 if __name__ == "__main__":
-    run_plainly(main)
+    typer.run(main)

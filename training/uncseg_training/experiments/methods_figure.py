@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.reporting.plot_style import GREY, REGION_COLOURS, REGION_MARKERS, encode_figure
+from napari_uncseg.reporting.plot_style import GREY, REGION_COLOURS, REGION_MARKERS
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.paper1_figures import PREDICTED, TRUE, Map, Panel, draw_slice
 
 SET = "tumour"
@@ -53,7 +53,7 @@ def draw(maps: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, A
     right.set_xlabel("class-wise ECE near the tumour")
     right.grid(axis="x", alpha=0.3)
     figure.legend(fontsize="small", ncols=6, loc="outside lower center")
-    write_files({path: encode_figure(figure, "png")})
+    harness.write_figure(figure, path)
 
 
 def draw_maps(cases: Mapping[str, tuple[Case, Sequence[str]]], image: Map, path: Path) -> None:
@@ -90,4 +90,4 @@ def draw_maps(cases: Mapping[str, tuple[Case, Sequence[str]]], image: Map, path:
             axes.set_title(f"{name.removeprefix('unit_')}, 0 to {largest:.2g}", fontsize=8)
     lines = [Line2D([], [], color=PREDICTED, label="predicted WT"), Line2D([], [], color=TRUE, label="true WT")]
     figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    write_files({path: encode_figure(figure, "png")})
+    harness.write_figure(figure, path)

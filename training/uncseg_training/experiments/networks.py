@@ -12,15 +12,14 @@ Both experiments may share a folder: what one has trained, the other does not tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from uncseg_training.cases import write_phantom_cases
 from uncseg_training.config import Config, read_config
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import Source
-from uncseg_training.experiments.runs import SMALL, Clock, Size, train_all
 from uncseg_training.state import export_run
 from uncseg_training.train.architectures import DROPOUT
 
@@ -50,27 +49,17 @@ class Plan:
     passes: int
 
 
-def plan_of(size: Size) -> Plan:
+def plan_of(size: harness.Size) -> Plan:
     """The sizes."""
-    common: dict[str, Any] = {
-        "seed": 3,
-        "start": "",
-        "validation": 0,
-        "looks": "clinical",
-        "misses": 0.5,
-        "late_from": 0.4,
-        "workers": 0,
-        "dropout": 0.0,
-    }
-    if size is Size.SMOKE:
-        config = read_config("smoke", **common | {"snapshots": 2})
-        return Plan(config, {TRAINING: 3, CALIBRATION: 2, UNSEEN: 3}, passes=2)
-    late: dict[str, Any] = {"snapshots": 5, "cycle": 0.07, "decay": 0.4, "whole_from": 0.7}
-    if size is Size.CPU:
-        config = read_config("cpu", **{**common, **late, **SMALL, "steps": 700})
-        return Plan(config, {TRAINING: 240, CALIBRATION: 20, UNSEEN: 40}, passes=10)
-    config = read_config("gpu", **{**common, **late, "steps": 8000, "batch": 2})
-    return Plan(config, {TRAINING: 1000, CALIBRATION: 50, UNSEEN: 100}, passes=20)
+    common = {**harness.PINNED, "seed": 3, "workers": 0, "dropout": 0.0}
+    late = {"snapshots": 5, "cycle": 0.07, "decay": 0.4, "whole_from": 0.7}
+    own, cohorts, passes = {
+        harness.Size.SMOKE: ({"snapshots": 2}, (3, 2, 3), 2),
+        harness.Size.CPU: ({**late, **harness.SMALL, "steps": 700}, (240, 20, 40), 10),
+        harness.Size.GPU: ({**late, "steps": 8000, "batch": 2}, (1000, 50, 100), 20),
+    }[size]
+    config = read_config(harness.BASE[size], **common | own)
+    return Plan(config, dict(zip(SEEDS, cohorts, strict=True)), passes)
 
 
 def configs_of(plan: Plan, cases: Path, names: Sequence[str]) -> list[Config]:
@@ -88,18 +77,20 @@ def configs_of(plan: Plan, cases: Path, names: Sequence[str]) -> list[Config]:
     return [made[name] for name in names]
 
 
-def make_networks(
-    plan: Plan, out: Path, names: Sequence[str], anatomies: Path, clock: Clock, tell: Callable[[str], None]
-) -> bool:
-    """Write the cohorts, train the networks and export them to ``out/models/<name>``; whether all is done."""
+def make_networks(plan: Plan, out: Path, names: Sequence[str], anatomies: Path, clock: harness.Clock) -> None:
+    """Write the cohorts, train the networks and export them to ``out/models/<name>``.
+
+    Raises
+    ------
+    TimeOver
+        When the time is over before all is done.
+    """
     for cohort, count in plan.cohorts.items():
         write_phantom_cases(anatomies, out / "cases" / cohort, plan.config, count, SEEDS[cohort])
-    if not train_all(configs_of(plan, out / "cases" / TRAINING, names), out / "runs", anatomies, clock, tell):
-        return False
+    harness.train_all(configs_of(plan, out / "cases" / TRAINING, names), out / "runs", anatomies, clock)
     for name in names:
         if not model_folder(out, name).is_dir():
             export_run(out / "runs" / name, model_folder(out, name))
-    return True
 
 
 def model_folder(out: Path, name: str) -> Path:

@@ -8,20 +8,17 @@ studies, writes medians and quartiles as JSON and a figure; no image of a patien
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import typer
 from scipy import ndimage
 
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label, region_masks
-from uncseg_training.experiments.studies import require_studies, usable
-from uncseg_training.train.sentences import run_plainly
+from uncseg_training.experiments import harness
 
 PLACES = tuple(range(-8, 9))
 """Millimetres from the outline, negative inside."""
@@ -87,93 +84,50 @@ def profiles(study: Study) -> dict[str, Profile]:
     return contrasts
 
 
-@dataclass(frozen=True)
-class Row:
-    """One modality of one folder: quartiles over studies, millimetre by millimetre.
-
-    Parameters
-    ----------
-    folder, modality : str
-    studies : int
-        Whose oedema stands out.
-    low, median, high : list of (float or None)
-        25th, 50th and 75th percentile of the contrast at each of :data:`PLACES`; None where no study has enough voxels.
-    """
-
-    folder: str
-    modality: str
-    studies: int
-    low: list[float | None]
-    median: list[float | None]
-    high: list[float | None]
-
-
-def rows_of(folder: Path) -> list[Row]:
-    """Rows of one folder of studies."""
+def rows_of(folder: Path) -> list[harness.Row]:
+    """Quartiles over the studies of a folder, a row per modality; None where no study has enough voxels."""
     found: dict[str, list[Profile]] = {name: [] for name in MODALITIES_READ}
-    for study in usable(folder):
+    for study in harness.usable(folder):
         for name, contrast in profiles(study).items():
             found[name].append(contrast)
     rows = []
     for name, contrasts in found.items():
-        columns = list(np.array(contrasts).T) if contrasts else [np.empty(0)] * len(PLACES)
-        present = [column[np.isfinite(column)] for column in columns]
-        low, median, high = (
-            [round(float(np.percentile(column, share)), 3) if column.size else None for column in present]
-            for share in (25, 50, 75)
-        )
-        rows.append(Row(folder.name, name, len(contrasts), low, median, high))
+        quartiles = pd.DataFrame(contrasts, columns=list(PLACES), dtype=float).quantile([0.25, 0.5, 0.75])
+        low, median, high = ([harness.rounded(value, 3) for value in line] for line in quartiles.to_numpy())
+        head = {"folder": folder.name, "modality": name, "studies": len(contrasts)}
+        rows.append(head | {"low": low, "median": median, "high": high})
     return rows
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table of medians."""
-    lines = [
-        "| | " + " | ".join(f"{place:+d}" for place in PLACES) + " |",
-        "|---|" + "---|" * len(PLACES),
-    ]
-    for row in rows:
-        cells = ["" if value is None else f"{value:.2f}" for value in row.median]
-        lines.append(f"| {row.folder}, {row.modality} ({row.studies}) | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[harness.Row], path: Path) -> None:
     """Medians as lines and quartiles as bands, one panel per modality."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, len(MODALITIES_READ), sharey=True)
     for axes, modality in zip(panels, MODALITIES_READ, strict=True):
-        for index, row in enumerate(row for row in rows if row.modality == modality):
-            low, median, high = (
-                np.array([np.nan if value is None else value for value in values])
-                for values in (row.low, row.median, row.high)
-            )
-            axes.plot(PLACES, median, color=f"C{index}", marker=".", label=f"{row.folder} ({row.studies})")
+        for index, row in enumerate(row for row in rows if row["modality"] == modality):
+            low, median, high = (np.array(row[name], float) for name in ("low", "median", "high"))
+            axes.plot(PLACES, median, color=f"C{index}", marker=".", label=f"{row['folder']} ({row['studies']})")
             axes.fill_between(PLACES, low, high, color=f"C{index}", alpha=0.15, lw=0)
         axes.axvline(0, color="0.5", lw=0.8)
         axes.set(title=modality, xlabel="mm from the outline, negative inside", ylim=(-0.2, 1.5))
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
     panels[0].set_ylabel("contrast of oedema")
-    figure.savefig(path, dpi=110)
+    harness.write_figure(figure, path)
 
 
-def main(
-    studies: Annotated[list[Path], typer.Argument(help="Folders of studies with references.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for outline.json and outline.png.")],
-) -> None:
+@harness.experiment
+def main(studies: harness.StudyFolders, out: harness.Out) -> None:
     """Print the table, write the numbers and the figure."""
-    for folder in studies:
-        require_studies(folder)
+    harness.require_studies(*studies)
     rows = [row for folder in studies for row in rows_of(folder)]
-    typer.echo(markdown(rows))
-    out.mkdir(parents=True, exist_ok=True)
-    content = {"millimetres": PLACES, "rows": [asdict(row) for row in rows]}
-    (out / "outline.json").write_text(json.dumps(content, indent=1) + "\n")
+    medians = {f"{row['folder']}, {row['modality']} ({row['studies']})": row["median"] for row in rows}
+    typer.echo(pd.DataFrame(medians, index=[f"{place:+d}" for place in PLACES], dtype=float).T.round(2).to_string())
+    harness.write_json({"millimetres": PLACES, "rows": rows}, out / "outline.json")
     draw(rows, out / "outline.png")
 
 
 if __name__ == "__main__":
-    run_plainly(main)
+    typer.run(main)

@@ -16,45 +16,34 @@ Runs go on where they were cut; what is trained is not trained again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import typer
 
 from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.inference.device import resolve_device
-from napari_uncseg.io.files import write_files
-from napari_uncseg.labels import labels_from_regions
+from napari_uncseg.labels import Region, labels_from_regions
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.data.normalise import Normalisation, normalise
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_progress, drawn_cases
-from uncseg_training.experiments.paper1_tables import (
-    Compared,
-    Overlaps,
-    compare,
-    overlaps_of,
-    write_table1,
-    write_table2,
-)
-from uncseg_training.experiments.runs import SMALL, Clock, Size, anatomies_or_template, train_all
+from uncseg_training.experiments.paper1_tables import Map, compare, write_table1, write_table2
 from uncseg_training.paper1.variance import readings
 from uncseg_training.state import Training
 from uncseg_training.train.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
 from uncseg_training.train.curves import read_log
-from uncseg_training.train.sentences import run_plainly
 from uncseg_training.train.targets import Targets, predict_case
 
-Map = npt.NDArray[np.floating[Any]]
-
 COHORT_SEED, UNSEEN_SEED = 41, 77
+FAILURE = "final failure, held out"
 
 
 @dataclass(frozen=True)
@@ -80,25 +69,17 @@ class Plan:
     teach: int
 
 
-def plan_of(size: Size) -> Plan:
+def plan_of(size: harness.Size) -> Plan:
     """The sizes; ``gpu`` is that of the paper, as far as phantoms go."""
-    common = {
-        "seed": 3,
-        "start": "",
-        "snapshots": 1,
-        "validation": 0,
-        "looks": "clinical",
-        "misses": 0.5,
-        "decay": 0.6,
-        "late_from": 0.4,
-    }
-    if size is Size.SMOKE:
-        return Plan(read_config("smoke", **common | {"sweeps": 3}), cases=4, unseen=4, folds=2, teach=4)
-    small = {**SMALL, "steps": 500, "whole_from": 0.7, "sweeps": 10, "workers": 0}
-    if size is Size.CPU:
-        return Plan(read_config("cpu", **common | small), cases=60, unseen=40, folds=3, teach=240)
+    common = {**harness.PINNED, "seed": 3, "snapshots": 1, "decay": 0.6}
+    small = {**harness.SMALL, "steps": 500, "whole_from": 0.7, "sweeps": 10, "workers": 0}
     large = {"steps": 20_000, "whole_from": 0.5, "sweeps": 20, "batch": 2, "workers": 0}
-    return Plan(read_config("gpu", **common | large), cases=400, unseen=100, folds=5, teach=800)
+    own, counts = {
+        harness.Size.SMOKE: ({"sweeps": 3}, (4, 4, 2, 4)),
+        harness.Size.CPU: (small, (60, 40, 3, 240)),
+        harness.Size.GPU: (large, (400, 100, 5, 800)),
+    }[size]
+    return Plan(read_config(harness.BASE[size], **common | own), *counts)
 
 
 def runs_of(plan: Plan, cases: Path) -> Iterator[Config]:
@@ -112,83 +93,60 @@ def runs_of(plan: Plan, cases: Path) -> Iterator[Config]:
     yield replace(base, name="head-all", uncertainty="error_map")
 
 
-def train(plan: Plan, out: Path, anatomies: Path, minutes: float | None) -> bool:
-    """Write the cohorts and train what is missing; whether all is done."""
-    clock = Clock(minutes)
+def train(plan: Plan, out: Path, anatomies: Path, clock: harness.Clock) -> None:
+    """Write the cohorts and train what is missing."""
     write_phantom_cases(anatomies, out / "cases", plan.config, plan.cases, COHORT_SEED)
     write_phantom_cases(anatomies, out / "unseen", plan.config, plan.unseen, UNSEEN_SEED)
-    return train_all(runs_of(plan, out / "cases"), out / "runs", anatomies, clock, typer.echo)
+    harness.train_all(runs_of(plan, out / "cases"), out / "runs", anatomies, clock)
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A case as a network sees it.
-
-    Parameters
-    ----------
-    case : Case
-        Prediction, reference and maps.
-    image : ndarray, shape (x, y, z)
-        z-scores of T1c.
-    """
-
-    case: Case
-    image: Map
-
-
-def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Seen:
+def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Panel:
     """Predict a case where the network lies; its maps are those given, the channel, var1shot and the entropy."""
     stored = cases.load(name)
     answer = predict_case(network, cases, name, next(network.parameters()).device).numpy()
-    own = {"unc_output": answer[3]} if len(answer) > 3 else {}
+    own = {"unc_output": answer[3], "unc_output_unmasked": answer[4]} if len(answer) > 3 else {}
     own |= {"var1shot_x4": 4 * bernoulli_variance(answer[0]), "entropy_in_bits": entropy(answer[0]) / np.log(2)}
     case = case_from_arrays(
         labels_from_regions(answer[:3]),
         stored.labels,
         probabilities=answer[:3],
-        maps={**maps, **{key: np.clip(value, 0, 1) for key, value in own.items()}},
+        maps={key: np.clip(value, 0, 1) for key, value in {**maps, **own}.items()},
         brain=stored.images.any(0),
         spacing=(spacing,) * 3,
         id=name,
     )
-    return Seen(case, stored.images[0].astype(np.float32))
+    return Panel(name, case, stored.images[0].astype(np.float32))
 
 
 def measure(plan: Plan, out: Path) -> dict[str, Any]:
     """Every number of the finished trainings, and the figures."""
     spacing, device = plan.config.spacing, resolve_device("auto")
     cases = Cases.open(out / "cases", plan.config)
-    overlaps: dict[str, list[Overlaps]] = {"head": [], "plain": [], "again": []}
-    learnt: list[Compared] = []
-    failing: list[Compared] = []
+    dice: dict[str, list[dict[Region, float]]] = {"head": [], "plain": [], "again": []}
+    compared: list[harness.Row] = []
+    failing: list[harness.Row] = []
     panels: list[Panel] = []
     drawn = drawn_cases({name: int((cases.labels(name) > 0).sum()) for name in cases.names})
-    for fold in range(plan.folds):
-        _, held_out = cases.split(plan.folds, fold)
-        for kind, rows in overlaps.items():
-            run = out / "runs" / f"{kind}-{fold}"
-            network = Training.of_run(run).averaged.to(device)
-            targets = Targets.of_run(run, cases, begins=False) if kind == "head" else None
-            for name in held_out:
-                maps = {} if targets is None else kept_maps(targets, name)
-                seen = see(network, cases, name, spacing, {key: np.clip(value, 0, 1) for key, value in maps.items()})
-                rows.append(overlaps_of(seen.case))
-                if targets is None:
-                    continue
-                error = targets.errors.read(name).error[0]
-                learnt += against_the_error_map(seen.case, error, targets, name)
-                failing += [
-                    compare(seen.case, key, "final failure, held out") for key in seen.case.maps if key != "error map"
-                ]
-                if name in drawn:
-                    panels.append(Panel(name, seen.case, seen.image))
-    unseen = list(on_unseen(plan, out, cases))
+    for fold, (kind, rows) in product(range(plan.folds), dice.items()):
+        run = out / "runs" / f"{kind}-{fold}"
+        network = Training.of_run(run).averaged.to(device)
+        targets = Targets.of_run(run, cases, begins=False) if kind == "head" else None
+        for name in cases.split(plan.folds, fold)[1]:
+            seen = see(network, cases, name, spacing, {} if targets is None else kept_maps(targets, name))
+            labels = labels_from_regions(np.asarray(seen.case.probabilities))
+            rows.append(harness.region_dice(labels, cases.labels(name), spacing**3 / 1000))
+            if targets is None:
+                continue
+            compared += against_the_error_map(seen.case, targets, name)
+            failing += [compare(seen.case, key, FAILURE) for key in seen.case.maps if key != "error map"]
+            if name in drawn:
+                panels.append(seen)
     runs = {f"fold {fold}": read_log(out / "runs" / f"head-{fold}") for fold in range(plan.folds)}
     draw_progress(runs, out / "figure1.png")
     draw_cases(panels, out / "figure2.png")
-    table1 = write_table1(overlaps, out)
-    table2 = write_table2([*learnt, *failing, *unseen], out)
-    return {"plan": asdict(plan), "torch": torch.__version__, "table1": table1, "table2": table2}
+    table1 = write_table1(dice, out)
+    table2 = write_table2([*compared, *failing, *on_unseen(plan, out, cases)], out)
+    return {"plan": asdict(plan), "table1": table1, "table2": table2}
 
 
 def kept_maps(targets: Targets, name: str) -> dict[str, Map]:
@@ -201,42 +159,26 @@ def kept_maps(targets: Targets, name: str) -> dict[str, Map]:
     }
 
 
-def against_the_error_map(case: Case, error: Map, targets: Targets, name: str) -> list[Compared]:
+def against_the_error_map(case: Case, targets: Targets, name: str) -> list[harness.Row]:
     """The paper's comparison: the channel and every reading of the variances with the error map, each normalised."""
     assert case.probabilities is not None  # made with them
-    mask = case.tumour & np.isfinite(error)
-    history = targets.variances.read(name)
-    found = [compare(case, "unc_output", "error map, held out", target=error, mask=mask)]
-    squeezed = normalise(case.maps["unc_output"], Normalisation.SQUEEZE, mask, error)
-    found.append(
-        compare(
-            case,
-            "unc_output",
-            "error map, held out",
-            target=normalise(error, Normalisation.SQUEEZE, mask, error),
-            mask=mask,
-            values=squeezed,
-            scale="squeeze",
-        )
-    )
-    for reading, variance in readings(case.probabilities, history).items():
-        for scale in Normalisation:
-            both = scale is Normalisation.SQUEEZE
-            found.append(
-                compare(
-                    case,
-                    str(reading),
-                    "error map, held out",
-                    target=normalise(error, scale, mask, error) if both else error,
-                    mask=mask & np.isfinite(variance),
-                    values=normalise(np.nan_to_num(variance), scale, mask, error),
-                    scale=str(scale),
-                )
-            )
-    return found
+    error = targets.errors.read(name).error[0]
+    known = case.tumour & np.isfinite(error)
+
+    def against(key: str, values: Map, scale: str) -> harness.Row:
+        mask, aim = known & np.isfinite(values), error
+        if scale != "none":
+            values = normalise(np.nan_to_num(values), scale, known, error)
+        if scale == Normalisation.SQUEEZE:
+            aim = normalise(error, scale, known, error)
+        return compare(case, key, "error map, held out", target=aim, mask=mask, values=values, scale=scale)
+
+    found = [against("unc_output", case.maps["unc_output"], scale) for scale in ("none", Normalisation.SQUEEZE)]
+    variances = readings(case.probabilities, targets.variances.read(name)).items()
+    return found + [against(str(key), values, scale) for key, values in variances for scale in Normalisation]
 
 
-def on_unseen(plan: Plan, out: Path, cases: Cases) -> Iterator[Compared]:
+def on_unseen(plan: Plan, out: Path, cases: Cases) -> Iterator[harness.Row]:
     """Phantoms of another stream: the channel as the training left it, and taught on errors out of fold."""
     unseen = Cases.open(out / "unseen", plan.config)
     training = Training.of_run(out / "runs" / "head-all")
@@ -254,24 +196,20 @@ def on_unseen(plan: Plan, out: Path, cases: Cases) -> Iterator[Compared]:
             )
 
 
+@harness.experiment
 def main(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for cohorts, runs, tables and figures.")],
-    config: Annotated[Size, typer.Option(help="How much to spend.")] = Size.CPU,
-    anatomies: Annotated[
-        Path | None, typer.Option(help="File of 'uncseg-train anatomies'; the ICBM152 template when left out.")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")] = None,
+    out: harness.Out,
+    config: harness.SizeOption = harness.Size.CPU,
+    anatomies: harness.AnatomiesOption = None,
+    minutes: harness.Minutes = None,
 ) -> None:
     """Train what is missing, write tables and figures."""
     plan = plan_of(config)
-    out.mkdir(parents=True, exist_ok=True)
-    if not train(plan, out, anatomies_or_template(anatomies, out), minutes):
-        return
-    found = measure(plan, out)
-    write_files({out / "paper1.json": (json.dumps(found, indent=1) + "\n").encode()})
+    train(plan, out, harness.anatomies_or_template(anatomies, out), harness.Clock(minutes))
+    harness.write_json(measure(plan, out), out / "paper1.json")
     for name in ("table1.md", "table2.md"):
         typer.echo("\n" + (out / name).read_text())
 
 
 if __name__ == "__main__":
-    run_plainly(main)
+    typer.run(main)

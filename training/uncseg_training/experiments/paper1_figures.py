@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.io.files import write_files
-from napari_uncseg.reporting.plot_style import encode_figure
+from uncseg_training.experiments import harness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +84,7 @@ def draw_progress(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -
         axes.spines[["top", "right"]].set_visible(False)
     correlation.legend(fontsize=8, frameon=False)
     figure.suptitle("unc_output against the error map while training", fontsize=10)
-    write_files({path: encode_figure(figure, "png")})
+    harness.write_figure(figure, path)
 
 
 def drawn_cases(volumes: Mapping[str, int]) -> list[str]:
@@ -125,7 +124,7 @@ def draw_cases(panels: Sequence[Panel], path: Path) -> None:
         figure.colorbar(shown[0], ax=list(grid.ravel()), shrink=0.6, label="0 to 1")
     lines = [Line2D([], [], color=PREDICTED, label="predicted WT"), Line2D([], [], color=TRUE, label="true WT")]
     figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    write_files({path: encode_figure(figure, "png")})
+    harness.write_figure(figure, path)
 
 
 def draw_slice(axes: Axes, panel: Panel, values: Map) -> Any:

@@ -10,24 +10,22 @@ figure; no image of a patient is written.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from math import pi
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import typer
 from scipy import ndimage
 
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label
 from uncseg_training.config import LARGEST_SEED
-from uncseg_training.experiments.studies import require_studies, usable
+from uncseg_training.experiments import harness
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
-from uncseg_training.train.sentences import run_plainly
 
 SPACING = 2.0
 FEWEST = 60
@@ -92,61 +90,43 @@ def describe_study(study: Study) -> Statistics:
     return describe(pooled, study.reference[sampled], study.brain[sampled])
 
 
+@harness.experiment
 def main(
     studies: Annotated[Path, typer.Argument(help="Folder of studies with references.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for statistics.json and statistics.png.")],
+    out: harness.Out,
     anatomies: Annotated[Path, typer.Option(help="File of 'uncseg-train anatomies'.")] = Path("cache/anatomies.npz"),
     count: Annotated[int, typer.Option("-n", min=10, help="Number of phantoms.")] = 120,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the phantoms.")] = 99,
+    prior: Annotated[str, typer.Option(help="What their tumours are drawn from.")] = "clinical",
 ) -> None:
     """Print the table, write the numbers and the figure."""
-    stream = Phantoms(load_anatomies(anatomies), seed=seed)
-    require_studies(studies)
+    stream = Phantoms(load_anatomies(anatomies), seed=seed, prior=prior)
+    harness.require_studies(studies)
     made = [stream[index] for index in range(count)]
-    phantoms = [
-        describe(phantom.normalised().numpy(), phantom.labels.numpy(), phantom.brain.numpy()) for phantom in made
+    phantoms = pd.DataFrame(
+        [describe(phantom.normalised().numpy(), phantom.labels.numpy(), phantom.brain.numpy()) for phantom in made]
+    )
+    patients = pd.DataFrame({study.id: describe_study(study) for study in harness.usable(studies)}).sort_index()
+    ranges = phantoms.reindex(columns=patients.index).quantile([0.05, 0.5, 0.95]).T
+    within = patients.ge(ranges[0.05], axis=0) & patients.le(ranges[0.95], axis=0)
+    typer.echo(pd.concat([ranges.add_prefix("p "), patients], axis=1).round(2).to_string())
+    known = int(patients.notna().to_numpy().sum())
+    inside = int(within.to_numpy().sum())
+    typer.echo(f"{inside} of {known} numbers of patients lie between the 5th and 95th percentile of {count} phantoms")
+    numbers = [
+        {
+            "quantity": name,
+            "count": int(phantoms[name].count()) if name in phantoms else 0,
+            **{f"p{share * 100:.0f}": harness.rounded(value) for share, value in ranges.loc[name].items()},
+            "patients": {study: harness.rounded(value) for study, value in patients.loc[name].dropna().items()},
+        }
+        for name in patients.index
     ]
-    patients = {}
-    for study in usable(studies):
-        patients[study.id] = describe_study(study)
-    ranges = [_range(name, phantoms, patients) for name in sorted({name for n in patients.values() for name in n})]
-    typer.echo(f"{'quantity':24}{'phantoms: n':>12}{'5 %':>8}{'50 %':>8}{'95 %':>8}   patients (*: outside)")
-    for row in ranges:
-        found = " ".join(f"{value:8.2f}{' ' if row.p5 <= value <= row.p95 else '*'}" for value in row.patients.values())
-        typer.echo(f"{row.quantity:24}{row.count:12d}{row.p5:8.2f}{row.p50:8.2f}{row.p95:8.2f}   {found}")
-    total, inside = sum(len(row.patients) for row in ranges), sum(row.inside for row in ranges)
-    typer.echo(f"{inside} of {total} numbers of patients lie between the 5th and 95th percentile of {count} phantoms")
-    out.mkdir(parents=True, exist_ok=True)
-    content = {"phantoms": count, "seed": seed, "numbers": [asdict(row) for row in ranges]}
-    (out / "statistics.json").write_text(json.dumps(content, indent=1) + "\n")
+    harness.write_json({"phantoms": count, "seed": seed, "prior": prior, "numbers": numbers}, out / "statistics.json")
     draw(phantoms, patients, out / "statistics.png")
 
 
-@dataclass(frozen=True)
-class Range:
-    """One quantity: percentiles over phantoms, and each patient's value."""
-
-    quantity: str
-    count: int
-    p5: float
-    p50: float
-    p95: float
-    patients: dict[str, float]
-
-    @property
-    def inside(self) -> int:
-        """How many patients lie between the percentiles."""
-        return sum(self.p5 <= value <= self.p95 for value in self.patients.values())
-
-
-def _range(name: str, phantoms: list[Statistics], patients: dict[str, Statistics]) -> Range:
-    values = [numbers[name] for numbers in phantoms if name in numbers]
-    low, middle, high = (float(value) for value in np.percentile(values, [5, 50, 95])) if values else (np.nan,) * 3
-    found = {study: numbers[name] for study, numbers in patients.items() if name in numbers}
-    return Range(name, len(values), low, middle, high, found)
-
-
-def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path) -> None:
+def draw(phantoms: pd.DataFrame, patients: pd.DataFrame, path: Path) -> None:
     """Phantoms as grey dots, patients as coloured ones, for medians and steps of every modality."""
     from matplotlib import colormaps
     from matplotlib.axes import Axes
@@ -160,12 +140,13 @@ def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path
 
     def scatter(axes: Axes, names: list[str], labels: list[str]) -> None:
         for place, name in enumerate(names):
-            values = [numbers[name] for numbers in phantoms if name in numbers]
+            values = phantoms.get(name, pd.Series(dtype=float)).dropna()
             axes.scatter(place + random.uniform(-0.22, 0.22, len(values)), values, s=6, color="0.72", lw=0)
-            for index, (study, numbers) in enumerate(patients.items()):
-                if name in numbers:
-                    label = study if place == 0 else None
-                    axes.scatter(place + 0.33, numbers[name], s=26, color=palette(index), label=label, zorder=3)
+            found = patients.loc[name].dropna() if name in patients.index else pd.Series(dtype=float)
+            for study, value in found.items():
+                colour = palette(patients.columns.get_loc(study))
+                label = str(study) if place == 0 else None
+                axes.scatter(place + 0.33, value, s=26, color=colour, label=label, zorder=3)
         axes.set_xticks(range(len(names)), labels, rotation=40, ha="right")
         axes.grid(axis="y", alpha=0.25)
 
@@ -176,7 +157,7 @@ def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path
     scatter(rows[1][0], list(VOLUMES), ["NCR", "ED", "ET"])
     rows[1][0].set(title="volume", ylabel="mL", yscale="symlog")
     # Linear up to 1 mL, which leaves 0 a place; room above for the largest.
-    largest = max(numbers.get(name, 0) for numbers in (*phantoms, *patients.values()) for name in VOLUMES)
+    largest = max(float(each.reindex(list(VOLUMES)).max().max()) for each in (phantoms.T, patients))
     rows[1][0].set_ylim(-0.15, 1.6 * max(largest, 1.0))
     ticks = [tick for tick in (0, 1, 10, 100, 1000) if tick <= 1.6 * largest]
     rows[1][0].set_yticks(ticks, [str(tick) for tick in ticks])
@@ -187,8 +168,8 @@ def draw(phantoms: list[Statistics], patients: dict[str, Statistics], path: Path
     rows[1][3].axis("off")
     handles, labels = rows[1][0].get_legend_handles_labels()
     rows[1][3].legend(handles, labels, loc="center left", title="patients (coloured); phantoms (grey)")
-    figure.savefig(path, dpi=110)
+    harness.write_figure(figure, path)
 
 
 if __name__ == "__main__":
-    run_plainly(main)
+    typer.run(main)
