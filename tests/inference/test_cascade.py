@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -20,6 +20,7 @@ from napari_uncseg.models.unet import build_network
 SIDES = st.tuples(*[st.integers(20, 180)] * 3)
 
 
+@settings(deadline=None)
 @given(SIDES, st.data())
 def test_box_holds_what_was_found_with_its_margin(shape, data):
     low = [data.draw(st.integers(0, size - 1)) for size in shape]
@@ -41,6 +42,7 @@ def test_box_lies_round_the_likeliest_voxel_where_nothing_was_found():
     assert all(part.stop - part.start < 60 for part in box)
 
 
+@settings(deadline=None)
 @given(SIDES)
 def test_tile_fits_the_network_and_is_never_much_longer_than_allowed(shape):
     tile = second_stage_tile(shape, (16, 16, 16))
@@ -90,6 +92,10 @@ def test_mirrored_members_of_a_cascade_agree_where_nothing_depends_on_the_side(s
     plain = Predictor(cascade, device="cpu").predict(study)
     members = Predictor(cascade, device="cpu").predict(study, members="tta:2")
     np.testing.assert_allclose(members.probabilities, plain.probabilities, atol=0.05)
+    assert members.provenance["quality"]["WT"]["agreement"] > 0.95
+    assert plain.provenance["quality"]["WT"]["agreement"] == 1
+    assert 0.5 < plain.provenance["quality"]["WT"]["soft_dice"] <= 1
+    assert plain.provenance["needs_review"] == []
 
 
 def test_cascade_is_saved_whole_and_held_by_its_hashes(tmp_path, plans_of, unet_of, unet_arguments, model_of, study):

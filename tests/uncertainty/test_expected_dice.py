@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_uncseg.uncertainty.expected_dice import (
@@ -18,6 +18,7 @@ from napari_uncseg.uncertainty.expected_dice import (
 )
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6), st.integers(0, 1000))
 def test_agreement_is_the_overlap_over_all_pairs(members, seed):
     masks = np.random.default_rng(seed).random((members, 60)) < 0.4

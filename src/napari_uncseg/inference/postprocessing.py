@@ -18,10 +18,11 @@ from napari_uncseg.inference.progress import Reporter
 from napari_uncseg.inference.run_info import describe_result
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS, labels_from_regions
+from napari_uncseg.labels import REGIONS, Region, labels_from_regions
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.models.masked import CancerMask
-from napari_uncseg.uncertainty.accumulators import MemberReducer, RunningMean
+from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningMean
+from napari_uncseg.uncertainty.expected_dice import Quality, agreement_of, soft_dice_of
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ class Accumulated:
         Their uncertainty channels, of those that have one.
     names : list of str
         Who they are, in the order they ran.
+    votes : Tensor of uint8 or int16, shape (3, x, y, z), optional
+        How many of them put a voxel into WT, TC and ET.
     """
 
     reducer: MemberReducer[torch.Tensor]
     unc_output: RunningMean[torch.Tensor] = field(default_factory=RunningMean)
     names: list[str] = field(default_factory=list)
+    votes: torch.Tensor | None = None
 
     def add(self, output: MemberOutput) -> None:
         """Take in a member; its uncertainty channels unless those of other members are others."""
@@ -53,6 +57,21 @@ class Accumulated:
         if channels is not None and (mean.count == 0 or mean.value.shape == channels.shape):
             mean.add(channels)
         self.names.append(output.name)
+        drawn = (output.probabilities > VOTE).to(torch.int16)
+        self.votes = drawn if self.votes is None else self.votes.add_(drawn)
+
+    def quality(self, voxel_ml: float) -> dict[Region, Quality]:
+        """What the members tell of the quality of their mean's segmentation."""
+        assert self.votes is not None  # there is at least one member
+        mean = self.reducer.mean
+        return {
+            region: Quality(
+                agreement_of(self.votes[index], len(self.names)),
+                soft_dice_of(mean[index]),
+                int((mean[index] > VOTE).sum()) * voxel_ml,
+            )
+            for index, region in enumerate(REGIONS)
+        }
 
 
 def accumulate(ensemble: EnsemblePlan, maps: Sequence[MapName], forward: ForwardPass) -> Accumulated:
@@ -150,7 +169,8 @@ def make_prediction(
             volumes = {"unc_output": channels.pop("unc_output"), **volumes, **channels}
     if study.reference is not None:
         volumes["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
-    provenance = {**provenance, **describe_result(study, segmentation, entropy, cancer_mask)}
+    quality = accumulated.quality(study.voxel_ml)
+    provenance = {**provenance, **describe_result(study, segmentation, entropy, cancer_mask, quality)}
     report(report.total, "The result is ready")
     return Prediction(study.id, probabilities, segmentation, volumes, study.affine, provenance, study.header)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.inference.needs_review import reasons_for_review
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region, region_masks
+from napari_uncseg.uncertainty.expected_dice import Quality
 
 
 def describe_run(
@@ -51,6 +54,7 @@ def describe_result(
     segmentation: npt.NDArray[np.uint8],
     entropy: npt.NDArray[np.float32],
     cancer_mask: npt.NDArray[np.bool_],
+    quality: Mapping[Region, Quality],
 ) -> dict[str, Any]:
     """Numbers about a result.
 
@@ -62,21 +66,26 @@ def describe_result(
         Of the whole tumour, nats.
     cancer_mask : ndarray of bool, shape (x, y, z)
         The predicted tumour with its margin.
+    quality : mapping of Region to Quality
+        What the members tell of their own quality.
 
     Returns
     -------
     dict
-        ``volumes_ml`` per region; ``triage_score``, the mean entropy in the cancer mask, None when nothing was
-        predicted; ``dice`` per region when the study has a reference.
+        ``volumes_ml`` and ``quality`` per region; ``triage_score``, the mean entropy in the cancer mask, None when
+        nothing was predicted; ``needs_review``, reasons with a code and a text each; ``dice`` per region when the study
+        has a reference.
     """
     masks = region_masks(segmentation)
-    empty = not bool(cancer_mask.any())
+    volumes = {
+        region: round(int(np.count_nonzero(mask)) * study.voxel_ml, 6)
+        for region, mask in zip(Region, masks, strict=True)
+    }
     result: dict[str, Any] = {
-        "volumes_ml": {
-            str(region): round(int(np.count_nonzero(mask)) * study.voxel_ml, 6)
-            for region, mask in zip(Region, masks, strict=True)
-        },
-        "triage_score": None if empty else float(entropy[cancer_mask].mean(dtype=np.float64)),
+        "volumes_ml": {str(region): volume for region, volume in volumes.items()},
+        "triage_score": float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None,
+        "quality": {str(region): asdict(each) for region, each in quality.items()},
+        "needs_review": [asdict(reason) for reason in reasons_for_review(volumes)],
     }
     if study.reference is not None:
         expected = region_masks(study.reference)

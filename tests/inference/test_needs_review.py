@@ -1,0 +1,34 @@
+"""Reasons why a study needs review, by their codes."""
+
+import pytest
+
+from napari_uncseg.inference.needs_review import reasons_for_review
+from napari_uncseg.labels import Region
+from napari_uncseg.uncertainty.expected_dice import Estimate
+
+VOLUMES = {Region.WT: 40.0, Region.TC: 10.0, Region.ET: 0.0}
+
+
+def expected(value):
+    return dict.fromkeys(Region, Estimate(value, value / 2, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("volumes", "estimates", "codes"),
+    [
+        (VOLUMES, None, []),
+        (VOLUMES, expected(0.9), []),
+        (VOLUMES, expected(0.6), ["low_expected_dice"]),
+        (dict.fromkeys(Region, 0.0), None, ["no_tumour"]),
+        (dict.fromkeys(Region, 0.0), expected(0.5), ["no_tumour"]),
+    ],
+)
+def test_reasons(volumes, estimates, codes):
+    found = reasons_for_review(volumes, estimates)
+    assert [reason.code for reason in found] == codes
+    assert all(reason.text.endswith(".") for reason in found)
+
+
+def test_the_bound_is_a_setting():
+    assert not reasons_for_review(VOLUMES, expected(0.6), bound=0.5)
+    assert reasons_for_review(VOLUMES, expected(0.9), bound=0.95)
