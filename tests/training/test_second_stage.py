@@ -81,7 +81,7 @@ def test_previous_stage_lies_on_the_grid_of_the_next_one(work: Path, previous: P
         assert case.previous is not None
         assert case.previous.shape == (3, *case.labels.shape)
         coarse = mirrored_probabilities(training.averaged, cases, name, CPU)
-        inner = fit_into(case.previous, case.inner)
+        inner = fit_into(case.previous / 255, case.inner)
         # Means over the box agree: nothing was moved out of it or lost.
         np.testing.assert_allclose(
             inner.mean((1, 2, 3)), fit_into(coarse, cases.load(name).inner).mean((1, 2, 3)), atol=0.01

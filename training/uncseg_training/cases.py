@@ -53,14 +53,14 @@ class TrainingCase:
         Values of :class:`napari_uncseg.labels.Label`.
     inner : tuple of int
         Voxels of the brain's box, which lies in the middle of the grid (cut where it is larger).
-    previous : ndarray of float32, shape (3, x, y, z), optional
-        Probabilities of WT, TC, ET of a previous stage.
+    previous : ndarray of uint8, shape (3, x, y, z), optional
+        255ths of the probabilities of WT, TC, ET of a previous stage.
     """
 
     images: npt.NDArray[np.float16]
     labels: npt.NDArray[np.uint8]
     inner: tuple[int, int, int]
-    previous: npt.NDArray[np.float32] | None = None
+    previous: npt.NDArray[np.uint8] | None = None
 
 
 class Cases:
@@ -116,10 +116,10 @@ class Cases:
             x, y, z = (int(size) for size in file.get("inner", labels.shape))
             return TrainingCase(file["images"], labels, (x, y, z), self._previous(name))
 
-    def _previous(self, name: str) -> npt.NDArray[np.float32] | None:
+    def _previous(self, name: str) -> npt.NDArray[np.uint8] | None:
         if self.previous_stage is None:
             return None
-        probabilities: npt.NDArray[np.float32] = np.load(self.previous_stage / f"{name}.npy") / np.float32(255)
+        probabilities: npt.NDArray[np.uint8] = np.load(self.previous_stage / f"{name}.npy")
         return probabilities
 
     def labels(self, name: str) -> npt.NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from uncseg_training.phantom.cohort import Phantoms
 
 if TYPE_CHECKING:
     # Endless phantoms need neither NIfTI files nor maps on disk, and no library for them.
-    from uncseg_training.cases import Cases
+    from uncseg_training.cases import Cases, TrainingCase
     from uncseg_training.data.augmentation import Augmentation
     from uncseg_training.data.case_maps import Box
 
@@ -119,17 +119,17 @@ class Patches(Dataset[Sample]):
         """Every case once in each round, in an order of the round's own."""
         turn, place = divmod(index, len(names))
         name = names[np.random.default_rng((self.seed, turn)).permutation(len(names))[place]]
-        sample = whole_case(cases, name)
+        case = cases.load(name)
         strong = self.config.augment and self.config.augmentation == "strong"
-        size = self.config.patch if self._cuts(index) else self.config.volume
-        box = [(0, extent) for extent in sample.images.shape[1:]]
-        if self._cuts(index):
+        cuts = self._cuts(index)
+        size = self.config.patch if cuts else self.config.volume
+        window = (slice(None), *(slice(0, extent) for extent in case.labels.shape))
+        if cuts:
             # Turned and resized, a patch reaches further than its own sides.
             wider = [min(round(REACH * side), extent) for side, extent in zip(size, self.config.volume, strict=True)]
-            middles = _regions_in_turn(sample, random) if cases.previous_stage else sample.regions[0]
-            window = self._window(middles, sample.images[:4].abs().sum(0) > 0, random, wider if strong else size)
-            box = [(part.start, part.stop) for part in window[1:]]
-            sample = Sample(sample.images[window].contiguous(), sample.regions[window].contiguous())
+            window = self._window_of_case(case, random, wider if strong else size)
+        sample = sample_of(case, window)
+        box = [(part.start, part.stop) for part in window[1:]]
         images, regions = sample.images, sample.regions
         if strong:
             images, regions = self._augmented(sample, size, (self.seed, index))
@@ -152,6 +152,21 @@ class Patches(Dataset[Sample]):
     def _cuts(self, index: int) -> bool:
         return index // self.per_step < self.config.whole_from * self.config.steps
 
+    def _window_of_case(
+        self, case: TrainingCase, random: np.random.Generator, sizes: Sequence[int]
+    ) -> tuple[slice, ...]:
+        """Round the tumour, anywhere in the brain now and then; a second stage looks at tumours alone."""
+        labels = torch.from_numpy(case.labels)
+        if case.previous is None:
+            brain = torch.from_numpy(case.images).abs().sum(0) > 0
+            return self._window(labels > 0, brain, random, sizes)
+        # In a region, or where the previous stage saw tumour: each in turn, so that a small core is seen as often.
+        previous = torch.from_numpy(case.previous[0]) > 127
+        places = [labels > 0, (labels == 1) | (labels == 3), labels == 3, previous]
+        present = [place for place in places if place.any()] or [torch.from_numpy(case.images[0]) != 0]
+        chosen = present[int(random.integers(len(present)))]
+        return self._window(chosen, chosen, random, sizes)
+
     def _window(
         self, tumour: Tensor, brain: Tensor, random: np.random.Generator, sizes: Sequence[int] = ()
     ) -> tuple[slice, ...]:
@@ -167,18 +182,16 @@ class Patches(Dataset[Sample]):
 
 def whole_case(cases: Cases, name: str) -> Sample:
     """A case of a cohort, whole and as it is."""
-    case = cases.load(name)
-    images, labels = torch.from_numpy(case.images).float(), torch.from_numpy(case.labels)
+    return sample_of(cases.load(name), (slice(None),) * 4)
+
+
+def sample_of(case: TrainingCase, window: tuple[slice, ...]) -> Sample:
+    """What a network sees of a case in a window ``(channels, x, y, z)``, and what it is to say."""
+    images = torch.from_numpy(case.images[window].astype(np.float32))
+    labels = torch.from_numpy(np.ascontiguousarray(case.labels[window[1:]]))
     if case.previous is not None:
-        images = torch.cat([images, torch.from_numpy(case.previous)])
+        images = torch.cat([images, torch.from_numpy(case.previous[window].astype(np.float32) / np.float32(255))])
     return Sample(images, torch.stack([labels > 0, (labels == 1) | (labels == 3), labels == 3]))
-
-
-def _regions_in_turn(sample: Sample, random: np.random.Generator) -> Tensor:
-    """Where the middle of a patch round the tumour may lie: in a region, or where the previous stage saw tumour."""
-    places = [*sample.regions, sample.images[4] > 0.5]
-    present = [place for place in places if place.any()]
-    return present[int(random.integers(len(present)))] if present else sample.regions[0]
 
 
 def augment(images: Tensor, random: np.random.Generator) -> Tensor:
