@@ -9,7 +9,7 @@ import pytest
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import find_studies, load_study, study_files
-from napari_uncseg.io.naming import read_name
+from napari_uncseg.io.naming import name_of_study, read_name
 from napari_uncseg.labels import MODALITIES, Coding
 
 NAMINGS = {
@@ -180,3 +180,47 @@ def test_a_file_named_after_something_else_is_told(write):
     )
     right = {m: write(f"p6/x_{n}.nii.gz") for m, n in zip(MODALITIES, ("t1ce", "t1", "flair", "t2"), strict=True)}
     assert study_files(**right, reference=write("p6/x_seg.nii.gz")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "prefix", "name"),
+    [
+        ("data/P1", "scan", "P1"),
+        ("bids/sub-01/anat", "sub-01", "sub-01"),
+        ("bids/sub-01/ses-02/anat", "sub-01_ses-02", "sub-01_ses-02"),
+        ("bids/sub-01/ses-02/anat", "", "sub-01_ses-02"),
+        ("patient07/pre", "", "patient07_pre"),
+        ("patient07/2020-01-31", "", "patient07_2020-01-31"),
+        ("sub-01/anat", "scan", "sub-01"),
+        ("BraTS-GLI-00000-000", "BraTS-GLI-00000-000-", "BraTS-GLI-00000-000"),
+    ],
+)
+def test_a_study_is_called_by_its_own_path(folder, prefix, name):
+    assert name_of_study(Path("/", folder), prefix) == name
+
+
+def test_the_id_of_a_study_does_not_depend_on_what_stands_beside_it(tmp_path, write_study):
+    for patient in ("sub-01", "sub-02"):
+        write_study(f"cohort/{patient}/anat", {m: f"{patient}_{m}.nii.gz" for m in MODALITIES})
+    write_study("cohort/sub-03/anat", {m: f"{m}.nii.gz" for m in MODALITIES})
+    together = find_studies(tmp_path / "cohort")
+    apart = [find_studies(tmp_path / "cohort" / name)[0] for name in ("sub-01", "sub-02", "sub-03/anat")]
+    assert [study.id for study in together] == [study.id for study in apart] == ["sub-01", "sub-02", "sub-03"]
+
+
+def test_a_folder_that_cannot_be_read_does_not_hide_its_neighbours(tmp_path, write_study):
+    write_study("cohort/a", {m: f"a_{m}.nii.gz" for m in MODALITIES})
+    ring = tmp_path / "cohort" / "b"
+    ring.symlink_to(ring)
+    good, bad = find_studies(tmp_path / "cohort")
+    assert (good.id, good.problem) == ("a", None)
+    assert str(ring) in bad.problem
+
+
+def test_one_study_may_be_written_in_two_ways(tmp_path, write_study, monkeypatch):
+    folder = write_study("a", {m: f"a_{m}.nii.gz" for m in MODALITIES})
+    monkeypatch.chdir(tmp_path)
+    (one,), (two,) = find_studies("a"), find_studies(folder)
+    assert one.same_images(two)
+    with pytest.raises(StudyError, match="given for both"):
+        study_files(Path("a/a_t1c.nii.gz"), folder / "a_t1c.nii.gz", folder / "a_t2f.nii.gz", folder / "a_t2w.nii.gz")

@@ -15,10 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
-from napari_uncseg.io import Prediction, find_studies, fingerprint, load_prediction, save_prediction
+from napari_uncseg.io import Prediction, find_studies, fingerprint, load_prediction, load_study, save_prediction
 from napari_uncseg.io.files import check_writable
 from napari_uncseg.io.provenance import differences
-from napari_uncseg.io.results import State, check_target
+from napari_uncseg.io.results import (
+    State,
+    check_made_from,
+    check_target,
+    find_result_of,
+    find_results,
+    is_own_segmentation,
+    made_from,
+    other_inputs,
+)
+from napari_uncseg.labels import MODALITIES
 from napari_uncseg.maps import MapName
 
 NAMES = ("seg", "probabilities", "unc_output", "unc_output_unmasked", "entropy", "variance", "error")
@@ -230,6 +240,75 @@ def test_our_segmentation_beside_the_images_is_no_reference(tiny_prediction, stu
     save_prediction(tiny_prediction, study_folder.parent)
     assert (study_folder / f"{study_folder.name}_seg.nii.gz").is_file()
     assert find_studies(study_folder) == before
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["without a result", "beside a result that does not list it"])
+def test_a_file_that_no_result_lists_is_never_replaced(beside, tiny_prediction, tmp_path):
+    """The expert's segmentation has the very name of ours."""
+    folder = tmp_path / tiny_prediction.study_id
+    folder.mkdir()
+    expert = folder / f"{tiny_prediction.study_id}_error.nii.gz"
+    if beside:
+        without = {name: values for name, values in tiny_prediction.maps.items() if name != "error"}
+        save_prediction(dataclasses.replace(tiny_prediction, maps=without), tmp_path)
+    expert.write_bytes(b"the expert's")
+    before = contents(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(ForeignFile, match=re.escape(str(expert))):
+            save_prediction(_other(tiny_prediction), tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_the_state_of_a_place(tiny_prediction, tmp_path):
+    assert state(tiny_prediction, tmp_path) is State.FREE
+    saved = save_prediction(tiny_prediction, tmp_path)
+    assert state(tiny_prediction, tmp_path) is State.SAME
+    assert state(_other(tiny_prediction), tmp_path) is State.OTHER
+    saved.files[-1].write_text("{")
+    assert state(tiny_prediction, tmp_path) is State.FOREIGN
+
+
+def test_an_id_that_is_too_long_is_refused_before_anything_runs(tiny_prediction, tmp_path):
+    with pytest.raises(SaveError, match=r"q{20}"):
+        check_target(tmp_path, "q" * 240, tiny_prediction.provenance)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_are_found_in_their_folder_and_above_it(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    json_path = saved.files[-1]
+    for folder in (tmp_path, saved.folder):
+        assert find_results(folder) == find_results(folder, tiny_prediction.study_id) == [json_path]
+        assert find_results(folder, "another") == []
+    assert find_results(tmp_path / "nowhere") == []
+    assert is_own_segmentation(saved.files[0])
+    assert not is_own_segmentation(saved.files[2])
+
+
+def test_a_result_is_made_from_the_files_of_its_study_alone(tiny_prediction, study_folder, tmp_path):
+    study = load_study(study_folder)
+    assert made_from(tiny_prediction.provenance, study)
+    swapped = dataclasses.replace(study, sources=tuple(dataclasses.replace(s, sha256="2" * 64) for s in study.sources))
+    assert not made_from(tiny_prediction.provenance, swapped)
+    assert other_inputs(tiny_prediction.provenance, swapped.inputs) == MODALITIES
+    with pytest.raises(StudyError, match="other images"):
+        check_made_from(tiny_prediction.provenance, swapped.inputs, study.id, tmp_path)
+    assert made_from({}, study), "of which nothing is known"
+
+
+def test_a_result_under_another_id_is_found_by_its_images(tiny_prediction, study_folder, tmp_path):
+    named = save_prediction(dataclasses.replace(tiny_prediction, study_id="site_a_1"), tmp_path)
+    study = load_study(study_folder)
+    assert find_result_of(study, tmp_path) == named.files[-1]
+    swapped = dataclasses.replace(study, sources=tuple(dataclasses.replace(s, sha256="2" * 64) for s in study.sources))
+    assert find_result_of(swapped, tmp_path) is None
+
+
+def test_arrays_in_memory_tell_studies_apart_too(tiny_study):
+    other = dataclasses.replace(tiny_study, images=tiny_study.images + 1)
+    provenance = {"inputs": tiny_study.inputs}
+    assert made_from(provenance, dataclasses.replace(tiny_study))
+    assert not made_from(provenance, other)
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "link"])

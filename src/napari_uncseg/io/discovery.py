@@ -149,14 +149,13 @@ def study_files(
         When one file is given for two modalities.
     """
     paths = dict(zip(MODALITIES, (Path(t1c), Path(t1n), Path(t2f), Path(t2w)), strict=True))
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     for modality, file in paths.items():
-        if file in seen:
+        other = seen.setdefault(os.path.realpath(file), modality)
+        if other != modality:
             raise StudyError(
-                f"{file} is given for both {MODALITY_TITLES[seen[file]]} and {MODALITY_TITLES[modality]}; "
-                "name four files."
+                f"{file} is given for both {MODALITY_TITLES[other]} and {MODALITY_TITLES[modality]}; name four files."
             )
-        seen[file] = modality
     named = [name for name in map(read_name, paths.values()) if name is not None]
     coding = implied_coding(named) if len(named) == len(paths) else None
     return StudyFiles(

@@ -45,7 +45,7 @@ def entries(folder: Path, error: Error = StudyError) -> list[Path]:
     """What a folder holds, in the order of the names; an error of the package's when it cannot be read."""
     try:
         return sorted(folder.iterdir())
-    except OSError as reason:
+    except (OSError, ValueError) as reason:
         raise _unreadable(folder, reason, error) from reason
 
 
@@ -76,8 +76,9 @@ def read_json(path: Path, error: Error = StudyError, do: str = "repair it") -> d
     do : str
         What a user is to do about a damaged file.
     """
+    data = read_bytes(path, error)
     try:
-        content = json.loads(read_text(path, error))
+        content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as reason:
         raise error(f"{path} cannot be read as JSON ({reason_of(reason)}); {do}.") from reason
     if not isinstance(content, dict):

@@ -1,0 +1,88 @@
+"""Files at the edge: whatever the system says comes out as one sentence, and nothing is written by halves."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from napari_uncseg.errors import EvaluationError, SaveError, StudyError
+from napari_uncseg.io import files
+
+PROBES = [files.is_file, files.is_dir, files.exists, files.entries, files.read_bytes, files.read_json, files.sha256_of]
+
+
+@pytest.fixture(params=["a name too long", "a ring of links", "a NUL"])
+def unreadable(request, tmp_path):
+    """Paths at which the system raises errors of its own."""
+    ring = tmp_path / "ring"
+    ring.symlink_to(ring)
+    return {"a name too long": tmp_path / ("x" * 300), "a ring of links": ring, "a NUL": tmp_path / "a\0b"}[
+        request.param
+    ]
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.__name__)
+def test_the_systems_errors_become_the_packages(probe, unreadable):
+    with pytest.raises(EvaluationError) as caught:
+        probe(unreadable, EvaluationError)
+    assert unreadable.name[:50] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_probes_of_what_is_there_and_of_what_is_not(tmp_path):
+    (tmp_path / "f").write_text("")
+    assert (files.is_file(tmp_path / "f"), files.is_dir(tmp_path / "f"), files.exists(tmp_path / "f")) == (1, 0, 1)
+    assert (files.is_file(tmp_path), files.is_dir(tmp_path), files.exists(tmp_path)) == (0, 1, 1)
+    for nowhere in (tmp_path / "none", tmp_path / "f" / "below"):
+        assert (files.is_file(nowhere), files.is_dir(nowhere), files.exists(nowhere)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_is_read_with_or_without_its_mark(mark, tmp_path):
+    (tmp_path / "x.json").write_bytes(mark + '{"a": "ö"}\r\n'.encode())
+    assert files.read_json(tmp_path / "x.json") == {"a": "ö"}
+    assert files.read_text(tmp_path / "x.json").startswith("{")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000], ids=range(5))
+def test_what_is_no_json_object_is_refused(content, tmp_path):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(StudyError, match=r"x\.json.*; mend it"):
+        files.read_json(tmp_path / "x.json", do="mend it")
+
+
+def test_the_hash_of_json_does_not_depend_on_the_order_of_keys():
+    assert files.sha256_of_json({"a": 1, "b": 2}) == files.sha256_of_json(json.loads('{"b": 2, "a": 1}'))
+
+
+def test_a_name_as_long_as_a_disk_takes_is_written(tmp_path):
+    name = "x" * 255
+    files.check_names(tmp_path, [name])
+    files.write_files({tmp_path / name: b"whole"})
+    assert (tmp_path / name).read_bytes() == b"whole"
+    with pytest.raises(SaveError):
+        files.check_names(tmp_path, [name + "x"])
+    with pytest.raises(SaveError):
+        files.write_files({tmp_path / (name + "x"): b""})
+
+
+def test_a_failure_leaves_nothing_and_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "there").write_bytes(b"before")
+
+    def fail(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(SaveError, match="No space left"):
+        files.write_files({tmp_path / "new" / "deep" / "a": b"1", tmp_path / "there": b"after"})
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert (tmp_path / "there").read_bytes() == b"before"
+
+
+def test_a_clean_up_that_fails_does_not_hide_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    monkeypatch.setattr(files.Path, "unlink", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(SaveError, match="Input/output error"):
+        files.write_files({tmp_path / "a": b"1"})
