@@ -1,6 +1,6 @@
 # make demo [STUDY=path]   predict on the bundled phantom, or on a study of yours, and open the window (no screen: its picture)
 # make test | test-slow    tests of a few seconds each | the long ones (make test-gpu: those that need a CUDA device)
-# make lint                ruff, mypy, import-linter, the plugin manifest
+# make lint                ruff, mypy, import-linter, the words of the field, the plugin manifest
 # make screenshots         the pictures of the guide, from phantoms (some minutes)
 # make clean               what builds and tests leave behind (.venv stays; remove it by hand)
 #
@@ -41,6 +41,7 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python scripts/check_words.py
 	$(VENV)/bin/npe2 validate --imports napari-uncseg
 
 screenshots: system $(STAMP)

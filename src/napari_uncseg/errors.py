@@ -5,6 +5,7 @@ Each class has a ``code`` that stays the same whatever the sentence says: what p
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -14,6 +15,13 @@ def reason_of(error: BaseException) -> str:
         return "it is no text"
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(words.split()) or type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the computer or of a device was too small."""
+    if isinstance(error, RuntimeError):  # torch's, known by their names so that torch need not be loaded
+        return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 class UncsegError(Exception):

@@ -1,25 +1,58 @@
-"""What the command line prints: progress while it works, and a table of what came out."""
+"""What the command line prints: progress while it works, and tables. No failure to print ends or fails any work."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from napari_uncseg.inference.pipeline import Outcome, Status
-from napari_uncseg.inference.pipeline import Progress as ProgressCallback
-from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.labels import REGIONS
+ProgressCallback = Callable[[int, int, str], None]
 
 _WIDE = 160
 """Columns of a table that goes to a file or a pipe, where nothing has to fit a screen."""
+
+
+class _Forgiving:
+    """A stream that drops what can no longer be written, because the reader has gone or the disk is full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if it is possible."""
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if it is possible."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):  # or the interpreter complains of what is still buffered at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def protect_streams() -> None:
+    """Make stdout and stderr take every letter, and bear being closed or missing, as under a service."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the whole run)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+        setattr(sys, name, cast(TextIO, _Forgiving(stream)))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -28,9 +61,39 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _WIDE, highlight=False, markup=False)
 
 
-def say(sentence: str) -> None:
-    """Print a remark on stderr, so that stdout holds the table alone."""
+def note(sentence: str) -> None:
+    """Print a remark on stderr, so that stdout holds the result alone."""
     console(stderr=True).print(sentence, soft_wrap=True)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines of the result on stdout."""
+    screen = console()
+    for line in lines:
+        screen.print(line, soft_wrap=True)
+
+
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[int] = (0,), red: Collection[int] = ()
+) -> None:
+    """Print a table on stdout.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Titles of the columns.
+    rows : iterable of sequence of str
+    words : collection of int
+        Columns of words, which begin at the left; the others hold numbers.
+    red : collection of int
+        Rows that stand out.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, title in enumerate(head):
+        table.add_column(title, justify="left" if number in words else "right", overflow="fold")
+    for number, row in enumerate(rows):
+        table.add_row(*map(Text, row), style="red" if number in red else None)
+    console().print(table)
 
 
 @contextmanager
@@ -51,13 +114,13 @@ def study_progress(title: str) -> Iterator[ProgressCallback]:
     if not screen.is_terminal:
         stage = ""
 
-        def tell(done: int, total: int, message: str) -> None:
+        def print_stage(done: int, total: int, message: str) -> None:
             nonlocal stage
             if message != stage:
                 stage = message
                 screen.print(f"{title}: {message}", soft_wrap=True)
 
-        yield tell
+        yield print_stage
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -68,64 +131,6 @@ def study_progress(title: str) -> Iterator[ProgressCallback]:
     )
     with Progress(*columns, console=screen, transient=True) as bars:
         bar = bars.add_task(title, total=None, message="")
-
-        def move(done: int, total: int, message: str) -> None:
-            if total:
-                bars.update(bar, completed=done, total=total, message=message)
-            else:
-                bars.update(bar, message=message)
-
-        yield move
-
-
-def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
-    """Print a table of studies: volumes in mL, Dice where there is a reference, triage score, time, what became of it.
-
-    Parameters
-    ----------
-    outcomes : sequence of Outcome
-        One per study, failures included.
-    out : Path
-        Folder that holds a folder per study.
-    """
-    judged = any(_numbers(outcome.provenance, "dice") for outcome in outcomes)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("study", overflow="fold")
-    for region in REGIONS:
-        table.add_column(f"{region} mL", justify="right")
-    if judged:
-        for region in REGIONS:
-            table.add_column(f"Dice {region}", justify="right")
-    table.add_column("triage score", justify="right")
-    table.add_column("time", justify="right")
-    table.add_column("result")
-    for outcome in outcomes:
-        done = outcome.status is not Status.FAILED
-        volumes, dice = _numbers(outcome.provenance, "volumes_ml"), _numbers(outcome.provenance, "dice")
-        cells = [outcome.study_id, *(_number(volumes.get(region), 1) for region in REGIONS)]
-        if judged:
-            cells += [_number(dice.get(region), 3) for region in REGIONS]
-        cells.append(_number(outcome.provenance.get("triage_score"), 4))
-        cells += [f"{outcome.seconds:.1f} s" if done else "–", str(outcome.status)]
-        table.add_row(*(Text(cell) for cell in cells), style=None if done else "red")
-    screen = console()
-    screen.print(table)
-    if any(outcome.status is not Status.FAILED for outcome in outcomes):
-        screen.print(
-            "WT whole tumour, TC tumour core, ET enhancing tumour. Triage score: mean WT entropy in the cancer mask, "
-            "in nats; look at the highest first, and before them at a study without one (no tumour found).",
-            soft_wrap=True,
+        yield lambda done, total, message: bars.update(
+            bar, completed=done if total else None, total=total or None, message=message
         )
-        screen.print(f"Saved in {out}, one folder per study.", soft_wrap=True)
-    screen.print(RESEARCH_USE_ONLY, soft_wrap=True)
-
-
-def _numbers(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A block of numbers per region; empty when the result has none."""
-    block = provenance.get(name)
-    return block if isinstance(block, Mapping) else {}
-
-
-def _number(value: object, digits: int) -> str:
-    """A number for a table; a dash where it is undefined."""
-    return f"{value:.{digits}f}" if isinstance(value, (int, float)) and value == value else "–"

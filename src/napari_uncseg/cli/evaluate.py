@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -11,28 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_uncseg import __version__
-from napari_uncseg.cli.errors import report, told_plainly
+from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
+from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
     from napari_uncseg.evaluation.cohort import Cohort
-    from napari_uncseg.evaluation.runner import Measured, Settings
     from napari_uncseg.evaluation.summary import Summary
 
 
-@told_plainly
+@handle_errors
 def evaluate(
     predictions: Annotated[
         Path, typer.Argument(metavar="PRED_DIR", help="Results of uncseg predict, or label files.", show_default=False)
     ],
-    reference: Annotated[
-        Path, typer.Option("--reference", help="Folder of studies, or of expert segmentations.", show_default=False)
-    ],
+    reference: Reference,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the report.", show_default=False)],
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the studies' images, if not that of the references.")
-    ] = None,
+    images: Images = None,
     calibration_ids: Annotated[
         Path | None, typer.Option("--calibration-ids", help="File of study ids that only fix thresholds, one a line.")
     ] = None,
@@ -46,25 +41,24 @@ def evaluate(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Address of a dask.distributed scheduler that measures instead.")
     ] = None,
-    coding: Annotated[
-        Coding | None, typer.Option("--coding", help="How references number their labels, where names do not tell.")
-    ] = None,
+    coding: LabelCoding = None,
     prediction_coding: Annotated[
         Coding | None, typer.Option("--prediction-coding", help="The same for label files of another tool.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another evaluation in OUT.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
-    """Hold predictions against references, and write tables, figures and a report.
+    """Compare predictions with references, and write tables, figures and a report.
 
     Studies are matched by their id. What was measured is kept in OUT/studies: a run that was cut is started again.
     """
-    from napari_uncseg.cli.console import say, study_progress
+    from napari_uncseg.cli.console import note, study_progress
     from napari_uncseg.evaluation.cohort import merge
     from napari_uncseg.evaluation.matching import match
     from napari_uncseg.evaluation.runner import Settings, evaluate_pairs
     from napari_uncseg.evaluation.summary import summarise
     from napari_uncseg.inference.pipeline import stop_on_interrupt
+    from napari_uncseg.io.command import command_line
     from napari_uncseg.io.files import check_writable
     from napari_uncseg.reporting.evaluation_report import HTML, Making, check_free, write_report
 
@@ -82,60 +76,50 @@ def evaluate(
                 matched.pairs, settings, workers=workers, scheduler=scheduler, progress=progress, cancelled=cancelled
             )
         except Cancelled as stop:
-            say(f"{str(stop).rstrip('.')}; start the same command again to go on.")
+            note(f"{str(stop).rstrip('.')}; start the same command again to go on.")
             raise
     for failure in failures:
-        report(failure.error, debug=debug, about="" if failure.study in str(failure.error) else f"{failure.study}: ")
-    _tell_kept(measured)
+        report(failure.error, debug=debug, study=failure.study)
+    if kept := sum(study.kept for study in measured):
+        note(f"{kept} of {len(measured)} studies were measured before and kept; {len(measured) - kept} are new.")
     if not measured:
         raise EvaluationError(f"No study of {predictions} could be evaluated.")
     cohort = merge(measured, failures, matched.unpredicted)
     test, fixing = _split(cohort, chosen, earlier)
-    say("Computing intervals and drawing figures")
+    note("Computing intervals and drawing figures")
     summary = summarise(test, fixing)
+    command = command_line(
+        "evaluate",
+        predictions,
+        options={
+            **{"--reference": reference, "-o": out, "--images": images},
+            **{"--calibration-ids": calibration_ids, "--calibration": calibration},
+            **{"--coding": coding, "--prediction-coding": prediction_coding},
+        },
+    )
     making = Making(
-        _command(predictions, reference, settings, images, calibration_ids, calibration),
+        command,
         _versions(),
         {"coding": coding, "prediction_coding": prediction_coding},
         {"predictions": str(predictions), "references": str(reference)} | ({"images": str(images)} if images else {}),
     )
     write_report(summary, making, out)
     print_summary(summary, out / HTML)
-    if failures:
-        typer.echo(f"error: {len(failures)} of {len(matched.pairs)} studies failed", err=True)
-        raise typer.Exit(1)
+    exit_if_failed([failure.study for failure in failures], len(matched.pairs))
 
 
 def print_summary(summary: Summary, place: Path) -> None:
     """Print the table per region, the gravest remarks and where the report is."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from napari_uncseg.cli.console import console
+    from napari_uncseg.cli.console import print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
     from napari_uncseg.reporting.tables import answer
 
     grid = answer(summary)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, head in enumerate(grid.head):
-        table.add_column(head, justify="left" if number in grid.words else "right")
-    for row in grid.rows:
-        table.add_row(*(Text(cell.text + (f"\n{cell.small}" if cell.small else "")) for cell in row))
-    screen = console()
-    screen.print(table)
-    for remark in summary.remarks:
-        if remark.severity != "note":
-            screen.print(f"{remark.severity}: {remark.rule}: {remark.sentence}", soft_wrap=True)
-    screen.print(f"Report: {place}", soft_wrap=True)
-    screen.print(RESEARCH_USE_ONLY, soft_wrap=True)
-
-
-def _tell_kept(measured: list[Measured]) -> None:
-    from napari_uncseg.cli.console import say
-
-    kept = sum(study.kept for study in measured)
-    if kept:
-        say(f"{kept} of {len(measured)} studies were measured before and kept; {len(measured) - kept} are new.")
+    rows = ([cell.text + (f"\n{cell.small}" if cell.small else "") for cell in row] for row in grid.rows)
+    print_table(grid.head, rows, words=grid.words)
+    grave = (remark for remark in summary.remarks if remark.severity != "note")
+    print_lines(*(f"{remark.severity}: {remark.rule}: {remark.sentence}" for remark in grave))
+    print_lines(f"Report: {place}", RESEARCH_USE_ONLY)
 
 
 def _read_ids(path: Path, known: list[str]) -> set[str]:
@@ -182,27 +166,6 @@ def _split(cohort: Cohort, chosen: set[str] | None, earlier: Cohort | None) -> t
     if not fixing.records:
         raise EvaluationError("Every calibration study failed, so that no threshold is fixed; see the errors above.")
     return cohort.without(chosen), fixing
-
-
-def _command(
-    predictions: Path,
-    reference: Path,
-    settings: Settings,
-    images: Path | None,
-    calibration_ids: Path | None,
-    calibration: Path | None,
-) -> str:
-    """The command that makes the same evaluation again, however it was spread over processes."""
-    words = ["uncseg", "evaluate", str(predictions), "--reference", str(reference), "-o", str(settings.out)]
-    for option, value in (
-        ("--images", images),
-        ("--calibration-ids", calibration_ids),
-        ("--calibration", calibration),
-        ("--coding", settings.coding),
-        ("--prediction-coding", settings.prediction_coding),
-    ):
-        words += [] if value is None else [option, str(value)]
-    return shlex.join(words)
 
 
 def _versions() -> dict[str, str]:

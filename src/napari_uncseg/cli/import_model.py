@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_uncseg.cli.errors import told_plainly
+from napari_uncseg.cli.errors import handle_errors
+from napari_uncseg.cli.options import Debug
 from napari_uncseg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def model() -> None:
 
 
 @model_app.command("import", short_help="Make a model of an nnU-Net v2 result folder or a MONAI bundle.")
-@told_plainly
+@handle_errors
 def import_model(
     source: Annotated[
         Path,
@@ -74,7 +75,7 @@ def import_model(
         str | None, typer.Option("--spacing", help="Voxel size in mm it was trained with, such as 1,1,1.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands in the model folder.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Make a model that runs here of a network that was trained elsewhere.
 
@@ -149,10 +150,10 @@ def _write(model: Model, target: Path) -> None:
 
 
 def _say_how(target: Path) -> None:
-    from napari_uncseg.cli.console import say
+    from napari_uncseg.cli.console import note
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 
-    say(f"Run it with: uncseg predict STUDY -o OUT --model {target}. {RESEARCH_USE_ONLY}")
+    note(f"Run it with: uncseg predict STUDY -o OUT --model {target}. {RESEARCH_USE_ONLY}")
 
 
 def _named(text: str | None, option: str) -> tuple[str, ...] | None:

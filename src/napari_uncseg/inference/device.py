@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from napari_uncseg.errors import DeviceError
+from napari_uncseg.errors import DeviceError, is_out_of_memory
 
 ResultT = TypeVar("ResultT")
 
@@ -68,14 +68,6 @@ def precision_of(device: torch.device) -> torch.dtype:
 def precision_name(dtype: torch.dtype) -> str:
     """Name of a precision for settings: ``bfloat16`` ..."""
     return str(dtype).removeprefix("torch.")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device's memory was too small."""
-    # The processor's allocator raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
 
 
 def smaller_tile(tile: tuple[int, ...], divisors: tuple[int, ...]) -> tuple[int, ...] | None:

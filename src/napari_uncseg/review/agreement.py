@@ -1,4 +1,4 @@
-"""Two reviewers' logs side by side: where they differ, how often they agree, and how much more often than by chance."""
+"""Inter-rater agreement of two logs: where reviewers differ, and how much more often than by chance they agree."""
 
 from __future__ import annotations
 

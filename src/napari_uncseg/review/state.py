@@ -6,22 +6,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from napari_uncseg.errors import StudyError, reason_of
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.io.files import write_files
+from napari_uncseg.io.files import is_file, write_files
+from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.labels import Region
 from napari_uncseg.maps import MapName
-from napari_uncseg.review.verdicts import Decision, first_problem
+from napari_uncseg.review.verdicts import Decision
 from napari_uncseg.review.watershed import REVIEW_SETS
 
 STATE_NAME = "review.json"
 LISTS_NAME = "cases.json"
-SCHEMA: Final = 1
 
 MOST_STUDIES = 500
 """Studies whose state is remembered, the last ones."""
@@ -102,16 +101,18 @@ class ReviewState:
         return self.key.region
 
 
-@dataclass(frozen=True)
-class _StateFile:
+class _StateFile(JsonFormat):
     """Content of :data:`STATE_NAME`."""
 
-    schema: Literal[1]
+    what = "memory of a review"
+    do = "the review starts anew"
+
+    schema_: Literal[1] = Field(1, alias="schema")
     reviewer: str
     studies: dict[str, ReviewState]
 
 
-_STATE_FILE, _LISTS = TypeAdapter(_StateFile), TypeAdapter(dict[str, str])
+_LISTS = TypeAdapter(dict[str, str])
 
 
 def read_states(folder: Path) -> tuple[str, dict[str, ReviewState]]:
@@ -134,14 +135,9 @@ def read_states(folder: Path) -> tuple[str, dict[str, ReviewState]]:
     StudyError
         When the file is damaged.
     """
-    path = folder / STATE_NAME
-    try:
-        content = _STATE_FILE.validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not is_file(folder / STATE_NAME):
         return "", {}
-    except (OSError, ValidationError) as error:
-        why = first_problem(error) if isinstance(error, ValidationError) else reason_of(error)
-        raise StudyError(f"{path} could not be read ({why}); the review starts anew.") from error
+    content = _StateFile.read(folder / STATE_NAME)
     return content.reviewer, content.studies
 
 
@@ -156,8 +152,8 @@ def write_states(folder: Path, reviewer: str, states: Mapping[str, ReviewState])
     states : mapping of str to ReviewState
         By study, the one looked at last being the last; only so many of them are kept.
     """
-    content = _StateFile(SCHEMA, reviewer, dict(list(states.items())[-MOST_STUDIES:]))
-    write_files({folder / STATE_NAME: _STATE_FILE.dump_json(content, indent=1)})
+    content = _StateFile(schema=1, reviewer=reviewer, studies=dict(list(states.items())[-MOST_STUDIES:]))
+    write_files({folder / STATE_NAME: content.model_dump_json(indent=1, by_alias=True).encode()})
 
 
 def remember_case(folder: Path, results: Path | None, studies: Path | None, study_id: str) -> None:

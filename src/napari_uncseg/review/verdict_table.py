@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from napari_uncseg.io.files import write_files
 from napari_uncseg.review.agreement import Answers
-from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, plain_record
+from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict
 
-_COLUMNS = tuple(dict.fromkeys(field.name for kind in (StudyVerdict, FindingVerdict) for field in fields(kind)))
+_FIELDS = dict.fromkeys(field.name for kind in (StudyVerdict, FindingVerdict) for field in fields(kind))
+_COLUMNS = tuple(dict.fromkeys(("kind", *(name for name in _FIELDS if name != "schema"))))
 
 
 def csv_text(records: Iterable[Record]) -> str:
@@ -30,7 +31,7 @@ def csv_text(records: Iterable[Record]) -> str:
         Comma-separated, quoted as RFC 4180 has it; the voxel is ``x y z``. What a spreadsheet would take for a formula
         gets a leading apostrophe.
     """
-    return _table(("kind", *_COLUMNS), map(plain_record, records))
+    return _table(_COLUMNS, map(asdict, records))
 
 
 def export_csv(records: Iterable[Record], path: Path) -> None:

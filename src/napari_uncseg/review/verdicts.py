@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, BinaryIO, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from napari_uncseg.errors import SaveError, StudyError, reason_of
+from napari_uncseg.errors import SaveError, reason_of
+from napari_uncseg.io.files import exists, is_dir, read_bytes
 
 LOG_NAME = "uncseg-verdicts.jsonl"
 """Name of the log, in the folder that holds a folder per study."""
-
-SCHEMA = 1
 
 DIFFICULTIES = (1, 2, 3, 4, 5)
 """From easy to hard."""
@@ -87,7 +87,9 @@ class StudyVerdict:
         1 (easy) to 5 (hard).
     comment : str
     result : str
-        Fingerprint of the result (:func:`napari_uncseg.io.results.fingerprint`); empty when it has none.
+        Fingerprint of the result (:func:`napari_uncseg.io.provenance.fingerprint`); empty when it has none.
+    kind, schema
+        Which records these are, and the version of the format.
     """
 
     study: str
@@ -97,6 +99,8 @@ class StudyVerdict:
     difficulty: Annotated[int, Field(ge=1, le=5)] | None = None
     comment: str = ""
     result: str = ""
+    kind: Literal["study"] = "study"
+    schema: Literal[1] = 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class FindingVerdict:
     comment : str
     result : str
         Fingerprint of the result.
+    kind, schema : as for :class:`StudyVerdict`.
     """
 
     study: str
@@ -136,10 +141,12 @@ class FindingVerdict:
     peak: float
     comment: str = ""
     result: str = ""
+    kind: Literal["finding"] = "finding"
+    schema: Literal[1] = 1
 
 
 Record: TypeAlias = StudyVerdict | FindingVerdict
-_KINDS: Mapping[str, TypeAdapter[Any]] = {"study": TypeAdapter(StudyVerdict), "finding": TypeAdapter(FindingVerdict)}
+_RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,7 @@ def append(path: Path, *records: Record) -> None:
     Parameters
     ----------
     path : Path
-        The log; it is made when missing.
+        The log; it is made when missing, its folder is not.
     *records : StudyVerdict or FindingVerdict
 
     Raises
@@ -186,9 +193,10 @@ def append(path: Path, *records: Record) -> None:
     -----
     A torn last line that an earlier crash left is closed with a line break first, so that it spoils nothing after it.
     """
-    text = "".join(json.dumps(plain_record(record), ensure_ascii=False) + "\n" for record in records)
+    text = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
+    if not is_dir(path.parent, SaveError):
+        raise SaveError(f"The folder {path.parent} is gone; bring it back, and give the verdict again.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as log:
             torn = _is_torn(log)
             log.write((b"\n" if torn else b"") + text.encode())
@@ -219,23 +227,18 @@ def read_log(path: Path) -> Log:
     StudyError
         When the file cannot be read at all.
     """
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return Log()
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read ({reason_of(error)}).") from error
-    lines = raw.split(b"\n")
+    lines = read_bytes(path).removeprefix(BOM_UTF8).split(b"\n") if exists(path) else []
     records: list[Record] = []
     problems: list[str] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            records.append(_record(line))
-        except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
+            records.append(_RECORD.validate_json(line))
+        except ValidationError as error:
             torn = number == len(lines)
-            what = "is torn: a crash or a full disk cut it short" if torn else f"is no verdict ({first_problem(error)})"
+            why = error.errors()[0]["msg"]
+            what = "is torn: a crash or a full disk cut it short" if torn else f"is no verdict ({why})"
             problems.append(f"Line {number} of {path} {what}; it is left out, all others are read.")
     return Log(tuple(records), tuple(problems))
 
@@ -253,9 +256,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
     list of StudyVerdict or FindingVerdict
         In the order in which each was first given.
     """
-    standing: dict[tuple[object, ...], Record] = {}
-    for record in records:
-        standing[_subject(record)] = record
+    standing = {_subject(record): record for record in records}
     return [record for record in standing.values() if _answer(record) is not None]
 
 
@@ -332,17 +333,10 @@ def _standing(records: Iterable[Record], study: str, reviewer: str | None) -> St
     return list(found.values())[-1] if found else None
 
 
-def plain_record(record: Record) -> dict[str, Any]:
-    """Fields of a record as JSON values, with its kind and the schema, as a line of the log holds them."""
-    kind = "study" if isinstance(record, StudyVerdict) else "finding"
-    return {"schema": SCHEMA, "kind": kind, **asdict(record)}
-
-
-def _is_torn(log: Any) -> bool:
-    if log.seek(0, os.SEEK_END) == 0:
-        return False
-    log.seek(-1, os.SEEK_END)
-    return bool(log.read(1) != b"\n")
+def _is_torn(log: BinaryIO) -> bool:
+    end = log.seek(0, os.SEEK_END)
+    log.seek(max(end - 1, 0))
+    return log.read(1) not in (b"", b"\n")
 
 
 def _subject(record: Record) -> tuple[object, ...]:
@@ -354,20 +348,3 @@ def _subject(record: Record) -> tuple[object, ...]:
 
 def _answer(record: Record) -> Decision | Judgement | None:
     return record.decision if isinstance(record, StudyVerdict) else record.judgement
-
-
-def _record(line: bytes) -> Record:
-    """A record of a line; ValueError, KeyError or AttributeError when it is none."""
-    content = json.loads(line.decode())
-    if (schema := content.get("schema")) != SCHEMA:
-        raise ValueError(f"schema {schema!r}")
-    record: Record = _KINDS[content["kind"]].validate_python(content)
-    return record
-
-
-def first_problem(error: Exception) -> str:
-    """What is wrong with the content of a file, in a few words."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.command import find_inputs
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import is_dir
-from napari_uncseg.io.loading import load_study
-from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, made_from, other_inputs, read_result
-from napari_uncseg.io.study import Study
+from napari_uncseg.io.results import JSON_SUFFIX, find_results, read_result
 from napari_uncseg.labels import Region
-from napari_uncseg.review.images import images_of
 from napari_uncseg.review.verdicts import (
     Log,
     Record,
@@ -94,7 +91,7 @@ class ListedCase:
 
 @dataclass(frozen=True)
 class CaseList:
-    """Studies in the order in which they need eyes.
+    """Studies in the order in which to review them.
 
     Parameters
     ----------
@@ -205,7 +202,7 @@ def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
 
 
 def in_order(cases: Sequence[ListedCase]) -> tuple[ListedCase, ...]:
-    """Cases in the order in which they need eyes.
+    """Cases in the order in which to review them.
 
     Parameters
     ----------
@@ -228,63 +225,6 @@ def _urgency(case: ListedCase) -> tuple[int, int, float, str]:
     else:
         kind = 2 if case.result is not None else 3
     return _DECIDED.get(case.status, 0), kind, -(case.triage_score or 0.0), case.id
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedCase:
-    """A case with its volumes.
-
-    Parameters
-    ----------
-    case : ListedCase
-    study : Study, optional
-        None where the images were not found.
-    prediction : Prediction, optional
-        None without a result.
-    notes : tuple of str
-        What the reviewer should know, a sentence each.
-    """
-
-    case: ListedCase
-    study: Study | None
-    prediction: Prediction | None
-    notes: tuple[str, ...] = ()
-
-
-def open_case(case: ListedCase) -> OpenedCase:
-    """Read the images and the result of a case; torch is not needed.
-
-    Parameters
-    ----------
-    case : ListedCase
-
-    Returns
-    -------
-    OpenedCase
-
-    Raises
-    ------
-    StudyError
-        When there is nothing to open, or a file is damaged.
-    """
-    if case.files is None and case.result is None:
-        raise StudyError(case.problem or f"{case.id} has neither images nor a result; check the folders.")
-    study = load_study(case.files) if case.files is not None and case.files.problem is None else None
-    prediction = load_prediction(case.result) if case.result is not None and not case.problem else None
-    if study is None and prediction is None:
-        raise StudyError(case.problem or f"{case.id} cannot be opened; check the folders.")
-    notes = [case.note] if case.note else []
-    if case.problem:
-        notes.append(case.problem)
-    if study is None:
-        notes.append(f"The images of {case.id} were not found; choose the folder that holds them.")
-    elif prediction is not None:
-        other = other_inputs(prediction.provenance, study.inputs)
-        if other:
-            gone = "" if made_from(prediction.provenance, study) else ", which are not shown"
-            notes.append(f"The result of {case.id} was made from other files than these{gone} ({', '.join(other)}).")
-            study = None if gone else study
-    return OpenedCase(case, study, prediction, tuple(notes))
 
 
 def _results(folder: Path) -> list[ListedCase]:
@@ -311,7 +251,7 @@ def _images(studies: Path | None, cases: Mapping[str, ListedCase]) -> tuple[Sequ
 def _with_images_told(case: ListedCase, searched: dict[Path, dict[str, StudyFiles]]) -> ListedCase:
     if case.result is None or case.problem:
         return case
-    return replace(case, files=images_of(case.id, case.result, searched))
+    return replace(case, files=find_inputs(case.id, case.result, searched))
 
 
 def _without_results(folder: Path) -> str:

@@ -25,7 +25,6 @@ import numpy as np
 import typer
 
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.inference.injection import tune_injection
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.selective import aurc
@@ -54,6 +53,7 @@ from uncseg_training.experiments.networks import (
     plan_of,
     source_of,
 )
+from uncseg_training.experiments.tune_injection import tune_injection
 
 NETWORKS = (*ENSEMBLE, "dropout", "gaussian", "auxiliary")
 SEVERAL = ("entropy", "mutual_information", "variance")

@@ -20,14 +20,13 @@ from qtpy.QtWidgets import (
 
 from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.review.opened_case import OpenedCase, open_case
 from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
 from napari_uncseg.review.worklist import (
     CaseList,
     ListedCase,
-    OpenedCase,
     list_cases,
-    open_case,
     results_root,
     with_verdicts,
 )

@@ -1,21 +1,27 @@
 """The share of channels that injected dropout drops, chosen on studies."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from napari_uncseg.errors import Cancelled, EvaluationError
-from napari_uncseg.inference import injection
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
-from napari_uncseg.inference.injection import Tried, Tuned, tune_injection
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, region_masks
+from napari_uncseg.models.model import load_model
+from uncseg_training.experiments.tune_injection import Tried, Tuned, main, tune_injection
 
 
 @pytest.fixture
-def model(model_of, unet_of):
-    return model_of(unet_of())
+def study(tiny_study):
+    return dataclasses.replace(tiny_study, id="toy")
+
+
+@pytest.fixture
+def model(tiny_model_folder):
+    return load_model(tiny_model_folder)
 
 
 def tuned_of(*means, one_pass=1.0):
@@ -26,8 +32,8 @@ def tuned_of(*means, one_pass=1.0):
     return Tuned(members, tuple(rows), Tried(0.0, dict.fromkeys(REGIONS, one_pass), {}), ("a",))
 
 
-def test_figures_are_those_of_the_predictions(model, study, study_of):
-    studies = [study, dataclasses.replace(study_of(seed=1), id="other")]
+def test_figures_are_those_of_the_predictions(model, study):
+    studies = [study, dataclasses.replace(study, images=study.images[:, ::-1], id="other")]
     tuned = tune_injection(model, iter(studies), candidates=(0.3, 0.05), count=2, device="cpu")
     assert tuned.studies == ("toy", "other")
     assert [row.p for row in tuned.rows] == [0.05, 0.3]
@@ -81,7 +87,7 @@ def test_a_partial_prediction_is_never_counted(model, study, monkeypatch):
         found = predict(self, study, **options)
         return dataclasses.replace(found, provenance={"members": {"members_done": 1, "members_wanted": 2}})
 
-    monkeypatch.setattr(injection.Predictor, "predict", stopped)
+    monkeypatch.setattr(Predictor, "predict", stopped)
     with pytest.raises(Cancelled, match="nothing was chosen"):
         tune_injection(model, [study], candidates=(0.1,), count=2, device="cpu")
 
@@ -94,8 +100,23 @@ def test_candidates_that_make_no_sense(model, study, candidates, words):
         tune_injection(model, [study], candidates=candidates, device="cpu")
 
 
-def test_studies_need_references(model, study_of):
+def test_studies_need_references(model, study):
     with pytest.raises(EvaluationError, match="There is no study"):
         tune_injection(model, [], device="cpu")
     with pytest.raises(EvaluationError, match="toy has no reference"):
-        tune_injection(model, [study_of(reference=False)], device="cpu")
+        tune_injection(model, [dataclasses.replace(study, reference=None)], device="cpu")
+
+
+def test_a_bad_study_is_reported_and_left_out(study_folder, tiny_model_folder, tmp_path, capsys):
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    shutil.copytree(study_folder, cohort / study_folder.name)
+    (cohort / "without").mkdir()
+    for file in study_folder.iterdir():
+        if "-seg" not in file.name:
+            shutil.copy(file, cohort / "without" / file.name.replace(study_folder.name, "without"))
+    main([cohort], tiny_model_folder, "0.3,0.05", count=1, device="cpu")
+    out, err = capsys.readouterr()
+    assert "without has no reference" in err
+    assert out.split()[:2] == ["p", "NLL"]
+    assert "1 studies; use: uncseg predict --members dropout_injection:1,p=" in out

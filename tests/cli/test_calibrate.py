@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from napari_uncseg.cli.calibrate import FitSet, calibrate
+from napari_uncseg.cli.calibrate import FitSet
 from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
 from napari_uncseg.evaluation.matching import match
 from napari_uncseg.evaluation.recalibration import FIT_SETS
@@ -24,9 +23,6 @@ from napari_uncseg.io.results import save_prediction
 from napari_uncseg.labels import Region
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature
-
-app = typer.Typer()
-app.command()(calibrate)
 
 
 @pytest.fixture
@@ -48,16 +44,19 @@ def add_study(folder: Path, study: Path, prediction: Prediction, name: str, **pr
     save_prediction(replace(prediction, study_id=name, provenance=told), folder / "pred")
 
 
-def run(folder: Path, *words: object) -> Result:
-    """Run the command; no traceback may be seen and no exception may escape."""
-    arguments = [folder / "pred", "--reference", folder / "ref", "-o", folder / "calibration.json", *words]
-    result = CliRunner().invoke(app, [str(word) for word in arguments])
-    assert "Traceback" not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+@pytest.fixture
+def run(uncseg):
+    """Run the command on a folder."""
+
+    def calibrate(folder: Path, *words: object) -> Result:
+        return uncseg(
+            "calibrate", folder / "pred", "--reference", folder / "ref", "-o", folder / "calibration.json", *words
+        )
+
+    return calibrate
 
 
-def test_fits_saves_and_tells(folder, tiny_prediction):
+def test_fits_saves_and_tells(folder, tiny_prediction, run):
     result = run(folder, "--alpha", "0.3")
     assert result.exit_code == 0, result.output
     assert RESEARCH_USE_ONLY in result.stdout
@@ -84,7 +83,7 @@ def test_fits_saves_and_tells(folder, tiny_prediction):
     assert calibration.apply(tiny_prediction.probabilities).shape == tiny_prediction.probabilities.shape
 
 
-def test_what_stands_there_is_kept_unless_told_otherwise(folder):
+def test_what_stands_there_is_kept_unless_told_otherwise(folder, run):
     (folder / "calibration.json").write_text("mine")
     result = run(folder, "--voxels", "tumour")
     assert result.exit_code == 1
@@ -96,7 +95,7 @@ def test_what_stands_there_is_kept_unless_told_otherwise(folder):
     assert "conformal" not in content
 
 
-def test_too_few_studies_for_an_alpha_are_told(folder):
+def test_too_few_studies_for_an_alpha_are_told(folder, run):
     result = run(folder, "--alpha", "0.1", "--voxels", "all")
     assert result.exit_code == 0, result.output
     assert "note: WT: An alpha of 0.1 needs at least 9 studies that have the region; there are 3." in result.stdout
@@ -118,7 +117,7 @@ SETTINGS = {"device": "cpu", "members": 8, "method": "tta:8"}
         ({"members": {"members_done": 3, "members_wanted": 8}}, "fourth is a partial result (3 of 8 members)"),
     ],
 )
-def test_predictions_that_do_not_belong_together(folder, study_folder, tiny_prediction, provenance, words):
+def test_predictions_that_do_not_belong_together(folder, study_folder, tiny_prediction, provenance, words, run):
     add_study(folder, study_folder, tiny_prediction, "fourth", **provenance)
     result = run(folder)
     assert result.exit_code == 1
@@ -126,14 +125,14 @@ def test_predictions_that_do_not_belong_together(folder, study_folder, tiny_pred
     assert not (folder / "calibration.json").exists()
 
 
-def test_label_files_have_no_probabilities(folder, study_folder):
+def test_label_files_have_no_probabilities(folder, study_folder, run):
     shutil.copy(study_folder / f"{study_folder.name}-seg.nii.gz", folder / "pred" / "fourth.nii.gz")
     result = run(folder)
     assert result.exit_code == 1
     assert "fourth.nii.gz is a label file without probabilities" in result.stderr
 
 
-def test_several_members_are_bound(folder, study_folder, tiny_prediction):
+def test_several_members_are_bound(folder, study_folder, tiny_prediction, run):
     shutil.rmtree(folder / "pred")
     shutil.rmtree(folder / "ref")
     add_study(folder, study_folder, tiny_prediction, "first", settings=SETTINGS)
@@ -143,7 +142,7 @@ def test_several_members_are_bound(folder, study_folder, tiny_prediction):
     assert load_calibration(folder / "calibration.json").members == "tta:8"
 
 
-def test_a_failed_study_is_named_and_the_others_are_used(folder):
+def test_a_failed_study_is_named_and_the_others_are_used(folder, run):
     shutil.rmtree(folder / "ref" / "second")
     result = run(folder, "--voxels", "tumour")
     assert result.exit_code == 1
@@ -154,7 +153,7 @@ def test_a_failed_study_is_named_and_the_others_are_used(folder):
     assert any("Not used" in note and "second" in note for note in told["notes"])
 
 
-def test_without_images_the_brain_is_not_known(folder):
+def test_without_images_the_brain_is_not_known(folder, run):
     for image in (folder / "ref").glob("*/*-t2w.nii.gz"):
         image.unlink()
     result = run(folder)
@@ -165,13 +164,13 @@ def test_without_images_the_brain_is_not_known(folder):
 
 
 @pytest.mark.parametrize("alpha", ["0", "1", "-0.1"])
-def test_an_alpha_that_is_no_share(folder, alpha):
+def test_an_alpha_that_is_no_share(folder, alpha, run):
     result = run(folder, "--alpha", alpha)
     assert result.exit_code == 2
     assert "between 0 and 1" in result.stderr
 
 
-def test_a_folder_is_no_file(folder):
+def test_a_folder_is_no_file(folder, run):
     (folder / "calibration.json").mkdir()
     result = run(folder)
     assert result.exit_code == 1

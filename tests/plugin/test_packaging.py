@@ -15,7 +15,7 @@ from npe2 import PluginManifest
 
 import napari_uncseg
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 MANIFEST = REPOSITORY / "src" / "napari_uncseg" / "napari.yaml"
 PROJECTS = {"napari_uncseg": (REPOSITORY, "src"), "uncseg_training": (REPOSITORY / "training", ".")}
 """Package -> folder of its distribution, and where the package lies in it."""

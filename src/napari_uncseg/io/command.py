@@ -1,4 +1,4 @@
-"""Images that a saved result was made from, as its command tells them."""
+"""The command that makes a result again: written into its JSON, and read to find the images that it was made from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,28 @@ _LEVELS = 4
 """Folders from which relative paths are tried, that of the results and those above it: a command is run near them."""
 
 
-def images_of(study: str, result: Path, searched: dict[Path, dict[str, StudyFiles]]) -> StudyFiles | None:
+def option_words(options: Mapping[str, object]) -> list[str]:
+    """Options as they are written on a command line: ``True`` for a flag, what is ``None`` or ``False`` left out."""
+    given = {option: value for option, value in options.items() if value is not None and value is not False}
+    return [word for option, value in given.items() for word in ([option] if value is True else [option, str(value)])]
+
+
+def command_line(command: str, *arguments: object, options: Mapping[str, object]) -> str:
+    """A command of ``uncseg`` as it is typed into a shell.
+
+    Parameters
+    ----------
+    command : str
+        ``predict``, ``evaluate`` ...
+    *arguments : object
+        What stands before the options.
+    options : mapping of str to object
+        As for :func:`option_words`.
+    """
+    return shlex.join(["uncseg", command, *map(str, arguments), *option_words(options)])
+
+
+def find_inputs(study: str, result: Path, searched: dict[Path, dict[str, StudyFiles]]) -> StudyFiles | None:
     """Images that a result says it was made from, if they still stand there.
 
     Parameters

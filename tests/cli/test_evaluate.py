@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from napari_uncseg.cli.app import app
 from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
@@ -54,17 +53,18 @@ def add_study(folder: Path, study: Path, prediction: Prediction, name: str) -> N
     save_prediction(replace(prediction, study_id=name), folder / "pred")
 
 
-def evaluate(folder: Path, *words: object, out: str = "out") -> Result:
-    """Run the command; no traceback may be seen and no exception may escape."""
-    arguments = ["evaluate", folder / "pred", "--reference", folder / "ref", "-o", folder / out, "--workers", 1, *words]
-    result = CliRunner().invoke(app, [str(word) for word in arguments])
-    assert "Traceback" not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+@pytest.fixture
+def evaluate(uncseg):
+    """Run the command on a folder."""
+
+    def run(folder: Path, *words: object, out: str = "out") -> Result:
+        places = (folder / "pred", "--reference", folder / "ref", "-o", folder / out)
+        return uncseg("evaluate", *places, "--workers", 1, *words)
+
+    return run
 
 
-@pytest.mark.usefixtures("one_figure")
-def test_all_is_written_and_a_second_run_keeps_the_studies(folder, study_folder, tiny_prediction):
+def test_all_is_written_and_a_second_run_keeps_the_studies(folder, study_folder, tiny_prediction, evaluate):
     names = ["first", "second", "third"]
     add_study(folder, study_folder, tiny_prediction, "third")
     result = evaluate(folder)
@@ -89,7 +89,7 @@ def test_all_is_written_and_a_second_run_keeps_the_studies(folder, study_folder,
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_a_failed_study_is_named_and_the_others_are_told(folder):
+def test_a_failed_study_is_named_and_the_others_are_told(folder, evaluate):
     shutil.rmtree(folder / "ref" / "second")
     result = evaluate(folder)
     assert result.exit_code == 1
@@ -105,7 +105,7 @@ def test_a_failed_study_is_named_and_the_others_are_told(folder):
     assert "Every calibration study failed" in result.stderr
 
 
-def test_nothing_to_evaluate_writes_nothing(folder):
+def test_nothing_to_evaluate_writes_nothing(folder, evaluate):
     shutil.rmtree(folder / "ref")
     (folder / "ref").mkdir()
     result = evaluate(folder)
@@ -115,7 +115,7 @@ def test_nothing_to_evaluate_writes_nothing(folder):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_calibration_studies_by_id_are_counted_in_nothing_else(folder):
+def test_calibration_studies_by_id_are_counted_in_nothing_else(folder, evaluate):
     ids = folder / "ids.txt"
     ids.write_text("# for thresholds\nfirst\n\n")
     result = evaluate(folder, "--calibration-ids", ids)
@@ -134,7 +134,7 @@ def test_calibration_studies_by_id_are_counted_in_nothing_else(folder):
         ("first\nsecond\n", "every"),
     ],
 )
-def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words):
+def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words, evaluate):
     (folder / "ids.txt").write_text(text)
     result = evaluate(folder, "--calibration-ids", folder / "ids.txt")
     assert result.exit_code == 1
@@ -142,7 +142,7 @@ def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words)
     assert not (folder / "out").exists()
 
 
-def test_a_list_of_calibration_studies_that_is_not_there(folder):
+def test_a_list_of_calibration_studies_that_is_not_there(folder, evaluate):
     result = evaluate(folder, "--calibration-ids", folder / "none.txt")
     assert result.exit_code == 1
     expected = f"error: {folder / 'none.txt'} cannot be read (No such file or directory); give a text file of one study"
@@ -150,7 +150,7 @@ def test_a_list_of_calibration_studies_that_is_not_there(folder):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_calibration_from_an_earlier_evaluation(folder):
+def test_calibration_from_an_earlier_evaluation(folder, evaluate):
     assert evaluate(folder, out="earlier").exit_code == 0
     shutil.copytree(folder / "earlier" / "studies", folder / "out" / "studies")
     result = evaluate(folder, "--calibration", folder / "earlier")
@@ -163,7 +163,7 @@ def test_calibration_from_an_earlier_evaluation(folder):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_a_foreign_report_is_kept_unless_told_otherwise(folder):
+def test_a_foreign_report_is_kept_unless_told_otherwise(folder, evaluate):
     (folder / "out").mkdir()
     (folder / "out" / "metrics.csv").write_text("mine\n")
     result = evaluate(folder)

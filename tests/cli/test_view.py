@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from napari_uncseg.cli import demo
-from napari_uncseg.cli.app import app
+from napari_uncseg.cli import view, window
 from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.inference import pipeline as batch
 from napari_uncseg.io.prediction import Prediction
@@ -29,65 +29,91 @@ def results(tiny_prediction: Prediction, tmp_path: Path) -> Path:
 
 def test_results_are_found_by_either_folder(tiny_study: Study, results: Path) -> None:
     for named in (results, results / tiny_study.id):
-        found = demo.results_of(tiny_study, named, ())
+        found = view.result_of(tiny_study, named, ())
         assert found is not None
-        assert found.prediction.study_id == tiny_study.id
-        assert found.folder == results / tiny_study.id
-    assert demo.results_of(tiny_study, None, [results / "nowhere", results]) is not None
-    assert demo.results_of(tiny_study, None, [results / "nowhere"]) is None
+        prediction, folder = found
+        assert (prediction.study_id, folder) == (tiny_study.id, results / tiny_study.id)
+    assert view.result_of(tiny_study, None, [results / "nowhere", results]) is not None
+    assert view.result_of(tiny_study, None, [results / "nowhere"]) is None
 
 
 def test_named_results_that_are_not_there_are_an_error(tiny_study: Study, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="holds no result"):
-        demo.results_of(tiny_study, tmp_path, ())
+        view.result_of(tiny_study, tmp_path, ())
 
 
 def test_results_on_another_grid_are_refused(tiny_study: Study, results: Path) -> None:
     moved = replace(tiny_study, affine=tiny_study.affine + np.diag([0.5, 0, 0, 0]))
     with pytest.raises(StudyError, match="another grid"):
-        demo.results_of(moved, results, ())
+        view.result_of(moved, results, ())
 
 
-def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path) -> None:
+def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path, uncseg) -> None:
     (tmp_path / "cohort").mkdir()
     for name in ("a", "b"):
         (tmp_path / "cohort" / name).symlink_to(study_folder, target_is_directory=True)
-    result = CliRunner().invoke(app, ["view", str(tmp_path / "cohort")])
+    result = uncseg("view", tmp_path / "cohort")
     assert result.exit_code == 1
     assert "2 studies" in result.stderr
 
 
-def test_view_says_how_to_open_results(results: Path, tiny_study: Study) -> None:
+def test_view_says_how_to_open_results(results: Path, tiny_study: Study, uncseg) -> None:
     own = results / tiny_study.id
     for named, there in ((own, own), (own / f"{tiny_study.id}_seg.nii.gz", own), (results, results)):
-        result = CliRunner().invoke(app, ["view", str(named)])
+        result = uncseg("view", named)
         assert result.exit_code == 1
-        assert result.stderr == (
-            f"error: {named} holds results, not the images they were made from; view the study with: uncseg view STUDY "
-            f"--results {there}.\n"
-        )
+        assert str(named) in result.stderr
+        assert f"--results {there}" in result.stderr
 
 
-def test_view_takes_no_study_for_results(study_folder: Path, tiny_prediction: Prediction, tmp_path: Path) -> None:
+def test_view_takes_no_study_for_results(
+    study_folder: Path, tiny_prediction: Prediction, tmp_path: Path, uncseg
+) -> None:
     cohort = tmp_path / "cohort"
     for name in ("a", "b"):
         shutil.copytree(study_folder, cohort / name)
         save_prediction(replace(tiny_prediction, study_id=name), cohort)
-    assert demo.results_instead(cohort) is None
-    assert demo.results_instead(cohort / "a") is None
-    assert demo.results_instead(cohort / "a" / "typo.nii.gz") is None
-    assert "holds 2 studies" in CliRunner().invoke(app, ["view", str(cohort)]).stderr
+    assert view.results_instead(cohort) is None
+    assert view.results_instead(cohort / "a") is None
+    assert view.results_instead(cohort / "a" / "typo.nii.gz") is None
+    assert "holds 2 studies" in uncseg("view", cohort).stderr
 
 
 def test_a_failed_picture_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UncsegError, match="does not exist"):
-        demo.picture_elsewhere([str(tmp_path / "nowhere")], tmp_path / "demo.png")
+        window.picture_elsewhere([str(tmp_path / "nowhere")], tmp_path / "demo.png")
     assert not (tmp_path / "demo.png").exists()
+
+
+def test_a_machine_without_xvfb_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "has_display", lambda: False)
+    monkeypatch.setattr(window.shutil, "which", lambda name: None)
+    with pytest.raises(UncsegError, match="apt-get install xvfb"):
+        window.run_windowed(["-c", ""], timeout=1.0)
+
+
+def test_a_blind_platform_is_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert not window.has_display()
+    monkeypatch.delenv("QT_QPA_PLATFORM")
+    monkeypatch.setenv("XAUTHORITY", "/tmp/xvfb-run.Zq3/Xauthority")
+    assert not window.is_watched()
+
+
+def test_a_window_that_never_opens_is_given_up_with_its_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "has_display", lambda: False)
+    mark = f"mark_{os.getpid()}"
+    with pytest.raises(UncsegError, match="did not open"):
+        window.run_windowed(["-c", f"import time; {mark} = 1; time.sleep(60)"], timeout=5.0)
+    time.sleep(1.0)
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert mark not in left
 
 
 @pytest.mark.slow
 def test_demo_saves_a_picture_in_which_all_is_seen(
-    study_folder: Path, tiny_prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study_folder: Path, tiny_prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     class Quick:
         def check(self, **_: object) -> None:
@@ -104,7 +130,7 @@ def test_demo_saves_a_picture_in_which_all_is_seen(
     # As on a server: the command has to provide a display itself.
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    result = CliRunner().invoke(app, ["demo", str(study_folder)])
+    result = uncseg("demo", study_folder)
     assert result.exit_code == 0, result.output
     assert f"saved as {tmp_path / 'demo.png'}" in result.stdout
     assert "DISPLAY" not in os.environ

@@ -9,18 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from napari_uncseg.cli.app import app
-from napari_uncseg.errors import Cancelled, DeviceError
+from napari_uncseg.errors import DeviceError
 from napari_uncseg.inference import pipeline as batch
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.prediction import Prediction
@@ -29,63 +27,6 @@ from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.models import identity
 from napari_uncseg.uncertainty.recalibration import io as recalibrate
 from napari_uncseg.uncertainty.recalibration.models import Temperature
-
-
-class QuickPredictor:
-    """Answers every study with the same prediction; counts how often it was asked to compute."""
-
-    def __init__(self, prediction: Prediction, sha256: str = "0" * 64) -> None:
-        self.prediction = prediction
-        self.sha256 = sha256
-        self.studies: list[str] = []
-        self.wishes: list[dict[str, Any]] = []
-
-    def check(self, **wishes: Any) -> None:
-        if "calibration" in wishes:
-            wishes["calibration"].check(self.sha256, "single")
-
-    def provenance(self, study: Study, command: str | None = None, **wishes: Any) -> Mapping[str, Any]:
-        inputs = {source.role: {"file": source.path.name, "sha256": source.sha256} for source in study.sources}
-        model = {"name": "quick", "sha256": self.sha256}
-        said = {"study": study.id, "model": model, "inputs": inputs, "command": command}
-        said["warnings"] = list(study.warnings)
-        if "members" in wishes:
-            settings = {**self.prediction.provenance["settings"], "members": 8, "method": wishes["members"].method}
-            said |= {"settings": settings, "members": {"members_done": 8, "members_wanted": 8}}
-        return dict(self.prediction.provenance) | said
-
-    def predict(
-        self,
-        study: Study,
-        *,
-        progress: batch.Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        command: str | None = None,
-        **wishes: Any,
-    ) -> Prediction:
-        self.studies.append(study.id)
-        self.wishes.append(wishes)
-        if progress is not None:
-            progress(1, 2, "Running the network")
-        if cancelled is not None and cancelled():
-            raise Cancelled("The run was cancelled; nothing was written.")
-        provenance = {**self.provenance(study, command, **wishes), "dice": {"WT": 0.81, "TC": 0.7, "ET": None}}
-        return replace(self.prediction, study_id=study.id, provenance=provenance, header=study.header)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, tiny_prediction: Prediction) -> QuickPredictor:
-    predictor = QuickPredictor(tiny_prediction)
-    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: predictor)
-    return predictor
-
-
-def uncseg(*words: object) -> Result:
-    """Run a command; whatever it is, no traceback may be seen and no exception may escape."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert "Traceback" not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def copy_study(folder: Path, name: str, into: Path | None = None) -> Path:
@@ -98,7 +39,7 @@ def copy_study(folder: Path, name: str, into: Path | None = None) -> Path:
 
 
 def test_predict_writes_results_and_prints_a_table(
-    quick: QuickPredictor, study_folder: Path, tiny_study: Study, tmp_path: Path
+    quick: Any, study_folder: Path, tiny_study: Study, tmp_path: Path, uncseg
 ) -> None:
     out = tmp_path / "a folder"
     result = uncseg("predict", study_folder, "-o", out)
@@ -117,7 +58,7 @@ def test_predict_writes_results_and_prints_a_table(
     assert "Running the network" not in result.stdout
 
 
-def test_predict_skips_what_is_there(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_predict_skips_what_is_there(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
     again = uncseg("predict", study_folder, "-o", tmp_path / "out")
     assert again.exit_code == 0
@@ -126,7 +67,7 @@ def test_predict_skips_what_is_there(quick: QuickPredictor, study_folder: Path, 
     assert "0.810" in again.stdout
 
 
-def test_predict_keeps_other_results_unless_told(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_predict_keeps_other_results_unless_told(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     out = tmp_path / "out"
     assert uncseg("predict", study_folder, "-o", out).exit_code == 0
     saved = out / study_folder.name / f"{study_folder.name}_uncseg.json"
@@ -134,17 +75,16 @@ def test_predict_keeps_other_results_unless_told(quick: QuickPredictor, study_fo
     quick.sha256 = "f" * 64
     refused = uncseg("predict", study_folder, "-o", out)
     assert refused.exit_code == 1
-    assert refused.stderr.splitlines()[-1] == (
-        f"error: {study_folder.name}: {saved.parent} holds another result, which differs in the model (quick, with "
-        "other weights); choose another output folder, or overwrite it (uncseg predict --overwrite)."
-    )
+    (sentence,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+    for part in (str(saved.parent), "model (quick", "--overwrite"):
+        assert part in sentence
     assert quick.studies == [study_folder.name]  # refused before anything was computed
     assert saved.read_bytes() == before
     assert uncseg("predict", study_folder, "-o", out, "--overwrite").exit_code == 0
     assert json.loads(saved.read_text())["model"]["sha256"] == "f" * 64
 
 
-def test_predict_goes_on_after_a_bad_study(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_predict_goes_on_after_a_bad_study(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     parent = tmp_path / "cohort"
     first, bad, last = (copy_study(study_folder, f"BraTS-GLI-0000{n}-000", parent) for n in (1, 2, 3))
     truncated = bad / f"{bad.name}-t2f.nii.gz"
@@ -161,7 +101,7 @@ def test_predict_goes_on_after_a_bad_study(quick: QuickPredictor, study_folder: 
 
 
 def test_predict_survives_an_unexpected_error(
-    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     def fail(*args: object, **kwargs: object) -> Prediction:
         raise ZeroDivisionError("division by zero")
@@ -174,7 +114,7 @@ def test_predict_survives_an_unexpected_error(
     assert "Traceback" in told.stderr
 
 
-def test_predict_refuses_two_studies_of_one_id(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_predict_refuses_two_studies_of_one_id(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     twin = copy_study(study_folder, study_folder.name, tmp_path / "other")
     result = uncseg("predict", study_folder, twin, "-o", tmp_path / "out")
     assert result.exit_code == 1
@@ -185,7 +125,7 @@ def test_predict_refuses_two_studies_of_one_id(quick: QuickPredictor, study_fold
     assert quick.studies == [study_folder.name]
 
 
-def test_predict_takes_files_one_by_one(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_predict_takes_files_one_by_one(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     files = [word for name in MODALITIES for word in (f"--{name}", study_folder / f"{study_folder.name}-{name}.nii.gz")]
     result = uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -193,7 +133,7 @@ def test_predict_takes_files_one_by_one(quick: QuickPredictor, study_folder: Pat
     assert shlex.split(provenance["command"])[:4] == ["uncseg", "predict", "--t1c", str(files[1])]
 
 
-def test_a_file_named_after_another_modality_is_told(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_a_file_named_after_another_modality_is_told(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     # The names of T1c and FLAIR are exchanged.
     names = dict(zip(MODALITIES, ("t2f", "t1n", "t1c", "t2w"), strict=True))
     files = [word for m, n in names.items() for word in (f"--{m}", study_folder / f"{study_folder.name}-{n}.nii.gz")]
@@ -213,7 +153,7 @@ def test_a_file_named_after_another_modality_is_told(quick: QuickPredictor, stud
     ],
 )
 def test_what_the_model_cannot_do_is_refused_once_before_a_study_is_read(
-    words: list[str], says: str, study_folder: Path, tmp_path: Path, tiny_model_folder: Path
+    words: list[str], says: str, study_folder: Path, tmp_path: Path, tiny_model_folder: Path, uncseg
 ) -> None:
     for number in (1, 2):
         copy_study(study_folder, f"BraTS-GLI-0000{number}-000", tmp_path / "cohort")
@@ -225,9 +165,7 @@ def test_what_the_model_cannot_do_is_refused_once_before_a_study_is_read(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_calibration_of_another_model_is_wrong_usage(
-    quick: QuickPredictor, study_folder: Path, tmp_path: Path
-) -> None:
+def test_a_calibration_of_another_model_is_wrong_usage(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "1" * 64, "single").save(tmp_path / "other.json")
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "other.json")
     assert result.exit_code == 2
@@ -236,7 +174,7 @@ def test_a_calibration_of_another_model_is_wrong_usage(
 
 
 def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(
-    study_folder: Path, tmp_path: Path, tiny_model_folder: Path
+    study_folder: Path, tmp_path: Path, tiny_model_folder: Path, uncseg
 ) -> None:
     members = f"ensemble:{tiny_model_folder},{tmp_path / 'nowhere'}"
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--members", members)
@@ -251,13 +189,12 @@ def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(
         ("predict a -o b --device gpu", "'--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'"),
         ("predict a -o b --coding x", "'--coding': 'x' is not one of 'brats2021'"),
         ("evaluate a --reference b -o c --workers 0", "'--workers': write a number of at least 1"),
-        ("tune-injection a --count 2000", "'--count': write a number of at most 1000"),
-        ("tune-injection a --count x", "'--count': write a whole number"),
+        ("evaluate a --reference b -o c --workers x", "'--workers': write a whole number"),
         ("calibrate a --reference b -o c --method x", "'--method': 'x' is not one of 'temperature'"),
         ("calibrate a --reference b -o c --alpha x", "'--alpha': write a number"),
     ],
 )
-def test_wrong_options_are_told_in_plain_words(words: str, says: str) -> None:
+def test_wrong_options_are_told_in_plain_words(words: str, says: str, uncseg) -> None:
     result = uncseg(*words.split())
     assert result.exit_code == 2
     assert f"Invalid value for {says}" in result.stderr
@@ -280,14 +217,14 @@ def test_wrong_options_are_told_in_plain_words(words: str, says: str) -> None:
         ["study", "-o", "out", "--maps", "entropie"],
     ],
 )
-def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg) -> None:
     monkeypatch.chdir(tmp_path)
     assert uncseg("predict", *words).exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unusable_device_is_one_sentence(
-    study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     def refuse(model: object, device: str, notify: object) -> batch.StudyPredictor:
         raise DeviceError(f"{device} is not here.")
@@ -298,7 +235,7 @@ def test_an_unusable_device_is_one_sentence(
 
 
 def test_interrupt_leaves_nothing_half_written(
-    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     cohort = [copy_study(study_folder, f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
     predict = quick.predict
@@ -317,23 +254,23 @@ def test_interrupt_leaves_nothing_half_written(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_predict_hands_on_members_and_maps(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_predict_hands_on_members_and_maps(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     words = ("--members", "tta:8", "--maps", "entropy, variance-ET")
     assert uncseg("predict", study_folder, "-o", tmp_path / "out", *words).exit_code == 0
-    assert quick.wishes == [{"members": parse_ensemble("tta:8"), "maps": ("entropy", "variance-et")}]
+    assert quick.asked == [{"members": parse_ensemble("tta:8"), "maps": ("entropy", "variance-et")}]
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
     command = shlex.split(provenance["command"])
     assert command[-4:] == ["--members", "tta:8", "--maps", "entropy,variance-et"]
     assert uncseg(*command[1:]).stdout.count("already there") == 1
 
 
-def test_without_such_wishes_nothing_is_handed_on(quick: QuickPredictor, study_folder: Path, tmp_path: Path) -> None:
+def test_without_such_wishes_nothing_is_handed_on(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "single").exit_code == 0
-    assert quick.wishes == [{}]
+    assert quick.asked == [{}]
 
 
 def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
-    quick: QuickPredictor, study_folder: Path, tmp_path: Path
+    quick: Any, study_folder: Path, tmp_path: Path, uncseg
 ) -> None:
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "none.json")
     assert result.exit_code == 1
@@ -342,7 +279,7 @@ def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
 
 
 def test_the_bundled_calibration_is_named_by_a_word(
-    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     monkeypatch.setattr(identity, "bundled_model_folder", lambda: tmp_path / "bundled")
     words = ("predict", study_folder, "-o", tmp_path / "out", "--calibration", "bundled")
@@ -353,13 +290,13 @@ def test_the_bundled_calibration_is_named_by_a_word(
     fitted = recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "0" * 64, "single")
     fitted.save(tmp_path / "bundled" / "calibration.json")
     assert uncseg(*words).exit_code == 0
-    assert quick.wishes[0]["calibration"].sha256 == fitted.sha256
+    assert quick.asked[0]["calibration"].sha256 == fitted.sha256
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
     assert shlex.split(provenance["command"])[-2:] == ["--calibration", "bundled"]
 
 
 def test_an_ensemble_loads_its_first_folder(
-    quick: QuickPredictor, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     loaded: list[Path | None] = []
     monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: loaded.append(model) or quick)
@@ -368,7 +305,7 @@ def test_an_ensemble_loads_its_first_folder(
 
 
 def test_an_interrupted_run_of_members_saves_those_that_are_done_and_goes_on_next_time(
-    study_folder: Path, tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+    study_folder: Path, tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     from napari_uncseg.inference.predictor import Predictor
 
@@ -413,27 +350,20 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert float(seconds) < 2.0
 
 
-def test_review_needs_no_torch(study_folder: Path, quick: QuickPredictor, tmp_path: Path) -> None:
+def test_review_needs_no_torch(study_folder: Path, quick: Any, tmp_path: Path, uncseg) -> None:
     assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
     code = (
-        "import sys\nfrom pathlib import Path\nfrom napari_uncseg.cli.demo import results_of\n"
+        "import sys\nfrom pathlib import Path\nfrom napari_uncseg.cli.view import result_of\n"
         "from napari_uncseg.io.loading import load_study\nimport napari_uncseg.viewer.layers\n"
         f"study = load_study({str(study_folder)!r})\n"
-        f"found = results_of(study, Path({str(tmp_path / 'out')!r}), ())\n"
-        "print(found.prediction.study_id, 'torch' in sys.modules)"
+        f"found, _ = result_of(study, Path({str(tmp_path / 'out')!r}), ())\n"
+        "print(found.study_id, 'torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == [study_folder.name, "False"]
 
 
-def test_info_describes_a_model(tiny_model_folder: Path) -> None:
-    result = uncseg("info", "--model", tiny_model_folder)
-    assert result.exit_code == 0, result.output
-    for word in ("torch", "sha256", str(tiny_model_folder), "PlainConvUNet", "with an uncertainty channel"):
-        assert word in result.stdout
-
-
-def test_predict_with_a_real_network(study_folder: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+def test_predict_with_a_real_network(study_folder: Path, tmp_path: Path, tiny_model_folder: Path, uncseg) -> None:
     result = uncseg(*("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model_folder))
     assert result.exit_code == 0, result.output
     saved = tmp_path / "out" / study_folder.name

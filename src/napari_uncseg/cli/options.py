@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_uncseg.inference.device_name import Device
+from napari_uncseg.labels import Coding
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Resample = Annotated[bool, typer.Option("--resample", help="Put modalities on another grid onto T1c's.")]
+LabelCoding = Annotated[
+    Coding | None, typer.Option("--coding", help="Label convention of the reference, where the names do not tell.")
+]
+ModelFolder = Annotated[
+    Path | None, typer.Option("--model", help="Model folder instead of the bundled one.", show_default=False)
+]
+OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a CUDA device when there is one.")]
+Reference = Annotated[
+    Path, typer.Option("--reference", help="Folder of studies, or of expert segmentations.", show_default=False)
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the studies' images, if not that of the references.")
+]
+Screenshot = Annotated[
+    Path | None, typer.Option("--screenshot", help="Save a picture of the window here (.png) instead of opening it.")
+]

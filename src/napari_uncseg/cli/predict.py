@@ -1,0 +1,217 @@
+"""``uncseg predict``: segments studies and saves what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
+from napari_uncseg.cli.options import Debug, LabelCoding, ModelFolder, OnDevice, Resample
+from napari_uncseg.errors import Cancelled, StudyError, UncsegError
+from napari_uncseg.inference.device_name import Device
+from napari_uncseg.labels import MODALITIES, REGIONS
+
+if TYPE_CHECKING:
+    from napari_uncseg.inference.ensemble_spec import EnsembleSpec
+    from napari_uncseg.inference.pipeline import Job, Outcome, Settings, StudyPredictor
+
+
+@handle_errors
+def predict(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.", show_default=False)],
+    studies: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="STUDY", help="Study folders or files, or folders of studies.", show_default=False),
+    ] = None,
+    device: OnDevice = Device.AUTO,
+    model: ModelFolder = None,
+    members: Annotated[
+        str,
+        typer.Option(
+            "--members",
+            metavar="KIND[:N][,OPTION=VALUE]",
+            help="Ensembling or test-time augmentation method: single, tta:8, snapshots, dropout_injection:10,p=0.05, "
+            "mc_dropout:20,p=0.2, logit_sampling:20, or ensemble:DIR,DIR of model folders.",
+        ),
+    ] = "single",
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            "--maps",
+            metavar="MAP[,MAP]",
+            help="Instead of entropy, variance and, of several members, mutual_information; also expected_entropy, "
+            "disagreement, var1shot, one_minus_max, and any of them of a region: entropy-tc, entropy-et.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE|bundled",
+            help="File of `uncseg calibrate` for this model and these members, or the one that comes with the package.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,
+    resample: Resample = False,
+    coding: LabelCoding = None,
+    t1c: Annotated[Path | None, typer.Option("--t1c", help="T1 with contrast, to name four files.")] = None,
+    t1n: Annotated[Path | None, typer.Option("--t1n", help="T1 without contrast.")] = None,
+    t2f: Annotated[Path | None, typer.Option("--t2f", help="T2 FLAIR.")] = None,
+    t2w: Annotated[Path | None, typer.Option("--t2w", help="T2.")] = None,
+    reference: Annotated[Path | None, typer.Option("--reference", help="Expert segmentation, if there is one.")] = None,
+    study_id: Annotated[str | None, typer.Option("--id", help="The study's name, with --t1c and the others.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Segment studies and save the segmentation, the uncertainty maps and how they were made.
+
+    Writes OUT/<id>/<id>_seg.nii.gz and maps beside it. A result that is there already, made in the same way, is kept.
+    Stopped in the middle of several members, it saves those that are done as a partial result; run again, it makes all.
+    """
+    from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
+    from napari_uncseg.io.files import check_writable
+
+    named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
+    by_file = any(named.values()) or reference is not None or study_id is not None
+    if bool(studies) == by_file:
+        raise typer.BadParameter(
+            "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w", param_hint="STUDY..."
+        )
+    missing = [f"--{modality}" for modality, path in named.items() if path is None]
+    if by_file and missing:
+        raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
+
+    settings = Settings(out, overwrite, resample, coding, *_members_and_maps(members, maps, model), calibration)
+    settings.wishes()  # a calibration that cannot be read stops the run before its first study; words: keep
+    check_writable(out)
+    options = settings.options(device.value, model)
+    failures: list[Outcome] = []
+    if by_file:
+        files = {name: path for name, path in {**named, "reference": reference}.items() if path is not None}
+        jobs = [job_of_files(files, study_id, options)]
+    else:
+        jobs, failures = find_jobs(studies or [], options)
+    for failure in failures:
+        report(failure.error or StudyError(failure.study_id), debug=debug)
+    outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug) if jobs else ([], False)
+    finish([*outcomes, *failures], out, stopped=stopped, table=bool(jobs) or len(failures) > 1)
+
+
+def _members_and_maps(
+    members: str, maps: str | None, model: Path | None
+) -> tuple[EnsembleSpec, tuple[str, ...] | None]:
+    """What the words stand for; wrong ones are wrong usage."""
+    from napari_uncseg.inference.ensemble_spec import Kind, parse_ensemble
+    from napari_uncseg.maps import parse_maps
+
+    option = "--members"
+    try:
+        wanted = parse_ensemble(members)
+        option = "--maps"
+        names = None if maps is None else tuple(map(str, parse_maps(maps.split(","))))
+    except UncsegError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+    if wanted.kind is Kind.ENSEMBLE and model is not None:
+        raise typer.BadParameter("name every network in ensemble:DIR,DIR and leave out --model", param_hint="--model")
+    return wanted, names
+
+
+def run_jobs(
+    jobs: Sequence[Job], settings: Settings, device: Device, model: Path | None, *, debug: bool
+) -> tuple[list[Outcome], bool]:
+    """What became of each study, and whether the user stopped before the last one."""
+    from napari_uncseg.cli.console import note, study_progress
+    from napari_uncseg.inference import pipeline
+
+    predictor = pipeline.make_predictor(model or settings.members.stand_in, device.value, note)
+    _check_settings(predictor, settings)
+    outcomes: list[Outcome] = []
+    with pipeline.stop_on_interrupt() as cancelled:
+        for number, job in enumerate(jobs, start=1):
+            try:
+                with study_progress(f"[{number}/{len(jobs)}] {job.files.id}") as progress:
+                    outcome = pipeline.predict_job(job, predictor, settings, progress=progress, cancelled=cancelled)
+                for warning in outcome.provenance.get("warnings", ()):
+                    note(f"note: {job.files.id}: {warning}")
+                outcomes.append(outcome)
+            except Cancelled:
+                return outcomes, True
+            except Exception as error:  # a bad study does not stop the ones after it
+                report(error, debug=debug, study=job.files.id)
+                outcomes.append(pipeline.Outcome(job.files.id, pipeline.Status.FAILED, error=error))
+            if cancelled():
+                return outcomes, number < len(jobs) or outcomes[-1].status is pipeline.Status.PARTIAL
+    return outcomes, False
+
+
+def _check_settings(predictor: StudyPredictor, settings: Settings) -> None:
+    """Refuse settings that the model cannot follow before the first study is read; they are wrong usage."""
+    checked: dict[str, Any] = {}
+    for name, value in settings.wishes().items():  # one by one, to know the option at fault; words: keep
+        checked[name] = value
+        try:
+            predictor.check(**checked)
+        except UncsegError as error:
+            if name == "members" and settings.members.folders:  # a folder that is no model, as after --model
+                raise
+            raise typer.BadParameter(str(error), param_hint=f"--{name}") from error
+
+
+def finish(outcomes: Sequence[Outcome], out: Path, *, stopped: bool, table: bool = True) -> None:
+    """Print what became of the studies, and leave with the exit code of the run."""
+    if outcomes and table:
+        print_outcomes(outcomes, out)
+    if stopped:
+        raise Cancelled("Stopped.")
+    exit_if_failed([outcome.study_id for outcome in outcomes if outcome.error is not None], len(outcomes))
+
+
+def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Print a table of studies: volumes in mL, Dice where there is a reference, triage score, time, what became of it.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        One per study, failures included.
+    out : Path
+        Folder that holds a folder per study.
+    """
+    from napari_uncseg.cli.console import print_lines, print_table
+    from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+
+    digits = {"volumes_ml": 1, "dice": 3}
+    if not any(_numbers(outcome.provenance, "dice") for outcome in outcomes):
+        del digits["dice"]
+    head = ["study", *(f"{region} mL" for region in REGIONS)]
+    head += [f"Dice {region}" for region in REGIONS] if "dice" in digits else []
+    rows = []
+    for outcome in outcomes:
+        cells = [outcome.study_id]
+        for block, places in digits.items():
+            cells += [_number(_numbers(outcome.provenance, block).get(region), places) for region in REGIONS]
+        cells.append(_number(outcome.provenance.get("triage_score"), 4))
+        cells += ["–" if outcome.error else f"{outcome.seconds:.1f} s", str(outcome.status)]
+        rows.append(cells)
+    failed = [number for number, outcome in enumerate(outcomes) if outcome.error]
+    print_table([*head, "triage score", "time", "result"], rows, words=(0, len(head) + 2), red=failed)
+    if len(failed) < len(outcomes):
+        print_lines(
+            "WT whole tumour, TC tumour core, ET enhancing tumour. Triage score: mean WT entropy in the cancer mask, "
+            "in nats; look at the highest first, and before them at a study without one (no tumour found).",
+            f"Saved in {out}, one folder per study.",
+        )
+    print_lines(RESEARCH_USE_ONLY)
+
+
+def _numbers(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A block of numbers per region; empty when the result has none."""
+    block = provenance.get(name)
+    return block if isinstance(block, Mapping) else {}
+
+
+def _number(value: object, digits: int) -> str:
+    """A number for a table; a dash where it is undefined."""
+    return f"{value:.{digits}f}" if isinstance(value, (int, float)) and value == value else "–"

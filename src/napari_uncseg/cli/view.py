@@ -1,0 +1,193 @@
+"""``uncseg view`` and ``uncseg demo``: the window with a study and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_uncseg.cli.errors import handle_errors
+from napari_uncseg.cli.options import Debug, LabelCoding, ModelFolder, OnDevice, Resample, Screenshot
+from napari_uncseg.errors import StudyError
+from napari_uncseg.inference.device_name import Device
+from napari_uncseg.labels import Coding
+
+if TYPE_CHECKING:
+    from napari_uncseg.io.prediction import Prediction
+    from napari_uncseg.io.study import Study
+
+DEMO_FOLDER = Path("demo-output")
+"""Where ``uncseg demo`` saves, below the current folder; what stands there is nobody's work and may be replaced."""
+
+
+@handle_errors
+def view(
+    study: Annotated[Path, typer.Argument(help="A study folder or file.", show_default=False)],
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="Where `uncseg predict` saved; else looked for beside the study and here."),
+    ] = None,
+    resample: Resample = False,
+    coding: LabelCoding = None,
+    screenshot: Screenshot = None,
+    debug: Debug = False,
+) -> None:
+    """Open napari with a study and, if there is one, its result."""
+    from napari_uncseg.cli.console import note
+    from napari_uncseg.cli.window import build_window, has_display, save_picture
+    from napari_uncseg.io.discovery import only_study
+    from napari_uncseg.io.loading import load_study
+
+    try:
+        files = only_study(study)
+    except StudyError:
+        there = results_instead(study)
+        if there is None:
+            raise
+        raise StudyError(
+            f"{study} holds results, not the images they were made from; view the study with: "
+            f"uncseg view STUDY --results {there}."
+        ) from None
+    if not has_display():
+        _take_picture(study, results, resample, coding, screenshot, Path("uncseg.png"))
+        return
+    loaded = load_study(files, resample=resample, coding=coding)
+    for warning in loaded.warnings:
+        note(f"note: {loaded.id}: {warning}")
+    found = result_of(loaded, results, (study, study.parent, Path(), DEMO_FOLDER))
+    if found is None and screenshot is None:
+        note(f"No result of {loaded.id} was found; the panel makes one, and so does `uncseg predict`.")
+    viewer = build_window(loaded, *(found or (None, None)))
+    if screenshot is None:
+        import napari
+
+        napari.run()
+        return
+    try:
+        save_picture(viewer, screenshot)
+    finally:
+        viewer.close()
+    typer.echo(f"picture of the window saved as {screenshot.resolve()}")
+
+
+@handle_errors
+def demo(
+    study: Annotated[
+        Path | None, typer.Argument(help="A study of your own instead of the phantom.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the result.")] = DEMO_FOLDER,
+    screenshot: Screenshot = None,
+    device: OnDevice = Device.AUTO,
+    model: ModelFolder = None,
+    resample: Resample = False,
+    coding: LabelCoding = None,
+    debug: Debug = False,
+) -> None:
+    """Predict on the bundled phantom, or on STUDY, and open the window; without a display, save a picture of it."""
+    from napari_uncseg._plugin.sample_data import phantom_folder
+    from napari_uncseg.cli.predict import finish, run_jobs
+    from napari_uncseg.cli.window import is_watched
+    from napari_uncseg.inference.pipeline import Settings, find_jobs
+    from napari_uncseg.io.discovery import only_study
+    from napari_uncseg.io.files import check_writable
+
+    path = study if study is not None else phantom_folder()
+    only_study(path)
+    check_writable(out)
+    settings = Settings(out, out == DEMO_FOLDER, resample, coding)
+    jobs, _ = find_jobs([path], settings.options(device.value, model))
+    outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug)
+    finish(outcomes, out, stopped=stopped)
+    if screenshot is None and is_watched():
+        view(path, results=out, resample=resample, coding=coding, debug=debug)
+    else:
+        _take_picture(path, out, resample, coding, screenshot, Path("demo.png"))
+
+
+def _take_picture(
+    study: Path, results: Path | None, resample: bool, coding: Coding | None, wanted: Path | None, otherwise: Path
+) -> None:
+    """Save a picture of the window, taken by another process, and say where it is and why when nobody asked for it."""
+    from napari_uncseg.cli.window import picture_elsewhere
+    from napari_uncseg.io.command import option_words
+
+    options = {"--results": results, "--resample": resample, "--coding": coding}
+    place = wanted or otherwise
+    picture_elsewhere([str(study), *option_words(options)], place)
+    typer.echo(("" if wanted else "There is no display; ") + f"picture of the window saved as {place.resolve()}")
+
+
+def result_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> tuple[Prediction, Path] | None:
+    """The result of a study that stands in a folder, and that folder.
+
+    Parameters
+    ----------
+    study : Study
+        The study it must belong to.
+    named : Path, optional
+        Where the user says it is: ``OUT`` or ``OUT/<id>``.
+    nearby : sequence of Path
+        Where to look when the user says nothing.
+
+    Raises
+    ------
+    StudyError
+        When there is none in the named folder, or it was made from other images or on another grid.
+    """
+    from napari_uncseg.io.geometry import same_grid
+    from napari_uncseg.io.results import (
+        JSON_SUFFIX,
+        check_made_from,
+        find_result_of,
+        load_prediction,
+        made_from,
+        read_result,
+    )
+
+    found = [path for folder in ([named] if named else nearby) if (path := find_result_of(study, folder)) is not None]
+    if named is None:
+        found = [path for path in found if made_from(read_result(path).provenance, study)]
+        if not found:
+            return None
+    elif not found:
+        raise StudyError(
+            f"{named} holds no result of {study.id} ({study.id}{JSON_SUFFIX} is not there): name the folder given to "
+            "`uncseg predict -o`, or leave out --results."
+        )
+    folder = found[0].parent
+    prediction = load_prediction(found[0])
+    check_made_from(prediction.provenance, study.inputs, study.id, f"in {folder}")
+    if not same_grid(study.shape, study.affine, prediction.shape, prediction.affine):
+        raise StudyError(
+            f"The result in {folder} was made on another grid than study {study.id} has now: predict the study again."
+        )
+    return prediction, folder
+
+
+def results_instead(path: Path) -> Path | None:
+    """Folder of results that stands where a study is looked for and none is.
+
+    Parameters
+    ----------
+    path : Path
+        ``OUT``, ``OUT/<id>`` or a file in it.
+
+    Returns
+    -------
+    Path or None
+        What ``--results`` takes; None when there is a study, or no result either.
+    """
+    from napari_uncseg.io.discovery import find_studies
+    from napari_uncseg.io.files import exists, is_dir
+    from napari_uncseg.io.results import find_results
+
+    with suppress(StudyError):
+        find_studies(path)
+        return None
+    if not exists(path):
+        return None
+    folder = path if is_dir(path) else path.parent
+    return folder if any(is_dir(path) or result.parent == folder for result in find_results(folder)) else None
