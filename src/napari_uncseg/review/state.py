@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from napari_uncseg.evaluation.voxel_sets import VoxelSet
@@ -73,14 +73,6 @@ class ReviewState:
     voxel: tuple[int, int, int] | None = None
     drafts: Mapping[str, Draft] = field(default_factory=dict)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _earlier(cls, content: Any) -> Any:
-        """The one draft that an earlier version wrote among the other fields."""
-        if isinstance(content, dict) and "comment" in content:
-            return {**content, "drafts": {"": content}}
-        return content
-
     def draft(self, result: str) -> Draft:
         """Draft of the verdict on a result."""
         return self.drafts.get(result) or self.drafts.get("") or Draft()
@@ -110,6 +102,15 @@ class _StateFile(JsonFormat):
     schema_: Literal[1] = Field(1, alias="schema")
     reviewer: str
     studies: dict[str, ReviewState]
+
+    @classmethod
+    def parse(cls, content: object, where: object) -> Self:
+        """Content of a file, of an earlier version too, which wrote a single draft among the fields of a study."""
+        if isinstance(content, dict) and isinstance(studies := content.get("studies"), dict):
+            old = {id_: state for id_, state in studies.items() if isinstance(state, dict) and "comment" in state}
+            drafted = {id_: {**state, "drafts": {"": state}} for id_, state in old.items()}
+            content = {**content, "studies": {**studies, **drafted}}
+        return super().parse(content, where)
 
 
 _LISTS = TypeAdapter(dict[str, str])
