@@ -18,7 +18,8 @@ from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.inference import pipeline as batch
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import save_prediction
-from napari_uncseg.io.study import Study
+from napari_uncseg.io.study import Source, Study
+from napari_uncseg.labels import MODALITIES
 
 
 @pytest.fixture
@@ -46,6 +47,14 @@ def test_results_on_another_grid_are_refused(tiny_study: Study, results: Path) -
     moved = replace(tiny_study, affine=tiny_study.affine + np.diag([0.5, 0, 0, 0]))
     with pytest.raises(StudyError, match="another grid"):
         view.result_of(moved, results, ())
+
+
+def test_the_result_of_another_patient_is_refused(tiny_study: Study, results: Path) -> None:
+    sources = tuple(Source(role, Path(f"{role}.nii.gz"), "2" * 64) for role in MODALITIES)
+    other = replace(tiny_study, sources=sources)
+    with pytest.raises(StudyError, match="other images"):
+        view.result_of(other, results, ())
+    assert view.result_of(other, None, [results]) is None
 
 
 def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path, uncseg) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import subprocess
@@ -131,7 +132,9 @@ def _edit_header(path, **fields):
         ({"datatype": 999}, "unknown type"),
         ({"magic": b"ni1"}, "two-file NIfTI"),
         ({"scl_slope": np.inf}, None),
-        ({"vox_offset": 1e12}, "is truncated"),
+        ({"vox_offset": 1e6}, "is truncated"),
+        ({"vox_offset": 1e30}, "damaged header"),
+        ({"vox_offset": np.inf}, "damaged header"),
     ],
 )
 def test_damaged_header(fields, says, write):
@@ -141,6 +144,27 @@ def test_damaged_header(fields, says, write):
         return
     with pytest.raises(StudyError, match=says):
         read_volume(path)
+
+
+@pytest.mark.parametrize("code", [4, 7, 224])
+def test_a_unit_that_nobody_knows_is_taken_for_millimetres(code, write):
+    volume = read_volume(_edit_header(write("a.nii.gz"), xyzt_units=code))
+    assert "unknown unit" in volume.warnings[0]
+    assert volume.header.get_xyzt_units()[0] == "mm"
+
+
+@settings(deadline=None, max_examples=300)
+@given(at=st.integers(0, 347), bytes_=st.binary(min_size=1, max_size=8))
+def test_whatever_a_header_holds_is_read_or_refused(at, bytes_, tmp_path_factory):
+    header = nib.Nifti1Image(np.ones((3, 4, 5), dtype=np.int16), AFFINE).header
+    raw = bytearray(header.binaryblock + bytes(4) + bytes(2 * 60))
+    raw[at : at + len(bytes_)] = bytes_
+    path = tmp_path_factory.mktemp("any") / "any.nii"
+    path.write_bytes(raw)
+    with contextlib.suppress(StudyError):
+        volume = read_volume(path)
+        assert np.isfinite(volume.affine).all()
+        volume.values()
 
 
 def test_degenerate_sform_falls_back_on_the_qform(write, tiny_study):

@@ -1,12 +1,14 @@
 """Layers of studies and predictions in a viewer model, without a window."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_uncseg.labels import Label
+from napari_uncseg.io.study import Source
+from napari_uncseg.labels import MODALITIES, Label
 from napari_uncseg.viewer.layers import (
     add_prediction,
     add_study,
@@ -171,6 +173,26 @@ def test_results_stay_with_their_study(viewer, tiny_study, tiny_prediction):
     assert len(list(tagged(viewer, tiny_study.id))) == len(NAMES)
     assert {tag.role for _, tag in tagged(viewer, "other")} == {"image", "reference"}
     assert list(open_studies(viewer)) == [tiny_study.id, "other"]
+
+
+def as_read(study, mark):
+    """The study as if it had been read from files with these hashes."""
+    sources = [Source(role, Path(f"{role}.nii.gz"), mark * 64) for role in MODALITIES]
+    return dataclasses.replace(study, sources=tuple(sources))
+
+
+def test_the_result_of_another_patient_of_this_name_goes(tiny_study, tiny_prediction):
+    mine, other = as_read(tiny_study, "1"), as_read(tiny_study, "2")
+    prediction = dataclasses.replace(tiny_prediction, provenance={**tiny_prediction.provenance, "inputs": mine.inputs})
+    viewer = ViewerModel()
+    add_study(viewer, mine)
+    add_prediction(viewer, prediction)
+    assert open_predictions(viewer)
+    add_study(viewer, other)
+    assert open_studies(viewer) == {other.id: other}
+    assert open_predictions(viewer) == {}
+    add_prediction(viewer, prediction)
+    assert open_studies(viewer) == {}, "nor do images of another patient stay below a result"
 
 
 def test_a_duplicate_belongs_to_the_user(viewer, tiny_prediction):

@@ -104,6 +104,14 @@ def check_header(path: Path, header: nib.Nifti1Header) -> tuple[tuple[int, ...],
     return shape, dtype
 
 
+def read_offset(path: Path, header: nib.Nifti1Header) -> int:
+    """Where in the file the voxels begin."""
+    start = float(header["vox_offset"])
+    if start > _LARGEST * 8:
+        raise StudyError(f"{path} has a damaged header (its voxels begin at byte {start:g}); convert it again.")
+    return max(int(start) if np.isfinite(start) else 0, int(header["sizeof_hdr"]) + 4)
+
+
 def read_scaling(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
     """Slope and intercept from stored values to values."""
     try:
@@ -122,12 +130,16 @@ def read_geometry(
     for field in _GEOMETRY:
         clean[field] = header[field]
     clean["pixdim"][4:] = 1.0
-    unit = clean.get_xyzt_units()[0] if int(clean["xyzt_units"]) % 8 in (0, 1, 2, 3) else "unknown"
+    warnings: list[str] = []
+    try:
+        unit = clean.get_xyzt_units()[0]
+    except KeyError:
+        warnings.append(f"{path.name} gives its voxel size in an unknown unit; it is taken for millimetres.")
+        unit, clean["xyzt_units"] = "mm", 2
     if unit in ("meter", "micron"):
         raise StudyError(f"{path} gives its voxel size in {unit}s; convert it to millimetres.")
     if clean["pixdim"][0] not in (-1.0, 1.0):
         clean["pixdim"][0] = 1.0  # as every reader of NIfTI takes it
-    warnings: list[str] = []
     if clean["sform_code"] > 0 and not _usable(clean.get_sform()) and clean["qform_code"] > 0:
         clean["sform_code"] = 0
         warnings.append(f"{path.name} has a degenerate sform; its qform was used.")

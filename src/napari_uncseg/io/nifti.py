@@ -13,13 +13,21 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.files import is_dir, read_bytes, sha256, write_files
-from napari_uncseg.io.header import check_header, geometry_header, parse_header, read_geometry, read_scaling
+from napari_uncseg.io.header import (
+    check_header,
+    geometry_header,
+    parse_header,
+    read_geometry,
+    read_offset,
+    read_scaling,
+)
 
 SUFFIXES = (".nii.gz", ".nii")
 COMPRESSION = 1
 """Level of gzip: the maps are mostly zeros, and higher levels take several times as long to save a tenth."""
 
 _FRACTION_STEPS = 32767
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,20 +115,23 @@ def read_volume(path: Path) -> Volume:
         When there is no such file or it is damaged, no NIfTI, not 3-D or 4-D, of complex or colour values, or without
         a usable affine.
     """
-    raw = _read_bytes(path)
-    content = _Content(path, raw)
-    header = parse_header(path, content.take(540))
+    if is_dir(path):
+        raise StudyError(f"{path} is a folder where a NIfTI file was expected.")
+    raw = read_bytes(path)
+    if not raw:
+        raise StudyError(f"{path} is empty (0 bytes); copy or download it again.")
+    zipped = raw[:2] == _GZIP
+    header = parse_header(path, _unzip(path, raw, 540)[0] if zipped else raw[:540])
     shape, dtype = check_header(path, header)
-    start = float(header["vox_offset"])
-    offset = max(int(start) if np.isfinite(start) else 0, int(header["sizeof_hdr"]) + 4)
-    size = int(np.prod(shape)) * dtype.itemsize
-    voxels = content.take(offset + size)
-    if len(voxels) < offset + size or not content.complete():
+    count, offset = int(np.prod(shape)), read_offset(path, header)
+    size = offset + count * dtype.itemsize
+    content, complete = _unzip(path, raw, size, to_its_end=True) if zipped else (raw, True)
+    if len(content) < size or not complete:
         raise StudyError(
             f"{path} is truncated: it ends before its {size / 1e6:.1f} MB of voxels are complete; "
             "copy or download it again."
         )
-    data = np.frombuffer(voxels, dtype=dtype, count=int(np.prod(shape)), offset=offset).reshape(shape, order="F")
+    data = np.frombuffer(content, dtype=dtype, count=count, offset=offset).reshape(shape, order="F")
     slope, intercept = read_scaling(path, header)
     affine, clean, warnings = read_geometry(path, header, shape[:3])
     return Volume(path, data, slope, intercept, affine, clean, sha256(raw), warnings)
@@ -204,57 +215,31 @@ def _steps(values: npt.NDArray[np.generic], step: float) -> npt.NDArray[np.int16
     return steps
 
 
-class _Content:
-    """The bytes of a file, decompressed only as far as its header says there is something."""
+def _unzip(path: Path, raw: bytes, size: int, *, to_its_end: bool = False) -> tuple[bytes, bool]:
+    """The first bytes of a gzip file, fewer when it ends before, and whether it goes on to its end, where a sum stands.
 
-    def __init__(self, path: Path, raw: bytes) -> None:
-        self._path = path
-        self._plain = raw[:2] != b"\x1f\x8b"
-        self._rest: bytes = raw
-        self._stream = zlib.decompressobj(31)
-        self._done = b""
-
-    def take(self, size: int) -> bytes:
-        """First ``size`` bytes, fewer when the file ends before."""
-        if self._plain:
-            return self._rest
-        parts = [self._done]
-        missing = size - len(self._done)
-        while missing > 0 and (part := self._more(missing)):
-            parts.append(part)
-            missing -= len(part)
-        self._done = b"".join(parts)
-        return self._done
-
-    def complete(self) -> bool:
-        """Whether a compressed stream reaches its end, where its checksum stands."""
-        if self._plain:
-            return True
-        spare = 2**24  # bytes that some writers append; beyond that nobody reads on
-        while not self._stream.eof and spare > 0 and (part := self._more(2**20)):
-            spare -= len(part)
-        return self._stream.eof or spare <= 0
-
-    def _more(self, size: int) -> bytes:
-        try:
-            while True:
-                if self._stream.eof:
-                    rest = self._stream.unused_data
-                    if rest[:2] != b"\x1f\x8b":
-                        return b""
-                    self._rest, self._stream = rest, zlib.decompressobj(31)  # bgzip writes many streams in a row
-                part = self._stream.decompress(self._rest, size)
-                self._rest = self._stream.unconsumed_tail
-                if part or not (self._rest or self._stream.eof):
-                    return part
-        except zlib.error as error:
-            raise StudyError(f"{self._path} is damaged ({error}); copy or download it again.") from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    if is_dir(path):
-        raise StudyError(f"{path} is a folder where a NIfTI file was expected.")
-    raw = read_bytes(path)
-    if not raw:
-        raise StudyError(f"{path} is empty (0 bytes); copy or download it again.")
-    return raw
+    Nothing is decompressed beyond what is asked for but for some bytes that writers append. The standard library's
+    reader takes small pieces and holds the interpreter meanwhile; this one lets two files be read at a time.
+    """
+    parts: list[bytes] = []
+    missing, spare = size, 2**24 if to_its_end else 0
+    stream, rest = zlib.decompressobj(31), raw
+    try:
+        while missing > 0 or spare > 0:
+            part = stream.decompress(rest, missing or 2**20)
+            rest = stream.unconsumed_tail
+            if missing:
+                parts.append(part)
+                missing -= len(part)
+            else:
+                spare -= len(part)
+            if stream.eof:
+                rest = stream.unused_data
+                if rest[:2] != _GZIP:
+                    break
+                stream = zlib.decompressobj(31)  # bgzip writes many streams in a row
+            elif not part and not rest:
+                return b"".join(parts), False
+    except zlib.error as error:
+        raise StudyError(f"{path} is damaged ({error}); copy or download it again.") from error
+    return b"".join(parts), True
