@@ -3,7 +3,7 @@
     python benchmarks/metrics.py [--no-peer] [--no-distances]
 
 Ours is what an evaluation does with a study that is loaded: histogram metrics for three regions and all their maps on
-brain, tumour and union; then Dice, HD95, lesions and spatial metrics. The peers are scikit-learn on the same voxels and
+brain, tumour and union; then Dice, HD95, lesions and correlations. The peers are scikit-learn on the same voxels and
 QU-BraTS as it is defined, threshold after threshold; they run after ours in the same process and are not counted in
 its memory. Ratios are of processor time, which a busy machine does not stretch.
 """
@@ -21,16 +21,13 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import ndimage
 
-from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration
+from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
-from napari_uncseg.evaluation.discrimination import Discrimination
-from napari_uncseg.evaluation.lesionwise import Lesionwise2023
+from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.qubrats import QUBraTS
-from napari_uncseg.evaluation.spatial import ShellCalibration, Spatial
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
+from napari_uncseg.evaluation.overlap import Lesionwise2023, Overlap
 from napari_uncseg.labels import REGIONS, Label, Region, labels_from_regions
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.measures import entropy
 
 T = TypeVar("T")
@@ -102,7 +99,7 @@ def distance_metrics(case: Case) -> dict[str, list[Metric]]:
     return {
         "Dice, HD95": [Overlap(region) for region in REGIONS],
         "lesions": [Lesionwise2023(region) for region in REGIONS],
-        "spatial": [Spatial(name, region) for region in REGIONS for name in case.uncertainties(region)],
+        "correlation": [Alignment(name, region) for region in REGIONS for name in case.uncertainties(region)],
         "calibration by distance": [ShellCalibration(region) for region in REGIONS],
     }
 
@@ -123,7 +120,7 @@ def compare(clock: Clock, arrays: dict[str, Any]) -> None:
 
     for sets in ((VoxelSet.ALL,), (VoxelSet.BRAIN,), SETS):
         case = fresh(arrays)
-        chosen = [voxels(case, one, Region.WT) for one in (*sets, VoxelSet.TUMOUR)][: len(sets)]
+        chosen = [case.voxels(one, Region.WT) for one in (*sets, VoxelSet.TUMOUR)][: len(sets)]
         failure, values = case.failure(Region.WT), case.maps["entropy"]
         metrics = [Discrimination("entropy", Region.WT, one) for one in sets]
         ours, read = timed(lambda m=metrics, c=case: [numbers(one, c) for one in m])
@@ -139,7 +136,7 @@ def compare(clock: Clock, arrays: dict[str, Any]) -> None:
         ratio = peer / ours
         clock.tell(f"   times as fast: {ratio:.1f}", ratio >= FASTER_THAN_SCIKIT_LEARN, FASTER_THAN_SCIKIT_LEARN)
     case = fresh(arrays)
-    voxels(case, VoxelSet.TUMOUR, Region.WT)
+    case.voxels(VoxelSet.TUMOUR, Region.WT)
     ours, read = timed(lambda: numbers(QUBraTS("entropy"), case))
     peer, score = timed(lambda: qubrats_loop(case, "entropy", Region.WT))
     print(f"QU-BraTS: {ours:.3f} s, loop {peer:.3f} s; difference {abs(read['qubrats_score'] - score):.1e}")

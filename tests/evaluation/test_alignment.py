@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from napari_uncseg.evaluation.alignment import Alignment, rank_sums, rank_sums_of_failure
 from napari_uncseg.evaluation.case import Case, case_from_arrays
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
+from napari_uncseg.evaluation.discrimination import Alignment
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.correlation import rank_sums, rank_sums_of_failure
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
 def _read(metric: Alignment, *cases: Case):
@@ -25,7 +26,7 @@ def _read(metric: Alignment, *cases: Case):
 @pytest.mark.parametrize("region", REGIONS)
 def test_agrees_with_scipy(case, voxel_set, region):
     found = _read(Alignment("entropy", region, voxel_set), case)
-    mask = voxels(case, voxel_set, region)
+    mask = case.voxels(voxel_set, region)
     u, failure = case.uncertainty("entropy", region)[mask].astype(np.float64), case.failure(region)[mask]
     assert found["rmsd"].value == pytest.approx(np.sqrt(((u - failure) ** 2).mean()), abs=1e-9)
     assert found["pearson"].value == pytest.approx(stats.pearsonr(u, failure)[0], abs=1e-9)
@@ -102,6 +103,10 @@ def test_order_of_voxels_and_monotone_maps_change_no_spearman(seed):
     np.testing.assert_allclose(rank_sums_of_failure(u[order] ** 3, failure[order]), expected)
 
 
+def everything(metric):
+    return [*metric.per_case(), *metric.pooled()]
+
+
 def test_merged_parts_are_the_whole(cases):
     first, second = (Alignment("entropy", Region.WT, VoxelSet.BRAIN) for _ in range(2))
     for metric, part in ((first, cases[:2]), (second, cases[2:])):
@@ -111,7 +116,9 @@ def test_merged_parts_are_the_whole(cases):
     together = Alignment("entropy", Region.WT, VoxelSet.BRAIN)
     for one in cases:
         together.add(one)
-    assert [replace(value, value=0) for value in first.values()] == [
-        replace(value, value=0) for value in together.values()
+    assert [replace(value, value=0) for value in everything(first)] == [
+        replace(value, value=0) for value in everything(together)
     ]
-    np.testing.assert_allclose([value.value for value in first.values()], [value.value for value in together.values()])
+    np.testing.assert_allclose(
+        [value.value for value in everything(first)], [value.value for value in everything(together)]
+    )

@@ -8,17 +8,11 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.calibration import (
-    Calibration,
-    ErrorCalibration,
-    ece_bound,
-    error_rate_bound,
-    reliability,
-    top_label_reliability,
-)
+from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.calibration import ece_bound, error_rate_bound, reliability, top_label_reliability
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
 def numbers(metric, case):
@@ -50,7 +44,7 @@ def naive_ece(claimed, true, bins):
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("bins", [10, 15, 20])
 def test_agrees_with_scikit_learn_and_a_loop(case, region, voxel_set, bins):
-    chosen = voxels(case, voxel_set, region)
+    chosen = case.voxels(voxel_set, region)
     p = case.probability(region)[chosen].astype(np.float64)
     y = case.reference[REGIONS.index(region)][chosen]
     metric = Calibration(region, voxel_set, bins)
@@ -133,7 +127,7 @@ def test_pooled_is_that_of_all_voxels(cases):
     metric = Calibration(Region.ET, VoxelSet.UNION)
     for case in cases:
         metric.add(case)
-    chosen = [voxels(case, VoxelSet.UNION, Region.ET) for case in cases]
+    chosen = [case.voxels(VoxelSet.UNION, Region.ET) for case in cases]
     p = np.concatenate([case.probabilities[2][where] for case, where in zip(cases, chosen, strict=True)])
     y = np.concatenate([case.reference[2][where] for case, where in zip(cases, chosen, strict=True)])
     pooled = {value.metric: value for value in metric.pooled()}
@@ -179,3 +173,35 @@ def test_no_calibration_error_exceeds_the_bound(seed, sharpness, share):
         ours = numbers(Calibration(voxel_set=voxel_set), case)
         for name in ("ece_classwise", "ece_top_label"):
             assert math.isnan(ours[name]) or ours[name] <= bound + 1e-9
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_calibration_by_shell_agrees_with_a_loop(case, region):
+    metric = ShellCalibration(region, bins=10)
+    found = {value.metric: value for value in metric.read(metric.measure(case))}
+    shells = case.shells("reference", region)
+    probability = case.probability(region)
+    reference = case.reference[REGIONS.index(region)]
+    total = 0
+    for number, name in enumerate(("0_1mm", "1_3mm", "3_6mm", "beyond_6mm")):
+        inside = case.brain & (shells == number)
+        p, y = probability[inside], reference[inside]
+        cell = np.minimum((p * 10).astype(int), 9)
+        expected = sum(
+            (cell == b).mean() * abs(p[cell == b].mean(dtype=float) - y[cell == b].mean())
+            for b in range(10)
+            if (cell == b).any()
+        )
+        value = found[f"ece_by_distance_{name}"]
+        assert value.value == pytest.approx(expected, abs=1e-6)
+        assert (value.count, value.bins) == (inside.sum(), 10)
+        total += value.count
+    assert total == case.brain.sum()
+
+
+def test_without_a_boundary_there_is_no_shell():
+    nothing = np.zeros((8, 8, 8), np.uint8)
+    metric = ShellCalibration(Region.WT)
+    found = metric.read(metric.measure(case_from_arrays(nothing, nothing, probabilities=np.zeros((3, 8, 8, 8)))))
+    assert {value.undefined for value in found} == {"empty reference, no boundary"}
+    assert all(math.isnan(value.value) and not value.count for value in found)

@@ -5,9 +5,9 @@ import pytest
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import NO_BRAIN, case_from_arrays, case_from_prediction, upper_bound
-from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet, voxels
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 
 
@@ -122,12 +122,12 @@ def test_bad_arrays_are_refused_in_one_sentence(arguments, sentence):
 
 def test_voxel_sets(case):
     wt, et = region_index(Region.WT), region_index(Region.ET)
-    assert voxels(case, VoxelSet.ALL, Region.ET).all()
-    assert voxels(case, VoxelSet.BRAIN, Region.ET) is case.brain
-    assert voxels(case, VoxelSet.TUMOUR, Region.ET) is case.tumour
-    np.testing.assert_array_equal(voxels(case, VoxelSet.UNION, Region.ET), case.prediction[et] | case.reference[et])
-    np.testing.assert_array_equal(voxels(case, VoxelSet.REFERENCE, Region.ET), case.reference[et])
-    np.testing.assert_array_equal(voxels(case, VoxelSet.PREDICTION, Region.WT), case.prediction[wt])
+    assert case.voxels(VoxelSet.ALL, Region.ET).all()
+    assert case.voxels(VoxelSet.BRAIN, Region.ET) is case.brain
+    assert case.voxels(VoxelSet.TUMOUR, Region.ET) is case.tumour
+    np.testing.assert_array_equal(case.voxels(VoxelSet.UNION, Region.ET), case.prediction[et] | case.reference[et])
+    np.testing.assert_array_equal(case.voxels(VoxelSet.REFERENCE, Region.ET), case.reference[et])
+    np.testing.assert_array_equal(case.voxels(VoxelSet.PREDICTION, Region.WT), case.prediction[wt])
     assert set(VOXEL_SET_TITLES) == set(VoxelSet)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -13,16 +14,17 @@ import pytest
 
 from napari_uncseg.errors import Cancelled, EvaluationError, SaveError
 from napari_uncseg.evaluation import runner as measuring
-from napari_uncseg.evaluation.cache import read_record
+from napari_uncseg.evaluation.cache import read_record, write_record
 from napari_uncseg.evaluation.cohort import merge
-from napari_uncseg.evaluation.evaluation import evaluate, select
+from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import LabelFile, Pair, find_pairs
-from napari_uncseg.evaluation.runner import Settings, evaluate_pairs, evaluate_study
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.runner import Measured, Settings, evaluate_pairs, evaluate_study
+from napari_uncseg.evaluation.table import by_case, csv_text, select
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import save_prediction
-from napari_uncseg.labels import Region
+from napari_uncseg.labels import Coding, Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
 def add_study(folder: Path, study: Path, prediction: Prediction, name: str) -> None:
@@ -54,11 +56,10 @@ def test_merged_statistics_give_the_values_of_the_cases(folder, tmp_path):
     merged = merge(measured)
     directly = evaluate(read_case(pair).case for pair in pairs)
 
-    def told(values):
-        rows = ((v.metric, v.region, v.map, v.voxel_set, v.aggregation, v.case, v.count, v.value) for v in values)
-        return sorted(map(repr, rows))
+    def told(table):
+        return sorted(csv_text(table).splitlines())
 
-    assert told(merged.values) == told(directly.values)
+    assert told(merged.table) == told(directly.table)
     assert [record.brain for record in merged.records] == ["images", "images"]
 
 
@@ -95,6 +96,30 @@ def test_half_written_statistics_are_measured_again(folder, tmp_path):
     read_record(path)
 
 
+def test_statistics_of_an_earlier_version_are_measured_again_and_still_fix_thresholds(folder, tmp_path):
+    settings = Settings(tmp_path / "out")
+    pair = pairs_of(folder)[0]
+    path = evaluate_study(pair, settings).path
+    record = read_record(path)
+    old = {'{"map":"entropy","metric":"spatial","region":"WT","threshold":null}': {"shells": np.zeros(4)}}
+    write_record(replace(record, fingerprint="old", statistics=old | dict(record.statistics)), settings.out)
+    content = json.loads(path.read_text())
+    del content["codings"]
+    path.write_text(json.dumps(content))
+    earlier = merge([Measured(pair.id, path, kept=True)])
+    assert "spatial" not in {metric.name for metric in earlier.metrics}
+    assert not evaluate_study(pair, settings).kept
+    assert read_record(path).fingerprint == record.fingerprint
+
+
+def test_labels_read_otherwise_are_refused(folder, tmp_path):
+    settings = Settings(tmp_path / "out")
+    pair = pairs_of(folder)[0]
+    evaluate_study(pair, settings)
+    with pytest.raises(EvaluationError, match="--overwrite"):
+        evaluate_study(pair, replace(settings, coding=Coding.BRATS2023))
+
+
 def test_a_study_that_fails_does_not_stop_the_others(folder, tmp_path):
     reference = folder / "ref" / "first" / "first-seg.nii.gz"
     image = nib.load(reference)
@@ -127,16 +152,16 @@ def test_segmentations_of_another_tool_and_no_images(folder, tmp_path):
 def test_without_images_nothing_is_said_of_the_brain(folder, tmp_path):
     (folder / "ref" / "first" / "first-t1n.nii.gz").unlink()
     measured = evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "out"))
-    values = select(merge([measured]).values, voxel_set=VoxelSet.BRAIN, aggregation="case")
-    assert values, "aggregates over the brain are told, as undefined"
-    assert not any(value.defined for value in values)
+    values = select(merge([measured]).table, voxel_set=VoxelSet.BRAIN, aggregation="case")["value"]
+    assert len(values), "aggregates over the brain are told, as undefined"
+    assert values.isna().all()
 
 
 def test_some_studies_are_taken_out(folder, tmp_path):
     measured, _ = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=1)
     left = merge(measured).without({"first"})
     assert [record.study for record in left.records] == ["second"]
-    assert {value.case for value in left.values if value.aggregation == "case"} == {"second"}
+    assert set(select(left.table, aggregation="case")["case"]) == {"second"}
 
 
 def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
@@ -204,7 +229,7 @@ def test_hashes_name_every_file(folder):
     assert all(len(sha256) == 64 for sha256 in hashes.values())
 
 
-def test_confusion_and_volumes_are_kept_for_the_lint(folder, tiny_study):
+def test_confusion_and_volumes_are_kept_for_the_sanity_checks(folder, tiny_study):
     read = read_case(pairs_of(folder)[0])
     counts = np.asarray(read.checks["confusion"])
     assert counts.sum() == np.prod(tiny_study.shape)
@@ -248,8 +273,8 @@ def test_processes_do_the_same(folder, tmp_path):
     measured, failures = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=2)
     assert not failures
     assert [study.study for study in measured] == ["first", "second"]
-    dice = select(merge(measured).values, metric="dice", region=Region.WT, aggregation="case")
-    assert dice[0].value == dice[1].value
+    dice = by_case(merge(measured).table, metric="dice", region=Region.WT)
+    assert dice["first"] == dice["second"]
 
 
 def test_a_lost_process_is_told(folder, tmp_path):

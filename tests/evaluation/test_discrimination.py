@@ -7,17 +7,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.discrimination import (
-    NO_ERRORS,
-    NO_VOXELS,
-    ONLY_ERRORS,
-    Discrimination,
-    errors_caught_curve,
-    precision_recall_curve,
-    roc_curve,
-)
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
+from napari_uncseg.evaluation.discrimination import NO_ERRORS, NO_VOXELS, ONLY_ERRORS, Discrimination
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.discrimination import errors_caught_curve, precision_recall_curve, roc_curve
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
 def numbers(metric, case):
@@ -35,7 +28,7 @@ def case_of(failure, values, name="mine"):
 @pytest.mark.parametrize("voxel_set", [VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.UNION])
 @pytest.mark.parametrize(("name", "region"), [("unc_output", Region.WT), *(("entropy", region) for region in REGIONS)])
 def test_agrees_with_scikit_learn_on_a_case(case, name, region, voxel_set):
-    chosen = voxels(case, voxel_set, region)
+    chosen = case.voxels(voxel_set, region)
     failure, values = case.failure(region)[chosen], case.uncertainty(name, region)[chosen]
     ours = numbers(Discrimination(name, region, voxel_set), case)
     # Among a few hundred voxels, the few pairs that share a bin weigh more.

@@ -14,27 +14,21 @@ import pytest
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation import Case, Discrimination, Overlap, Region, VoxelSet, case_from_arrays, evaluate
-from napari_uncseg.evaluation.cache import metric_key
 from napari_uncseg.evaluation.case import NO_BRAIN
-from napari_uncseg.evaluation.evaluation import (
-    CSV_COLUMNS,
-    default_metrics,
-    metric_of_key,
-    metrics_for,
-    select,
-)
+from napari_uncseg.evaluation.evaluation import default_metrics, metric_of_key, metrics_for
+from napari_uncseg.evaluation.table import COLUMNS, select
 from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 
 
 def test_values_are_per_case_over_cases_and_pooled(cases: list[Case]):
     metric = Discrimination("entropy", Region.WT, VoxelSet.TUMOUR)
     found = evaluate(cases, metrics=[metric])
-    each = found.table(metric="auroc", aggregation="case")
-    assert [value.case for value in each] == [case.id for case in cases]
+    each = found.select(metric="auroc", aggregation="case")
+    assert each["case"].tolist() == [case.id for case in cases]
     mean = found.value("auroc", aggregation="mean")
-    assert mean.value == pytest.approx(np.mean([value.value for value in each]))
+    assert mean.value == pytest.approx(each["value"].mean())
     assert mean.count == len(cases)
-    assert found.value("auroc", aggregation="pooled").count == sum(value.count for value in each)
+    assert found.value("auroc", aggregation="pooled").count == each["count"].sum()
     assert not metric.cases, "the metric that was given is left as it was"
 
 
@@ -45,14 +39,14 @@ def test_one_case_needs_no_list(case: Case):
 def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
     found = evaluate(case)
     for region in Region:
-        assert found.table(metric="dice_any_size", region=region)
+        assert len(found.select(metric="dice_any_size", region=region))
         for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR):
-            assert found.table(metric="auroc", region=region, map="entropy", voxel_set=voxels)
-            assert found.table(metric="ece_classwise", region=region, voxel_set=voxels)
-    assert found.table(metric="error_ece", map="unc_output", region=Region.WT)
-    assert not found.table(map="unc_output", region=Region.TC)
+            assert len(found.select(metric="auroc", region=region, map="entropy", voxel_set=voxels))
+            assert len(found.select(metric="ece_classwise", region=region, voxel_set=voxels))
+    assert len(found.select(metric="error_ece", map="unc_output", region=Region.WT))
+    assert not len(found.select(map="unc_output", region=Region.TC))
     # Whatever is measured is explained, and nothing else.
-    assert {entry_of(value.metric) for value in found.values} | {"ue_overlap"} == set(MEANINGS)
+    assert set(map(entry_of, found.table["metric"].unique())) == set(MEANINGS)
 
 
 def test_the_documentation_explains_the_numbers_as_the_report_does():
@@ -97,10 +91,10 @@ def test_value_says_what_is_missing(case: Case):
 
 
 def test_select_tells_none_from_anything(case: Case):
-    values = evaluate(case, metrics=[Overlap(Region.WT), Discrimination("entropy")]).values
-    assert {value.metric for value in select(values, map=None)} >= {"dice", "hd95"}
-    assert all(value.map == "entropy" for value in select(values, map="entropy"))
-    assert select(values) == values
+    table = evaluate(case, metrics=[Overlap(Region.WT), Discrimination("entropy")]).table
+    assert set(select(table, map=None)["metric"]) >= {"dice", "hd95"}
+    assert set(select(table, map="entropy")["map"]) == {"entropy"}
+    assert select(table).equals(table)
 
 
 def test_csv_is_long_and_tells_undefined_numbers(tmp_path):
@@ -109,16 +103,18 @@ def test_csv_is_long_and_tells_undefined_numbers(tmp_path):
     evaluate(case_from_arrays(empty, empty, id="a, b")).to_csv(path)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == CSV_COLUMNS
+    assert tuple(rows[0]) == COLUMNS
     assert rows[0]["case"] == "a, b"
     undefined = [row for row in rows if row["metric"] == "dice" and row["aggregation"] == "case"]
     assert {row["value"] for row in undefined} == {"nan"}
     assert all("below 1 mL" in row["undefined"] for row in undefined)
 
 
-@pytest.mark.parametrize("metric", default_metrics(("entropy", "variance", "unc_output", "mine")), ids=metric_key)
+@pytest.mark.parametrize(
+    "metric", default_metrics(("entropy", "variance", "unc_output", "mine")), ids=lambda metric: metric.key
+)
 def test_every_metric_is_found_again_by_its_key(metric):
-    again = metric_of_key(metric_key(metric))
+    again = metric_of_key(metric.key)
     assert type(again) is type(metric)
     assert again.settings() == metric.settings()
 
@@ -142,7 +138,7 @@ def test_the_example_of_evaluate_runs():
     assert result.failed == 0
 
 
-def test_the_room_is_entered_without_matplotlib_and_torch():
+def test_nothing_of_it_loads_matplotlib_or_torch():
     code = (
         "import sys\n"
         "from napari_uncseg.evaluation import *\n"

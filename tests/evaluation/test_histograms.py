@@ -5,20 +5,10 @@ from hypothesis import strategies as st
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import case_from_arrays, upper_bound
-from napari_uncseg.evaluation.histograms import (
-    BINS,
-    CODES,
-    PROBABILITY,
-    bin_edges,
-    bin_indices,
-    histogram,
-    in_set,
-    is_error,
-    is_true,
-    moments,
-)
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
+from napari_uncseg.evaluation.histograms import PROBABILITY, histogram, moments
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.histograms import BINS, CODES, bin_edges, bin_indices, in_set, is_error, is_true
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 UPPERS = (1.0, float(np.log(2.0)), 0.25)
 
@@ -88,7 +78,7 @@ def test_histogram_is_that_of_the_voxel_set(case, name, region, voxel_set):
     sums = moments(case, name, region, outside=everywhere)
     upper = 1.0 if name == PROBABILITY else upper_bound(name)
     values = values_of(case, name, region).astype(np.float64)
-    chosen = voxels(case, voxel_set, region)
+    chosen = case.voxels(voxel_set, region)
     for codes, mask in ((is_error(), case.failure(region)), (is_true(), case.reference[REGIONS.index(region)])):
         for part, where in ((codes, mask), (~codes, ~mask)):
             some = values[chosen & where]

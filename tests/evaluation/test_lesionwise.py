@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.lesionwise import Lesionwise2023, score_lesions
+from napari_uncseg.evaluation.overlap import Lesionwise2023
+from napari_uncseg.evaluation.table import over_cases, to_frame
 from napari_uncseg.labels import Region
+from napari_uncseg.metrics.lesionwise import score_lesions
 
 BIG = ((10, 10, 10), 10)
 
@@ -110,7 +112,7 @@ def test_pooled_scores_are_those_of_all_lesions():
     assert pooled["lesionwise_2023_dice"].value == pytest.approx(3 / 4)
     assert pooled["lesionwise_2023_hd95"].value == pytest.approx(374 / 4)
     assert pooled["lesionwise_2023_dice"].count == 4
-    means = {value.metric: value.value for value in metric.values() if value.aggregation == "mean"}
+    means = over_cases(to_frame(metric.per_case())).query("aggregation == 'mean'").set_index("metric")["value"]
     assert means["lesionwise_2023_dice"] == pytest.approx((1 + 1 / 2) / 2)
 
 

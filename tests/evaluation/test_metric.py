@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.evaluation import Evaluation
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult, result_of
 from napari_uncseg.labels import Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
+
+
+def table_of(metric):
+    return Evaluation((metric,)).table
 
 
 @dataclass(eq=False)
@@ -30,7 +35,7 @@ class Share(Metric):
 
     def read(self, statistic):
         failed, every = (int(number) for number in statistic["counts"])
-        return [Value("share", failed / every, region=self.region, voxel_set=self.voxel_set, count=every)]
+        return [MetricResult("share", failed / every, region=self.region, voxel_set=self.voxel_set, count=every)]
 
 
 @dataclass(eq=False)
@@ -49,7 +54,7 @@ def filled(cases, kind=Share, **settings):
 def test_values_are_per_case_over_cases_and_pooled(cases):
     metric = filled(cases)
     by_aggregation = {}
-    for value in metric.values():
+    for value in map(result_of, table_of(metric).to_dict("records")):
         by_aggregation.setdefault(value.aggregation, []).append(value)
     assert [value.case for value in by_aggregation["case"]] == [case.id for case in cases]
     shares = [case.failure(Region.WT)[case.brain].mean() for case in cases]
@@ -65,7 +70,7 @@ def test_values_are_per_case_over_cases_and_pooled(cases):
 def test_merged_parts_equal_the_whole(cases):
     whole, left, right = filled(cases), filled(cases[:1]), filled(cases[1:])
     left.merge(right)
-    assert left.values() == whole.values()
+    assert table_of(left).equals(table_of(whole))
     assert list(right.cases) == [case.id for case in cases[1:]]
 
 
@@ -84,12 +89,12 @@ def test_merge_refuses_other_settings_and_known_cases(cases):
 
 def test_what_is_not_additive_is_never_pooled(cases):
     metric = filled(cases, Alone)
-    assert {value.aggregation for value in metric.values()} == {"case", "mean", "median"}
+    assert set(table_of(metric)["aggregation"]) == {"case", "mean", "median"}
     with pytest.raises(EvaluationError, match="cannot be pooled"):
         metric.pooled()
     with pytest.raises(EvaluationError, match="no case"):
         Share().pooled()
-    assert Share().values() == []
+    assert table_of(Share()).empty
 
 
 def test_saved_metric_is_the_same(cases, tmp_path):
@@ -99,9 +104,9 @@ def test_saved_metric_is_the_same(cases, tmp_path):
     assert loaded.settings() == metric.settings() == {"metric": "share", "region": "TC", "voxel_set": "union"}
     assert loaded.region is Region.TC
     assert list(loaded.cases) == list(metric.cases)
-    assert loaded.values() == metric.values()
+    assert table_of(loaded).equals(table_of(metric))
     Share().save(tmp_path / "empty.npz")
-    assert Share.load(tmp_path / "empty.npz").values() == []
+    assert table_of(Share.load(tmp_path / "empty.npz")).empty
 
 
 def test_file_that_is_no_metric_is_refused(cases, tmp_path):

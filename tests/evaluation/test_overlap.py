@@ -13,8 +13,11 @@ from scipy import ndimage
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.overlap import Overlap, dice
+from napari_uncseg.evaluation.evaluation import Evaluation
+from napari_uncseg.evaluation.overlap import Overlap
+from napari_uncseg.evaluation.table import result_of
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.metrics.surface import (
     boundary_shells,
     hd95,
@@ -74,6 +77,11 @@ def test_empty_masks():
     assert hd95(empty, full, SPACING, empty=math.inf) == math.inf
 
 
+def results_of(metric):
+    """Of single cases and over them."""
+    return [result_of(row) for row in Evaluation((metric,)).table.to_dict("records")]
+
+
 @pytest.mark.parametrize(("side", "small"), [(9, True), (10, False)])
 def test_a_small_reference_is_reported_apart(side, small):
     labels = np.zeros((20, 20, 20), np.uint8)
@@ -81,7 +89,7 @@ def test_a_small_reference_is_reported_apart(side, small):
     metric = Overlap(Region.ET)
     metric.add(case_from_arrays(np.roll(labels, 1, axis=0), labels, id="one"))
     metric.add(case_from_arrays(labels * 0, labels * 0, id="two"))
-    found = {(value.metric, value.aggregation): value for value in metric.values() if value.case in ("one", None)}
+    found = {(value.metric, value.aggregation): value for value in results_of(metric) if value.case in ("one", None)}
     here, elsewhere = ("dice_small", "dice") if small else ("dice", "dice_small")
     assert found[here, "case"].value == pytest.approx(1 - 1 / side)
     assert math.isnan(found[elsewhere, "case"].value)
@@ -99,9 +107,7 @@ def test_overlap_is_not_pooled_and_survives_the_disk(case, tmp_path):
     metric.save(tmp_path / "overlap.npz")
     loaded = Overlap.load(tmp_path / "overlap.npz")
     assert loaded.settings() == metric.settings()
-    assert [(v.metric, v.region, v.count) for v in loaded.values()] == [
-        (v.metric, v.region, v.count) for v in metric.values()
-    ]
+    assert loaded.per_case() == metric.per_case()
     with pytest.raises(EvaluationError, match="cannot be pooled"):
         metric.pooled()
 

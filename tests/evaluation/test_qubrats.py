@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.case import case_from_arrays, upper_bound
-from napari_uncseg.evaluation.qubrats import THRESHOLDS, QUBraTS, filter_curves
+from napari_uncseg.evaluation.discrimination import QUBraTS
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves
 
 
 def loop(case, name, region):

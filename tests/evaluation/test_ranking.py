@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.ranking import rankings, scores_of, stratify
+from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region
 
 
@@ -17,10 +17,10 @@ def values_of(scores, dice, volumes, region=Region.WT, prefix="s"):
     values = []
     for number, (score, quality, volume) in enumerate(zip(scores, dice, volumes, strict=True)):
         case = f"{prefix}{number}"
-        values.append(Value("mean_tumour", score, "case", case, region, "entropy"))
-        values.append(Value("volume_confounder", volume, "case", case, region, "entropy", unit="mL"))
-        values.append(Value("dice", quality, "case", case, region))
-    return values
+        values.append(MetricResult("mean_tumour", score, "case", case, region, "entropy"))
+        values.append(MetricResult("volume_confounder", volume, "case", case, region, "entropy", unit="mL"))
+        values.append(MetricResult("dice", quality, "case", case, region))
+    return to_frame(values)
 
 
 def test_a_perfect_score_has_no_excess():
@@ -35,7 +35,7 @@ def test_a_perfect_score_has_no_excess():
 def test_an_empty_prediction_comes_first_and_undefined_studies_are_counted():
     scores, dice = [0.1, math.nan, 0.2, math.nan], [0.9, 0.0, 0.8, 0.7]
     values = values_of(scores, dice, [10.0, 0.0, 12.0, 9.0])
-    assert scores_of(values, "entropy", Region.WT) == {"s0": 0.1, "s1": math.inf, "s2": 0.2}
+    assert scores_of(values, "entropy", Region.WT).to_dict() == {"s0": 0.1, "s1": math.inf, "s2": 0.2}
     (found,) = rankings(values)
     assert found.studies == ("s0", "s1", "s2")
     assert found.left_out == 1

@@ -13,8 +13,8 @@ from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.evaluation.recalibration import FIT_SETS, ProbabilitySteps, fit_region, judge
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
 from napari_uncseg.labels import Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.conformal import thresholds
 from napari_uncseg.uncertainty.recalibration.fit import Counts
 from napari_uncseg.uncertainty.recalibration.models import SMALLEST, STEPS, Method, Temperature, step_probabilities
@@ -47,7 +47,7 @@ def fed(cases, region=Region.WT, voxel_set=VoxelSet.BRAIN) -> ProbabilitySteps:
 @pytest.mark.parametrize("voxel_set", FIT_SETS)
 def test_figures_agree_with_scikit_learn_and_the_evaluation(case, voxel_set):
     for region in Region:
-        chosen = voxels(case, voxel_set, region)
+        chosen = case.voxels(voxel_set, region)
         p = case.probability(region)[chosen].astype(np.float64)
         y = case.reference[list(Region).index(region)][chosen]
         metric = ProbabilitySteps(region, voxel_set)

@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QScrollBar,
 )
 
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.labels import Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.widgets.threshold.histogram_slider import HistogramStrip

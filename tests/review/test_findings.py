@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.review.findings import EXPECTED_ERRORS, LEAST_ML, WEIGHTED_VOLUME, find
 from napari_uncseg.review.watershed import REVIEW_SETS, build_watershed, review_voxels
 

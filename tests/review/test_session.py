@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from napari_uncseg.errors import SaveError, StudyError
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.state import STATE_NAME, Draft

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_uncseg.evaluation.calibration import ece_bound
-from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.calibration import ece_bound
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, STEPS, Temperature
 from tests.training.test_experiments import run
 from tests.training.test_trainer import head
@@ -49,7 +49,7 @@ FAIR: Voxels = [(0.6, 1000, 600), (0.4, 1000, 400)]
 def record(numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequence[Voxels] = (FAIR,)) -> Record:
     """A record of studies with these numbers, and with these voxels in every region and set."""
     values = [
-        Value(metric, value, case=f"study-{place}", region=region, map=name, voxel_set=voxel_set)
+        MetricResult(metric, value, case=f"study-{place}", region=region, map=name, voxel_set=voxel_set)
         for (metric, region, name, voxel_set), each in (numbers or {}).items()
         for place, value in enumerate(each)
     ]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 from tests.training.test_experiments import run
 from tests.training.test_trainer import head

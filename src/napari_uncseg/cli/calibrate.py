@@ -58,10 +58,10 @@ def calibrate(
     from napari_uncseg.cli.console import study_progress
     from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
     from napari_uncseg.evaluation.matching import match
-    from napari_uncseg.evaluation.voxel_sets import VoxelSet
     from napari_uncseg.inference.pipeline import stop_on_interrupt
     from napari_uncseg.io.command import command_line
     from napari_uncseg.io.files import check_writable
+    from napari_uncseg.metrics.voxel_sets import VoxelSet
 
     if alpha is not None and not 0 < alpha < 1:
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")

@@ -109,7 +109,7 @@ def evaluate(
 
 
 def print_summary(summary: Summary, place: Path) -> None:
-    """Print the table per region, the gravest remarks and where the report is."""
+    """Print the table per region, the gravest sanity checks and where the report is."""
     from napari_uncseg.cli.console import print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
     from napari_uncseg.reporting.tables import answer
@@ -117,8 +117,8 @@ def print_summary(summary: Summary, place: Path) -> None:
     grid = answer(summary)
     rows = ([cell.text + (f"\n{cell.small}" if cell.small else "") for cell in row] for row in grid.rows)
     print_table(grid.head, rows, words=grid.words)
-    grave = (remark for remark in summary.remarks if remark.severity != "note")
-    print_lines(*(f"{remark.severity}: {remark.rule}: {remark.sentence}" for remark in grave))
+    grave = (check for check in summary.checks if check.severity != "note")
+    print_lines(*(f"{check.severity}: {check.rule}: {check.message}" for check in grave))
     print_lines(f"Report: {place}", RESEARCH_USE_ONLY)
 
 

@@ -12,17 +12,18 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import EvaluationError, reason_of
-from napari_uncseg.evaluation.metric import Metric, Statistic
+from napari_uncseg.evaluation.metric import Statistic
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 STUDIES = "studies"
 """Folder of the statistics inside the output folder."""
@@ -39,7 +40,7 @@ class Record:
     fingerprint : str
         Hash of inputs, settings and version, see :func:`fingerprint`.
     statistics : mapping of str to Statistic
-        Key of a metric, see :func:`metric_key` -> its statistic.
+        Key of a metric, see :attr:`~napari_uncseg.evaluation.metric.Metric.key` -> its statistic.
     inputs : mapping of str to str
         Role of a file -> sha256.
     brain : str
@@ -47,9 +48,11 @@ class Record:
     notes : tuple of str
         A sentence each.
     checks : mapping
-        Numbers for the lint, see :class:`~napari_uncseg.evaluation.loading.ReadCase`.
+        Numbers for the sanity checks, see :class:`~napari_uncseg.evaluation.loading.ReadCase`.
     seconds : float
         From the first file read to the last metric measured.
+    codings : mapping of str to str
+        How labels were to be read, where that was said.
     """
 
     study: str
@@ -60,11 +63,30 @@ class Record:
     notes: tuple[str, ...] = ()
     checks: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    codings: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def metric_key(metric: Metric) -> str:
-    """A metric with its settings as one line of JSON: the same line, the same meaning of its statistics."""
-    return json.dumps(metric.settings(), sort_keys=True, separators=(",", ":"))
+class _Npz(BaseModel):
+    file: str = Field(pattern=r"^[^/\\]+$")
+    sha256: str
+
+
+class _RecordFile(BaseModel):
+    """The JSON of a record."""
+
+    format_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    research_use_only: str = RESEARCH_USE_ONLY
+    study: str
+    version: str = __version__
+    fingerprint: str
+    statistics: _Npz
+    metrics: list[str]
+    inputs: dict[str, str]
+    brain: str
+    notes: list[str]
+    checks: dict[str, Any]
+    seconds: float
+    codings: dict[str, str | None] | None = None
 
 
 def fingerprint(study: str, inputs: Mapping[str, str], settings: Mapping[str, Any]) -> str:
@@ -121,22 +143,20 @@ def write_record(record: Record, out: Path) -> Path:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     data = buffer.getvalue()
-    content = {
-        "schema": SCHEMA,
-        "research_use_only": RESEARCH_USE_ONLY,
-        "study": record.study,
-        "version": __version__,
-        "fingerprint": record.fingerprint,
-        "statistics": {"file": f"{record.study}.npz", "sha256": hashlib.sha256(data).hexdigest()},
-        "metrics": list(record.statistics),
-        "inputs": dict(record.inputs),
-        "brain": record.brain,
-        "notes": list(record.notes),
-        "checks": dict(record.checks),
-        "seconds": round(record.seconds, 2),
-    }
-    text = json.dumps(plain(content), indent=2) + "\n"
-    write_files({path.parent / f"{record.study}.npz": data, path: text.encode()})
+    content = _RecordFile(
+        study=record.study,
+        fingerprint=record.fingerprint,
+        statistics=_Npz(file=f"{record.study}.npz", sha256=hashlib.sha256(data).hexdigest()),
+        metrics=list(record.statistics),
+        inputs=dict(record.inputs),
+        brain=record.brain,
+        notes=list(record.notes),
+        checks=plain(dict(record.checks)),
+        seconds=round(record.seconds, 2),
+        codings=dict(record.codings),
+    )
+    text = content.model_dump_json(by_alias=True, indent=2) + "\n"
+    write_files({path.parent / content.statistics.file: data, path: text.encode()})
     return path
 
 
@@ -149,78 +169,76 @@ def read_record(path: Path) -> Record:
         When they are not there, damaged, or of another version of the format.
     """
     content = _content(path)
-    npz = path.parent / content["statistics"]["file"]
+    npz = path.parent / content.statistics.file
     try:
         data = npz.read_bytes()
-        if hashlib.sha256(data).hexdigest() != content["statistics"]["sha256"]:
+        if hashlib.sha256(data).hexdigest() != content.statistics.sha256:
             raise EvaluationError(
                 f"{npz} is not the file that {path.name} was written with; remove both and start again."
             )
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            statistics: dict[str, Statistic] = {str(key): {} for key in content["metrics"]}
-            keys = list(statistics)
+            statistics: dict[str, Statistic] = {key: {} for key in content.metrics}
             for name in archive.files:
                 number, _, part = name.partition("/")
-                statistics[keys[int(number)]][part] = archive[name]
+                statistics[content.metrics[int(number)]][part] = archive[name]
     except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"{npz} cannot be read ({reason_of(error)}); remove it and start again.") from error
     return Record(
-        study=content["study"],
-        fingerprint=content["fingerprint"],
+        study=content.study,
+        fingerprint=content.fingerprint,
         statistics=statistics,
-        inputs=content["inputs"],
-        brain=content["brain"],
-        notes=tuple(content["notes"]),
-        checks=content["checks"],
-        seconds=float(content["seconds"]),
+        inputs=content.inputs,
+        brain=content.brain,
+        notes=tuple(content.notes),
+        checks=content.checks,
+        seconds=content.seconds,
+        codings=content.codings or {},
     )
 
 
-def stands(path: Path, fingerprint: str) -> bool:
-    """Whether whole statistics with this fingerprint are there.
+def is_current(path: Path, fingerprint: str, inputs: Mapping[str, str], codings: Mapping[str, str | None]) -> bool:
+    """Whether the statistics of a study are there and need not be measured again.
+
+    Parameters
+    ----------
+    path : Path
+        JSON of the study.
+    fingerprint : str
+        What they would have now.
+    inputs, codings : mapping
+        What they would be measured on now.
+
+    Returns
+    -------
+    bool
+        False also for those of another version of the package, which are measured again.
 
     Raises
     ------
     EvaluationError
-        When whole statistics stand there with another fingerprint: they may be someone's.
+        When whole statistics stand there that were measured on other files, or with labels read otherwise.
     """
     try:
         content = _content(path)
-        npz = path.parent / content["statistics"]["file"]
-        whole: bool = hashlib.sha256(npz.read_bytes()).hexdigest() == content["statistics"]["sha256"]
+        data = (path.parent / content.statistics.file).read_bytes()
     except (EvaluationError, OSError):
         return False
-    if whole and content["fingerprint"] != fingerprint:
+    if hashlib.sha256(data).hexdigest() != content.statistics.sha256:
+        return False
+    if content.inputs != dict(inputs) or content.codings not in (None, dict(codings)):
         raise EvaluationError(
-            f"{path} was measured on other files, with other settings or by another version; choose another output "
-            "folder, or --overwrite."
+            f"{path} was measured on other files or with other settings; choose another output folder, or --overwrite."
         )
-    return whole
+    return content.fingerprint == fingerprint
 
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "study": str,
-    "fingerprint": str,
-    "statistics": dict,
-    "metrics": list,
-    "inputs": dict,
-    "brain": str,
-    "notes": list,
-    "checks": dict,
-    "seconds": (int, float),
-}
-
-
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> _RecordFile:
     """The JSON of a record, checked."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return _RecordFile.model_validate_json(path.read_bytes())
+    except OSError as error:
         raise EvaluationError(f"{path} cannot be read ({reason_of(error)}); remove it and start again.") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise EvaluationError(f"{path} holds no statistics that this version reads; remove it and start again.")
-    file = content.get("statistics", {}).get("file") if isinstance(content.get("statistics"), dict) else None
-    sound = all(isinstance(content.get(name), kind) for name, kind in _TYPES.items())
-    if not sound or not isinstance(file, str) or Path(file).name != file or "\\" in file:
-        raise EvaluationError(f"{path} is damaged; remove it and start again.")
-    return content
+    except ValidationError as error:
+        raise EvaluationError(
+            f"{path} is damaged or holds no statistics that this version reads; remove it and start again."
+        ) from error

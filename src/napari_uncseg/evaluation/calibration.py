@@ -1,9 +1,10 @@
-"""Does a probability mean what it says? Expected calibration errors, Brier score and reliability bins."""
+"""Calibration of probabilities, of maps that claim to be one, and by distance from the boundary, as metrics."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,62 +12,16 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import Case, upper_bound
-from napari_uncseg.evaluation.histograms import (
-    DIVISIONS,
-    PROBABILITY,
-    bin_edges,
-    histogram,
-    in_set,
-    is_error,
-    is_true,
-    moments,
-)
+from napari_uncseg.evaluation.histograms import PROBABILITY, histogram, moments
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
-
-Numbers = npt.NDArray[np.float64]
-
-MINIMUM_COUNT = 100
-"""Bins with fewer voxels do not count for the maximum calibration error."""
-
-DEFAULT_BINS = 15
+from napari_uncseg.metrics.calibration import DEFAULT_BINS, MINIMUM_COUNT, calibration_errors, check_bins
+from napari_uncseg.metrics.histograms import in_set, is_error, is_true
+from napari_uncseg.metrics.surface import SHELL_EDGES_MM
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 NO_VOXELS = "empty voxel set"
-
-
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """Bins of a reliability diagram.
-
-    Parameters
-    ----------
-    edges : ndarray of float64, shape (bins + 1,)
-        Each bin holds its upper edge, the first one also 0.
-    claimed : ndarray of float64, shape (bins,)
-        Mean probability claimed; NaN in an empty bin.
-    observed : ndarray of float64, shape (bins,)
-        Share of voxels where it came true; NaN in an empty bin.
-    counts : ndarray of int64, shape (bins,)
-        Voxels.
-    """
-
-    edges: Numbers
-    claimed: Numbers
-    observed: Numbers
-    counts: npt.NDArray[np.int64]
-
-    @property
-    def gaps(self) -> Numbers:
-        """Distance of claim and observation in each bin, NaN where it is empty."""
-        return np.abs(self.claimed - self.observed)
-
-    @property
-    def expected_error(self) -> float:
-        """Mean distance of claim and observation, weighted by the counts; NaN without voxels."""
-        total = self.counts.sum()
-        return float(np.nansum(self.gaps * self.counts) / total) if total else math.nan
 
 
 @dataclass(eq=False)
@@ -79,37 +34,39 @@ class Calibration(Metric):
     voxel_set : VoxelSet
         All metrics of calibration depend on it more than on the model: background is easy, and calibrated.
     bins : int
-        Uniform bins in 0..1; a divisor of 3000 up to 60, such as 10, 15, 20, 25, 30, 50.
+        Uniform bins, see :func:`~napari_uncseg.metrics.calibration.reliability`.
 
     Notes
     -----
-    ``ece_classwise``: distance between mean p and share true of a bin, mean over voxels (Naeini 2015; class-wise as in
-    Kull 2019, arXiv 1910.12656); ``ece_top_label``: the same of max(p, 1 − p) against being right at a threshold of
-    0.5 (Guo 2017, arXiv 1706.04599); ``ace_uniform``: unweighted mean over non-empty bins, which others call ACE;
-    ``aece_equal_mass``: as the class-wise one, in bins of equally many voxels (Nixon 2019, arXiv 1904.01685);
-    ``mce``: the largest distance in a bin of at least 100 voxels; ``brier``: mean (p − y)² (Brier 1950).
+    Formulas and sources: :func:`~napari_uncseg.metrics.calibration.calibration_errors`.
     """
 
     name: ClassVar[str] = "calibration"
     additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "ece_classwise": "mean distance between the probability of the region and how often it is there, in equal bins",
+        "ece_top_label": "the same between the confidence in the more probable answer and how often it is right",
+        "ace_uniform": "as ece_classwise, but every bin that holds a voxel counts the same",
+        "aece_equal_mass": "as ece_classwise, in bins of equally many voxels",
+        "mce": "the largest distance in a bin of at least 100 voxels",
+        "brier": "mean squared difference of the probability and the truth, 0 best",
+    }
 
     region: Region = Region.WT
     voxel_set: VoxelSet = VoxelSet.BRAIN
     bins: int = DEFAULT_BINS
 
     def __post_init__(self) -> None:
-        self.region, self.voxel_set = Region(self.region), VoxelSet(self.voxel_set)
-        _check_bins(self.bins)
+        super().__post_init__()
+        check_bins(self.bins)
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, voxels of the region and sum of probabilities by fine bin, and the sum of squared differences."""
-        return _measure(case, PROBABILITY, self.region, self.voxel_set, is_true())
+        return _sums(case, PROBABILITY, self.region, self.voxel_set, is_true())
 
-    def read(self, statistic: Statistic) -> list[Value]:
+    def read(self, statistic: Statistic) -> list[MetricResult]:
         """Calibration errors and Brier score, each defined when there is a voxel."""
-        numbers = _numbers(statistic, self.bins)
-        numbers["ece_top_label"] = top_label_reliability(statistic, self.bins).expected_error
-        return _values(numbers, statistic, self.region, None, self.voxel_set, self.bins)
+        return _results(self, calibration_errors(statistic, self.bins), statistic, self.bins)
 
 
 @dataclass(eq=False)
@@ -124,15 +81,13 @@ class ErrorCalibration(Metric):
     voxel_set : VoxelSet
     bins : int
         As for :class:`Calibration`.
-
-    Notes
-    -----
-    ``error_ece``, ``error_ace_uniform``, ``error_aece_equal_mass``, ``error_mce`` and ``error_brier`` are those of
-    :class:`Calibration` with the map for p and failure for y.
     """
 
     name: ClassVar[str] = "error_calibration"
     additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "error_*": "ece, ace_uniform, aece_equal_mass, mce, brier of a map that claims to be the probability of error",
+    }
 
     map: str = "unc_output"
     region: Region = Region.WT
@@ -140,8 +95,8 @@ class ErrorCalibration(Metric):
     bins: int = DEFAULT_BINS
 
     def __post_init__(self) -> None:
-        self.region, self.voxel_set = Region(self.region), VoxelSet(self.voxel_set)
-        _check_bins(self.bins)
+        super().__post_init__()
+        check_bins(self.bins)
         if upper_bound(self.map) != 1.0:
             raise EvaluationError(
                 f"The map {self.map!r} ends at {upper_bound(self.map):.4g} and is no probability of an error; "
@@ -150,104 +105,74 @@ class ErrorCalibration(Metric):
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, errors and sum of the map by fine bin, and the sum of squared differences."""
-        return _measure(case, self.map, self.region, self.voxel_set, is_error())
+        return _sums(case, self.map, self.region, self.voxel_set, is_error())
 
-    def read(self, statistic: Statistic) -> list[Value]:
-        """Calibration errors and Brier score, each defined when there is a voxel."""
-        numbers = {
-            "error_" + name.removesuffix("_classwise"): number
-            for name, number in _numbers(statistic, self.bins).items()
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """Those of :class:`Calibration`, but for the top label, with the map for p and failure for y."""
+        errors = calibration_errors(statistic, self.bins)
+        del errors["ece_top_label"]
+        numbers = {"error_" + name.removesuffix("_classwise"): number for name, number in errors.items()}
+        return _results(self, numbers, statistic, self.bins)
+
+
+@dataclass(eq=False)
+class ShellCalibration(Metric):
+    """Class-wise calibration error of a region's probabilities by distance from the reference's boundary.
+
+    ``ece_by_distance_0_1mm``, ``_1_3mm``, ``_3_6mm`` and ``_beyond_6mm``: mean over the voxels of a shell, within the
+    brain, of the difference between mean probability and frequency of the region in each of ``bins`` equal bins.
+
+    Parameters
+    ----------
+    region : Region
+    bins : int
+    """
+
+    name: ClassVar[str] = "shell_calibration"
+    additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "ece_by_distance_*": "ece_classwise by distance from the boundary of the reference",
+    }
+
+    region: Region
+    bins: int = DEFAULT_BINS
+
+    def measure(self, case: Case) -> Statistic:
+        """Voxels, sum of probabilities and voxels of the region, each of shape (shells, bins)."""
+        shape = (len(SHELL_EDGES_MM) + 1, self.bins)
+        p, reference = case.probability(self.region), case.true(self.region)
+        # Without a boundary there is no shell.
+        at = case.indices(VoxelSet.BRAIN, self.region) if reference.any() else np.empty(0, dtype=np.intp)
+        p, y = p.ravel()[at], reference.ravel()[at]
+        cell = np.minimum((p * self.bins).astype(np.int64), self.bins - 1)
+        cell += self.bins * case.shells("reference", self.region).ravel()[at].astype(np.int64)
+        sums = {"count": (cell, None), "probability": (cell, p), "region": (cell[y], None)}
+        return {
+            key: np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape)
+            for key, (cells, weights) in sums.items()
         }
-        return _values(numbers, statistic, self.region, self.map, self.voxel_set, self.bins)
+
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """See the class."""
+        counts = statistic["count"].sum(axis=1)
+        gaps = np.abs(statistic["probability"] - statistic["region"]).sum(axis=1)
+        reason = "no voxel in this shell" if counts.any() else "empty reference, no boundary"
+        ends = [f"{end:g}" for end in SHELL_EDGES_MM]
+        names = [f"{low}_{high}mm" for low, high in zip(("0", *ends), ends, strict=False)] + [f"beyond_{ends[-1]}mm"]
+        return [
+            result
+            for shell, count, gap in zip(names, counts, gaps, strict=True)
+            for result in self.results(
+                {f"ece_by_distance_{shell}": float(gap / count) if count else math.nan},
+                int(count),
+                reason,
+                voxel_set=VoxelSet.BRAIN,
+                bins=self.bins,
+            )
+        ]
 
 
-def reliability(statistic: Statistic, bins: int = DEFAULT_BINS) -> Reliability:
-    """Reliability diagram of probabilities (or of a map that claims to be one) in uniform bins.
-
-    Parameters
-    ----------
-    statistic : Statistic
-        Of :class:`Calibration` or :class:`ErrorCalibration`.
-    bins : int
-        As for :class:`Calibration`.
-
-    Returns
-    -------
-    Reliability
-    """
-    _check_bins(bins)
-    middle = (_edges()[:-1] + _edges()[1:]) / 2
-    return _grouped(middle, statistic["sum"], statistic["true"], statistic["count"], bins)
-
-
-def top_label_reliability(statistic: Statistic, bins: int = DEFAULT_BINS) -> Reliability:
-    """Reliability of the more probable of region and not region, in uniform bins of 0..1 (those below 0.5 are empty).
-
-    Parameters
-    ----------
-    statistic : Statistic
-        Of :class:`Calibration`.
-    bins : int
-        As for :class:`Calibration`.
-
-    Returns
-    -------
-    Reliability
-    """
-    _check_bins(bins)
-    count, true, total = statistic["count"], statistic["true"], statistic["sum"]
-    middle = (_edges()[:-1] + _edges()[1:]) / 2
-    positive = middle > 0.5
-    claimed = np.where(positive, total, count - total)
-    right = np.where(positive, true, count - true)
-    return _grouped(np.maximum(middle, 1 - middle), claimed, right, count, bins)
-
-
-def error_rate_bound(dice: float) -> float:
-    """Largest share of wrong voxels on region, prediction or their union that a Dice score allows.
-
-    Parameters
-    ----------
-    dice : float
-        Dice score D of the region in the case.
-
-    Returns
-    -------
-    float
-        1 − D / (2 − D), as precision and recall are at least the Jaccard index.
-    """
-    return 1 - dice / (2 - dice)
-
-
-def ece_bound(dice: float) -> float:
-    """Largest calibration error (class-wise or top-label) on region, prediction or their union for a Dice score.
-
-    Parameters
-    ----------
-    dice : float
-        Dice score of the region in the case, at a threshold of 0.5.
-
-    Returns
-    -------
-    float
-        e + (1 − e) / 2 with e = :func:`error_rate_bound`: a wrong voxel is off by at most 1, a right one by 0.5. It is
-        concave in the Dice score, so the mean over cases cannot exceed it either; more means that something was mixed
-        up.
-    """
-    wrong = error_rate_bound(dice)
-    return wrong + (1 - wrong) / 2
-
-
-def _check_bins(bins: int) -> None:
-    if not 1 <= bins <= 60 or DIVISIONS % bins:
-        raise EvaluationError(f"{bins} bins do not divide 0..1 in this version; choose 10, 15, 20, 25, 30 or 50.")
-
-
-def _edges() -> Numbers:
-    return bin_edges()
-
-
-def _measure(case: Case, name: str, region: Region, voxel_set: VoxelSet, true: npt.NDArray[np.bool_]) -> Statistic:
+def _sums(case: Case, name: str, region: Region, voxel_set: VoxelSet, true: npt.NDArray[np.bool_]) -> Statistic:
     everywhere = voxel_set is VoxelSet.ALL
     counts = histogram(case, name, region, outside=everywhere).counts
     sums, squares = moments(case, name, region, outside=everywhere)
@@ -262,64 +187,8 @@ def _measure(case: Case, name: str, region: Region, voxel_set: VoxelSet, true: n
     }
 
 
-def _numbers(statistic: Statistic, bins: int) -> dict[str, float]:
-    uniform = reliability(statistic, bins)
-    total = int(uniform.counts.sum())
-    enough = uniform.counts >= MINIMUM_COUNT
-    return {
-        "ece_classwise": uniform.expected_error,
-        "ace_uniform": float(np.nanmean(uniform.gaps)) if total else math.nan,
-        "aece_equal_mass": _equal_mass_error(statistic, bins) if total else math.nan,
-        "mce": float(uniform.gaps[enough].max()) if enough.any() else math.nan,
-        "brier": float(max(statistic["squared"][0], 0.0)) / total if total else math.nan,
-    }
-
-
-def _equal_mass_error(statistic: Statistic, bins: int) -> float:
-    """Mean distance of claim and observation in bins of equal mass; a fine bin on a border is shared between both."""
-    cumulated = np.concatenate([[0], np.cumsum(statistic["count"])]).astype(np.float64)
-    borders = np.linspace(0, cumulated[-1], bins + 1)
-    claimed, observed = (
-        np.diff(np.interp(borders, cumulated, np.concatenate([[0.0], np.cumsum(statistic[key])])))
-        for key in ("sum", "true")
-    )
-    return float(np.abs(claimed - observed).sum() / cumulated[-1])
-
-
-def _grouped(middle: Numbers, claimed: Numbers, true: Numbers, counts: npt.NDArray[np.int64], bins: int) -> Reliability:
-    """Sums of fine bins in the uniform bins that their middles lie in."""
-    edges = np.linspace(0, 1, bins + 1)
-    group = np.minimum((middle * bins).astype(np.intp), bins - 1)
-    number = np.zeros(bins, dtype=np.int64)
-    np.add.at(number, group, counts)
-    with np.errstate(invalid="ignore"):
-        means = [np.bincount(group, weights=weights, minlength=bins) / number for weights in (claimed, true)]
-    return Reliability(edges, means[0], means[1], number)
-
-
-def _values(
-    numbers: dict[str, float],
-    statistic: Statistic,
-    region: Region,
-    name: str | None,
-    voxel_set: VoxelSet,
-    bins: int,
-) -> list[Value]:
+def _results(metric: Metric, numbers: Mapping[str, float], statistic: Statistic, bins: int) -> list[MetricResult]:
     total = int(statistic["count"].sum())
-    return [
-        Value(
-            metric=metric,
-            value=number,
-            region=region,
-            map=name,
-            voxel_set=voxel_set,
-            bins=None if metric.endswith("brier") else bins,
-            count=total,
-            undefined="" if not math.isnan(number) else _too_few(total),
-        )
-        for metric, number in numbers.items()
-    ]
-
-
-def _too_few(total: int) -> str:
-    return NO_VOXELS if not total else f"no bin of {MINIMUM_COUNT} voxels"
+    reason = NO_VOXELS if not total else f"no bin of {MINIMUM_COUNT} voxels"
+    found = metric.results(numbers, total, reason, bins=bins)
+    return [replace(each, bins=None) if each.metric.endswith("brier") else each for each in found]

@@ -10,10 +10,10 @@ from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
 from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import REGIONS, Coding, Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.io import SINGLE, Calibration
 from napari_uncseg.uncertainty.recalibration.models import Method
 

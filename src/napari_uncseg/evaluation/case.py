@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.metrics.surface import boundary_shells
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.prediction_maps import DERIVED, derives
 
 T = TypeVar("T")
@@ -84,10 +86,57 @@ class Case:
         """Bool (x, y, z): tumour in prediction or reference, grown by 5 mm."""
         return dilate_mm(self.prediction[0] | self.reference[0], self.spacing, TUMOUR_MARGIN_MM)
 
+    def predicted(self, region: Region) -> Mask:
+        """Voxels of a region in the prediction, bool (x, y, z)."""
+        mask: Mask = self.prediction[REGIONS.index(region)]
+        return mask
+
+    def true(self, region: Region) -> Mask:
+        """Voxels of a region in the reference, bool (x, y, z)."""
+        mask: Mask = self.reference[REGIONS.index(region)]
+        return mask
+
     def failure(self, region: Region) -> Mask:
         """Voxels of a region where prediction and reference differ, bool (x, y, z)."""
-        index = REGIONS.index(region)
-        return self.once(("failure", region), lambda: self.prediction[index] ^ self.reference[index])
+        return self.once(("failure", region), lambda: self.predicted(region) ^ self.true(region))
+
+    def voxels(self, voxel_set: VoxelSet, region: Region) -> Mask:
+        """Voxels of a set of a region, bool (x, y, z); shared with the case and not to be written to."""
+        match voxel_set:
+            case VoxelSet.ALL:
+                return self.once("all", lambda: np.ones(self.shape, dtype=bool))
+            case VoxelSet.BRAIN:
+                return self.brain
+            case VoxelSet.TUMOUR:
+                return self.tumour
+            case VoxelSet.UNION:
+                return self.once(("union", region), lambda: self.predicted(region) | self.true(region))
+            case VoxelSet.REFERENCE:
+                return self.true(region)
+            case VoxelSet.PREDICTION:
+                return self.predicted(region)
+
+    def indices(self, voxel_set: VoxelSet, region: Region) -> npt.NDArray[np.intp]:
+        """Flat indices (C order) of the voxels of a set, computed once per case; see :meth:`voxels`."""
+        whose = None if voxel_set in (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR) else region
+        return self.once(("voxels", voxel_set, whose), lambda: np.flatnonzero(self.voxels(voxel_set, region)))
+
+    def shells(self, boundary: Literal["reference", "prediction"], region: Region) -> npt.NDArray[np.uint8]:
+        """Shells around a region's boundary, computed once per case.
+
+        Parameters
+        ----------
+        boundary : {"reference", "prediction"}
+            Whose boundary.
+        region : Region
+
+        Returns
+        -------
+        ndarray of uint8, shape (x, y, z)
+            See :func:`~napari_uncseg.metrics.surface.boundary_shells`; not to be written to.
+        """
+        mask = self.true(region) if boundary == "reference" else self.predicted(region)
+        return self.once(("shells", boundary, region), lambda: boundary_shells(mask, self.spacing))
 
     def uncertainties(self, region: Region) -> tuple[str, ...]:
         """Names that :meth:`uncertainty` knows for a region."""
@@ -121,24 +170,7 @@ class Case:
         return self.once(("uncertainty", name, region), lambda: self._derived(name, region, self.probability(region)))
 
     def uncertainty_at(self, name: str, region: Region, voxels: npt.NDArray[np.intp]) -> Map:
-        """Values of :meth:`uncertainty` at some voxels only; nothing is computed elsewhere.
-
-        Parameters
-        ----------
-        name : str
-        region : Region
-        voxels : ndarray of int, shape (n,)
-            Flat indices in C order.
-
-        Returns
-        -------
-        ndarray of float32, shape (n,)
-
-        Raises
-        ------
-        EvaluationError
-            When the case has no such map for the region.
-        """
+        """Values of :meth:`uncertainty` at some voxels (flat indices in C order) only, float32 (n,)."""
         stored = self._stored(name, region)
         if stored is not None:
             values: Map = stored.ravel()[voxels]
@@ -157,17 +189,7 @@ class Case:
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Compute something once per case and keep it, so that metrics share distance transforms and histograms.
 
-        Parameters
-        ----------
-        key : hashable
-            Tells one thing from another, such as ``("failure", region)``.
-        make : callable
-            Computes it from the case alone.
-
-        Returns
-        -------
-        object
-            What ``make`` returned the first time; not to be written to.
+        The key tells one thing from another, such as ``("failure", region)``; the result is not to be written to.
         """
         if key not in self._kept:
             self._kept[key] = make()

@@ -1,32 +1,32 @@
-"""Does the uncertainty rank the errors first? AUROC, average precision, and what a reviewer would find."""
+"""Does a map rise where the prediction fails? Ranking, QU-BraTS score and correlation, as metrics over studies."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.histograms import BINS, histogram, in_set, is_error
+from napari_uncseg.evaluation.histograms import histogram
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
-
-Curve = npt.NDArray[np.float64]
-
-REVIEWED_PERCENT = (1, 2, 5, 10)
-"""Shares of the voxel set, most uncertain first, that a reviewer looks at."""
+from napari_uncseg.metrics.correlation import SMALLEST_VARIANCE, correlation, moments, rank_sums, rank_sums_of_failure
+from napari_uncseg.metrics.discrimination import discrimination_scores
+from napari_uncseg.metrics.histograms import BINS, in_set, is_error
+from napari_uncseg.metrics.qubrats import THRESHOLDS, count_kept, qubrats_scores
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 NO_ERRORS, ONLY_ERRORS, NO_VOXELS = "no errors", "only errors", "empty voxel set"
 
 
 @dataclass(eq=False)
 class Discrimination(Metric):
-    """How well a map tells voxels that fail from voxels that do not.
+    """How well a map tells voxels that fail from voxels that do not, read from two histograms of 4096 bins.
 
     Parameters
     ----------
@@ -39,20 +39,24 @@ class Discrimination(Metric):
 
     Notes
     -----
-    Everything is read from two histograms of 4096 bins, of the voxels that fail and of those that do not. Ties, and
-    voxels of one bin, share half the credit in the AUROC, as in the Mann–Whitney statistic (Fawcett 2006,
-    doi 10.1016/j.patrec.2005.10.010).
+    Formulas and sources: :mod:`napari_uncseg.metrics.discrimination`.
     """
 
     name: ClassVar[str] = "discrimination"
     additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "prevalence": "share of misclassified voxels",
+        "auroc": "chance that a misclassified voxel is more uncertain than a correct one; 0.5 is no better than a coin",
+        "auprc": "average precision of finding misclassified voxels; a map that knows nothing has the prevalence",
+        "auprc_over_prevalence": "how many times better than that",
+        "fpr_at_95_tpr": "share of correct voxels flagged when 95 % of the misclassified ones are",
+        "errors_caught_*": "share of the misclassified voxels among the most uncertain 1, 2, 5 or 10 %",
+        "precision_at_*": "share of these voxels that are misclassified",
+    }
 
     map: str
     region: Region = Region.WT
     voxel_set: VoxelSet = VoxelSet.BRAIN
-
-    def __post_init__(self) -> None:
-        self.region, self.voxel_set = Region(self.region), VoxelSet(self.voxel_set)
 
     def measure(self, case: Case) -> Statistic:
         """Histograms of the map where the segmentation is right (``correct``) and where it fails (``failure``)."""
@@ -64,161 +68,110 @@ class Discrimination(Metric):
             "levels": counted.levels,
         }
 
-    def read(self, statistic: Statistic) -> list[Value]:
+    def read(self, statistic: Statistic) -> list[MetricResult]:
         """AUROC, AUPRC (also over its chance level, the prevalence), FPR at 95 % TPR, errors caught and precision."""
         correct, failure = int(statistic["correct"].sum()), int(statistic["failure"].sum())
-        total = correct + failure
-        numbers = {
-            "prevalence": failure / total if total else math.nan,
-            "auroc": math.nan,
-            "auprc": math.nan,
-            "auprc_over_prevalence": math.nan,
-            "fpr_at_95_tpr": math.nan,
-        }
-        if correct and failure:
-            precision = average_precision(statistic)
-            numbers["auroc"] = area_under_roc(statistic)
-            numbers["auprc"] = precision
-            numbers["auprc_over_prevalence"] = precision / numbers["prevalence"]
-            fpr, tpr = roc_curve(statistic)
-            numbers["fpr_at_95_tpr"] = _first_crossing(0.95, tpr, fpr)
-        reviewed, caught = errors_caught_curve(statistic)
-        for percent in REVIEWED_PERCENT:
-            share = float(np.interp(percent / 100, reviewed, caught)) if failure else math.nan
-            numbers[f"errors_caught_{percent}"] = share
-            numbers[f"precision_at_{percent}"] = (
-                share * failure / (total * percent / 100) if failure else (0.0 if total else math.nan)
-            )
-        reason = NO_VOXELS if not total else NO_ERRORS if not failure else ONLY_ERRORS
-        return [
-            Value(
-                metric=metric,
-                value=number,
-                region=self.region,
-                map=self.map,
-                voxel_set=self.voxel_set,
-                bins=BINS,
-                count=total,
-                undefined=reason if math.isnan(number) else "",
-            )
-            for metric, number in numbers.items()
-        ]
+        reason = NO_VOXELS if not correct + failure else NO_ERRORS if not failure else ONLY_ERRORS
+        return self.results(discrimination_scores(statistic), correct + failure, reason, bins=BINS)
 
 
-def area_under_roc(statistic: Statistic) -> float:
-    """Chance that a voxel that fails is more uncertain than one that does not; ties count one half.
+@dataclass(eq=False)
+class QUBraTS(Metric):
+    """Score of uncertainty maps as in the BraTS challenges of 2019 and 2020.
 
     Parameters
     ----------
-    statistic : Statistic
-        Of :class:`Discrimination`, with both kinds of voxels.
-
-    Returns
-    -------
-    float
-        In 0..1.
-    """
-    correct, failure = statistic["correct"].astype(np.float64), statistic["failure"].astype(np.float64)
-    below = np.cumsum(correct) - correct
-    return float(np.sum(failure * (below + correct / 2)) / (correct.sum() * failure.sum()))
-
-
-def average_precision(statistic: Statistic) -> float:
-    """Mean, over the voxels that fail, of the precision when everything as uncertain or more is called a failure.
-
-    Parameters
-    ----------
-    statistic : Statistic
-        Of :class:`Discrimination`, with at least one voxel that fails.
-
-    Returns
-    -------
-    float
-        In 0..1; its chance level is the prevalence.
+    map : str
+        Name of the uncertainty map; 0..100 stands for 0 to its largest possible value (ln 2 for entropy, 0.25 for
+        variance, else 1), the same for all cases. Another scaling gives another score.
+    region : Region
 
     Notes
     -----
-    Average precision as scikit-learn defines it, without interpolation between thresholds (Davis and Goadrich 2006,
-    doi 10.1145/1143844.1143874, say why). Voxels of one bin that differ in value are taken to be mixed at random: a
-    failure at the fraction t of a bin of m voxels, a of them failures, after n voxels with k failures, has the
-    precision (k + 1 + t (a − 1)) / (n + 1 + t (m − 1)), which is integrated over t. A bin of tied voxels is one step.
+    Dice and true positives are of the whole volume, true negatives of the brain. Formulas and source:
+    :func:`~napari_uncseg.metrics.qubrats.qubrats_scores`.
     """
-    failure = statistic["failure"][::-1].astype(np.float64)
-    every = failure + statistic["correct"][::-1]
-    found, seen = np.cumsum(failure), np.cumsum(every)
-    tied = (statistic["levels"][::-1] == 0) | (every < 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        step = found / seen
-        before, among = found - failure + 1, seen - every + 1
-        slope = (failure - 1) / (every - 1)
-        mixed = slope + (before - among * slope) / (every - 1) * np.log1p((every - 1) / among)
-    precision = np.where(tied, step, mixed)
-    some = failure > 0
-    return float(np.sum(failure[some] * precision[some]) / found[-1])
+
+    name: ClassVar[str] = "qubrats"
+    additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "qubrats_dice_auc": "area under the Dice of the voxels that are kept up to a threshold of uncertainty",
+        "qubrats_ft?_auc": "area under the share of true positives (ftp) and true negatives (ftn) that this leaves out",
+        "qubrats_score": "mean of the first and of 1 less the other two; 0 to 100 spans 0 to the map's largest value",
+        "qubrats_gain": "what the score gains over no uncertainty at all",
+    }
+
+    map: str
+    region: Region = Region.WT
+
+    def measure(self, case: Case) -> Statistic:
+        """True and false positives and negatives among the voxels kept at each of the 41 thresholds, int64 (41,)."""
+        return count_kept(histogram(case, self.map, self.region).counts)
+
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """Areas of the three curves, the score and its gain over no uncertainty; always defined."""
+        count = sum(int(statistic[kind][-1]) for kind in ("tp", "fp", "fn", "tn"))
+        return self.results(qubrats_scores(statistic), count, voxel_set=VoxelSet.BRAIN, bins=len(THRESHOLDS))
 
 
-def roc_curve(statistic: Statistic) -> tuple[Curve, Curve]:
-    """Receiver operating characteristic, one point per bin.
+@dataclass(eq=False)
+class Alignment(Metric):
+    """RMSD, Pearson and Spearman correlation of a map with the failure of a region, or with another map.
+
+    ``rmsd`` is the root of the mean of ``(u - v)²`` over the voxel set; with ``v`` the failure it is the root of the
+    Brier score of ``u`` as a probability of failure. ``pearson`` is undefined where one side hardly varies, never 0.
+    ``spearman`` is the correlation of ranks within a study, ties sharing their mean rank; the pooled one adds the
+    studies' rank sums, so that it asks about the order within studies and not between them. Against another map the
+    names end in ``_to_`` and its name.
 
     Parameters
     ----------
-    statistic : Statistic
-        Of :class:`Discrimination`.
-
-    Returns
-    -------
-    fpr, tpr : ndarray of float64, shape (4097,)
-        From (0, 0) to (1, 1), the most uncertain bin first; NaN where a class is empty.
+    map : str
+        Name of the map.
+    region : Region
+    voxel_set : VoxelSet
+    against : str, optional
+        Another map; the failure when left out.
     """
-    return _cumulated(statistic["correct"]), _cumulated(statistic["failure"])
 
+    name: ClassVar[str] = "alignment"
+    additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "rmsd*": "root mean squared difference of map and error",
+        "pearson*": "correlation of map and error",
+        "spearman*": "correlation of their ranks; pooled: of the ranks within each study",
+    }
 
-def precision_recall_curve(statistic: Statistic) -> tuple[Curve, Curve]:
-    """Precision against recall, one point per bin that holds voxels.
+    map: str
+    region: Region
+    voxel_set: VoxelSet = VoxelSet.TUMOUR
+    against: str | None = None
 
-    Parameters
-    ----------
-    statistic : Statistic
-        Of :class:`Discrimination`.
+    def measure(self, case: Case) -> Statistic:
+        """Voxels, and sums of values and of centred ranks: ``[u, v, uu, vv, uv]`` and ``[uu, vv, uv]``."""
+        at = case.indices(self.voxel_set, self.region)
+        u = case.uncertainty_at(self.map, self.region, at)
+        if self.against is None:
+            v: npt.NDArray[Any] = case.failure(self.region).ravel()[at]
+            ranks = rank_sums_of_failure(u, v)
+        else:
+            v = case.uncertainty_at(self.against, self.region, at)
+            ranks = rank_sums(u, v)
+        return {"count": np.array(u.size, dtype=np.int64), "moments": moments(u, v), "ranks": ranks}
 
-    Returns
-    -------
-    recall, precision : ndarray of float64, shape (n,)
-        The most uncertain bin first; empty without a voxel that fails.
-    """
-    failure = statistic["failure"][::-1]
-    every = failure + statistic["correct"][::-1]
-    found, seen, some = np.cumsum(failure), np.cumsum(every), every > 0
-    if not found[-1]:
-        return np.empty(0), np.empty(0)
-    return found[some] / found[-1], found[some] / seen[some]
-
-
-def errors_caught_curve(statistic: Statistic) -> tuple[Curve, Curve]:
-    """Share of the errors found against the share of voxels reviewed, most uncertain first.
-
-    Parameters
-    ----------
-    statistic : Statistic
-        Of :class:`Discrimination`.
-
-    Returns
-    -------
-    reviewed, caught : ndarray of float64, shape (4097,)
-        From (0, 0) to (1, 1); between two points, voxels of a bin are reviewed in random order. NaN where there are no
-        voxels, or no errors.
-    """
-    return _cumulated(statistic["correct"] + statistic["failure"]), _cumulated(statistic["failure"])
-
-
-def _cumulated(counts: npt.NDArray[np.int64]) -> Curve:
-    """Cumulated share from the last bin down, starting at 0."""
-    cumulated = np.concatenate([[0], np.cumsum(counts[::-1])]).astype(np.float64)
-    return cumulated / cumulated[-1] if cumulated[-1] else np.full_like(cumulated, math.nan)
-
-
-def _first_crossing(level: float, rising: Curve, other: Curve) -> float:
-    """Value of the other curve where the rising one first reaches a level, between points on a straight line."""
-    after = int(np.searchsorted(rising, level))
-    low, high = rising[after - 1], rising[after]
-    return float(other[after - 1] + (level - low) / (high - low) * (other[after] - other[after - 1]))
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """See the class."""
+        count = int(statistic["count"])
+        found = dict.fromkeys(("rmsd", "pearson", "spearman"), (math.nan, "no voxels"))
+        if count:
+            u, v, uu, vv, uv = (float(number) / count for number in statistic["moments"])
+            found["rmsd"] = math.sqrt(max(uu + vv - 2 * uv, 0.0)), ""
+            found["pearson"] = correlation(uu - u * u, vv - v * v, uv - u * v, SMALLEST_VARIANCE, self.against)
+            rank_u, rank_v, rank_uv = (float(number) for number in statistic["ranks"])
+            found["spearman"] = correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
+        suffix = "" if self.against is None else f"_to_{self.against}"
+        return [
+            result
+            for name, (number, why) in found.items()
+            for result in self.results({name + suffix: number}, count, why)
+        ]

@@ -1,12 +1,9 @@
-"""Evaluate cases in memory: the usual metrics for what a case has, and the values they give."""
+"""Evaluate cases in memory: the usual metrics for what a case has, and the table they give."""
 
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,36 +11,37 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pandas as pd
+
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.aggregation import Aggregates
-from napari_uncseg.evaluation.alignment import Alignment
-from napari_uncseg.evaluation.cache import metric_key
-from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration
+from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import NO_BRAIN, Case
-from napari_uncseg.evaluation.discrimination import Discrimination
-from napari_uncseg.evaluation.lesionwise import Lesionwise2023
+from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.qubrats import QUBraTS
-from napari_uncseg.evaluation.spatial import ShellCalibration, Spatial
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.overlap import Lesionwise2023, Overlap
+from napari_uncseg.evaluation.table import MetricResult, csv_text, over_cases, result_of, select, to_frame
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-CSV_COLUMNS = (
-    "case",
-    "metric",
-    "region",
-    "map",
-    "voxel_set",
-    "aggregation",
-    "bins",
-    "count",
-    "value",
-    "unit",
-    "undefined",
+METRICS: Mapping[str, type[Metric]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Overlap,
+            Lesionwise2023,
+            Calibration,
+            ShellCalibration,
+            ErrorCalibration,
+            Discrimination,
+            Alignment,
+            QUBraTS,
+            Aggregates,
+        )
+    }
 )
+"""Kinds of metrics by name, in the order of the glossary."""
 
 ERROR_FORECASTS = ("unc_output", "unc_output_unmasked")
 """Maps that claim to be a probability of error, and so can be right or wrong about it."""
@@ -53,9 +51,6 @@ DERIVED = ("entropy", "variance")
 
 _RATED = ("entropy", "unc_output")
 """Maps that the costlier metrics are computed for, too; variance of one pass ranks voxels as entropy does."""
-
-ANY: Any = object()
-"""Stands for every value of a criterion of :func:`select`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,37 +66,42 @@ class Evaluation:
     metrics: tuple[Metric, ...]
 
     @cached_property
-    def values(self) -> list[Value]:
-        """Values of every case, their means and medians and, where voxels add up, the pooled ones."""
-        return [value for metric in self.metrics for value in metric.values()]
+    def table(self) -> pd.DataFrame:
+        """Long table: results of every case, their means and medians and, where voxels add up, the pooled ones.
 
-    def table(self, **criteria: Any) -> list[Value]:
-        """Values that meet all criteria; see :func:`select`."""
-        return select(self.values, **criteria)
+        Columns are :data:`napari_uncseg.evaluation.table.COLUMNS`.
+        """
+        cases = to_frame(result for metric in self.metrics for result in metric.per_case())
+        pooled = (result for metric in self.metrics if metric.additive and metric.cases for result in metric.pooled())
+        return pd.concat([cases, over_cases(cases), to_frame(pooled)], ignore_index=True)
 
-    def value(self, metric: str, **criteria: Any) -> Value:
-        """The one value that meets all criteria.
+    def select(self, **criteria: Any) -> pd.DataFrame:
+        """Rows of the table whose columns equal what is given, such as ``metric="auroc", aggregation="mean"``."""
+        return select(self.table, **criteria)
+
+    def value(self, metric: str, **criteria: Any) -> MetricResult:
+        """The one result that meets all criteria.
 
         Raises
         ------
         EvaluationError
             When there is none, or more than one.
         """
-        found = self.table(metric=metric, **criteria)
+        found = self.select(metric=metric, **criteria).to_dict("records")
         if len(found) != 1:
             told = ", ".join(f"{name}={value}" for name, value in {"metric": metric, **criteria}.items())
             raise EvaluationError(f"{len(found)} values meet {told}; name region, map, voxel set and aggregation.")
-        return found[0]
+        return result_of(found[0])
 
     def to_csv(self, path: str | Path) -> None:
-        """Write all values as a long table, one a line.
+        """Write the table, one number a line.
 
         Raises
         ------
         SaveError
             When the file cannot be written.
         """
-        write_files({Path(path): csv_text(self.values).encode()})
+        write_files({Path(path): csv_text(self.table).encode()})
 
 
 def evaluate(cases: Case | Iterable[Case], *, metrics: Sequence[Metric] | None = None) -> Evaluation:
@@ -135,13 +135,13 @@ def evaluate(cases: Case | Iterable[Case], *, metrics: Sequence[Metric] | None =
     >>> found.value("dice_any_size", case="shifted").value
     0.75
     """
-    fed: dict[str, Metric] = {metric_key(metric): copy.deepcopy(metric) for metric in metrics or ()}
+    fed: dict[str, Metric] = {metric.key: copy.deepcopy(metric) for metric in metrics or ()}
     seen = False
     for case in [cases] if isinstance(cases, Case) else cases:
         seen = True
         if metrics is None:
             for metric in metrics_for(case):
-                fed.setdefault(metric_key(metric), metric).add(case)
+                fed.setdefault(metric.key, metric).add(case)
         else:
             for metric in fed.values():
                 metric.add(case)
@@ -180,16 +180,21 @@ def metrics_for(case: Case) -> list[Metric]:
     -------
     list of Metric
     """
-    return [
-        metric
-        for region in REGIONS
-        for metric in _metrics_of(region, case.uncertainties(region))
-        if _suits(metric, case)
-    ]
+    found = [metric for region in REGIONS for metric in _metrics_of(region, case.uncertainties(region))]
+    if case.probabilities is None:
+        found = [metric for metric in found if not isinstance(metric, (Calibration, ShellCalibration))]
+    if NO_BRAIN in case.notes or not case.brain.any():
+        brain = (QUBraTS, ShellCalibration)
+        found = [
+            metric
+            for metric in found
+            if getattr(metric, "voxel_set", None) is not VoxelSet.BRAIN and not isinstance(metric, brain)
+        ]
+    return found
 
 
 def metric_of_key(key: str) -> Metric:
-    """A new metric from the line that :func:`~napari_uncseg.evaluation.cache.metric_key` made of another.
+    """A new metric from the line that is the :attr:`~napari_uncseg.evaluation.metric.Metric.key` of another.
 
     Raises
     ------
@@ -198,85 +203,9 @@ def metric_of_key(key: str) -> Metric:
     """
     try:
         settings = json.loads(key)
-        return _KINDS[settings.pop("metric")](**settings)
+        return METRICS[settings.pop("metric")](**settings)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EvaluationError(f"{key} names no metric of this version; evaluate the study again.") from error
-
-
-def select(
-    values: Iterable[Value],
-    *,
-    metric: str = ANY,
-    region: Region | None = ANY,
-    map: str | None = ANY,  # noqa: A002 - the name of the field
-    voxel_set: VoxelSet | None = ANY,
-    aggregation: str = ANY,
-    case: str | None = ANY,
-) -> list[Value]:
-    """Values that meet all criteria.
-
-    Parameters
-    ----------
-    values : iterable of Value
-    metric, region, map, voxel_set, aggregation, case : optional
-        What a field of the value must equal; left out, it may be anything.
-
-    Returns
-    -------
-    list of Value
-        In the order given.
-    """
-    criteria = {
-        "metric": metric,
-        "region": region,
-        "map": map,
-        "voxel_set": voxel_set,
-        "aggregation": aggregation,
-        "case": case,
-    }
-    asked = {name: wanted for name, wanted in criteria.items() if wanted is not ANY}
-    return [value for value in values if all(getattr(value, name) == wanted for name, wanted in asked.items())]
-
-
-def csv_text(values: Iterable[Value]) -> str:
-    """Values as a long table: one a line, undefined ones as ``nan`` with the reason.
-
-    Parameters
-    ----------
-    values : iterable of Value
-
-    Returns
-    -------
-    str
-        Lines end in a newline; the first names the columns, :data:`CSV_COLUMNS`.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for value in values:
-        number = "nan" if math.isnan(value.value) else f"{value.value:.10g}"
-        row = {name: getattr(value, name) for name in CSV_COLUMNS} | {"value": number}
-        writer.writerow("" if row[name] is None else row[name] for name in CSV_COLUMNS)
-    return buffer.getvalue()
-
-
-_KINDS: Mapping[str, type[Metric]] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (
-            Aggregates,
-            Alignment,
-            Calibration,
-            Discrimination,
-            ErrorCalibration,
-            Lesionwise2023,
-            Overlap,
-            QUBraTS,
-            ShellCalibration,
-            Spatial,
-        )
-    }
-)
 
 
 def _metrics_of(region: Region, maps: Sequence[str]) -> list[Metric]:
@@ -288,18 +217,7 @@ def _metrics_of(region: Region, maps: Sequence[str]) -> list[Metric]:
         metrics += [Discrimination(name, region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR)]
         metrics += [Alignment(name, region, VoxelSet.TUMOUR), Aggregates(name, region)]
         if name in _RATED or name not in (*DERIVED, *ERROR_FORECASTS):
-            metrics += [QUBraTS(name, region), Spatial(name, region)]
+            metrics.append(QUBraTS(name, region))
         if name in ERROR_FORECASTS:
             metrics += [ErrorCalibration(name, region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR)]
     return metrics
-
-
-def _suits(metric: Metric, case: Case) -> bool:
-    region, name = getattr(metric, "region", None), getattr(metric, "map", None)
-    if isinstance(metric, (Calibration, ShellCalibration)) and case.probabilities is None:
-        return False
-    if isinstance(region, Region) and name is not None and name not in case.uncertainties(region):
-        return False
-    over_brain = getattr(metric, "voxel_set", None) is VoxelSet.BRAIN
-    over_brain |= isinstance(metric, (QUBraTS, ShellCalibration, Spatial))
-    return not over_brain or (NO_BRAIN not in case.notes and bool(case.brain.any()))

@@ -1,120 +1,21 @@
 """Histograms of a case: a map is binned once, and every metric reads its voxel set out of the same integer counts.
 
-A voxel's value becomes one of 4096 bins, and what is known about it (in the brain, near the tumour, predicted, true)
-a code of four bits. Both make one 16-bit number, and counting these numbers once gives the histogram of every voxel
-set, split by error or by truth. Counts are int64 and sums float64: float32 sums saturate at 2**24, two volumes.
+Counts are int64 and sums float64: float32 sums saturate at 2**24, two volumes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.evaluation.case import Case, Map, upper_bound
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.labels import REGIONS, Region
-
-Counts = npt.NDArray[np.int64]
-
-BINS = 4096
-"""Bins of every histogram of a map."""
+from napari_uncseg.labels import Region
+from napari_uncseg.metrics.histograms import BINS, CODES, Counts, bin_indices, distinct_levels
 
 PROBABILITY = "probability"
 """Stands for the probability of the region where the name of a map is asked for."""
-
-BRAIN, TUMOUR, PREDICTED, TRUE = 1, 2, 4, 8
-"""Bits of a voxel's code: in the brain, in the voxel set ``tumour``, in the region as predicted, and as it is."""
-
-CODES = np.arange(16)
-"""All codes; the others than 0 cover every voxel that is in any voxel set but ``all``."""
-
-DIVISIONS = 3000
-"""Whole multiples of 1/3000 of the range are edges of bins, from 1/62.5 on both sides of it inwards."""
-
-_MARGIN = 48  # multiples of 1/3000 at both ends that are cut finer
-_SMALLEST = 2.0**-56  # of the range: below, all but 0 is one bin
-_NEAR_ONE = 2.0**-24  # closer to its bound a float32 cannot come
-_LOW, _HIGH = 902, 289  # finer bins at the lower and upper end
-_DROPPED_BITS = 12
-_LEVEL_BITS = 10  # dropped where ties are told from values that differ
-_LEVEL_SAMPLE = 1 << 18  # voxels that are enough to tell
-_CHUNK = 1 << 14
-_SIGN = 1 << (31 - _DROPPED_BITS)
-
-
-def bin_edges(upper: float = 1.0) -> npt.NDArray[np.float64]:
-    """Edges of the bins; each bin holds its upper edge, the first one 0 alone.
-
-    Maps pile up near 0, probabilities near 0 and 1. Bins are therefore 1/3000 of the range wide in the middle and
-    shrink geometrically to both ends. Whole multiples of 1/40 (the thresholds of QU-BraTS) and 1/15 are edges.
-
-    Parameters
-    ----------
-    upper : float
-        Largest value of the map.
-
-    Returns
-    -------
-    ndarray of float64, shape (4097,)
-        From 0, twice, to ``upper``.
-    """
-    margin = _MARGIN / DIVISIONS
-    low = np.geomspace(_SMALLEST, margin, _LOW)
-    middle = np.arange(_MARGIN + 1, DIVISIONS - _MARGIN + 1) / DIVISIONS
-    high = 1.0 - np.geomspace(margin, _NEAR_ONE, _HIGH)[1:]
-    return np.asarray(np.concatenate([[0.0, 0.0], low, middle, high, [1.0]]) * upper)
-
-
-def bin_indices(values: Map, upper: float = 1.0) -> npt.NDArray[np.uint16]:
-    """Bin of every value: exactly the one whose edges enclose it.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (n,)
-        In 0..``upper``.
-    upper : float
-        Largest value of the map.
-
-    Returns
-    -------
-    ndarray of uint16, shape (n,)
-
-    Notes
-    -----
-    The leading 20 bits of a float32 grow with its value, so a table tells the bin of the smallest float that shares
-    them; as bins are wider than what the dropped bits can say, one comparison with that bin's edge settles the rest.
-    Above the middle of the range it is the distance to the upper bound, which is exact, that is looked up.
-    """
-    table, edges = _tables(upper)
-    bound, middle = np.float32(upper), np.float32(upper / 2)
-    bins = np.empty(values.size, dtype=np.uint16)
-    for start in range(0, values.size, _CHUNK):  # in pieces that stay in the processor's cache
-        piece = slice(start, start + _CHUNK)
-        some = values[piece]
-        folded = np.copysign(np.minimum(some, bound - some), middle - some)
-        looked_up = table.take(folded.view(np.uint32) >> _DROPPED_BITS, mode="clip")
-        np.add(looked_up, some > edges.take(looked_up), out=bins[piece])
-    return bins
-
-
-@lru_cache(maxsize=8)
-def _tables(upper: float) -> tuple[npt.NDArray[np.uint16], Map]:
-    """Bin by leading bits, and the upper edge of each bin rounded down to float32 (the last one is open)."""
-    exact = bin_edges(upper)[1:]
-    edges = exact.astype(np.float32)
-    edges = np.where(edges > exact, np.nextafter(edges, np.float32(-1)), edges).astype(np.float32)
-    edges[-1] = np.inf
-    bound = np.float32(upper)
-    keys = np.arange((int((bound / 2).view(np.uint32)) >> _DROPPED_BITS) + 2, dtype=np.uint32) << _DROPPED_BITS
-    below = keys.view(np.float32)
-    above = bound - (keys | ((1 << _DROPPED_BITS) - 1)).view(np.float32)
-    table = np.full(_SIGN + len(keys), BINS - 1, dtype=np.uint16)
-    table[: len(keys)] = np.searchsorted(edges, below)
-    table[_SIGN:] = np.searchsorted(edges, above)
-    return table, edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,33 +81,6 @@ def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> 
     return case.once(("moments outside", name, region), lambda: inner + _outer_moments(case, name, region))
 
 
-def in_set(voxel_set: VoxelSet) -> npt.NDArray[np.bool_]:
-    """Which of the sixteen codes belong to a voxel set, bool (16,)."""
-    match voxel_set:
-        case VoxelSet.ALL:
-            return np.ones(len(CODES), dtype=bool)
-        case VoxelSet.BRAIN:
-            return (CODES & BRAIN) > 0
-        case VoxelSet.TUMOUR:
-            return (CODES & TUMOUR) > 0
-        case VoxelSet.UNION:
-            return (CODES & (PREDICTED | TRUE)) > 0
-        case VoxelSet.REFERENCE:
-            return (CODES & TRUE) > 0
-        case VoxelSet.PREDICTION:
-            return (CODES & PREDICTED) > 0
-
-
-def is_true() -> npt.NDArray[np.bool_]:
-    """Codes of voxels that are in the region, bool (16,)."""
-    return (CODES & TRUE) > 0
-
-
-def is_error() -> npt.NDArray[np.bool_]:
-    """Codes of voxels where prediction and reference differ, bool (16,)."""
-    return np.asarray(((CODES & PREDICTED) > 0) != is_true())
-
-
 def inside(case: Case) -> npt.NDArray[np.intp]:
     """Flat indices (C order) of the voxels in the brain, near the tumour or in any mask."""
 
@@ -223,8 +97,7 @@ def codes(case: Case, region: Region) -> npt.NDArray[np.uint8]:
     """Code of every voxel of :func:`inside`, uint8 (n,)."""
 
     def encode() -> npt.NDArray[np.uint8]:
-        index = REGIONS.index(region)
-        masks = (case.brain, case.tumour, case.prediction[index], case.reference[index])
+        masks = (case.brain, case.tumour, case.predicted(region), case.true(region))
         bits = [mask.ravel()[inside(case)].view(np.uint8) for mask in masks]
         return np.asarray(bits[0] | bits[1] << 1 | bits[2] << 2 | bits[3] << 3)
 
@@ -242,7 +115,7 @@ def values_inside(case: Case, name: str, region: Region) -> Map:
 def _inner(case: Case, name: str, region: Region) -> Histogram:
     values = values_inside(case, name, region)
     counts = np.bincount(_joint(case, name, region), minlength=len(CODES) * BINS).reshape(len(CODES), BINS)
-    return Histogram(counts.astype(np.int64, copy=False), _levels(values, _bound(name)))
+    return Histogram(counts.astype(np.int64, copy=False), distinct_levels(values, _bound(name)))
 
 
 def _joint(case: Case, name: str, region: Region) -> npt.NDArray[np.uint16]:
@@ -270,7 +143,7 @@ def _whole(case: Case, name: str, region: Region, inner: Histogram) -> Histogram
     counts[0, 0] += values.size - nonzero.size
     if nonzero.size:
         counts[0] += np.bincount(bin_indices(nonzero, _bound(name)), minlength=BINS)
-        levels = levels + _levels(nonzero, _bound(name))
+        levels = levels + distinct_levels(nonzero, _bound(name))
     return Histogram(counts, levels)
 
 
@@ -295,17 +168,6 @@ def _values_outside(case: Case, name: str, region: Region) -> Map:
         values: Map = case.probability(region).ravel()[voxels]
         return values
     return case.uncertainty_at(name, region, voxels)
-
-
-def _levels(values: Map, upper: float) -> Counts:
-    """Distinct leading bits in each bin beyond the first, of a fixed sample of the voxels when they are many."""
-    values = values[:: 1 + values.size // _LEVEL_SAMPLE]
-    seen = np.zeros((int(np.float32(upper).view(np.uint32)) >> _LEVEL_BITS) + 1, dtype=bool)
-    sizes = np.minimum(np.abs(values), np.float32(upper))  # formulas give −0 and, by rounding, more than the bound
-    seen[sizes.view(np.uint32) >> _LEVEL_BITS] = True
-    occupied = np.flatnonzero(seen).astype(np.uint32) << _LEVEL_BITS
-    levels = np.bincount(bin_indices(occupied.view(np.float32), upper), minlength=BINS)
-    return np.maximum(levels - 1, 0).astype(np.int64)
 
 
 def _bound(name: str) -> float:

@@ -21,7 +21,7 @@ from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.io.results import check_made_from, load_prediction, other_inputs, read_result
 from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
-from napari_uncseg.metrics.confusion import confusion
+from napari_uncseg.metrics.overlap import confusion, dice
 
 
 class BrainSource(StrEnum):
@@ -44,8 +44,8 @@ class ReadCase:
     notes : tuple of str
         What the reader of a report should know, a sentence each.
     checks : mapping
-        Plain numbers for the lint: ``confusion`` (4 x 4 voxel counts, rows reference, columns prediction, in the order
-        0, NCR, ED, ET), ``volumes_ml`` (``reference`` and ``prediction`` per region), ``agreement`` (Dice of
+        Plain numbers for the sanity checks: ``confusion`` (4 x 4 voxel counts, rows reference, columns prediction, in
+        the order 0, NCR, ED, ET), ``volumes_ml`` (``reference`` and ``prediction`` per region), ``agreement`` (Dice of
         segmentation and probabilities above 0.5, per region), ``model`` and ``settings`` of the prediction.
     """
 
@@ -89,7 +89,13 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         segmentation, affine = prediction.segmentation, prediction.affine
         x, y, z = segmentation.shape
         shape = (x, y, z)
-        checks["agreement"] = _agreement(segmentation, prediction.probabilities)
+        # 1 but for the order in which labels are written.
+        checks["agreement"] = {
+            str(region): dice(mask, probability > 0.5)
+            for region, mask, probability in zip(
+                REGIONS, region_masks(segmentation), prediction.probabilities, strict=True
+            )
+        }
         checks |= {name: prediction.provenance.get(name) for name in ("model", "settings")}
         if other_inputs(prediction.provenance, {"reference": {"file": volume.path.name, "sha256": volume.sha256}}):
             notes.append(f"{pair.id} was predicted beside another reference than {volume.path}.")
@@ -180,13 +186,3 @@ def _brain(
             why = "its images lie on another grid"
     unknown = np.zeros(shape, dtype=bool)
     return unknown, [f"{pair.id}: the brain is not known, for {why}; nothing is measured over the brain."]
-
-
-def _agreement(segmentation: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Dice of a segmentation and its own probabilities above 0.5: 1 but for the order in which labels are written."""
-    result = {}
-    for region, mask, probability in zip(REGIONS, region_masks(segmentation), probabilities, strict=True):
-        above = probability > 0.5
-        total = int(np.count_nonzero(mask)) + int(np.count_nonzero(above))
-        result[str(region)] = 2 * int(np.count_nonzero(mask & above)) / total if total else 1.0
-    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,10 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.metric_result import Value, mean_of, median_of
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.files import write_files
+from napari_uncseg.labels import Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 Statistic = dict[str, npt.NDArray[Any]]
 """What a metric keeps of a case: small arrays of integers or float64, which add up where the metric is additive."""
@@ -28,7 +31,7 @@ class Metric(ABC):
     """Something measured on every case.
 
     A subclass is a dataclass whose fields are its settings (``@dataclass(eq=False)``); it says how a case becomes a
-    statistic and how a statistic is read. Keeping cases, merging and aggregating are done here.
+    statistic and how a statistic is read. Keeping cases, merging and pooling are done here.
     """
 
     name: ClassVar[str]
@@ -37,20 +40,71 @@ class Metric(ABC):
     additive: ClassVar[bool] = False
     """Whether the sum of the cases' statistics is the statistic of all their voxels together."""
 
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """Name of a number, or a pattern of names -> what it means; the glossary of reports and documentation."""
+
     _packed: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for setting, kind in (("region", Region), ("voxel_set", VoxelSet)):
+            if isinstance(getattr(self, setting, None), str):
+                setattr(self, setting, kind(getattr(self, setting)))
 
     @abstractmethod
     def measure(self, case: Case) -> Statistic:
         """Statistic of a case; changes nothing."""
 
     @abstractmethod
-    def read(self, statistic: Statistic) -> list[Value]:
-        """Values of a statistic, with region, map, voxel set, bins and count; aggregation and case are set outside."""
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """Results of a statistic, with region, map, voxel set, bins and count; aggregation and case are set outside."""
+
+    def results(
+        self,
+        numbers: Mapping[str, float],
+        count: int,
+        undefined: str = "",
+        *,
+        unit: str = "",
+        voxel_set: VoxelSet | None = None,
+        bins: int | None = None,
+    ) -> list[MetricResult]:
+        """Results of this metric's region and map.
+
+        Parameters
+        ----------
+        numbers : mapping of str to float
+            Name of a number -> its value.
+        count : int
+            Voxels behind them.
+        undefined : str
+            Why those that are ``nan`` are undefined.
+        unit : str
+        voxel_set : VoxelSet, optional
+            That of the metric when left out.
+        bins : int, optional
+
+        Returns
+        -------
+        list of MetricResult
+        """
+        voxels = voxel_set or getattr(self, "voxel_set", None)
+        region, map_ = getattr(self, "region", None), getattr(self, "map", None)
+        return [
+            MetricResult(
+                name, value, "case", None, region, map_, voxels, unit, bins, count, undefined * math.isnan(value)
+            )
+            for name, value in numbers.items()
+        ]
 
     def settings(self) -> dict[str, Any]:
         """Name and settings as JSON values; metrics merge only when these are equal."""
         content = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
         return {"metric": self.name, **json.loads(json.dumps(content))}
+
+    @property
+    def key(self) -> str:
+        """Name and settings as one line of JSON: the same line, the same meaning of its statistics."""
+        return json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
 
     def add(self, case: Case) -> None:
         """Measure a case and keep its statistic.
@@ -82,6 +136,7 @@ class Metric(ABC):
             When a case of this id is there already.
         """
         self._check_new(case_id)
+        # Compressed, because histograms of thousands of studies are many small numbers and more zeros.
         self._packed[case_id] = _pack(statistic)
 
     def merge(self, other: Metric) -> None:
@@ -111,12 +166,12 @@ class Metric(ABC):
         """Statistic of every case by its id, in the order they came."""
         return _Statistics(self._packed)
 
-    def per_case(self) -> list[Value]:
-        """Values of every case."""
+    def per_case(self) -> list[MetricResult]:
+        """Results of every case."""
         return [
-            replace(value, aggregation="case", case=case_id)
+            replace(result, case=case_id)
             for case_id, statistic in self.cases.items()
-            for value in self.read(statistic)
+            for result in self.read(statistic)
         ]
 
     def total(self) -> Statistic:
@@ -137,24 +192,15 @@ class Metric(ABC):
                 total[key] = total[key] + array if key in total else array
         return total
 
-    def pooled(self) -> list[Value]:
-        """Values of all voxels of all cases together: what :meth:`read` makes of the summed statistics.
+    def pooled(self) -> list[MetricResult]:
+        """Results of all voxels of all cases together: what :meth:`read` makes of the summed statistics.
 
         Raises
         ------
         EvaluationError
             As :meth:`total`.
         """
-        return [replace(value, aggregation="pooled", case=None) for value in self.read(self.total())]
-
-    def values(self) -> list[Value]:
-        """Values of every case, their mean and median over cases and, where they add up, the pooled ones."""
-        per_case = self.per_case()
-        groups: dict[Any, list[Value]] = {}
-        for value in per_case:
-            groups.setdefault(value.key, []).append(value)
-        summaries = [summary(group) for group in groups.values() for summary in (mean_of, median_of)]
-        return [*per_case, *summaries, *(self.pooled() if self.additive and self._packed else [])]
+        return [replace(result, aggregation="pooled") for result in self.read(self.total())]
 
     def save(self, path: Path) -> None:
         """Write settings and statistics to an ``.npz`` file, under a temporary name first.
@@ -213,7 +259,11 @@ class _Statistics(Mapping[str, Statistic]):
         self._packed = packed
 
     def __getitem__(self, case_id: str) -> Statistic:
-        return _unpack(self._packed[case_id])
+        with zipfile.ZipFile(io.BytesIO(self._packed[case_id])) as archive:
+            return {
+                key: np.lib.format.read_array(io.BytesIO(archive.read(key)), allow_pickle=False)
+                for key in archive.namelist()
+            }
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._packed)
@@ -223,18 +273,9 @@ class _Statistics(Mapping[str, Statistic]):
 
 
 def _pack(statistic: Statistic) -> bytes:
-    """Compressed, because histograms of thousands of studies are many small numbers and more zeros."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for key, array in statistic.items():
             with archive.open(key, "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()
-
-
-def _unpack(packed: bytes) -> Statistic:
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        return {
-            key: np.lib.format.read_array(io.BytesIO(archive.read(key)), allow_pickle=False)
-            for key in archive.namelist()
-        }

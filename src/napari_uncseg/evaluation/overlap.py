@@ -1,61 +1,30 @@
-"""Overlap of a predicted region with the reference: Dice, 95th percentile Hausdorff distance and volumes."""
+"""Overlap of a predicted region with the reference, as a whole and lesion by lesion, as metrics over studies."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
-from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.surface import Mask, hd95
-
-__all__ = ["SMALL_ML", "Overlap", "dice", "hd95", "is_small"]
-
-SMALL_ML = 1.0
-"""Regions of less than this in the reference are reported apart from means."""
-
-
-def dice(prediction: Mask, reference: Mask) -> float:
-    """Dice coefficient of two masks, 2 TP / (2 TP + FP + FN).
-
-    Parameters
-    ----------
-    prediction, reference : ndarray of bool, one shape
-
-    Returns
-    -------
-    float
-        In 0..1; 1 when both masks are empty and 0 when one is, as BraTS has it.
-
-    References
-    ----------
-    Dice, "Measures of the amount of ecologic association between species", Ecology 26 (1945), 297–302.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> dice(np.array([True, True, False]), np.array([False, True, False]))
-    0.6666666666666666
-    """
-    masks = (prediction & reference, prediction, reference)
-    both, predicted, expected = (int(np.count_nonzero(mask)) for mask in masks)
-    return _dice(both, predicted, expected)
+from napari_uncseg.evaluation.table import MetricResult
+from napari_uncseg.labels import Region
+from napari_uncseg.metrics.lesionwise import score_lesions
+from napari_uncseg.metrics.overlap import SMALL_ML, dice_of_counts, is_small
+from napari_uncseg.metrics.surface import hd95
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
 @dataclass(eq=False)
 class Overlap(Metric):
     """Dice, hd95 and volumes of one region.
 
-    Gives ``dice`` and ``hd95`` (mm) of studies whose reference holds at least ``small_ml`` of the region, and
-    ``dice_small`` and ``hd95_small`` of the others, so that a handful of voxels does not decide a mean; each is
-    undefined for the studies of the other kind. ``dice_any_size`` and ``hd95_any_size`` are those of all studies, as
-    the BraTS challenges average them. ``volume_prediction`` and ``volume_reference`` are in mL.
+    A handful of voxels must not decide a mean: ``dice`` and ``hd95`` are undefined for studies whose reference holds
+    less than ``small_ml`` of the region, ``dice_small`` and ``hd95_small`` for the others.
 
     Parameters
     ----------
@@ -67,18 +36,23 @@ class Overlap(Metric):
     """
 
     name: ClassVar[str] = "overlap"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "dice": "overlap with the reference, 0 to 1; studies with at least 1 mL of the region in the reference",
+        "hd95": "95th percentile of the distance between the surfaces, the larger of both directions; 374 mm where one "
+        "of the two is empty; studies as for dice",
+        "*_small": "dice and hd95 of the studies with less than 1 mL",
+        "*_any_size": "dice and hd95 of all studies, as the BraTS challenges average them",
+        "volume_prediction": "predicted volume",
+        "volume_reference": "volume in the reference",
+    }
 
     region: Region
     empty_hd95: float = 374.0
     small_ml: float = SMALL_ML
 
-    def __post_init__(self) -> None:
-        self.region = Region(self.region)
-
     def measure(self, case: Case) -> Statistic:
         """Voxels in both, in the prediction and in the reference, of the volume; mL of a voxel; hd95 in mm."""
-        index = REGIONS.index(self.region)
-        prediction, reference = case.prediction[index], case.reference[index]
+        prediction, reference = case.predicted(self.region), case.true(self.region)
         masks = (prediction & reference, prediction, reference)
         return {
             "voxels": np.array([*(np.count_nonzero(mask) for mask in masks), prediction.size], dtype=np.int64),
@@ -86,34 +60,87 @@ class Overlap(Metric):
             "hd95": np.array(hd95(prediction, reference, case.spacing, self.empty_hd95)),
         }
 
-    def read(self, statistic: Statistic) -> list[Value]:
+    def read(self, statistic: Statistic) -> list[MetricResult]:
         """See the class."""
         both, predicted, expected, size = (int(number) for number in statistic["voxels"])
         voxel_ml = float(statistic["voxel_ml"])
-        value = Value("", math.nan, region=self.region, voxel_set=VoxelSet.ALL, count=size)
         small = is_small(expected * voxel_ml, self.small_ml)
-        values = []
-        for name, number, unit in (
-            ("dice", _dice(both, predicted, expected), ""),
-            ("hd95", float(statistic["hd95"]), "mm"),
-        ):
-            here, elsewhere = (f"{name}_small", name) if small else (name, f"{name}_small")
-            reason = f"reference {'below' if small else 'not below'} {self.small_ml:g} mL: see {here}"
-            found = {
-                here: replace(value, metric=here, value=number, unit=unit),
-                elsewhere: replace(value, metric=elsewhere, unit=unit, undefined=reason),
-            }
-            values += [found[name], found[f"{name}_small"]]
-            values.append(replace(value, metric=f"{name}_any_size", value=number, unit=unit))
-        for name, voxels in (("volume_prediction", predicted), ("volume_reference", expected)):
-            values.append(replace(value, metric=name, value=voxels * voxel_ml, unit="mL"))
-        return values
+        dice = float(dice_of_counts(both, predicted - both, expected - both))
+        results = []
+        for name, number, unit in (("dice", dice, ""), ("hd95", float(statistic["hd95"]), "mm")):
+            reason = f"reference {'below' if small else 'not below'} {self.small_ml:g} mL: see {name}{'_small' * small}"
+            numbers = {name: math.nan if small else number, f"{name}_small": number if small else math.nan}
+            results += self.results(
+                numbers | {f"{name}_any_size": number}, size, reason, unit=unit, voxel_set=VoxelSet.ALL
+            )
+        volumes = {"volume_prediction": predicted * voxel_ml, "volume_reference": expected * voxel_ml}
+        return results + self.results(volumes, size, unit="mL", voxel_set=VoxelSet.ALL)
 
 
-def is_small(reference_ml: float, small_ml: float = SMALL_ML) -> bool:
-    """Whether a region of a reference is too small for the means; rounding does not make 1000 mm³ less than 1 mL."""
-    return reference_ml < small_ml * (1 - 1e-9)
+@dataclass(eq=False)
+class Lesionwise2023(Metric):
+    """Lesion-wise Dice and hd95 of one region by the rules of BraTS 2023, with counts of lesions.
 
+    Dice and hd95 are sums over the lesions that count, divided by their number and that of the false positives, each of
+    which adds Dice 0 and ``empty_hd95``; without any of both they are 1 and 0. The pooled scores are those of all
+    lesions of the cohort, whichever study they are in. ``count`` is the number of lesions and false positives.
 
-def _dice(both: int, predicted: int, expected: int) -> float:
-    return 2 * both / (predicted + expected) if predicted + expected else 1.0
+    Parameters
+    ----------
+    region : Region
+    dilations : int
+        3 for glioma, 1 for meningioma and metastases.
+    smallest_mm3 : float
+        A lesion must be larger to count, 50 for glioma, 2 for metastases.
+    empty_hd95 : float
+        hd95 of a missed lesion and of a false positive, mm.
+    """
+
+    name: ClassVar[str] = "lesionwise_2023"
+    additive: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, str]] = {
+        "lesionwise_2023_dice": "mean over lesions and false positives by the rules of BraTS 2023; these count 0",
+        "lesionwise_2023_hd95": "the same of hd95; false positives and missed lesions count 374 mm",
+        "lesionwise_2023_*": "lesions found (tp), made up (fp), missed (fn), and too small to count (dropped)",
+    }
+
+    region: Region
+    dilations: int = 3
+    smallest_mm3: float = 50.0
+    empty_hd95: float = 374.0
+
+    def measure(self, case: Case) -> Statistic:
+        """Lesions (tp, fp, fn, dropped) and the sums of Dice and hd95 over those that count."""
+        scores = score_lesions(
+            case.predicted(self.region),
+            case.true(self.region),
+            case.spacing,
+            dilations=self.dilations,
+            smallest_mm3=self.smallest_mm3,
+            empty=self.empty_hd95,
+        )
+        return {
+            "lesions": np.array([scores.tp, scores.fp, scores.fn, scores.dropped], dtype=np.int64),
+            "sums": np.array([scores.dice.sum(), scores.hd95.sum()], dtype=np.float64),
+        }
+
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """See the class."""
+        tp, fp, fn, dropped = (float(number) for number in statistic["lesions"])
+        dice, hd95 = (float(number) for number in statistic["sums"])
+        number = tp + fn + fp
+        scores = (
+            ({"dice": dice / number if number else 1.0}, ""),
+            ({"hd95": (hd95 + self.empty_hd95 * fp) / number if number else 0.0}, "mm"),
+            ({"tp": tp, "fp": fp, "fn": fn, "dropped": dropped}, "lesions"),
+        )
+        return [
+            result
+            for numbers, unit in scores
+            for result in self.results(
+                {f"{self.name}_{key}": value for key, value in numbers.items()},
+                int(number),
+                unit=unit,
+                voxel_set=VoxelSet.ALL,
+            )
+        ]

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import stats
 
-from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.aggregation import (
-    AGGREGATORS,
-    RiskCoverage,
-    Triage,
-    augrc,
-    aurc,
-    e_aurc,
-    risk_coverage,
-    triage_auroc,
-)
-from napari_uncseg.evaluation.evaluation import select
-from napari_uncseg.evaluation.metric_result import Value
+from napari_uncseg.evaluation.aggregation import AGGREGATORS
+from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.statistics import TwoGroups, holm, mann_whitney, median_split, partial_spearman
+from napari_uncseg.metrics.selective import RiskCoverage, Triage, augrc, aurc, e_aurc, risk_coverage, triage_auroc
+from napari_uncseg.metrics.statistics import TwoGroups, holm, mann_whitney, partial_spearman
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +30,7 @@ _FEWEST = 3
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Studies ranked by one score, held against their Dice.
+    """Studies ranked by one score, compared with their Dice.
 
     Parameters
     ----------
@@ -94,13 +85,13 @@ class Stratification:
     region : Region
         Of map and Dice.
     threshold : float
-        Scores above it are the unsure half.
+        Scores above it are the uncertain half.
     in_sample : bool
         Whether the threshold is the median of these very studies.
     below, above : ndarray of float, shape (studies,)
         Dice on both sides.
     test : TwoGroups
-        The sure half against the unsure one.
+        The certain half against the uncertain one.
     p_holm : float
         Its p-value, adjusted for all regions and maps that were tested.
     """
@@ -115,13 +106,13 @@ class Stratification:
     p_holm: float = math.nan
 
 
-def rankings(values: Sequence[Value]) -> list[Ranking]:
+def rankings(table: pd.DataFrame) -> list[Ranking]:
     """Rank studies by every aggregate of every map.
 
     Parameters
     ----------
-    values : sequence of Value
-        Of single studies: aggregates, ``volume_confounder`` and ``dice``.
+    table : pandas.DataFrame
+        Long table, of single studies: aggregates, ``volume_confounder`` and ``dice``.
 
     Returns
     -------
@@ -130,48 +121,40 @@ def rankings(values: Sequence[Value]) -> list[Ranking]:
     """
     found = []
     for region in REGIONS:
-        here = select(values, region=region, aggregation="case")
-        dice = _by_case(select(here, metric="dice"))
-        for name in dict.fromkeys(value.map for value in here if value.metric in AGGREGATORS and value.map is not None):
-            volumes = _by_case(select(here, metric="volume_confounder", map=name))
+        here = select(table, region=region, aggregation="case")
+        dice = by_case(here, metric="dice")
+        for name in here.loc[here["metric"].isin(AGGREGATORS), "map"].unique():
+            aggregates = _aggregates(here, name, region)
             for aggregator in AGGREGATORS:
-                scores = scores_of(here, name, region, aggregator)
-                ranking = _rank(aggregator, name, region, scores, dice, volumes)
-                found += [ranking] if ranking is not None else []
+                if aggregator in aggregates:
+                    scores = _scores(aggregates, aggregator)
+                    found += _rank(aggregator, name, region, scores, dice, aggregates["volume_confounder"])
     return found
 
 
-def scores_of(
-    values: Sequence[Value], name: str, region: Region, aggregator: str = TRIAGE_AGGREGATOR
-) -> dict[str, float]:
-    """Score of every study: one aggregate of one map.
+def scores_of(table: pd.DataFrame, name: str, region: Region) -> pd.Series:
+    """Triage score of every study by its id.
 
     Parameters
     ----------
-    values : sequence of Value
+    table : pandas.DataFrame
     name : str
         The map.
     region : Region
-    aggregator : str
 
     Returns
     -------
-    dict of str to float
+    pandas.Series
         Infinite where nothing was predicted: nobody should trust that unseen. Studies whose score is undefined for
         another reason are left out.
     """
-    volumes = _by_case(select(values, metric="volume_confounder", map=name, region=region, aggregation="case"))
-    scores = {}
-    for value in select(values, metric=aggregator, map=name, region=region, aggregation="case"):
-        if value.case is not None:
-            empty = volumes.get(value.case) == 0 and not value.defined
-            scores[value.case] = math.inf if empty else value.value
-    return {study: score for study, score in scores.items() if not math.isnan(score)}
+    aggregates = _aggregates(table, name, region)
+    return _scores(aggregates, TRIAGE_AGGREGATOR) if TRIAGE_AGGREGATOR in aggregates else pd.Series(dtype=float)
 
 
 def stratify(
-    values: Sequence[Value],
-    calibration: Sequence[Value] | None = None,
+    table: pd.DataFrame,
+    calibration: pd.DataFrame | None = None,
     maps: Sequence[str] = ("entropy", "unc_output"),
     resamples: int = 2000,
 ) -> list[Stratification]:
@@ -179,9 +162,9 @@ def stratify(
 
     Parameters
     ----------
-    values : sequence of Value
-        Of single studies.
-    calibration : sequence of Value, optional
+    table : pandas.DataFrame
+        Long table, of single studies.
+    calibration : pandas.DataFrame, optional
         Of calibration studies, whose median is the threshold; without them it is that of the studies themselves.
     maps : sequence of str
         Maps to split by.
@@ -196,20 +179,15 @@ def stratify(
     found: list[Stratification] = []
     for name in maps:
         for region in REGIONS:
-            scores = scores_of(values, name, region)
-            dice = _by_case(select(values, metric="dice", region=region, aggregation="case"))
-            studies = [study for study in scores if study in dice]
-            own = scores if calibration is None else scores_of(calibration, name, region)
-            try:
-                threshold = median_split([own[study] for study in own if calibration is not None or study in dice])
-            except EvaluationError:
+            dice = by_case(table, metric="dice", region=region)
+            both = pd.DataFrame({"score": scores_of(table, name, region), "dice": dice}).dropna()
+            known = both["score"] if calibration is None else scores_of(calibration, name, region)
+            if len(both) < _FEWEST or known.empty:
                 continue
-            if len(studies) < _FEWEST:
-                continue
-            # With an infinite median, studies without a prediction are the unsure half.
-            unsure = {study for study in studies if scores[study] > threshold or math.isinf(scores[study])}
-            above = np.array([dice[study] for study in studies if study in unsure])
-            below = np.array([dice[study] for study in studies if study not in unsure])
+            threshold = float(np.median(known))
+            # With an infinite median, studies without a prediction are the uncertain half.
+            uncertain = (both["score"] > threshold) | np.isinf(both["score"])
+            below, above = (both.loc[half, "dice"].to_numpy() for half in (~uncertain, uncertain))
             test = mann_whitney(below, above, resamples)
             found.append(Stratification(name, region, threshold, calibration is None, below, above, test))
     adjusted = holm([each.test.p_value for each in found])
@@ -217,45 +195,53 @@ def stratify(
 
 
 def _rank(
-    aggregator: str,
-    name: str,
-    region: Region,
-    scores: Mapping[str, float],
-    dice: Mapping[str, float],
-    volumes: Mapping[str, float],
-) -> Ranking | None:
-    studies = tuple(study for study in scores if study in dice and study in volumes)
+    aggregator: str, name: str, region: Region, scores: pd.Series, dice: pd.Series, volumes: pd.Series
+) -> list[Ranking]:
+    studies = pd.DataFrame({"score": scores, "dice": dice, "volume": volumes})
+    some = int(studies[["score", "dice"]].notna().any(axis=1).sum())
+    studies = studies.dropna()
     if len(studies) < _FEWEST:
-        return None
-    score, quality, volume = (np.array([of[study] for study in studies]) for of in (scores, dice, volumes))
+        return []
+    score, quality, volume = (studies[column].to_numpy() for column in studies)
     risk = 1 - quality
-    # A finite stand-in keeps the order: an empty prediction is the least sure of all.
+    # A finite stand-in keeps the order: an empty prediction is the least certain of all.
     ranks = stats.rankdata(score)
-    return Ranking(
-        aggregator,
-        name,
-        region,
-        studies,
-        score,
-        quality,
-        volume,
-        len(set(scores) | set(dice)) - len(studies),
-        risk_coverage(risk, -ranks),
-        aurc(risk, -ranks),
-        e_aurc(risk, -ranks),
-        augrc(risk, -ranks),
-        _spearman(ranks, quality),
-        _spearman(ranks, volume),
-        partial_spearman(ranks, quality, volume).value,
-        tuple(triage_auroc(ranks, quality, threshold) for threshold in POOR_DICE),
+    return [
+        Ranking(
+            aggregator=aggregator,
+            map=name,
+            region=region,
+            studies=tuple(studies.index),
+            scores=score,
+            dice=quality,
+            volumes_ml=volume,
+            left_out=some - len(studies),
+            curve=risk_coverage(risk, -ranks),
+            aurc=aurc(risk, -ranks),
+            e_aurc=e_aurc(risk, -ranks),
+            augrc=augrc(risk, -ranks),
+            spearman_dice=_spearman(ranks, quality),
+            spearman_volume=_spearman(ranks, volume),
+            partial=partial_spearman(ranks, quality, volume).value,
+            triage=tuple(triage_auroc(ranks, quality, threshold) for threshold in POOR_DICE),
+        )
+    ]
+
+
+def _aggregates(table: pd.DataFrame, name: str, region: Region) -> pd.DataFrame:
+    """Aggregates of one map and the predicted volume, a row per study."""
+    found = select(table, map=name, region=region, aggregation="case")
+    return found[found["metric"].isin([*AGGREGATORS, "volume_confounder"])].pivot(
+        index="case", columns="metric", values="value"
     )
+
+
+def _scores(aggregates: pd.DataFrame, aggregator: str) -> pd.Series:
+    scores = aggregates[aggregator]
+    return scores.mask(scores.isna() & (aggregates["volume_confounder"] == 0), math.inf).dropna()
 
 
 def _spearman(x: Floats, y: Floats) -> float:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(stats.spearmanr(x, y).statistic)
-
-
-def _by_case(values: Sequence[Value]) -> dict[str, float]:
-    return {value.case: value.value for value in values if value.case is not None and value.defined}

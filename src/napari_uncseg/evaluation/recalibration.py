@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.calibration import NO_VOXELS, reliability
+from napari_uncseg.evaluation.calibration import NO_VOXELS
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.histograms import BINS, bin_indices
 from napari_uncseg.evaluation.metric import Metric, Statistic
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.voxel_sets import VoxelSet, voxels
-from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.evaluation.table import MetricResult
+from napari_uncseg.labels import Region
+from napari_uncseg.metrics.calibration import reliability
+from napari_uncseg.metrics.histograms import BINS, bin_indices
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
 from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, fit, negative_log_likelihood
 from napari_uncseg.uncertainty.recalibration.models import (
@@ -67,34 +68,21 @@ class ProbabilitySteps(Metric):
     region: Region = Region.WT
     voxel_set: VoxelSet = VoxelSet.BRAIN
 
-    def __post_init__(self) -> None:
-        self.region, self.voxel_set = Region(self.region), VoxelSet(self.voxel_set)
-
     def measure(self, case: Case) -> Statistic:
         """Voxels of the set (``count``), those in the region (``true``), all that are in the region (``found``)."""
         steps = steps_of(case.probability(self.region))
-        reference = case.reference[REGIONS.index(self.region)]
-        chosen = voxels(case, self.voxel_set, self.region)
+        reference, chosen = case.true(self.region), case.voxels(self.voxel_set, self.region)
         return {
             "count": count_steps(steps[chosen]),
             "true": count_steps(steps[chosen & reference]),
             "found": count_steps(steps[reference]),
         }
 
-    def read(self, statistic: Statistic) -> list[Value]:
+    def read(self, statistic: Statistic) -> list[MetricResult]:
         """Figures of the probabilities as they are, each defined when there is a voxel."""
-        return [
-            Value(
-                metric=name,
-                value=value,
-                region=self.region,
-                voxel_set=self.voxel_set,
-                bins=ECE_BINS if name.startswith("ece") else None,
-                count=int(statistic["count"].sum()),
-                undefined=NO_VOXELS if math.isnan(value) else "",
-            )
-            for name, value in judge([(IDENTITY, counts_of(statistic))]).items()
-        ]
+        numbers, count = judge([(IDENTITY, counts_of(statistic))]), int(statistic["count"].sum())
+        results = self.results(numbers, count, NO_VOXELS)
+        return [replace(each, bins=ECE_BINS) if each.metric.startswith("ece") else each for each in results]
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +214,7 @@ def judge(recalibrated: Sequence[tuple[MonotoneMap, Counts]]) -> dict[str, float
 
 
 def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
-    """Recalibrated voxels as :func:`~napari_uncseg.evaluation.calibration.reliability` reads them.
+    """Recalibrated voxels as :func:`~napari_uncseg.metrics.calibration.reliability` reads them.
 
     Parameters
     ----------

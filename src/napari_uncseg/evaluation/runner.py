@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, reason_of
-from napari_uncseg.evaluation.cache import Record, fingerprint, metric_key, record_path, stands, write_record
+from napari_uncseg.evaluation.cache import Record, fingerprint, is_current, record_path, write_record
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
@@ -50,10 +50,14 @@ class Settings:
     coding: Coding | None = None
     prediction_coding: Coding | None = None
 
+    @property
+    def codings(self) -> dict[str, str | None]:
+        """How labels are to be read, by option."""
+        return {"coding": self.coding, "prediction_coding": self.prediction_coding}
+
     def decisive(self) -> dict[str, Any]:
         """What statistics depend on besides the files."""
-        metrics = sorted(map(metric_key, default_metrics(KNOWN_MAPS)))
-        return {"coding": self.coding, "prediction_coding": self.prediction_coding, "metrics": metrics}
+        return {**self.codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,24 @@ def evaluate_study(pair: Pair, settings: Settings) -> Measured:
     path = record_path(settings.out, pair.id)
     inputs = input_hashes(pair)
     own = fingerprint(pair.id, inputs, settings.decisive())
-    if not settings.overwrite and stands(path, own):
+    if not settings.overwrite and is_current(path, own, inputs, settings.codings):
         return Measured(pair.id, path, kept=True)
     read = read_case(pair, coding=settings.coding, prediction_coding=settings.prediction_coding)
-    statistics = {metric_key(metric): metric.measure(read.case) for metric in metrics_for(read.case)}
-    seconds = time.monotonic() - start
-    record = Record(pair.id, own, statistics, inputs, str(read.brain), read.notes, read.checks, seconds)
-    write_record(record, settings.out)
+    statistics = {metric.key: metric.measure(read.case) for metric in metrics_for(read.case)}
+    write_record(
+        Record(
+            pair.id,
+            own,
+            statistics,
+            inputs,
+            str(read.brain),
+            read.notes,
+            read.checks,
+            time.monotonic() - start,
+            settings.codings,
+        ),
+        settings.out,
+    )
     return Measured(pair.id, path, kept=False)
 
 

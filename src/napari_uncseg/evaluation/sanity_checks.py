@@ -1,4 +1,4 @@
-"""Remarks on an evaluation, and the evidence that they are made from."""
+"""What may be wrong with an evaluation before anybody believes its numbers: what the rules look at and tell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import pandas as pd
+
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.labels import Region
 
 FEW_STUDIES = 10
@@ -15,7 +16,7 @@ FEW_STUDIES = 10
 
 
 class Severity(StrEnum):
-    """How much a remark weighs."""
+    """How much the result of a check weighs."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -23,7 +24,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Remark:
+class CheckResult:
     """Something a reader must know before the numbers.
 
     Parameters
@@ -32,7 +33,7 @@ class Remark:
         Name of the rule.
     severity : Severity
         ``error``: numbers are wrong; ``warning``: they may mislead; ``note``: how to read them.
-    sentence : str
+    message : str
         What was found and what to do.
     studies : tuple of str
         Which studies, when not all.
@@ -40,7 +41,7 @@ class Remark:
 
     rule: str
     severity: Severity
-    sentence: str
+    message: str
     studies: tuple[str, ...] = ()
 
 
@@ -71,14 +72,14 @@ class Confounder:
     ranks: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """All that the rules look at.
 
     Parameters
     ----------
-    values : sequence of Value
-        Of single studies and over them.
+    table : pandas.DataFrame
+        Long table, of single studies and over them.
     records : sequence of Record
         The studies; their statistics are not needed.
     calibration : mapping of str to str
@@ -89,7 +90,7 @@ class Evidence:
         One per score.
     """
 
-    values: Sequence[Value]
+    table: pd.DataFrame
     records: Sequence[Record]
     calibration: Mapping[str, str] | None = None
     unpredicted: Sequence[str] = ()

@@ -14,6 +14,7 @@ from napari_uncseg.io.files import versions
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region, region_masks
+from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.uncertainty.expected_dice import Quality
 
 
@@ -116,9 +117,3 @@ def describe_members(method: str, details: Mapping[str, Any], names: Sequence[st
         "probabilities": "mean of the members'",
         "unc_output": "mean of the members'",
     }
-
-
-def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> float:
-    """Dice overlap of two masks in 0..1; 1 when both are empty and 0 when one is, as BraTS scores it."""
-    total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
-    return 2 * int(np.count_nonzero(prediction & reference)) / total if total else 1.0

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-
-Floats: TypeAlias = npt.NDArray[np.float64]
-Numbers: TypeAlias = Sequence[float] | npt.NDArray[Any]
+from napari_uncseg.metrics.bootstrap import Floats, Numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,21 +14,9 @@ from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.metrics.bootstrap import Floats, Interval, Numbers, bootstrap_bca, defined
-from napari_uncseg.metrics.two_groups import TwoGroups, hodges_lehmann, mann_whitney
 
-__all__ = [
-    "Correlation",
-    "Interval",
-    "PairedDifference",
-    "TwoGroups",
-    "bootstrap_bca",
-    "hodges_lehmann",
-    "holm",
-    "mann_whitney",
-    "median_split",
-    "paired_difference",
-    "partial_spearman",
-]
+_BISECTIONS = 40
+"""Halvings of the range of differences: 1e-12 of it is left."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +64,37 @@ class Correlation:
     undefined: str = ""
 
 
+@dataclass(frozen=True)
+class TwoGroups:
+    """Comparison of two independent groups of studies, the first against the second.
+
+    Parameters
+    ----------
+    u : float
+        Mann–Whitney U of the first group: pairs in which it is larger, ties counting half.
+    p_value : float
+        Two-sided.
+    cliffs_delta : float
+        In −1..1: share of pairs in which the first is larger minus share in which it is smaller.
+    hodges_lehmann : Interval
+        Median difference of all pairs, with a percentile interval from resampling both groups.
+    medians : tuple of float
+        Of the first and the second group.
+    counts : tuple of int
+        Studies with a value in each group.
+    undefined : str
+        Why numbers are ``nan``; empty otherwise.
+    """
+
+    u: float
+    p_value: float
+    cliffs_delta: float
+    hodges_lehmann: Interval
+    medians: tuple[float, float]
+    counts: tuple[int, int]
+    undefined: str = ""
+
+
 def paired_difference(first: Numbers, second: Numbers, n: int = 2000, seed: int = 0) -> PairedDifference:
     """Compare two numbers of the same patients.
 
@@ -110,6 +129,52 @@ def paired_difference(first: Numbers, second: Numbers, n: int = 2000, seed: int 
     return PairedDifference(mean, median, p_value, difference.size)
 
 
+def mann_whitney(first: Numbers, second: Numbers, n: int = 2000, seed: int = 0, confidence: float = 0.95) -> TwoGroups:
+    """Compare two independent groups of studies by their ranks.
+
+    Parameters
+    ----------
+    first, second : sequence of float
+        One value per study; ``nan`` is left out.
+    n : int
+        Number of resamples for the interval of the Hodges–Lehmann shift.
+    seed : int
+    confidence : float
+
+    Returns
+    -------
+    TwoGroups
+
+    References
+    ----------
+    Mann and Whitney, Annals of Mathematical Statistics 18 (1947), 50–60; Cliff, Psychological Bulletin 114 (1993),
+    494–509; Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963), 598–611.
+    """
+    a, b = defined(first), defined(second)
+    medians = tuple(float(np.median(group)) if group.size else math.nan for group in (a, b))
+    counts = (a.size, b.size)
+    if not a.size or not b.size:
+        reason = "a group without studies"
+        shift = Interval(math.nan, math.nan, math.nan, confidence, a.size + b.size, "none", reason)
+        return TwoGroups(math.nan, math.nan, math.nan, shift, (medians[0], medians[1]), counts, reason)
+    found = stats.mannwhitneyu(a, b, alternative="two-sided")
+    u = float(found.statistic)
+    return TwoGroups(
+        u,
+        float(found.pvalue),
+        2 * u / (a.size * b.size) - 1,
+        _hodges_lehmann_interval(a, b, n, seed, confidence),
+        (medians[0], medians[1]),
+        counts,
+    )
+
+
+def hodges_lehmann(first: Numbers, second: Numbers) -> float:
+    """Median of the differences of all pairs, the first minus the second; ``nan`` when a group is empty."""
+    a, b = defined(first), defined(second)
+    return float(np.median(np.subtract.outer(a, b))) if a.size and b.size else math.nan
+
+
 def holm(p_values: Numbers) -> Floats:
     """Adjust p-values for many tests by Holm's step-down method.
 
@@ -141,30 +206,6 @@ def holm(p_values: Numbers) -> Floats:
     steps = p[order] * np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
-
-
-def median_split(scores_calibration: Numbers) -> float:
-    """Threshold that splits studies into certain and uncertain: the median of the calibration studies' scores.
-
-    Parameters
-    ----------
-    scores_calibration : sequence of float
-        Scores of studies that are not among those to be split; ``nan`` is left out.
-
-    Returns
-    -------
-    float
-        Scores strictly above it count as uncertain.
-
-    Raises
-    ------
-    EvaluationError
-        When no calibration study has a score.
-    """
-    scores = defined(scores_calibration)
-    if not scores.size:
-        raise EvaluationError("No calibration study has a score, so no threshold can be set; add calibration studies.")
-    return float(np.median(scores))
 
 
 def partial_spearman(x: Numbers, y: Numbers, given: Numbers) -> Correlation:
@@ -214,3 +255,26 @@ def _aligned(*columns: Numbers) -> Floats:
         raise EvaluationError(f"Lists of {sizes} values cannot belong to the same studies; give one value per study.")
     table = np.stack(arrays)
     return table[:, ~np.isnan(table).any(axis=0)]
+
+
+def _hodges_lehmann_interval(a: Floats, b: Floats, n: int, seed: int, confidence: float) -> Interval:
+    generator = np.random.default_rng(seed)
+    shifts = [
+        _median_difference(*(np.sort(group[generator.integers(group.size, size=group.size)]) for group in (a, b)))
+        for _ in range(n)
+    ]
+    low, high = np.quantile(shifts, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(hodges_lehmann(a, b), float(low), float(high), confidence, a.size + b.size, "percentile")
+
+
+def _median_difference(a: Floats, b: Floats) -> float:
+    """Median of all differences of two ascending groups, by bisection: their pairs are never listed."""
+    pairs = a.size * b.size
+    wanted = np.array([(pairs + 1) // 2, pairs // 2 + 1])
+    low, high = np.full(2, a[0] - b[-1]), np.full(2, a[-1] - b[0])
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        # A pair differs by no more than the middle when its second value is at least the first minus the middle.
+        reached = pairs - b.searchsorted(a - middle[:, None]).sum(axis=1) >= wanted
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    return float(high.mean())

@@ -7,7 +7,7 @@ and lines differ in their dashes or markers too. matplotlib is imported only whe
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.labels import REGION_TITLES, Region
+from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,11 +80,6 @@ def encode_figure(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     return buffer.getvalue()
 
 
-def map_colour(name: str, names: Sequence[str] = ()) -> str:
-    """Colour of a named map or aggregator, the same in every figure."""
-    return look(name, names)[0]
-
-
 @contextmanager
 def style() -> Iterator[None]:
     """White paper, thin axes, and text that stays text in an SVG."""
@@ -141,18 +136,13 @@ def spread(axis: Axes, x: Floats, cases: Floats, colour: str, *, singles: bool =
         axis.fill_between(x[enough], low, high, color=colour, alpha=0.14, lw=0, label="middle 80 % of studies")
 
 
-def look(name: str, names: Sequence[str]) -> tuple[str, str]:
-    """Colour and dash of a line."""
+def look(name: str, names: Sequence[str] = ()) -> tuple[str, str]:
+    """Colour and dash of a named map or aggregate, the same in every figure; ``names`` are all that need their own."""
     if name in _LINES:
         return _LINES[name]
     others = [other for other in names if other not in _LINES]
     place = others.index(name) if name in others else 0
     return _MORE[place % len(_MORE)], _DASHES[place % len(_DASHES)]
-
-
-def words(name: str) -> str:
-    """Name of a map as it is, of an aggregate without underscores."""
-    return name.replace("_", " ") if name not in _LINES else name
 
 
 def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
@@ -165,3 +155,31 @@ def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
         figure.legend(
             handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5), fontsize=9
         )
+
+
+def region_panels(title: str, ylabel: str, draw: Callable[[Axes, Region], bool], **settings: Any) -> Figure:
+    """A figure of one panel per region, with one legend.
+
+    Parameters
+    ----------
+    title, ylabel : str
+        Of the figure, and of all panels.
+    draw : callable
+        Draws a region into its panel; gives whether there was something to draw.
+    **settings
+        Of every panel, such as ``xlim`` and ``xlabel``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with style():
+        figure = new_figure(10.5, 4.1)
+        axes = figure.subplots(1, len(REGIONS), squeeze=False, sharey=True)[0]
+        for axis, region in zip(axes, REGIONS, strict=True):
+            panel_title(axis, region, draw(axis, region))
+            axis.set(**settings)
+        axes[0].set_ylabel(ylabel)
+        legend_below(figure, axes)
+        figure.suptitle(title)
+        return figure

@@ -1,32 +1,56 @@
-"""Figures of a cohort, drawn from plain arrays; each function returns a figure and touches no file."""
+"""Figures of a cohort: which curves are drawn, over which voxels; no function touches a file.
+
+matplotlib is imported only when something is drawn.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.evaluation.calibration import Calibration
+from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
+from napari_uncseg.evaluation.metric import Metric, Statistic
+from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
+from napari_uncseg.evaluation.summary import Summary
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.calibration import reliability
+from napari_uncseg.metrics.discrimination import errors_caught_curve
+from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves
+from napari_uncseg.metrics.selective import risk_coverage
+from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import (
     GREY,
     REGION_COLOURS,
     REGION_MARKERS,
-    legend_below,
     look,
     new_figure,
     panel_title,
+    region_panels,
     spread,
     style,
-    words,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
+
+_VOXELS = VoxelSet.TUMOUR
+_SHARES = np.linspace(0, 1, 201)
+"""Shares of voxels reviewed at which the curves of single studies are read."""
+
+_FILTERED = {
+    "dice": ("Dice of what is kept", "-"),
+    "filtered_true_positives": ("true positives filtered away", "--"),
+    "filtered_true_negatives": ("true negatives filtered away", ":"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,38 +76,28 @@ class ReliabilityCurve:
     ece: float = float("nan")
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
-    """A curve with the curves of the single studies.
+def illustrate(summary: Summary) -> dict[str, Figure]:
+    """All figures that there is data for.
 
     Parameters
     ----------
-    x, y : ndarray of float, shape (points,)
-        The curve.
-    cases : ndarray of float, shape (studies, points)
-        ``y`` of each study at the same ``x``; without rows when there is nothing to show.
+    summary : Summary
+
+    Returns
+    -------
+    dict of str to matplotlib.figure.Figure
+        Name of a file without an ending -> figure, in the order of the report.
     """
-
-    x: Floats
-    y: Floats
-    cases: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Strata:
-    """Dice of the studies on both sides of a threshold of their score.
-
-    Parameters
-    ----------
-    below, above : ndarray of float, shape (studies,)
-        Dice where the score is at most the threshold, and where it is above.
-    sentence : str
-        What the test says of the two.
-    """
-
-    below: Floats
-    above: Floats
-    sentence: str
+    makers = {
+        "reliability": reliability_of,
+        "errors-caught": errors_caught,
+        "qubrats": qubrats,
+        "risk-coverage": risk_coverage_of,
+        "stratified-dice": stratified_dice,
+        "triage": triage,
+    }
+    figures = {name: make(summary) for name, make in makers.items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) -> Figure:
@@ -102,33 +116,22 @@ def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) ->
     """
     with style():
         figure = new_figure(10.5, 5.6)
-        axes = figure.subplots(
-            2, len(REGIONS), sharex=True, squeeze=False, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.08}
-        )
-        for column, region in enumerate(REGIONS):
-            upper, lower = axes[0][column], axes[1][column]
-            curve = curves.get(region)
+        heights = {"height_ratios": (3, 1), "hspace": 0.08}
+        axes = figure.subplots(2, len(REGIONS), sharex=True, squeeze=False, gridspec_kw=heights)
+        for upper, lower, region in zip(*axes, REGIONS, strict=True):
+            curve, colour = curves.get(region), REGION_COLOURS[region]
             panel_title(upper, region, curve is not None)
             upper.plot((0, 1), (0, 1), color=GREY, lw=1, ls=":", label="perfect")
             upper.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
             lower.set_xlabel("mean probability in the bin")
             if curve is None:
                 continue
-            colour = REGION_COLOURS[region]
             spread(upper, curve.mean_p, curve.cases, colour)
             filled = curve.count > 0
-            upper.plot(
-                curve.mean_p[filled],
-                curve.mean_y[filled],
-                color=colour,
-                marker=REGION_MARKERS[region],
-                ms=4,
-                lw=1.8,
-                label="all studies pooled",
-            )
-            upper.text(
-                0.96, 0.05, f"ECE {curve.ece:.3f}", transform=upper.transAxes, ha="right", va="bottom", fontsize=9
-            )
+            line = {"color": colour, "marker": REGION_MARKERS[region], "ms": 4, "lw": 1.8}
+            upper.plot(curve.mean_p[filled], curve.mean_y[filled], label="all studies pooled", **line)
+            place = {"transform": upper.transAxes, "ha": "right", "va": "bottom"}
+            upper.text(0.96, 0.05, f"ECE {curve.ece:.3f}", fontsize=9, **place)
             edges = np.linspace(0, 1, len(curve.count) + 1)
             lower.bar(edges[:-1], np.where(filled, curve.count, np.nan), np.diff(edges), align="edge", color=colour)
             lower.set_yscale("log")
@@ -140,213 +143,163 @@ def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) ->
         return figure
 
 
-def risk_coverage_figure(
-    curves: Mapping[Region, Mapping[str, Line]],
-    oracle: Mapping[Region, Line],
-    overall: Mapping[Region, float],
-    title: str,
-) -> Figure:
-    """Risk of the studies that are kept, against the share that is kept, one line per aggregator.
-
-    Parameters
-    ----------
-    curves : mapping of Region to mapping of str to Line
-        Aggregator -> coverage (x) and mean of 1 - Dice (y).
-    oracle : mapping of Region to Line
-        The same if studies were ordered by their true risk.
-    overall : mapping of Region to float
-        Mean risk of all studies: what a score that knows nothing reaches on average.
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    with style():
-        figure = new_figure(10.5, 4.1)
-        axes = figure.subplots(1, len(REGIONS), squeeze=False)[0]
-        names = list(dict.fromkeys(name for lines in curves.values() for name in lines))
-        for axis, region in zip(axes, REGIONS, strict=True):
-            lines = curves.get(region, {})
-            panel_title(axis, region, bool(lines))
-            for name, line in lines.items():
-                colour, dash = look(name, names)
-                axis.plot(line.x, line.y, color=colour, ls=dash, lw=1.6, label=words(name))
-            if region in oracle:
-                best = oracle[region]
-                axis.plot(best.x, best.y, color=GREY, lw=1.2, ls="--", label="best possible order")
-                axis.axhline(overall[region], color=GREY, lw=1.2, ls=":", label="no order at all")
-            axis.set(xlim=(0, 1), xlabel="share of studies kept")
-            axis.set_ylim(bottom=0)
-        axes[0].set_ylabel("mean of 1 − Dice of those kept")
-        legend_below(figure, axes)
-        figure.suptitle(title)
-        return figure
+def reliability_of(summary: Summary) -> Figure | None:
+    """Reliability of the probabilities around the tumour."""
+    curves = {}
+    for metric in summary.cohort.metrics:
+        if isinstance(metric, Calibration) and metric.voxel_set is _VOXELS:
+            pooled = reliability(metric.total(), metric.bins)
+            cases = [reliability(statistic, metric.bins).observed for statistic in metric.cases.values()]
+            estimate = summary.estimate("ece_classwise", metric.region, voxel_set=_VOXELS)
+            ece = float("nan") if estimate is None else estimate.mean
+            curves[metric.region] = ReliabilityCurve(
+                pooled.claimed, pooled.observed, pooled.counts, np.array(cases), ece
+            )
+    title = f"Reliability of the probabilities: {VOXEL_SET_TITLES[_VOXELS]}, 15 bins"
+    return reliability_figure(curves, title) if curves else None
 
 
-def errors_caught_figure(
-    curves: Mapping[Region, Mapping[str, Line]], prevalence: Mapping[Region, float], title: str
-) -> Figure:
-    """Share of the wrong voxels that is found when the most uncertain ones are reviewed first, one line per map.
+def errors_caught(summary: Summary) -> Figure | None:
+    """Share of the errors found when the most uncertain voxels are reviewed first, one line per map."""
+    found = [
+        (metric, metric.total())
+        for metric in summary.cohort.metrics
+        # The unmasked map would hide the masked one, from which it differs outside of the mask alone.
+        if isinstance(metric, Discrimination) and metric.voxel_set is _VOXELS and metric.map != "unc_output_unmasked"
+    ]
+    found = [(metric, total) for metric, total in found if total["failure"].any()]
+    names = list(dict.fromkeys(metric.map for metric, _ in found))
 
-    Parameters
-    ----------
-    curves : mapping of Region to mapping of str to Line
-        Map -> share of voxels reviewed (x) and share of errors found (y), both 0..1.
-    prevalence : mapping of Region to float
-        Share of voxels that are wrong: nobody can find all errors in fewer.
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    with style():
-        figure = new_figure(10.5, 4.1)
-        axes = figure.subplots(1, len(REGIONS), squeeze=False)[0]
-        names = list(dict.fromkeys(name for lines in curves.values() for name in lines))
-        for axis, region in zip(axes, REGIONS, strict=True):
-            lines = curves.get(region, {})
-            panel_title(axis, region, bool(lines))
-            for name, line in lines.items():
-                colour, dash = look(name, names)
-                if name == next(iter(lines)):  # bands of all maps would hide one another
-                    spread(axis, line.x, line.cases, colour, singles=False)
-                axis.plot(line.x, line.y, color=colour, ls=dash, lw=1.8, label=words(name))
-            if lines:
-                share = max(prevalence.get(region, 0.0), 1e-9)
+    def draw(axis: Axes, region: Region) -> bool:
+        lines = [(metric, total) for metric, total in found if metric.region is region]
+        for number, (metric, total) in enumerate(lines):
+            colour, dash = look(metric.map, names)
+            if number == 0:  # bands of all maps would hide one another
+                cases = np.array([_caught(statistic) for statistic in metric.cases.values()])
+                spread(axis, _SHARES, cases, colour, singles=False)
+                failures = int(total["failure"].sum())
+                share = failures / (failures + int(total["correct"].sum()))
                 axis.plot((0, share, 1), (0, 1, 1), color=GREY, lw=1.2, ls="--", label="best possible")
                 axis.plot((0, 1), (0, 1), color=GREY, lw=1.2, ls=":", label="by chance")
-            axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of voxels reviewed")
-        axes[0].set_ylabel("share of errors found")
-        legend_below(figure, axes)
-        figure.suptitle(title)
-        return figure
+            axis.plot(_SHARES, _caught(total), color=colour, ls=dash, lw=1.8, label=metric.map)
+        return bool(lines)
+
+    title = f"Errors found by reviewing the most uncertain voxels first: {VOXEL_SET_TITLES[_VOXELS]}"
+    settings: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02), "xlabel": "share of voxels reviewed"}
+    return region_panels(title, "share of errors found", draw, **settings) if found else None
 
 
-def qubrats_figure(curves: Mapping[Region, Mapping[str, Line]], title: str) -> Figure:
-    """QU-BraTS curves: Dice of the voxels kept, and true voxels filtered away, against the threshold.
-
-    Parameters
-    ----------
-    curves : mapping of Region to mapping of str to Line
-        ``dice``, ``ftp`` and ``ftn`` -> threshold 0..100 (x) and ratio 0..1 (y).
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    parts = {
-        "dice": ("Dice of what is kept", "-"),
-        "ftp": ("true positives filtered away", "--"),
-        "ftn": ("true negatives filtered away", ":"),
+def qubrats(summary: Summary) -> Figure | None:
+    """Dice of the voxels kept, and true voxels filtered away, against the threshold of QU-BraTS."""
+    found: dict[Region, Metric] = {
+        metric.region: metric
+        for metric in summary.cohort.metrics
+        if isinstance(metric, QUBraTS) and metric.map == summary.triage_map
     }
-    with style():
-        figure = new_figure(10.5, 4.1)
-        axes = figure.subplots(1, len(REGIONS), squeeze=False, sharey=True)[0]
-        for axis, region in zip(axes, REGIONS, strict=True):
-            lines = curves.get(region, {})
-            panel_title(axis, region, bool(lines))
-            for name, (label, dash) in parts.items():
-                if name in lines:
-                    colour = REGION_COLOURS[region]
-                    if name == "dice":  # three bands would hide one another
-                        spread(axis, lines[name].x, lines[name].cases, colour, singles=False)
-                    axis.plot(lines[name].x, lines[name].y, color=colour, ls=dash, lw=1.8, label=label)
-            axis.set(xlim=(0, 100), ylim=(0, 1.02), xlabel="uncertainty threshold τ")
-        axes[0].set_ylabel("ratio")
-        legend_below(figure, axes)
-        figure.suptitle(title)
-        return figure
+
+    def draw(axis: Axes, region: Region) -> bool:
+        curves = [filter_curves(statistic) for statistic in found[region].cases.values()] if region in found else []
+        for part, (label, dash) in _FILTERED.items():
+            if curves:
+                cases = np.array([getattr(curve, part) for curve in curves])
+                if part == "dice":  # three bands would hide one another
+                    spread(axis, THRESHOLDS, cases, REGION_COLOURS[region], singles=False)
+                axis.plot(THRESHOLDS, cases.mean(axis=0), color=REGION_COLOURS[region], ls=dash, lw=1.8, label=label)
+        return bool(curves)
+
+    title = f"QU-BraTS curves of {summary.triage_map} (0 to 100 spans 0 to its largest possible value)"
+    settings: dict[str, Any] = {"xlim": (0, 100), "ylim": (0, 1.02), "xlabel": "uncertainty threshold τ"}
+    return region_panels(title, "ratio", draw, **settings) if found else None
 
 
-def stratified_figure(strata: Mapping[Region, Strata], title: str) -> Figure:
-    """Dice of the studies with a low and with a high score, every study a point.
+def risk_coverage_of(summary: Summary) -> Figure | None:
+    """Risk of the studies that are kept, against the share that is kept, one line per aggregator."""
+    ranked = [ranking for ranking in summary.rankings if ranking.map == summary.triage_map]
+    names = list(dict.fromkeys(ranking.aggregator for ranking in ranked))
 
-    Parameters
-    ----------
-    strata : mapping of Region to Strata
-    title : str
-        Where the threshold comes from.
+    def draw(axis: Axes, region: Region) -> bool:
+        here = [ranking for ranking in ranked if ranking.region is region]
+        for ranking in here:
+            colour, dash = look(ranking.aggregator, names)
+            label = ranking.aggregator.replace("_", " ")
+            axis.plot(ranking.curve.coverage, ranking.curve.selective_risk, color=colour, ls=dash, lw=1.6, label=label)
+        if here:
+            risks = 1 - here[-1].dice
+            best = risk_coverage(risks, -risks)
+            axis.plot(best.coverage, best.selective_risk, color=GREY, lw=1.2, ls="--", label="best possible order")
+            axis.axhline(float(risks.mean()), color=GREY, lw=1.2, ls=":", label="no order at all")
+        return bool(here)
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    with style():
-        figure = new_figure(10.5, 4.1)
-        axes = figure.subplots(1, len(REGIONS), squeeze=False, sharey=True)[0]
-        for axis, region in zip(axes, REGIONS, strict=True):
-            stratum = strata.get(region)
-            panel_title(axis, region, stratum is not None)
-            axis.set(xlim=(0.4, 2.6), ylim=(-0.02, 1.02))
-            if stratum is None:
-                axis.set_xticks([])
-                continue
-            groups = (stratum.below, stratum.above)
-            for place, group in enumerate(groups, start=1):
-                if not group.size:
-                    continue
-                axis.boxplot(
-                    group,
-                    positions=[place],
-                    widths=0.5,
-                    showfliers=False,
-                    medianprops={"color": "black", "lw": 1.6},
-                    boxprops={"color": GREY},
-                    whiskerprops={"color": GREY},
-                    capprops={"color": GREY},
-                )
-                axis.scatter(
-                    place + _jitter(group.size),
-                    group,
-                    s=16,
-                    color=REGION_COLOURS[region],
-                    marker=REGION_MARKERS[region],
-                    alpha=0.75,
-                    lw=0,
-                    zorder=3,
-                )
-            names = ("sure", "unsure")
-            labels = [f"{name}\n(n = {group.size})" for name, group in zip(names, groups, strict=True)]
-            axis.set_xticks([1, 2], labels)
-            axis.set_xlabel(stratum.sentence, fontsize=8.5)
-        axes[0].set_ylabel("Dice")
-        figure.suptitle(title)
-        return figure
+    title = f"Risk–coverage of the studies, ranked by aggregates of {summary.triage_map}"
+    settings: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, None), "xlabel": "share of studies kept"}
+    return region_panels(title, "mean of 1 − Dice of those kept", draw, **settings) if ranked else None
 
 
-def triage_figure(points: Mapping[Region, tuple[Floats, Floats]], title: str, label: str) -> Figure:
-    """Dice against the score that ranks the studies.
+def stratified_dice(summary: Summary) -> Figure | None:
+    """Dice of the studies with a low and with a high score, every study a point."""
+    strata = {each.region: each for each in summary.strata if each.map == summary.triage_map}
 
-    Parameters
-    ----------
-    points : mapping of Region to (scores, dice)
-        Of the same studies.
-    title, label : str
-        Of the figure and of the score.
+    def draw(axis: Axes, region: Region) -> bool:
+        each = strata.get(region)
+        if each is None:
+            axis.set_xticks([])
+            return False
+        grey = {"color": GREY}
+        lines: dict[str, Any] = {
+            "medianprops": {"color": "black", "lw": 1.6},
+            "boxprops": grey,
+            "whiskerprops": grey,
+            "capprops": grey,
+        }
+        labels = []
+        for place, (name, group) in enumerate((("certain", each.below), ("uncertain", each.above)), start=1):
+            labels.append(f"{name}\n(n = {group.size})")
+            if group.size:
+                axis.boxplot(group, positions=[place], widths=0.5, showfliers=False, **lines)
+                jitter = np.random.default_rng(0).uniform(-0.16, 0.16, group.size)
+                _scatter(axis, region, place + jitter, group, 16)
+        axis.set_xticks([1, 2], labels)
+        below, above = each.test.medians
+        sentence = each.test.undefined or (
+            f"medians {below:.3f} and {above:.3f}, Cliff's δ = {each.test.cliffs_delta:+.2f}\n"
+            f"Mann–Whitney p = {each.p_holm:.2g} (Holm)"
+        )
+        axis.set_xlabel(sentence, fontsize=8.5)
+        return True
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    with style():
-        figure = new_figure(10.5, 3.8)
-        axes = figure.subplots(1, len(REGIONS), squeeze=False, sharey=True)[0]
-        for axis, region in zip(axes, REGIONS, strict=True):
-            scores, dice = points.get(region, (np.empty(0), np.empty(0)))
-            panel_title(axis, region, scores.size > 0)
-            axis.scatter(
-                scores, dice, s=22, color=REGION_COLOURS[region], marker=REGION_MARKERS[region], alpha=0.75, lw=0
-            )
-            axis.set(ylim=(-0.02, 1.02), xlabel=label)
-            axis.locator_params(axis="x", nbins=5)
-        axes[0].set_ylabel("Dice")
-        figure.suptitle(title)
-        return figure
+    in_sample = any(each.in_sample for each in strata.values())
+    split = "the median of these very studies (in-sample)" if in_sample else "the median of the calibration studies"
+    title = f"Dice of certain and uncertain studies, split at {split}"
+    return region_panels(title, "Dice", draw, xlim=(0.4, 2.6), ylim=(-0.02, 1.02)) if strata else None
 
 
-def _jitter(count: int) -> Floats:
-    """Offsets that keep points apart, the same ones every time."""
-    return np.asarray(np.random.default_rng(0).uniform(-0.16, 0.16, count), dtype=np.float64)
+def triage(summary: Summary) -> Figure | None:
+    """Dice against the score that ranks the studies; those in which nothing was predicted are not drawn."""
+    ranked = {
+        each.region: each
+        for each in summary.rankings
+        if (each.map, each.aggregator) == (summary.triage_map, TRIAGE_AGGREGATOR)
+    }
+
+    def draw(axis: Axes, region: Region) -> bool:
+        if region in ranked:
+            finite = np.isfinite(ranked[region].scores)
+            _scatter(axis, region, ranked[region].scores[finite], ranked[region].dice[finite], 22)
+        axis.locator_params(axis="x", nbins=5)
+        return region in ranked
+
+    label = f"mean {summary.triage_map} in the predicted tumour ({MapName.parse(summary.triage_map or '').unit})"
+    title = "Dice against the triage score"
+    return region_panels(title, "Dice", draw, ylim=(-0.02, 1.02), xlabel=label) if ranked else None
+
+
+def _scatter(axis: Axes, region: Region, x: Floats, y: Floats, size: float) -> None:
+    look: dict[str, Any] = {"color": REGION_COLOURS[region], "marker": REGION_MARKERS[region], "alpha": 0.75, "lw": 0}
+    axis.scatter(x, y, s=size, zorder=3, **look)
+
+
+def _caught(statistic: Statistic) -> Floats:
+    reviewed, caught = errors_caught_curve(statistic)
+    if np.isnan(caught).any():
+        return np.full(len(_SHARES), np.nan)
+    return np.interp(_SHARES, reviewed, caught)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_uncseg import __version__
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
-from napari_uncseg.reporting.html import fill_template
+from napari_uncseg.reporting.page import fill_template
 from napari_uncseg.reporting.plot_style import style
 from napari_uncseg.reporting.slices import COLUMNS
 from napari_uncseg.reporting.study_report_page import PICTURE_INCHES, encode_cuts, page_figure
@@ -83,15 +80,7 @@ def report_html(page: Page, picture: bytes | None) -> str:
     -------
     str
     """
-    return fill_template(
-        "napari_uncseg.review",
-        "review.html.j2",
-        version=__version__,
-        page=page,
-        contours=CONTOURS,
-        research_use_only=RESEARCH_USE_ONLY,
-        picture=base64.b64encode(picture).decode() if picture is not None else "",
-    )
+    return fill_template("study.html.j2", page=page, contours=CONTOURS, picture=picture)
 
 
 def _default_findings(prediction: Prediction, study: Study) -> Findings:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.reporting.grid import Grid
+from napari_uncseg.reporting.page import Grid
 from napari_uncseg.reporting.plot_style import style
 from napari_uncseg.reporting.slices import COLUMNS, draw_findings
 from napari_uncseg.reporting.study_report_words import CONTOURS, Material, Page

@@ -11,7 +11,7 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region, region_masks
-from napari_uncseg.reporting.grid import Grid
+from napari_uncseg.reporting.page import Grid
 from napari_uncseg.review.calibration_note import calibration_notes
 from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings

@@ -11,11 +11,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import is_file, write_files
 from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.labels import Region
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.review.verdicts import Decision
 from napari_uncseg.review.watershed import REVIEW_SETS
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, region_masks
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.overlap import dice_of_counts
 from napari_uncseg.review.watershed import STEPS
 from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
 
@@ -106,15 +106,15 @@ class ThresholdSweep:
         """
         if self.confusion is None:
             return np.full(len(self.thresholds), math.nan)
-        counts = self.confusion
-        return _dice(*((each[0] - each).astype(np.float64) for each in (counts.tp, counts.errors)))
+        tp, errors = (each[0] - each for each in (self.confusion.tp, self.confusion.errors))
+        return np.asarray(dice_of_counts(tp, errors, 0))
 
     @property
     def dice(self) -> float:
         """Dice of the region over the whole voxel set; nan without a reference."""
         if self.confusion is None:
             return math.nan
-        return float(_dice(self.confusion.tp[:1], self.confusion.errors[:1])[0])
+        return float(dice_of_counts(self.confusion.tp[0], self.confusion.errors[0], 0))
 
 
 def sweep_thresholds(
@@ -202,9 +202,3 @@ def _not_below(bins: npt.NDArray[np.intp], whole: int) -> Counts:
     above = counts[::-1].cumsum()[::-1][1:]
     above[0] = whole
     return np.asarray(above, dtype=np.int64)
-
-
-def _dice(tp: npt.NDArray[Any], errors: npt.NDArray[Any]) -> Curve:
-    """Dice from counts, 1 where nothing is predicted or true."""
-    whole = 2 * tp + errors
-    return np.asarray(np.divide(2 * tp, whole, out=np.ones(whole.shape), where=whole > 0))

@@ -11,10 +11,10 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
-from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.watershed import REVIEW_SETS, review_voxels
 from napari_uncseg.uncertainty.prediction_maps import maps_of

@@ -29,9 +29,9 @@ from typing import Any
 
 import typer
 
-from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.inference.dropout import dropout_layers
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
+from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.case_study_figures import draw_reliability, draw_triage

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_uncseg.evaluation.calibration import reliability
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
-from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.calibration import reliability
+from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import GREY, legend_below, new_figure, style
 from napari_uncseg.reporting.plots import ReliabilityCurve, reliability_figure
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, MonotoneMap

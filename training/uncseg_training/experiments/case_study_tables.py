@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.evaluation.calibration import ece_bound
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import to_frame
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.bootstrap import defined
+from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.statistics import holm, paired_difference, partial_spearman
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import MonotoneMap, Temperature
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import (
@@ -180,7 +181,7 @@ def dice_and_union_error(judged: Judged, region: Region) -> tuple[npt.NDArray[np
 def triage(judged: Judged) -> tuple[Stratification, Ranking] | None:
     """WT studies split at the calibration cohort's median of the triage score; None of fewer than three studies."""
     values, calibration = (
-        [value for value in record.values if value.region is Region.WT]
+        to_frame(value for value in record.values if value.region is Region.WT)
         for record in (judged.record, judged.calibration)
     )
     split = stratify(values, calibration, (ENTROPY,))

@@ -24,13 +24,13 @@ import torch
 import typer
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.evaluation.overlap import dice, is_small
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.bootstrap import Interval, bootstrap_bca
+from napari_uncseg.metrics.overlap import dice, is_small
 from uncseg_training.config import Config
 from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
 from uncseg_training.state import CHECKPOINT, Training

@@ -13,22 +13,20 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.evaluation.aggregation import Aggregates
-from napari_uncseg.evaluation.alignment import Alignment
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
-from napari_uncseg.evaluation.discrimination import Discrimination
+from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.qubrats import QUBraTS
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps, counts_of, judge
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.models.model import load_model
 from napari_uncseg.uncertainty.recalibration.fit import fit
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, Method, MonotoneMap
@@ -51,7 +49,7 @@ class Record:
 
     Parameters
     ----------
-    values : tuple of Value
+    values : tuple of MetricResult
         Of every study.
     steps : mapping of (Region, VoxelSet) to ProbabilitySteps
         Voxels of every study by probability.
@@ -61,7 +59,7 @@ class Record:
         Of one prediction, mean over the studies.
     """
 
-    values: tuple[Value, ...]
+    values: tuple[MetricResult, ...]
     steps: Mapping[tuple[Region, VoxelSet], ProbabilitySteps]
     passes: int
     seconds: float
@@ -189,7 +187,7 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
         As for the predictor.
     """
     predictor = Predictor(load_model(task.model), device=device)
-    values: list[Value] = []
+    values: list[MetricResult] = []
     seconds: list[float] = []
     passes = 0
     steps = {(region, voxels): ProbabilitySteps(region, voxels) for region in REGIONS for voxels in CALIBRATED_SETS}
@@ -256,7 +254,7 @@ def calibration_error(
     return pooled, float(np.mean(defined)) if defined else math.nan
 
 
-def _value(entry: dict[str, Any]) -> Value:
+def _value(entry: dict[str, Any]) -> MetricResult:
     region, voxels = entry["region"], entry["voxel_set"]
     kinds = {"region": region and Region(region), "voxel_set": voxels and VoxelSet(voxels)}
-    return Value(**entry | kinds)
+    return MetricResult(**entry | kinds)

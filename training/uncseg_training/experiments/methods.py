@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import typer
 
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.selective import aurc
 from napari_uncseg.metrics.statistics import paired_difference
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import (

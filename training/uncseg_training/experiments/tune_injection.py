@@ -26,10 +26,10 @@ from napari_uncseg.inference.ensemble_spec import INJECTION_CANDIDATES, MOST, SI
 from napari_uncseg.inference.forward_pass import Notify
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.progress import Progress
-from napari_uncseg.inference.run_info import dice
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
+from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.models.model import Model, load_model
 from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, negative_log_likelihood
 from napari_uncseg.uncertainty.recalibration.models import STEPS, steps_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,13 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from torch import Tensor, nn
 
-from napari_uncseg.evaluation.alignment import Alignment
 from napari_uncseg.evaluation.case import Case, case_from_arrays
-from napari_uncseg.evaluation.discrimination import Discrimination
+from napari_uncseg.evaluation.discrimination import Alignment, Discrimination
+from napari_uncseg.evaluation.evaluation import Evaluation
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.metric_result import Value
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region, labels_from_regions
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.models.masked import get_cancer_mask
 from napari_uncseg.uncertainty.measures import bernoulli_variance
 from uncseg_training.data.normalise import times_four
@@ -182,17 +180,12 @@ def _mean(values: list[float]) -> float:
 
 
 def _told(trainer: nnUNetTrainerUncertainty, metrics: list[Metric], axes: tuple[int, ...]) -> bytes:
-    values = [value for metric in metrics if len(metric.cases) for value in metric.values()]
+    table = Evaluation(tuple(metric for metric in metrics if len(metric.cases))).table
     content = {
         "fold": trainer.fold,
         "epochs": int(trainer.current_epoch),
         "mirrored_axes": list(axes),
         "settings": trainer.my_init_kwargs["uncseg"],
-        "values": [_plain(value) for value in values],
+        "values": table.astype(object).where(table.notna(), None).to_dict("records"),
     }
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _plain(value: Value) -> dict[str, Any]:
-    """A value as JSON has it: what is undefined is null."""
-    return asdict(value) | {"value": None if math.isnan(value.value) else value.value}

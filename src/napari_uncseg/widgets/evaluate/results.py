@@ -13,11 +13,11 @@ from qtpy.QtGui import QGuiApplication, QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_uncseg.errors import SaveError, UncsegError
-from napari_uncseg.evaluation.calibration import DEFAULT_BINS
-from napari_uncseg.evaluation.evaluation import csv_text
-from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.evaluation.table import csv_text
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.calibration import DEFAULT_BINS
+from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plots import ReliabilityCurve
 from napari_uncseg.widgets.common import heading, narrow, note_label, row_label, show_failure, show_note
 from napari_uncseg.widgets.evaluate.table import EvaluationTable

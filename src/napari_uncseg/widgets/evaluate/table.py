@@ -8,13 +8,13 @@ from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
-from napari_uncseg.evaluation.calibration import DEFAULT_BINS
-from napari_uncseg.evaluation.histograms import BINS
-from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
+from napari_uncseg.metrics.calibration import DEFAULT_BINS
+from napari_uncseg.metrics.histograms import BINS
+from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
 from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
 
@@ -241,7 +241,7 @@ def _not_measured(column: Column, region: Region) -> str:
     return "Undefined: it was not measured."
 
 
-def _count(value: Value) -> str:
+def _count(value: MetricResult) -> str:
     over = value.voxel_set or VoxelSet.ALL
     return f"{value.count:,} voxels: {VOXEL_SET_TITLES[over]}"
 

@@ -11,18 +11,18 @@ import numpy.typing as npt
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled
-from napari_uncseg.evaluation.calibration import DEFAULT_BINS, Calibration, reliability
+from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import Case, case_from_prediction
 from napari_uncseg.evaluation.discrimination import Discrimination
-from napari_uncseg.evaluation.evaluation import select
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.metric_result import Value
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.label_coding import decode_reference
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region, labels_from_regions
+from napari_uncseg.metrics.calibration import DEFAULT_BINS, reliability
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.reporting.plots import ReliabilityCurve
 from napari_uncseg.widgets.evaluate.inputs import Inputs, Stamp
 from napari_uncseg.widgets.segment.run import Report
@@ -46,7 +46,7 @@ class Evaluated:
     study_id : str
     metrics : tuple of Metric
         Fed with the one study.
-    values : tuple of Value
+    values : tuple of MetricResult
         Read from their statistics.
     voxel_sets : tuple of VoxelSet
         Those that were measured: without the images there is no brain.
@@ -62,7 +62,7 @@ class Evaluated:
 
     study_id: str
     metrics: tuple[Metric, ...]
-    values: tuple[Value, ...]
+    values: tuple[MetricResult, ...]
     voxel_sets: tuple[VoxelSet, ...]
     remarks: tuple[str, ...]
     reference: str
@@ -76,11 +76,13 @@ class Evaluated:
         *,
         voxel_set: VoxelSet | None = None,
         map: str | None = None,  # noqa: A002
-    ) -> Value | None:
+    ) -> MetricResult | None:
         """The value of a metric, None when it was not measured; without a voxel set that of the whole volume."""
         over = VoxelSet.ALL if voxel_set is None else voxel_set
-        found = select(self.values, metric=metric, region=region, voxel_set=over, map=map)
-        return found[0] if found else None
+        wanted = (metric, region, over, map)
+        return next(
+            (each for each in self.values if (each.metric, each.region, each.voxel_set, each.map) == wanted), None
+        )
 
     def curve(self, region: Region, voxel_set: VoxelSet) -> ReliabilityCurve | None:
         """Reliability of the probabilities of a region; None without voxels."""

@@ -1,4 +1,4 @@
-"""Each rule of the lint: that it fires on what it is for, and stays silent on sound evaluations."""
+"""Each sanity check: that it fires on what it is for, and stays silent on sound evaluations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.metric_result import Value
+from napari_uncseg.evaluation.sanity_check_rules import patient_of, run_checks
 from napari_uncseg.evaluation.sanity_checks import Confounder, Evidence, Severity
-from napari_uncseg.evaluation.sanity_checks_files import patient_of
-from napari_uncseg.evaluation.sanity_checks_run import lint
-from napari_uncseg.evaluation.voxel_sets import VoxelSet
+from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region, region_masks
-from napari_uncseg.metrics.confusion import better_numbering, confusion, region_dice
+from napari_uncseg.metrics.overlap import better_numbering, confusion, region_dice
+from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 GOOD = [[10_000, 20, 60, 20], [30, 900, 10, 40], [80, 10, 3_000, 60], [20, 60, 40, 1_500]]
 VOLUMES = {"reference": dict.fromkeys(Region, 5.0), "prediction": dict.fromkeys(Region, 5.0)}
@@ -28,18 +27,18 @@ def record(study: str = "a", **fields: Any) -> Record:
 
 
 def rules(*records: Record, **evidence: Any) -> dict[str, Severity]:
-    """What the lint says of some studies, less the remark that they are few."""
-    found = lint(Evidence(evidence.pop("values", ()), records, **evidence))
-    return {remark.rule: remark.severity for remark in found if remark.rule != "few studies"}
+    """What is told of some studies, less that they are few."""
+    found = run_checks(Evidence(to_frame(evidence.pop("values", ())), records, **evidence))
+    return {result.rule: result.severity for result in found if result.rule != "few studies"}
 
 
-def ece(value: float, voxels: VoxelSet = VoxelSet.UNION, metric: str = "ece_classwise") -> Value:
-    return Value(metric, value, "case", "a", Region.ET, None, voxels, bins=15, count=100)
+def ece(value: float, voxels: VoxelSet = VoxelSet.UNION, metric: str = "ece_classwise") -> MetricResult:
+    return MetricResult(metric, value, "case", "a", Region.ET, None, voxels, bins=15, count=100)
 
 
-def auroc(value: float, voxels: VoxelSet, aggregation: str = "mean") -> Value:
+def auroc(value: float, voxels: VoxelSet, aggregation: str = "mean") -> MetricResult:
     case = "a" if aggregation == "case" else None
-    return Value("auroc", value, aggregation, case, Region.WT, "entropy", voxels, bins=4096, count=10)  # type: ignore[arg-type]
+    return MetricResult("auroc", value, aggregation, case, Region.WT, "entropy", voxels, bins=4096, count=10)  # type: ignore[arg-type]
 
 
 def test_a_sound_evaluation_is_left_alone():
@@ -60,9 +59,11 @@ def test_the_published_contradiction_is_found():
 @pytest.mark.parametrize(("swapped", "words"), [((2, 1, 3), "NCR as ED, ED as NCR"), ((1, 3, 2), "ED as ET, ET as ED")])
 def test_labels_that_were_mixed_up_are_found(swapped, words):
     mixed = np.array(GOOD)[:, [0, *swapped]].tolist()
-    (remark,) = (each for each in lint(Evidence((), [record(confusion=mixed)])) if each.rule == "label mix-up")
-    assert remark.severity is Severity.ERROR
-    assert words in remark.sentence
+    (result,) = (
+        each for each in run_checks(Evidence(to_frame([]), [record(confusion=mixed)])) if each.rule == "label mix-up"
+    )
+    assert result.severity is Severity.ERROR
+    assert words in result.message
 
 
 def test_one_mixed_up_study_among_many_is_a_warning():
@@ -126,13 +127,17 @@ def test_an_auroc_of_easy_voxels_is_not_to_stand_alone():
 
 def test_missing_regions_are_told():
     small = {"reference": {"WT": 5.0, "TC": 0.4, "ET": 0.0}, "prediction": {"WT": 5.0, "TC": 1.0, "ET": 0.5}}
-    remarks = [each for each in lint(Evidence((), [record(volumes_ml=small)])) if each.rule == "missing regions"]
-    assert len(remarks) == 2
-    assert "smaller than 1 mL in 1 study" in remarks[0].sentence
-    assert "the prediction finds some in 1 of those without" in remarks[1].sentence
+    results = [
+        each
+        for each in run_checks(Evidence(to_frame([]), [record(volumes_ml=small)]))
+        if each.rule == "missing regions"
+    ]
+    assert len(results) == 2
+    assert "smaller than 1 mL in 1 study" in results[0].message
+    assert "the prediction finds some in 1 of those without" in results[1].message
 
 
-def test_other_remarks():
+def test_other_checks():
     assert rules(record(agreement={"WT": 0.5, "TC": 1.0, "ET": 1.0})) == {
         "segmentation and probabilities": Severity.WARNING
     }
@@ -153,11 +158,11 @@ def test_a_score_that_follows_the_volume_is_told():
 
 def test_errors_come_first():
     twins = [record("a", inputs={"reference": "r"}, brain="none"), record("b", inputs={"reference": "r"})]
-    order = [remark.severity for remark in lint(Evidence((), twins, unpredicted=["c"]))]
+    order = [result.severity for result in run_checks(Evidence(to_frame([]), twins, unpredicted=["c"]))]
     assert order == sorted(order, key=list(Severity).index)
     assert order[0] is Severity.ERROR
 
 
 def test_few_studies():
-    assert [remark.rule for remark in lint(Evidence((), [record()]))] == ["few studies"]
-    assert lint(Evidence((), [record(str(number)) for number in range(10)])) == []
+    assert [result.rule for result in run_checks(Evidence(to_frame([]), [record()]))] == ["few studies"]
+    assert run_checks(Evidence(to_frame([]), [record(str(number)) for number in range(10)])) == []

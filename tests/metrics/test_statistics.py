@@ -14,7 +14,6 @@ from napari_uncseg.metrics.statistics import (
     hodges_lehmann,
     holm,
     mann_whitney,
-    median_split,
     paired_difference,
     partial_spearman,
 )
@@ -134,12 +133,6 @@ def test_holm_keeps_the_order_and_forgets_the_positions(p, shuffle):
     order = list(range(len(p)))
     shuffle.shuffle(order)
     np.testing.assert_allclose(holm(np.array(p)[order]), adjusted[order])
-
-
-def test_median_split():
-    assert median_split([3.0, 1.0, math.nan, 2.0]) == 2
-    with pytest.raises(EvaluationError, match="No calibration study"):
-        median_split([math.nan])
 
 
 def test_partial_spearman_is_the_correlation_of_what_volume_leaves():

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,11 @@ from napari_uncseg.evaluation.cache import Record
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.runner import Failure
-from napari_uncseg.evaluation.spatial import Spatial, best_threshold
 from napari_uncseg.evaluation.summary import Summary, summarise, summary_json
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.reporting import evaluation_plots as illustrate
 from napari_uncseg.reporting import evaluation_report as report
 from napari_uncseg.reporting.evaluation_report import CSV, HTML, JSON, Making, check_free, report_html, write_report
+from napari_uncseg.reporting.plots import reliability_of
 
 MAKING = Making("uncseg evaluate pred --reference ref -o out", {"numpy": "2"}, {"coding": None}, {"references": "ref"})
 
@@ -61,7 +60,7 @@ def cohort_of(cases: Sequence[Case], **fields: object) -> Cohort:
 
 
 def html_of(summary: Summary) -> str:
-    return report_html(summary, MAKING, [], {})
+    return report_html(summary, MAKING, {})
 
 
 def test_a_report_is_one_file_that_loads_nothing(written):
@@ -77,7 +76,7 @@ def test_a_report_is_one_file_that_loads_nothing(written):
     figures = {file.stem for file in written if file.suffix == ".png"}
     assert figures == {"reliability", "errors-caught", "qubrats", "risk-coverage", "stratified-dice", "triage"}
     assert page.count("data:image/png;base64,") == 6
-    order = [page.index(f'id="{part}"') for part in ("answer", "first", "figures", "tables", "lint", "how")]
+    order = [page.index(f'id="{part}"') for part in ("answer", "first", "figures", "tables", "checks", "how")]
     assert order == sorted(order)
     assert MAKING.command in page
     assert "What the names of the numbers mean" in page
@@ -86,7 +85,7 @@ def test_a_report_is_one_file_that_loads_nothing(written):
 def test_the_same_cohort_gives_the_same_bytes(cases, summary, written, tmp_path, monkeypatch):
     again = summarise(cohort_of(cases))
     assert html_of(again) == html_of(summary)
-    monkeypatch.setattr(report, "illustrate", lambda summary: [illustrate._reliability(summary)])
+    monkeypatch.setattr(report, "illustrate", lambda summary: {"reliability": reliability_of(summary)})
     before = {file.name: file.read_bytes() for file in written}
     for file in write_report(again, MAKING, tmp_path):
         assert file.name == HTML or file.read_bytes() == before[file.name], file.name
@@ -123,16 +122,15 @@ def test_a_single_study_without_a_tumour(tmp_path):
     assert content["triage"]["order"] == [{"study": "empty", "score": "infinite: nothing was predicted"}]
 
 
-def test_the_unsure_come_first(summary):
-    scores = [score for _, score in summary.order]
-    assert scores == sorted(scores, reverse=True)
-    assert len(scores) == 4
+def test_the_uncertain_come_first(summary):
+    assert summary.order.is_monotonic_decreasing
+    assert len(summary.order) == 4
     page = html_of(summary)
-    assert page.index(summary.order[0][0]) < page.index(summary.order[-1][0])
+    assert page.index(summary.order.index[0]) < page.index(summary.order.index[-1])
 
 
 def test_means_come_with_intervals_counts_and_pooled_numbers(summary):
-    content = summary_json(summary, MAKING.json())
+    content = summary_json(summary, asdict(MAKING))
     json.dumps(content, allow_nan=False)
     for each in content["estimates"]:
         if each["count"] < 4:
@@ -147,21 +145,15 @@ def test_means_come_with_intervals_counts_and_pooled_numbers(summary):
     assert content["command"] == MAKING.command
 
 
-def test_calibration_studies_fix_thresholds_and_leaks_are_told(cases, cohort, summary):
-    calibration, in_sample = cohort.without({"case-3"}), summary
-    summary = summarise(cohort, calibration)
+def test_calibration_studies_fix_thresholds_and_leaks_are_told(cohort):
+    summary = summarise(cohort, cohort.without({"case-3"}))
     assert summary.strata
     assert not any(each.in_sample for each in summary.strata)
-    assert "leakage" in {remark.rule for remark in summary.remarks}
+    assert "leakage" in {check.rule for check in summary.checks}
     page = html_of(summary)
     assert "thresholds from 3 studies for calibration" in page
     assert "of the calibration studies" in page
     assert all(math.isfinite(each.threshold) for each in summary.strata)
-    spatial = next(metric for metric in calibration.metrics if isinstance(metric, Spatial) and metric.map == "entropy")
-    fixed = evaluate(cases, metrics=[Spatial("entropy", spatial.region, best_threshold(spatial))])
-    found = summary.estimate("ue_overlap", spatial.region, map="entropy")
-    assert found.mean == fixed.value("ue_overlap", aggregation="mean")
-    assert in_sample.estimate("ue_overlap", spatial.region, map="entropy") is None
 
 
 def test_files_of_others_are_not_replaced(written, tmp_path):

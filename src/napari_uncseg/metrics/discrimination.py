@@ -1,0 +1,177 @@
+"""Does the uncertainty rank the errors first? AUROC, average precision, and what a reviewer would find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Curve = npt.NDArray[np.float64]
+Split: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Histograms of a map, of shape (4096,) each: of the voxels that are ``correct``, of those that are a ``failure``, and
+the ``levels`` that tell ties from values that differ; all additive."""
+
+REVIEWED_PERCENT = (1, 2, 5, 10)
+"""Shares of the voxel set, most uncertain first, that a reviewer looks at."""
+
+
+def discrimination_scores(split: Split) -> dict[str, float]:
+    """How well a map tells voxels that fail from voxels that do not.
+
+    Parameters
+    ----------
+    split : mapping of str to ndarray, shape (4096,)
+        See :data:`Split`.
+
+    Returns
+    -------
+    dict of str to float
+        Prevalence, AUROC, AUPRC (also over its chance level, the prevalence), FPR at 95 % TPR, errors caught and
+        precision; ``nan`` where there are no errors, nothing but errors or no voxels.
+
+    Notes
+    -----
+    Ties, and voxels of one bin, share half the credit in the AUROC, as in the Mann–Whitney statistic (Fawcett 2006,
+    doi 10.1016/j.patrec.2005.10.010).
+    """
+    correct, failure = int(split["correct"].sum()), int(split["failure"].sum())
+    total = correct + failure
+    names = ("prevalence", "auroc", "auprc", "auprc_over_prevalence", "fpr_at_95_tpr")
+    numbers = dict.fromkeys(names, math.nan)
+    if total:
+        numbers["prevalence"] = failure / total
+    if correct and failure:
+        numbers["auroc"] = area_under_roc(split)
+        numbers["auprc"] = average_precision(split)
+        numbers["auprc_over_prevalence"] = numbers["auprc"] / numbers["prevalence"]
+        fpr, tpr = roc_curve(split)
+        numbers["fpr_at_95_tpr"] = _first_crossing(0.95, tpr, fpr)
+    reviewed, caught = errors_caught_curve(split)
+    for percent in REVIEWED_PERCENT:
+        share = float(np.interp(percent / 100, reviewed, caught)) if failure else math.nan
+        numbers[f"errors_caught_{percent}"] = share
+        found = share * failure / (total * percent / 100) if failure else (0.0 if total else math.nan)
+        numbers[f"precision_at_{percent}"] = found
+    return numbers
+
+
+def area_under_roc(split: Split) -> float:
+    """Chance that a voxel that fails is more uncertain than one that does not; ties count one half.
+
+    Parameters
+    ----------
+    split : mapping of str to ndarray, shape (4096,)
+        See :data:`Split`, with both kinds of voxels.
+
+    Returns
+    -------
+    float
+        In 0..1.
+    """
+    correct, failure = split["correct"].astype(np.float64), split["failure"].astype(np.float64)
+    below = np.cumsum(correct) - correct
+    return float(np.sum(failure * (below + correct / 2)) / (correct.sum() * failure.sum()))
+
+
+def average_precision(split: Split) -> float:
+    """Mean, over the voxels that fail, of the precision when everything as uncertain or more is called a failure.
+
+    Parameters
+    ----------
+    split : mapping of str to ndarray, shape (4096,)
+        See :data:`Split`, with at least one voxel that fails.
+
+    Returns
+    -------
+    float
+        In 0..1; its chance level is the prevalence.
+
+    Notes
+    -----
+    Average precision as scikit-learn defines it, without interpolation between thresholds (Davis and Goadrich 2006,
+    doi 10.1145/1143844.1143874, say why). Voxels of one bin that differ in value are taken to be mixed at random: a
+    failure at the fraction t of a bin of m voxels, a of them failures, after n voxels with k failures, has the
+    precision (k + 1 + t (a − 1)) / (n + 1 + t (m − 1)), which is integrated over t. A bin of tied voxels is one step.
+    """
+    failure = split["failure"][::-1].astype(np.float64)
+    every = failure + split["correct"][::-1]
+    found, seen = np.cumsum(failure), np.cumsum(every)
+    tied = (split["levels"][::-1] == 0) | (every < 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = found / seen
+        before, among = found - failure + 1, seen - every + 1
+        slope = (failure - 1) / (every - 1)
+        mixed = slope + (before - among * slope) / (every - 1) * np.log1p((every - 1) / among)
+    precision = np.where(tied, step, mixed)
+    some = failure > 0
+    return float(np.sum(failure[some] * precision[some]) / found[-1])
+
+
+def roc_curve(split: Split) -> tuple[Curve, Curve]:
+    """Receiver operating characteristic, one point per bin.
+
+    Parameters
+    ----------
+    split : mapping of str to ndarray, shape (4096,)
+        See :data:`Split`.
+
+    Returns
+    -------
+    fpr, tpr : ndarray of float64, shape (4097,)
+        From (0, 0) to (1, 1), the most uncertain bin first; NaN where a class is empty.
+    """
+    return _cumulated(split["correct"]), _cumulated(split["failure"])
+
+
+def precision_recall_curve(split: Split) -> tuple[Curve, Curve]:
+    """Precision against recall, one point per bin that holds voxels.
+
+    Parameters
+    ----------
+    split : mapping of str to ndarray, shape (4096,)
+        See :data:`Split`.
+
+    Returns
+    -------
+    recall, precision : ndarray of float64, shape (n,)
+        The most uncertain bin first; empty without a voxel that fails.
+    """
+    failure = split["failure"][::-1]
+    every = failure + split["correct"][::-1]
+    found, seen, some = np.cumsum(failure), np.cumsum(every), every > 0
+    if not found[-1]:
+        return np.empty(0), np.empty(0)
+    return found[some] / found[-1], found[some] / seen[some]
+
+
+def errors_caught_curve(split: Split) -> tuple[Curve, Curve]:
+    """Share of the errors found against the share of voxels reviewed, most uncertain first.
+
+    Parameters
+    ----------
+    split : mapping of str to ndarray, shape (4096,)
+        See :data:`Split`.
+
+    Returns
+    -------
+    reviewed, caught : ndarray of float64, shape (4097,)
+        From (0, 0) to (1, 1); between two points, voxels of a bin are reviewed in random order. NaN where there are no
+        voxels, or no errors.
+    """
+    return _cumulated(split["correct"] + split["failure"]), _cumulated(split["failure"])
+
+
+def _cumulated(counts: npt.NDArray[np.int64]) -> Curve:
+    """Cumulated share from the last bin down, starting at 0."""
+    cumulated = np.concatenate([[0], np.cumsum(counts[::-1])]).astype(np.float64)
+    return cumulated / cumulated[-1] if cumulated[-1] else np.full_like(cumulated, math.nan)
+
+
+def _first_crossing(level: float, rising: Curve, other: Curve) -> float:
+    """Value of the other curve where the rising one first reaches a level, between points on a straight line."""
+    after = int(np.searchsorted(rising, level))
+    low, high = rising[after - 1], rising[after]
+    return float(other[after - 1] + (level - low) / (high - low) * (other[after] - other[after - 1]))

@@ -1,0 +1,121 @@
+"""The score of the BraTS challenge on uncertainty, QU-BraTS: leaving voxels out should raise Dice and cost little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.metrics.histograms import BRAIN, CODES, PREDICTED, TRUE, Counts, bin_edges
+from napari_uncseg.metrics.overlap import dice_of_counts
+
+Numbers = npt.NDArray[np.float64]
+Kept: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""``tp``, ``fp``, ``fn`` and ``tn`` (in the brain) among the voxels kept at each of 41 thresholds; additive."""
+
+THRESHOLDS: Numbers = np.linspace(0.0, 100.0, 41)
+"""Uncertainties, in per cent of the map's largest possible value, up to which voxels are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilterCurves:
+    """What happens when voxels more uncertain than a threshold are left out.
+
+    Parameters
+    ----------
+    thresholds : ndarray of float64, shape (41,)
+        0 to 100.
+    dice : ndarray of float64, shape (41,)
+        Dice score of the voxels kept; 1 when none of them is predicted or true.
+    filtered_true_positives, filtered_true_negatives : ndarray of float64, shape (41,)
+        Share of the true positives, and of the true negatives in the brain, that were left out; 0 when there are none.
+    """
+
+    thresholds: Numbers
+    dice: Numbers
+    filtered_true_positives: Numbers
+    filtered_true_negatives: Numbers
+
+    def areas(self) -> tuple[float, float, float]:
+        """Areas under the three curves over thresholds scaled to 0..1, by trapezoids."""
+        curves = (self.dice, self.filtered_true_positives, self.filtered_true_negatives)
+        dice, positives, negatives = (float(np.trapezoid(curve, self.thresholds / 100)) for curve in curves)
+        return dice, positives, negatives
+
+
+def count_kept(histogram: Counts) -> dict[str, npt.NDArray[Any]]:
+    """Voxels kept at each threshold.
+
+    Parameters
+    ----------
+    histogram : ndarray of int64, shape (16, 4096)
+        Voxels by code and bin, see :mod:`~napari_uncseg.metrics.histograms`.
+
+    Returns
+    -------
+    dict of str to ndarray of int64, shape (41,)
+        See :data:`Kept`.
+    """
+    last = np.searchsorted(bin_edges(100.0)[1:], THRESHOLDS - 1e-9)
+    predicted, true, brain = (CODES & PREDICTED) > 0, (CODES & TRUE) > 0, (CODES & BRAIN) > 0
+    kinds = {
+        "tp": predicted & true,
+        "fp": predicted & ~true,
+        "fn": ~predicted & true,
+        "tn": ~predicted & ~true & brain,
+    }
+    return {kind: np.cumsum(histogram[chosen].sum(axis=0))[last] for kind, chosen in kinds.items()}
+
+
+def filter_curves(kept: Kept) -> FilterCurves:
+    """Dice score and losses against the threshold.
+
+    Parameters
+    ----------
+    kept : mapping of str to ndarray, shape (41,)
+        See :data:`Kept`.
+
+    Returns
+    -------
+    FilterCurves
+    """
+    dice = dice_of_counts(kept["tp"], kept["fp"], kept["fn"])
+    return FilterCurves(THRESHOLDS, dice, _lost(kept["tp"]), _lost(kept["tn"]))
+
+
+def qubrats_scores(kept: Kept) -> dict[str, float]:
+    """Areas of the three curves, the score and its gain over no uncertainty; always defined.
+
+    Parameters
+    ----------
+    kept : mapping of str to ndarray, shape (41,)
+        See :data:`Kept`.
+
+    Returns
+    -------
+    dict of str to float
+        ``qubrats_score`` = (AUC of Dice + 1 − AUC of filtered true positives + 1 − AUC of filtered true negatives) / 3.
+        No uncertainty at all scores (Dice + 2) / 3, which is hard to beat when Dice is high: ``qubrats_gain`` is the
+        score beyond that. The challenge ranked teams by ranks of the parts, not by this mean.
+
+    References
+    ----------
+    Mehta et al. 2022, MELBA 1:026, arXiv 2112.10074.
+    """
+    curves = filter_curves(kept)
+    dice, positives, negatives = curves.areas()
+    score = (dice + (1 - positives) + (1 - negatives)) / 3
+    return {
+        "qubrats_dice_auc": dice,
+        "qubrats_ftp_auc": positives,
+        "qubrats_ftn_auc": negatives,
+        "qubrats_score": score,
+        "qubrats_gain": score - (float(curves.dice[-1]) + 2) / 3,
+    }
+
+
+def _lost(kept: npt.NDArray[Any]) -> Numbers:
+    return 1 - kept / float(kept[-1]) if kept[-1] else np.zeros(kept.shape)
