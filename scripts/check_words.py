@@ -41,10 +41,7 @@ WORDS: dict[str, str] = {
 """What goes (a regular expression of whole words) -> what comes."""
 
 NOT_YET: tuple[str, ...] = (
-    *(
-        f"src/napari_uncseg/{name}/"
-        for name in ("compare", "evaluation", "inference", "io", "reporting", "uncertainty")
-    ),
+    *(f"src/napari_uncseg/{name}/" for name in ("compare", "evaluation", "io", "reporting", "uncertainty")),
     *("src/napari_uncseg/viewer/", "src/napari_uncseg/widgets/", "src/napari_uncseg/napari.yaml", "napari.yaml"),
     *("training/", "docs/", "scripts/screenshots.py"),
 )

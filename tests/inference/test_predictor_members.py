@@ -60,9 +60,9 @@ def stopped(predictor, study, members, after, **options):
 def test_what_a_model_cannot_do_is_known_without_a_study(predictor):
     predictor.check()
     predictor.check(members="tta:2", maps=["mutual_information"], calibration=Squeeze())
-    for wishes in ({"members": "snapshots:9"}, {"maps": ["mutual_information"]}, {"members": "guess"}):
+    for asked in ({"members": "snapshots:9"}, {"maps": ["mutual_information"]}, {"members": "guess"}):
         with pytest.raises(UncsegError):
-            predictor.check(**wishes)
+            predictor.check(**asked)
     with pytest.raises(UncsegError, match="another model"):
         predictor.check(calibration=Squeeze(error=UncsegError("It is of another model.")))
 

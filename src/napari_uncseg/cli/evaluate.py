@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_uncseg import __version__
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import Cancelled, EvaluationError
@@ -59,7 +56,7 @@ def evaluate(
     from napari_uncseg.evaluation.summary import summarise
     from napari_uncseg.inference.pipeline import stop_on_interrupt
     from napari_uncseg.io.command import command_line
-    from napari_uncseg.io.files import check_writable
+    from napari_uncseg.io.files import check_writable, versions
     from napari_uncseg.reporting.evaluation_report import HTML, Making, check_free, write_report
 
     if calibration is not None and calibration_ids is not None:
@@ -99,7 +96,7 @@ def evaluate(
     )
     making = Making(
         command,
-        _versions(),
+        versions("numpy", "scipy", "nibabel", "matplotlib"),
         {"coding": coding, "prediction_coding": prediction_coding},
         {"predictions": str(predictions), "references": str(reference)} | ({"images": str(images)} if images else {}),
     )
@@ -166,9 +163,3 @@ def _split(cohort: Cohort, chosen: set[str] | None, earlier: Cohort | None) -> t
     if not fixing.records:
         raise EvaluationError("Every calibration study failed, so that no threshold is fixed; see the errors above.")
     return cohort.without(chosen), fixing
-
-
-def _versions() -> dict[str, str]:
-    packages = ("numpy", "scipy", "nibabel", "matplotlib")
-    python = ".".join(map(str, sys.version_info[:3]))
-    return {"napari-uncseg": __version__, "python": python} | {name: metadata.version(name) for name in packages}

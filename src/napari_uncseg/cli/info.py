@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib.util
 import json
 import os
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -19,16 +18,7 @@ from napari_uncseg.errors import UncsegError
 if TYPE_CHECKING:
     from napari_uncseg.models.model import Model
 
-PACKAGES: tuple[str, ...] = (
-    "napari-uncseg",
-    "torch",
-    "napari",
-    "numpy",
-    "scipy",
-    "nibabel",
-    "SimpleITK",
-    "safetensors",
-)
+PACKAGES: tuple[str, ...] = ("torch", "napari", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors")
 """Packages whose versions decide what comes out."""
 
 BINDINGS: tuple[str, ...] = ("PyQt6", "PySide6")
@@ -65,14 +55,10 @@ def info(
 
 def package_versions() -> dict[str, str]:
     """Versions of :data:`PACKAGES` and of the Qt bindings that are there; ``"not installed"`` for what is missing."""
-    versions = {"Python": f"{platform.python_version()} on {platform.platform(terse=True)}"}
-    for name in (*PACKAGES, *BINDINGS):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            if name in PACKAGES:
-                versions[name] = "not installed"
-    return versions
+    from napari_uncseg.io.files import versions
+
+    found = versions("python", *PACKAGES, *BINDINGS)
+    return {name: version for name, version in found.items() if name not in BINDINGS or version != "not installed"}
 
 
 def describe_model(model: Model) -> dict[str, str]:

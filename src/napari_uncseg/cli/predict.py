@@ -16,7 +16,7 @@ from napari_uncseg.labels import MODALITIES, REGIONS
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.ensemble_spec import EnsembleSpec
-    from napari_uncseg.inference.pipeline import Job, Outcome, Settings, StudyPredictor
+    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings, StudyPredictor
 
 
 @handle_errors
@@ -85,7 +85,7 @@ def predict(
         raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
 
     settings = Settings(out, overwrite, resample, coding, *_members_and_maps(members, maps, model), calibration)
-    settings.wishes()  # a calibration that cannot be read stops the run before its first study; words: keep
+    settings.predict_kwargs()  # a calibration that cannot be read stops the run before its first study
     check_writable(out)
     options = settings.options(device.value, model)
     failures: list[Outcome] = []
@@ -120,7 +120,7 @@ def _members_and_maps(
 
 
 def run_jobs(
-    jobs: Sequence[Job], settings: Settings, device: Device, model: Path | None, *, debug: bool
+    jobs: Sequence[PredictionJob], settings: Settings, device: Device, model: Path | None, *, debug: bool
 ) -> tuple[list[Outcome], bool]:
     """What became of each study, and whether the user stopped before the last one."""
     from napari_uncseg.cli.console import note, study_progress
@@ -150,7 +150,7 @@ def run_jobs(
 def _check_settings(predictor: StudyPredictor, settings: Settings) -> None:
     """Refuse settings that the model cannot follow before the first study is read; they are wrong usage."""
     checked: dict[str, Any] = {}
-    for name, value in settings.wishes().items():  # one by one, to know the option at fault; words: keep
+    for name, value in settings.predict_kwargs().items():  # one by one, to know the option at fault
         checked[name] = value
         try:
             predictor.check(**checked)

@@ -1,4 +1,4 @@
-"""Why a study needs eyes before its segmentation is used: one list of reasons, each a code and a sentence."""
+"""Why a study is to be reviewed before its segmentation is used: one list of reasons, each a code and a sentence."""
 
 from __future__ import annotations
 

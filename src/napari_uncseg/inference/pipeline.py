@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
+from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
@@ -114,17 +114,20 @@ class Settings:
 
     def options(self, device: str, model: Path | None) -> list[str]:
         """Options that decide what comes out, as they are written on a command line; paths are absolute."""
-        words = ["-o", str(self.out.absolute()), "--device", device]
-        words += ["--model", str(model.absolute())] if model is not None else []
-        words += ["--members", str(self.members)] if self.members != SINGLE else []
-        words += ["--maps", ",".join(self.maps)] if self.maps is not None else []
-        if self.calibration is not None:
-            bundled = str(self.calibration) == BUNDLED
-            words += ["--calibration", BUNDLED if bundled else str(self.calibration.absolute())]
-        words += ["--resample"] if self.resample else []
-        return words + (["--coding", self.coding.value] if self.coding is not None else [])
+        calibration = self.calibration
+        if calibration is not None and str(calibration) != BUNDLED:
+            calibration = calibration.absolute()
+        return option_words(
+            {
+                **{"-o": self.out.absolute(), "--device": device},
+                **{"--model": model.absolute() if model is not None else None},
+                **{"--members": self.members if self.members != SINGLE else None},
+                **{"--maps": ",".join(self.maps) if self.maps is not None else None},
+                **{"--calibration": calibration, "--resample": self.resample, "--coding": self.coding},
+            }
+        )
 
-    def wishes(self) -> dict[str, Any]:
+    def predict_kwargs(self) -> dict[str, Any]:
         """What a predictor is asked for besides the usual, by the names of its arguments.
 
         Raises
@@ -132,15 +135,15 @@ class Settings:
         UncsegError
             When the calibration cannot be read.
         """
-        wishes: dict[str, Any] = {"members": self.members} if self.members != SINGLE else {}
-        wishes |= {"maps": self.maps} if self.maps is not None else {}
+        kwargs: dict[str, Any] = {"members": self.members} if self.members != SINGLE else {}
+        kwargs |= {"maps": self.maps} if self.maps is not None else {}
         if self.calibration is not None:
-            wishes["calibration"] = find_calibration(self.calibration)
-        return wishes
+            kwargs["calibration"] = find_calibration(self.calibration)
+        return kwargs
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionJob:
     """A study to predict and the command that makes its result again."""
 
     files: StudyFiles
@@ -184,7 +187,7 @@ class Outcome:
     error: Exception | None = None
 
 
-def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job], list[Outcome]]:
+def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[PredictionJob], list[Outcome]]:
     """Studies in the given folders and files.
 
     Parameters
@@ -196,7 +199,7 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job],
 
     Returns
     -------
-    tuple of list of Job and list of Outcome
+    tuple of list of PredictionJob and list of Outcome
         Each study once, in the order given, and a failure for each path that holds none.
 
     Raises
@@ -204,7 +207,7 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job],
     StudyError
         When two different studies have the same id, for they would share a folder.
     """
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, PredictionJob] = {}
     failures = []
     for path in paths:
         try:
@@ -215,7 +218,7 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job],
         for files in found:
             # Absolute, so that the command makes the result again, and its images are found, from any folder.
             own = _own_path(files, path, len(found)).absolute()
-            job = Job(files, shlex.join(["uncseg", "predict", str(own), *options]))
+            job = PredictionJob(files, command_line("predict", own, *options))
             known = jobs.setdefault(files.id, job)
             if not known.files.same_images(files):
                 raise StudyError(
@@ -225,8 +228,8 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Job],
     return list(jobs.values()), failures
 
 
-def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Sequence[str]) -> Job:
-    """Job of one study whose files are named one by one.
+def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Sequence[str]) -> PredictionJob:
+    """PredictionJob of one study whose files are named one by one.
 
     Parameters
     ----------
@@ -243,8 +246,8 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
         When one file is named twice.
     """
     study = study_files(**files, id=study_id)
-    words = [word for role, path in files.items() for word in (f"--{role}", str(path.absolute()))]
-    return Job(study, shlex.join(["uncseg", "predict", *words, "--id", study.id, *options]))
+    named = {**{f"--{role}": path.absolute() for role, path in files.items()}, "--id": study.id}
+    return PredictionJob(study, command_line("predict", *option_words(named), *options))
 
 
 def _place(files: StudyFiles) -> Path:
@@ -265,7 +268,12 @@ def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
 
 
 def predict_job(
-    job: Job, predictor: StudyPredictor, settings: Settings, *, progress: Progress, cancelled: Callable[[], bool]
+    job: PredictionJob,
+    predictor: StudyPredictor,
+    settings: Settings,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
 ) -> Outcome:
     """Read, predict and save one study, unless the same result is there.
 
@@ -281,14 +289,14 @@ def predict_job(
     progress(0, 0, "Reading the images")
     study = load_study(job.files, resample=settings.resample, coding=settings.coding)
     _stop_if(cancelled)
-    wishes = settings.wishes()
-    provenance = predictor.provenance(study, job.command, **wishes)
+    kwargs = settings.predict_kwargs()
+    provenance = predictor.provenance(study, job.command, **kwargs)
     target = check_target(settings.out, study.id, provenance)
     if target.state is State.SAME and target.result is not None:
         seconds = time.monotonic() - start
         return Outcome(study.id, Status.SKIPPED, seconds, target.folder, target.result.provenance)
     target.refuse(overwrite=settings.overwrite)
-    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **wishes)
+    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **kwargs)
     progress(0, 0, "Saving")
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
     status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED
@@ -302,7 +310,7 @@ def _stop_if(cancelled: Callable[[], bool]) -> None:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish that a run asks for, so that files under way are finished or removed.
+    """Turn the first Ctrl-C into a flag that a run asks for, so that files under way are finished or removed.
 
     A second Ctrl-C interrupts at once. Outside the main thread nothing changes, for signals arrive only there.
 
@@ -311,18 +319,18 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     callable
         Whether the user wants to stop.
     """
-    wish = threading.Event()
+    stopped = threading.Event()
 
     def stop(number: int, frame: object) -> None:
-        if wish.is_set():
+        if stopped.is_set():
             raise KeyboardInterrupt
-        wish.set()
+        stopped.set()
 
     if threading.current_thread() is not threading.main_thread():
-        yield wish.is_set
+        yield stopped.is_set
         return
     previous = signal.signal(signal.SIGINT, stop)
     try:
-        yield wish.is_set
+        yield stopped.is_set
     finally:
         signal.signal(signal.SIGINT, previous)

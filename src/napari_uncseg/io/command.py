@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from itertools import pairwise, takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from napari_uncseg.errors import StudyError
@@ -23,7 +24,7 @@ def option_words(options: Mapping[str, object]) -> list[str]:
     return [word for option, value in given.items() for word in ([option] if value is True else [option, str(value)])]
 
 
-def command_line(command: str, *arguments: object, options: Mapping[str, object]) -> str:
+def command_line(command: str, *arguments: object, options: Mapping[str, object] = MappingProxyType({})) -> str:
     """A command of ``uncseg`` as it is typed into a shell.
 
     Parameters

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, latest
+from napari_uncseg.review.verdicts import FindingVerdict, Record, latest
+
+_Question = tuple[str, int, str, str, tuple[int, int, int] | None, str]
 
 
 class About(StrEnum):
@@ -133,39 +135,27 @@ def answers_of(records: Sequence[Record], first: str, second: str) -> tuple[Answ
     map, region and voxel are: it may have been seen at two thresholds.
     """
     standing = latest(records)
-    studies = [
-        {r.study: r for r in standing if isinstance(r, StudyVerdict) and r.reviewer == who} for who in (first, second)
-    ]
-    findings = [
-        {_finding(r): r for r in standing if isinstance(r, FindingVerdict) and r.reviewer == who}
+    mine, theirs = (
+        {key: (answer, record) for record in standing if record.reviewer == who for key, answer in _answers(record)}
         for who in (first, second)
-    ]
-    answers: list[Answers] = []
-    for study in studies[0].keys() & studies[1].keys():
-        one, two = studies[0][study], studies[1][study]
-        said = (one.comment, two.comment, one.result == two.result)
-        answers.append(Answers(About.VERDICT, study, str(one.decision), str(two.decision), *said))
-        if one.difficulty is not None and two.difficulty is not None:
-            answers.append(Answers(About.DIFFICULTY, study, str(one.difficulty), str(two.difficulty), *said))
-    for key in findings[0].keys() & findings[1].keys():
-        mine, other = findings[0][key], findings[1][key]
-        answers.append(
-            Answers(
-                About.FINDING,
-                mine.study,
-                str(mine.judgement),
-                str(other.judgement),
-                mine.comment,
-                other.comment,
-                map=mine.map,
-                region=mine.region,
-                voxel=mine.voxel,
-            )
-        )
-    order = tuple(About)
-    return tuple(
-        sorted(answers, key=lambda each: (each.study, order.index(each.about), each.map, each.region, each.voxel or ()))
     )
+    answers = []
+    for key in sorted(mine.keys() & theirs.keys()):
+        study, about, map_, region, voxel, _ = key
+        (one, my_record), (two, their_record) = mine[key], theirs[key]
+        said = (one, two, my_record.comment, their_record.comment, my_record.result == their_record.result)
+        answers.append(Answers(tuple(About)[about], study, *said, map_, region, voxel))
+    return tuple(answers)
+
+
+def _answers(record: Record) -> Iterator[tuple[_Question, str]]:
+    """What a record answers: the question, in the order in which questions are listed, and the answer."""
+    if isinstance(record, FindingVerdict):
+        yield (record.study, 2, record.map, record.region, record.voxel, record.result), str(record.judgement)
+        return
+    yield (record.study, 0, "", "", None, ""), str(record.decision)
+    if record.difficulty is not None:
+        yield (record.study, 1, "", "", None, ""), str(record.difficulty)
 
 
 def agreement_on(about: About, answers: Iterable[Answers]) -> Agreement:
@@ -219,7 +209,3 @@ def cohen_kappa(pairs: Sequence[tuple[str, str]], weight: Callable[[str, str], f
     ones, others = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
     expected = sum(weight(one, other) * ones[one] * others[other] for one in ones for other in others) / count**2
     return 1 - observed / expected if expected > 0 else math.nan
-
-
-def _finding(record: FindingVerdict) -> tuple[object, ...]:
-    return record.study, record.result, record.map, record.region, record.voxel

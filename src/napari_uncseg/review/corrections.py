@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg import __version__
-from napari_uncseg.errors import SaveError, StudyError, reason_of
-from napari_uncseg.io.files import write_files
+from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io.files import exists, sha256, sha256_of, versions, write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import encode_volume, read_volume
 from napari_uncseg.io.prediction import Prediction
@@ -161,27 +160,26 @@ def save_correction(
     labels = _checked(prediction, corrected)
     changes = compare(prediction, labels, findings)
     encoded = encode_volume(labels, prediction.affine, prediction.header)
-    sha256 = hashlib.sha256(encoded).hexdigest()
     earlier = corrections_in(folder, prediction.study_id)
-    if earlier and hashlib.sha256(_read(earlier[-1])).hexdigest() == sha256:
+    if earlier and sha256_of(earlier[-1], SaveError) == sha256(encoded):
         return earlier[-1]
     path = _free_path(folder, prediction.study_id)
     provenance = {
         "schema": SCHEMA,
         "study": prediction.study_id,
         "what": "segmentation corrected by a reviewer",
-        "file": {"file": path.name, "sha256": sha256},
+        "file": {"file": path.name, "sha256": sha256(encoded)},
         "reviewer": reviewer,
         "time": now(),
         "comment": comment,
         "original": {
             "result": fingerprint(prediction.provenance),
-            "segmentation_sha256": hashlib.sha256(np.ascontiguousarray(prediction.segmentation).data).hexdigest(),
+            "segmentation_sha256": sha256(np.ascontiguousarray(prediction.segmentation).data),
             "model": prediction.provenance.get("model"),
         },
         "changes": _changes_json(changes),
         "findings": _findings_json(findings, changes),
-        "versions": {"napari-uncseg": __version__},
+        "versions": versions(),
         "research_use_only": RESEARCH_USE_ONLY,
     }
     text = json.dumps(plain(provenance), indent=2, ensure_ascii=False) + "\n"
@@ -243,12 +241,7 @@ def _changes_json(changes: Correction) -> dict[str, Any]:
         "changed_ml": round(changes.changed_ml, 4),
         "outside_findings_ml": round(changes.outside_ml, 4),
         "regions_ml": {
-            str(region): {
-                "before": round(change.before_ml, 4),
-                "after": round(change.after_ml, 4),
-                "added": round(change.added_ml, 4),
-                "removed": round(change.removed_ml, 4),
-            }
+            str(region): {name.removesuffix("_ml"): round(ml, 4) for name, ml in asdict(change).items()}
             for region, change in changes.regions.items()
         },
     }
@@ -272,12 +265,9 @@ def _findings_json(findings: Findings | None, changes: Correction) -> dict[str, 
 
 def _free_path(folder: Path, study_id: str) -> Path:
     """First name that neither a correction nor its JSON has taken."""
-    number = 1
-    while True:
-        path = Path(folder) / f"{study_id}_{STEM}{'' if number == 1 else f'-{number}'}.nii.gz"
-        if not path.exists() and not _json_of(path).exists():
-            return path
-        number += 1
+    numbered = ("" if number == 1 else f"-{number}" for number in count(1))
+    paths = (Path(folder) / f"{study_id}_{STEM}{suffix}.nii.gz" for suffix in numbered)
+    return next(path for path in paths if not exists(path, SaveError) and not exists(_json_of(path), SaveError))
 
 
 def _number(path: Path, study_id: str) -> int:
@@ -290,10 +280,3 @@ def _number(path: Path, study_id: str) -> int:
 
 def _json_of(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SaveError(f"{path} cannot be read ({reason_of(error)}); choose another folder.") from error

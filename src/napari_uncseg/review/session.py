@@ -38,6 +38,20 @@ class Session:
 
     Attributes
     ----------
+    study : str
+        Id of the study under review; empty without one.
+    listed : str
+        Id of the case that was opened from a list; whoever opens the next one takes it out.
+    findings : Findings or None
+        Those of the current study at the current threshold; None while there are none.
+    current : Finding or None
+        The finding that is looked at.
+    results : Path or None
+        Folder of results, where the log of verdicts lies; None until one is chosen.
+    log : Log
+        The log as read last.
+    problem : str
+        Why the state could not be read or written, a sentence; empty when all is well.
     state_changed : Signal
         Map, voxel set, threshold or draft of the current study changed.
     findings_changed : Signal
@@ -62,17 +76,15 @@ class Session:
     def __init__(self, state: Path | None = None) -> None:
         self._folder = state
         self._states: dict[str, ReviewState] = {}
-        self._study = ""
         self._result = ""
-        self.listed = ""
-        """Id of the case that was opened from a list; whoever opens the next one takes it out."""
-        self._findings: Findings | None = None
-        self._current: Finding | None = None
-        self._results: Path | None = None
-        self._log = Log()
         self._reviewer = ""
+        self.study = ""
+        self.listed = ""
+        self.findings: Findings | None = None
+        self.current: Finding | None = None
+        self.results: Path | None = None
+        self.log = Log()
         self.problem = ""
-        """Why the state could not be read or written, a sentence; empty when all is well."""
         if state is not None:
             try:
                 self._reviewer, self._states = read_states(state)
@@ -82,14 +94,9 @@ class Session:
     # What is under review
 
     @property
-    def study(self) -> str:
-        """Id of the study under review; empty without one."""
-        return self._study
-
-    @property
     def state(self) -> ReviewState:
         """Where the review of the current study stands."""
-        return self._states.get(self._study, ReviewState())
+        return self._states.get(self.study, ReviewState())
 
     def state_of(self, study: str) -> ReviewState:
         """Where the review of any study stands."""
@@ -115,11 +122,11 @@ class Session:
         result : str
             Fingerprint of its result, which verdicts are bound to.
         """
-        if (study, result) == (self._study, self._result):
+        if (study, result) == (self.study, self._result):
             return
-        other = study != self._study
-        self._study, self._result = study, result
-        self._findings = self._current = None
+        other = study != self.study
+        self.study, self._result = study, result
+        self.findings = self.current = None
         if other:
             self.study_changed.emit(study)
         self.findings_changed.emit(None)
@@ -137,10 +144,10 @@ class Session:
             name = changes.get("map", place.map)
             changes["thresholds"] = {**place.thresholds, name: float(changes.pop("threshold"))}
         changed = replace(place, **changes)
-        if changed == place and self._study in self._states:
+        if changed == place and self.study in self._states:
             return
-        self._states.pop(self._study, None)
-        self._states[self._study] = changed
+        self._states.pop(self.study, None)
+        self._states[self.study] = changed
         self._remember()
         self.state_changed.emit(changed)
 
@@ -150,52 +157,32 @@ class Session:
 
     # Findings
 
-    @property
-    def findings(self) -> Findings | None:
-        """Findings of the current study at the current threshold; None while there are none."""
-        return self._findings
-
-    @property
-    def current(self) -> Finding | None:
-        """The finding that is looked at."""
-        return self._current
-
     def present(self, findings: Findings | None) -> None:
         """Take over new findings; the current one stays current when its voxel still lies in one."""
-        self._findings = findings
-        voxel = self._current.voxel if self._current is not None else self.state.voxel
+        self.findings = findings
+        voxel = self.current.voxel if self.current is not None else self.state.voxel
         kept = findings.at(voxel) if findings is not None and voxel is not None else None
-        self._current = kept
+        self.current = kept
         self.findings_changed.emit(findings)
 
     def go_to(self, finding: Finding | None) -> None:
         """Make a finding the current one; views that listen go there."""
-        self._current = finding
+        self.current = finding
         if finding is not None:
             self.change(voxel=finding.voxel)
         self.current_changed.emit(finding)
 
     def step(self, by: int) -> None:
         """Go to the next finding (+1) or the previous one (-1); the last one is followed by the first."""
-        items = self._findings.items if self._findings is not None else ()
+        items = self.findings.items if self.findings is not None else ()
         if not items:
             return
-        if self._current is None:
+        if self.current is None:
             self.go_to(items[0 if by > 0 else -1])
             return
-        self.go_to(items[(self._current.rank - 1 + by) % len(items)])
+        self.go_to(items[(self.current.rank - 1 + by) % len(items)])
 
     # Verdicts
-
-    @property
-    def results(self) -> Path | None:
-        """Folder of results, where the log of verdicts lies; None until one is chosen."""
-        return self._results
-
-    @property
-    def log(self) -> Log:
-        """The log as read last."""
-        return self._log
 
     @property
     def reviewer(self) -> str:
@@ -218,8 +205,8 @@ class Session:
         StudyError
             When there is a log that cannot be read.
         """
-        self._log = read_log(log_path(results)) if results is not None else Log()
-        self._results = results
+        self.log = read_log(log_path(results)) if results is not None else Log()
+        self.results = results
         self.verdicts_changed.emit()
 
     def judge(self, finding: Finding, judgement: Judgement | None) -> FindingVerdict:
@@ -230,9 +217,9 @@ class Session:
         SaveError
             When no folder is chosen, no reviewer is named, or the disk cannot take it.
         """
-        threshold = self._findings.threshold if self._findings is not None else 0.0
+        threshold = self.findings.threshold if self.findings is not None else 0.0
         record = FindingVerdict(
-            study=self._study,
+            study=self.study,
             reviewer=self._named(),
             time=now(),
             judgement=judgement,
@@ -249,7 +236,7 @@ class Session:
 
     def decide(self, decision: Decision | None, difficulty: int | None = None, comment: str = "") -> StudyVerdict:
         """Decide about the current study, or take the decision back with None; as :meth:`judge`."""
-        record = StudyVerdict(self._study, self._named(), now(), decision, difficulty, comment, self._result)
+        record = StudyVerdict(self.study, self._named(), now(), decision, difficulty, comment, self._result)
         self._write(record)
         self.redraft(decision=None, difficulty=None, comment="")
         return record
@@ -257,12 +244,12 @@ class Session:
     def judgements(self) -> dict[int, Judgement]:
         """What the reviewer said of the present findings, by rank, at whatever threshold each was seen."""
         found: dict[int, Judgement] = {}
-        if self._findings is None:
+        if self.findings is None:
             return found
-        key = self._findings.map
+        key = self.findings.map
         for record in self._own():
             if (record.map, record.region) == (key.measure, str(key.region)) and record.judgement is not None:
-                at = self._findings.at(record.voxel)
+                at = self.findings.at(record.voxel)
                 if at is not None:
                     found[at.rank] = record.judgement
         return found
@@ -273,28 +260,28 @@ class Session:
 
     def verdict(self) -> StudyVerdict | None:
         """Verdict of the reviewer on the current study and result that stands."""
-        return verdict_of(self._log.records, self._study, self._reviewer, result=self.result)
+        return verdict_of(self.log.records, self.study, self._reviewer, result=self.result)
 
     def _own(self) -> list[FindingVerdict]:
         return [
             record
-            for record in latest(record for record in self._log.records if speaks_of(record, self.result))
-            if isinstance(record, FindingVerdict) and (record.study, record.reviewer) == (self._study, self._reviewer)
+            for record in latest(record for record in self.log.records if speaks_of(record, self.result))
+            if isinstance(record, FindingVerdict) and (record.study, record.reviewer) == (self.study, self._reviewer)
         ]
 
     def _named(self) -> str:
         if not self._reviewer:
             raise SaveError("No reviewer is named; write your name or initials into Reviewer first.")
-        if not self._study:
+        if not self.study:
             raise SaveError("No study is under review; open a result first.")
         return self._reviewer
 
     def _write(self, record: Record) -> None:
-        if self._results is None:
+        if self.results is None:
             raise SaveError("No folder for verdicts is chosen; choose the folder of the results first.")
-        path = log_path(self._results)
+        path = log_path(self.results)
         append(path, record)
-        self._log = read_log(path)
+        self.log = read_log(path)
         self.verdicts_changed.emit()
 
     def _remember(self) -> None:

@@ -55,7 +55,7 @@ _TORCHRUN = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0}
 
 
 def agreed(wish: bool, process: Process) -> bool:
-    """Whether any process wishes to stop: all must stop at the same step."""
+    """Whether any process is to stop: all must stop at the same step."""
     if process.world == 1:
         return wish
     flag = torch.tensor(float(wish), device=process.device)
