@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import study_from_arrays
 from napari_uncseg.models.model import load_model, load_snapshot
-from tests.training.test_trainer import anatomies as anatomies
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
 from uncseg_training.train.architectures import ARCHES, divisor, fitting

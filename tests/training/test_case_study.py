@@ -16,8 +16,7 @@ from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, STEPS, Temperature
-from tests.training.test_experiments import run
-from tests.training.test_trainer import head
+from tests.training.conftest import head, run
 from uncseg_training.experiments import case_study
 from uncseg_training.experiments.case_study_figures import curve_of
 from uncseg_training.experiments.case_study_published import mixed_error, published_rows
@@ -34,7 +33,6 @@ from uncseg_training.experiments.case_study_tables import (
     write_tables,
 )
 from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS, Record
-from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
 NAN = math.nan
@@ -210,13 +208,12 @@ def test_tables_without_rows_are_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_case_study_writes_every_table_and_figure_and_goes_on(tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
+def test_case_study_writes_every_table_and_figure_and_goes_on(anatomies: Path, tmp_path: Path) -> None:
     stream = Phantoms([head()], (40, 48, 40), 4.0, 6)
     for number in range(2):
         write_phantom(stream[number], tmp_path / "studies", f"BraTS-GLI-0000{number}-000", 4.0)
     out = tmp_path / "out"
-    words = "-o", out, "--config", "smoke", "--anatomies", tmp_path / "balls.npz"
+    words = "-o", out, "--config", "smoke", "--anatomies", anatomies
     assert "run the same command" in run(case_study.main, *words, "--minutes", 0)
     assert "median Dice WT of certain studies" in run(case_study.main, *words)
     made = out / "case_study"

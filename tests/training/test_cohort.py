@@ -15,12 +15,11 @@ from typer.testing import CliRunner
 
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.model import load_model
-from tests.training.test_trainer import head
+from tests.training.conftest import head
 from uncseg_training.cases import Cases, fit_into, write_phantom_cases, write_study_cases
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
 from uncseg_training.patches import Patches, whole_case
-from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.state import CHECKPOINT, Training
 from uncseg_training.train.crossfit import (
@@ -32,17 +31,11 @@ from uncseg_training.train.crossfit import (
     teach_uncertainty,
 )
 from uncseg_training.train.curves import read_log
-from uncseg_training.train.targets import ERRORS, Targets, predict_case
+from uncseg_training.train.refresh import ERRORS
+from uncseg_training.train.targets import Targets, predict_case
 from uncseg_training.trainer import cycles, fit
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def anatomies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("anatomies") / "balls.npz"
-    save_anatomies([head()], path)
-    return path
 
 
 @pytest.fixture(scope="module")

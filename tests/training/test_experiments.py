@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from scipy.stats import norm
-from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.inference.predictor import Predictor
@@ -19,7 +17,7 @@ from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import load_model
-from tests.training.test_trainer import head
+from tests.training.conftest import head, run
 from uncseg_training.cases import Cases, write_phantom_cases
 from uncseg_training.config import Config, read_config
 from uncseg_training.experiments import ablation, harness, limits, outline, paper1, phantom_statistics, tune_injection
@@ -28,14 +26,6 @@ from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.paper1.variance import Reading
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
-
-
-def run(main: object, *words: object) -> str:
-    app = typer.Typer()
-    app.command()(main)  # type: ignore[arg-type]
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def test_statistics_of_a_ball_by_hand() -> None:
@@ -52,11 +42,10 @@ def test_statistics_of_a_ball_by_hand() -> None:
     assert "t1c ET median" not in numbers
 
 
-def test_statistics_compare_phantoms_with_studies(study_folder: Path, tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
+def test_statistics_compare_phantoms_with_studies(anatomies: Path, study_folder: Path, tmp_path: Path) -> None:
     phantoms = Phantoms([head()], seed=99)
     assert phantoms.spacing == phantom_statistics.SPACING
-    words = study_folder, "-o", tmp_path / "out", "--anatomies", tmp_path / "balls.npz", "-n", 10
+    words = study_folder, "-o", tmp_path / "out", "--anatomies", anatomies, "-n", 10
     output = run(phantom_statistics.main, *words)
     assert "t2f ED median" in output
     assert "between the 5th and 95th percentile of 10 phantoms" in output
@@ -148,11 +137,10 @@ def test_ablation_goes_on_where_it_was_cut(study_folder: Path, tmp_path: Path) -
     assert (tmp_path / "out" / "base-base.json").stat().st_mtime_ns == before
 
 
-def test_coarse_to_fine_starts_from_the_coarse_weights(tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
+def test_coarse_to_fine_starts_from_the_coarse_weights(anatomies: Path, tmp_path: Path) -> None:
     base = replace(read_config("smoke"), steps=4, validation=0, snapshots=1)
     variant = next(row for row in ablation.variants(base) if row.starts_at is not None)
-    coarse, fine = ablation.train_variant(variant, base, tmp_path / "balls.npz", tmp_path, harness.Clock(None))
+    coarse, fine = ablation.train_variant(variant, base, anatomies, tmp_path, harness.Clock(None))
     assert (coarse.config.spacing, fine.config.spacing) == (6.0, 4.0)
     assert fine.step == fine.config.steps == 2
     assert fine.config.start.endswith(coarse.config.name)
@@ -201,9 +189,8 @@ def test_limits_of_grid_and_threshold_are_told(study_folder: Path, tiny_model_fo
 
 
 @pytest.mark.slow
-def test_paper1_writes_every_table_and_figure_and_goes_on(tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
-    words = "-o", tmp_path / "out", "--config", "smoke", "--anatomies", tmp_path / "balls.npz"
+def test_paper1_writes_every_table_and_figure_and_goes_on(anatomies: Path, tmp_path: Path) -> None:
+    words = "-o", tmp_path / "out", "--config", "smoke", "--anatomies", anatomies
     assert "run the same command" in run(paper1.main, *words, "--minutes", 0)
     output = run(paper1.main, *words)
     assert "two seeds without" in output
@@ -242,9 +229,10 @@ def test_paper1_compares_by_hand() -> None:
     assert np.isnan(aimed["auroc"])
 
 
-def test_paper1_predicts_where_the_network_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
-    cases = write_phantom_cases(tmp_path / "balls.npz", tmp_path / "cases", read_config("smoke"), 1, seed=8)
+def test_paper1_predicts_where_the_network_lies(
+    anatomies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = write_phantom_cases(anatomies, tmp_path / "cases", read_config("smoke"), 1, seed=8)
     asked: list[str] = []
 
     def predict(_network: object, _cases: Cases, name: str, device: torch.device) -> torch.Tensor:

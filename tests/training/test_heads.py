@@ -11,7 +11,6 @@ import torch
 
 from napari_uncseg.models.heads import Head, split
 from napari_uncseg.models.model import load_model, save_model
-from tests.training.test_trainer import anatomies as anatomies
 from uncseg_training.config import config_from, read_config
 from uncseg_training.state import Training, save_state
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss

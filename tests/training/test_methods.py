@@ -15,8 +15,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import Temperature
-from tests.training.test_experiments import run
-from tests.training.test_trainer import head
+from tests.training.conftest import run
 from uncseg_training.config import read_config
 from uncseg_training.experiments import methods
 from uncseg_training.experiments.harness import CUT, Clock, Size, TimeOver, is_finished, train_all
@@ -31,7 +30,6 @@ from uncseg_training.experiments.judging import (
     scaled,
 )
 from uncseg_training.experiments.networks import ENSEMBLE, configs_of, plan_of
-from uncseg_training.phantom.anatomy import save_anatomies
 
 
 def cube(study_id: str = "cube") -> tuple[Prediction, Study]:
@@ -118,11 +116,10 @@ def test_networks_differ_in_one_thing(tmp_path: Path) -> None:
     assert weak.steps < strong.steps == first.steps
 
 
-def test_a_training_that_is_done_is_not_done_again(tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
+def test_a_training_that_is_done_is_not_done_again(anatomies: Path, tmp_path: Path) -> None:
     config = read_config("smoke", name="one", steps=2, validation=0, snapshots=1)
     said: list[str] = []
-    words = [config], tmp_path / "runs", tmp_path / "balls.npz"
+    words = [config], tmp_path / "runs", anatomies
     with pytest.raises(TimeOver):
         train_all(*words, Clock(0), said.append)
     assert not said
@@ -144,10 +141,9 @@ def test_a_record_is_measured_once(study_folder: Path, tiny_model_folder: Path, 
 
 
 @pytest.mark.slow
-def test_methods_writes_every_table_and_figure_and_goes_on(study_folder: Path, tmp_path: Path) -> None:
-    save_anatomies([head()], tmp_path / "balls.npz")
+def test_methods_writes_every_table_and_figure_and_goes_on(anatomies: Path, study_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = "-o", out, "--config", "smoke", "--anatomies", tmp_path / "balls.npz", "--studies", study_folder.parent
+    words = "-o", out, "--config", "smoke", "--anatomies", anatomies, "--studies", study_folder.parent
     assert CUT in run(methods.main, *words, "--minutes", 0)
     run(methods.main, *words)
     told = json.loads((out / "methods.json").read_text())

@@ -25,7 +25,7 @@ from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.model import load_model
 from tests.models.test_import_nnunet import as_nnunet_counts
-from tests.training.test_trainer import head
+from tests.training.conftest import head
 from uncseg_training.cli import app
 from uncseg_training.nnunet.loss import count_voxels, split_target
 from uncseg_training.nnunet.run import newest_checkpoint, settle_splits

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_uncseg.models.model import load_model, load_snapshot
-from tests.training.test_trainer import anatomies as anatomies
-from tests.training.test_trainer import head
+from tests.training.conftest import head
 from uncseg_training.cases import Cases
 from uncseg_training.phantom.cohort import Phantoms
 from uncseg_training.state import Training, export_run

@@ -13,7 +13,7 @@ import torch
 
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import region_masks
-from tests.training.test_trainer import head
+from tests.training.conftest import head
 from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
 from uncseg_training.phantom.appearance import BASE_CONTRAST
 from uncseg_training.phantom.appearance_priors import APPEARANCE_PRIORS, AppearancePrior

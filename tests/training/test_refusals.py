@@ -12,28 +12,22 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.training.test_trainer import head
 from uncseg_training.cli import app
 from uncseg_training.config import Config, config_from, read_config
+from uncseg_training.experiments import harness
 from uncseg_training.experiments.phantom_statistics import draw
-from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies, read_freesurfer, save_anatomies
+from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies, read_freesurfer
 from uncseg_training.state import CHECKPOINT, leaving_nothing, load_state
 from uncseg_training.train.curves import read_log
 from uncseg_training.train.progress import reporter
 from uncseg_training.train.sentences import plainly, sentence_of
-
-
-@pytest.fixture
-def anatomies(tmp_path: Path) -> Path:
-    path = tmp_path / "balls.npz"
-    save_anatomies([head()], path)
-    return path
 
 
 def refused(*words: object) -> str:
@@ -276,10 +270,9 @@ main()
 
 def test_the_volumes_of_the_statistics_are_all_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
-    save: Callable[..., None] = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (drawn.append(self), save(self, *args)))
-    phantoms = [{"NCR mL": 0.0, "ED mL": 200.0, "ET mL": 3.0, "brain mL": 1300.0}] * 3
-    draw(phantoms, {"R1": {"NCR mL": 20.0, "ED mL": 90.0, "ET mL": 0.0}}, tmp_path / "s.png")
+    monkeypatch.setattr(harness, "write_figure", lambda figure, path: drawn.append(figure))
+    phantoms = pd.DataFrame([{"NCR mL": 0.0, "ED mL": 200.0, "ET mL": 3.0, "brain mL": 1300.0}] * 3)
+    draw(phantoms, pd.DataFrame({"R1": {"NCR mL": 20.0, "ED mL": 90.0, "ET mL": 0.0}}), tmp_path / "s.png")
     volumes = next(axes for axes in drawn[0].axes if axes.get_title() == "volume")
     low, high = volumes.get_ylim()
     assert -1 < low < 0

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.model import load_model
-from tests.training.test_trainer import head
+from tests.training.conftest import head
 from uncseg_training.cases import Cases, fit_into, write_study_cases
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config

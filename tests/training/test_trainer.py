@@ -21,29 +21,11 @@ from napari_uncseg.models.model import load_model, load_snapshot
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
 from uncseg_training.patches import Indices, Patches, augment
-from uncseg_training.phantom.anatomy import Anatomy, Tissue, save_anatomies
 from uncseg_training.state import Training
 from uncseg_training.train.curves import draw_curves, read_log
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.progress import reporter
 from uncseg_training.trainer import cycles, fit, learning_rate
-
-
-def head(radius: int = 60) -> Anatomy:
-    """Concentric balls of ventricle, white matter, cortex and CSF."""
-    axis = np.arange(-radius, radius + 1)
-    distance = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
-    tissues = np.zeros(distance.shape, np.uint8)
-    for limit, tissue in ((60, Tissue.CSF), (56, Tissue.CORTEX), (50, Tissue.WHITE), (12, Tissue.VENTRICLE)):
-        tissues[distance <= limit] = tissue
-    return Anatomy("balls", tissues)
-
-
-@pytest.fixture(scope="module")
-def anatomies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("anatomies") / "balls.npz"
-    save_anatomies([head()], path)
-    return path
 
 
 def test_region_loss_by_hand() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -39,9 +38,9 @@ from uncseg_training.nnunet.loss import count_voxels, split_target
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.paper_losses import PaperLoss
 from uncseg_training.paper1.variance import VarianceMaps
-from uncseg_training.train.refresh import Inference, refresh_sweep
+from uncseg_training.train.refresh import ERRORS, VARIANCES, Inference, open_maps, refresh_sweep
 
-ERRORS, VARIANCES, LOG = "error_maps", "variance_maps", "uncertainty.jsonl"
+LOG = "uncertainty.jsonl"
 
 TERMS = ("segmentation", "unc", "rmsd", "correlation")
 """Of the loss, as logged."""
@@ -189,20 +188,12 @@ class nnUNetTrainerUncertainty(nnUNetTrainer):  # type: ignore[misc]
             When they were made with another preprocessing or other settings.
         """
         folder = Path(self.output_folder)
-        places = folder / ERRORS, folder / VARIANCES
         hashed = describe_preprocessing(self.plans_manager.plans, self.configuration_name)
-        settings = {"fold": self.fold}
-        if self.current_epoch == 0:
-            for place in places:
-                shutil.rmtree(place, ignore_errors=True)
-        if all((place / MANIFEST).is_file() for place in places):
-            self.errors = ErrorMaps.open(places[0], hashed, settings=settings)
-            self.variances = VarianceMaps.open(places[1], hashed, settings=settings)
-        else:
-            train, validation = self.do_split()
-            shapes = {case: self._load(case)[0].shape[1:] for case in sorted({*train, *validation})}
-            self.errors = ErrorMaps.create(places[0], shapes, hashed, settings=settings)
-            self.variances = VarianceMaps.create(places[1], shapes, hashed, settings=settings)
+        cases: set[str] = set()
+        if self.current_epoch == 0 or not any((folder / name / MANIFEST).is_file() for name in (ERRORS, VARIANCES)):
+            cases = {case for part in self.do_split() for case in part}
+        shapes = {case: self._load(case)[0].shape[1:] for case in sorted(cases)}
+        self.errors, self.variances = open_maps(folder, hashed, shapes, {"fold": self.fold})
         return self.errors
 
     def _load(self, case: str) -> Any:

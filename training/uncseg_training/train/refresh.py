@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,41 @@ class Inference(NamedTuple):
     prediction: npt.NDArray[np.integer]
     reference: npt.NDArray[np.integer]
     whole_tumour: npt.NDArray[np.floating]
+
+
+ERRORS, VARIANCES = "error_maps", "variance_maps"
+
+
+def open_maps(
+    folder: Path,
+    preprocessing: str,
+    shapes: Mapping[str, Sequence[int]],
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[ErrorMaps, VarianceMaps]:
+    """Maps of a run: begun when there are ``shapes`` of cases, and those of an earlier training go away; else opened.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    preprocessing, shapes, settings
+        As for :meth:`~uncseg_training.paper1.error_map.ErrorMaps.create`.
+
+    Raises
+    ------
+    ValueError
+        When they are of another preprocessing or other settings, or absent although there are no shapes.
+    """
+    places = folder / ERRORS, folder / VARIANCES
+    if shapes:
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+        ErrorMaps.create(places[0], shapes, preprocessing, settings=settings)
+        VarianceMaps.create(places[1], shapes, preprocessing, settings=settings)
+    return (
+        ErrorMaps.open(places[0], preprocessing, settings=settings),
+        VarianceMaps.open(places[1], preprocessing, settings=settings),
+    )
 
 
 def due(cases: Iterable[str], every: int, sweep: int) -> list[str]:

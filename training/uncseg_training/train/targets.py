@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +16,7 @@ from uncseg_training.data.case_maps import Box
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.variance import VarianceMaps
 from uncseg_training.patches import whole_case
-from uncseg_training.train.refresh import Inference, refresh_sweep
-
-ERRORS, VARIANCES = "error_maps", "variance_maps"
+from uncseg_training.train.refresh import Inference, open_maps, refresh_sweep
 
 
 class Targets:
@@ -50,15 +47,8 @@ class Targets:
         ValueError
             When they are of other cases, or absent although the training has begun.
         """
-        hashed, places = cases.preprocessing, (folder / ERRORS, folder / VARIANCES)
-        if begins:
-            for place in places:
-                if place.exists():
-                    shutil.rmtree(place)
-            shapes = {name: cases.labels(name).shape for name in cases.names}
-            ErrorMaps.create(places[0], shapes, hashed)
-            VarianceMaps.create(places[1], shapes, hashed)
-        return cls(cases, ErrorMaps.open(places[0], hashed), VarianceMaps.open(places[1], hashed))
+        shapes = {name: cases.labels(name).shape for name in cases.names} if begins else {}
+        return cls(cases, *open_maps(folder, cases.preprocessing, shapes))
 
     def of_patches(self, patches: Sequence[tuple[str, Box]]) -> tuple[Tensor, Tensor]:
         """Error ``(batch, 1, x, y, z)`` in 0..1, and where there is one, of the patches of a batch."""
