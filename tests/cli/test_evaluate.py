@@ -15,8 +15,8 @@ from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.io.results import save_prediction
-from napari_uncseg.reporting import evaluation_plots as illustrate
 from napari_uncseg.reporting import evaluation_report as report
+from napari_uncseg.reporting.plots import reliability_of
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +27,13 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time of a report, and are looked at elsewhere."""
-    monkeypatch.setattr(report, "illustrate", lambda summary: [])
+    monkeypatch.setattr(report, "illustrate", lambda summary: {})
 
 
 @pytest.fixture
 def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first figure alone, for the same reason."""
-    monkeypatch.setattr(report, "illustrate", lambda summary: [illustrate._reliability(summary)])
+    monkeypatch.setattr(report, "illustrate", lambda summary: {"reliability": reliability_of(summary)})
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_calibration_studies_by_id_are_counted_in_nothing_else(folder, evaluate)
     content = json.loads((folder / "out" / "summary.json").read_text())
     assert set(content["studies"]) == {"second"}
     assert set(content["calibration"]) == {"first"}
-    assert "leakage" in {remark["rule"] for remark in content["lint"]}, "the studies are copies of one another"
+    assert "leakage" in {check["rule"] for check in content["sanity_checks"]}, "the studies are copies of one another"
 
 
 @pytest.mark.parametrize(
