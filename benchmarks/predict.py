@@ -31,7 +31,7 @@ from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_i
 from napari_uncseg.inference.sliding_window import count_tiles, predict_logits  # noqa: E402
 from napari_uncseg.io.loading import load_study  # noqa: E402
 from napari_uncseg.io.nifti import write_volume  # noqa: E402
-from napari_uncseg.io.results import save_prediction  # noqa: E402
+from napari_uncseg.io.saving import save_prediction  # noqa: E402
 from napari_uncseg.io.study import Study  # noqa: E402
 from napari_uncseg.labels import MODALITIES  # noqa: E402
 from napari_uncseg.models.heads import region_probabilities, split  # noqa: E402

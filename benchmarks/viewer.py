@@ -33,7 +33,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.review.opened_case import open_case

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from napari_uncseg import load_prediction
-from napari_uncseg.io import fingerprint
-from napari_uncseg.io.results import State, check_target, find_results, read_result
+from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.io.results import find_results, read_result
+from napari_uncseg.io.saving import State, check_target
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
 from napari_uncseg.uncertainty.recalibration.models import Isotonic, Platt, Temperature

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from napari_uncseg.evaluation import evaluate
     from napari_uncseg.inference.predictor import Predictor
     from napari_uncseg.io.loading import load_study
-    from napari_uncseg.io.results import load_prediction, save_prediction
+    from napari_uncseg.io.results import load_prediction
+    from napari_uncseg.io.saving import save_prediction
     from napari_uncseg.models.model import load_model
 
     __version__: str
@@ -33,7 +34,7 @@ _HOMES = {
     "load_model": "models.model",
     "load_prediction": "io.results",
     "load_study": "io.loading",
-    "save_prediction": "io.results",
+    "save_prediction": "io.saving",
 }
 
 

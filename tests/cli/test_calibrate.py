@@ -19,7 +19,7 @@ from napari_uncseg.evaluation.matching import match
 from napari_uncseg.evaluation.recalibration import FIT_SETS
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Region
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature

@@ -14,7 +14,7 @@ from typer.testing import Result
 from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.reporting import evaluation_report as report
 from napari_uncseg.reporting.plots import reliability_of
 

@@ -17,7 +17,7 @@ from napari_uncseg.cli import view, window
 from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.inference import pipeline as batch
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES
 

@@ -22,7 +22,7 @@ from napari_uncseg.evaluation.matching import LabelFile, Pair, find_pairs
 from napari_uncseg.evaluation.runner import Measured, Settings, evaluate_pairs, evaluate_study
 from napari_uncseg.evaluation.table import by_case, csv_text, select
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Coding, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 

@@ -11,7 +11,7 @@ import pytest
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.matching import find_pairs, match
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Coding
 
 

@@ -14,7 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 
 from napari_uncseg.compare.layout import scrolled
-from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.verdicts import Decision, Status, log_path
 from napari_uncseg.review.worklist import list_cases
 from napari_uncseg.viewer.close_case import leave_case

@@ -3,7 +3,7 @@
 import pytest
 from npe2 import PluginManager
 
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 
 PATIENCE = 60000

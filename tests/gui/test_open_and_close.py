@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies

@@ -9,7 +9,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_uncseg.io.loading import load_study
-from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, Label
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log

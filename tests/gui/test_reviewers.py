@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, append, log_path, now
 from napari_uncseg.viewer.navigation import session_of, world_of
 from napari_uncseg.widgets.agreement.panel import CLOSED, ReviewersWidget

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QMessageBox
 from napari_uncseg.compare.data import study_material
 from napari_uncseg.compare.layout import Pane
 from napari_uncseg.compare.presets import PRESETS
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.viewer.navigation import KEYS
 from napari_uncseg.widgets.compare import marks as six_views_marks
 from napari_uncseg.widgets.compare import style as six_views_style

@@ -12,7 +12,7 @@ from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.corrections import save_correction
 from napari_uncseg.review.findings import find

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_uncseg.compare.patients import patient_material, patient_view
 from napari_uncseg.io.discovery import StudyFiles
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.review.worklist import ListedCase
 from napari_uncseg.widgets.compare.patients import PatientsWindow

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from npe2 import PluginManager
 
-from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Label
 from napari_uncseg.review.corrections import corrections_in
 from napari_uncseg.review.verdicts import Decision, Status, log_path, read_log, status_of

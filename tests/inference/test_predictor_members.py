@@ -11,7 +11,8 @@ from napari_uncseg.inference import ensembling as members_module
 from napari_uncseg.inference.logit_sampling import sample_probabilities
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.io.results import State, check_target, load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.uncertainty.measures import entropy
 
 

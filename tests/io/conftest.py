@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_uncseg.io import Study
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES
 
 WriteVolume = Callable[..., Path]

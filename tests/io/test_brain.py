@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_uncseg.io import brain_mask, has_skull, load_study
+from napari_uncseg.io.brain import brain_mask, has_skull
+from napari_uncseg.io.loading import load_study
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.io import find_studies, load_study, study_files
+from napari_uncseg.io.discovery import find_studies, study_files
+from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.naming import name_of_study, read_name
 from napari_uncseg.labels import MODALITIES, Coding
 

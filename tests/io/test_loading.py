@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.io import find_studies, load_study, study_files, study_from_arrays
+from napari_uncseg.io.discovery import find_studies, study_files
+from napari_uncseg.io.loading import load_study, study_from_arrays
 from napari_uncseg.labels import MODALITIES, Coding
 
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_uncseg.errors import SaveError, StudyError
-from napari_uncseg.io import read_volume, write_volume
-from napari_uncseg.io.nifti import encode_volume
+from napari_uncseg.io.nifti import encode_volume, read_volume, write_volume
 
 AFFINE = np.diag([-2.0, -2.0, 2.5, 1.0])
 
@@ -256,7 +255,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from napari_uncseg.errors import SaveError
-from napari_uncseg.io import write_volume
+from napari_uncseg.io.nifti import write_volume
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 noise = np.random.default_rng(0).integers(0, 250, (20, 20, 20)).astype(np.uint8)
 try:

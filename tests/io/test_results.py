@@ -15,19 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
-from napari_uncseg.io import Prediction, find_studies, fingerprint, load_prediction, load_study, save_prediction
+from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.files import check_writable
-from napari_uncseg.io.provenance import differences
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import differences, fingerprint
 from napari_uncseg.io.results import (
-    State,
     check_made_from,
-    check_target,
     find_result_of,
     find_results,
     is_own_segmentation,
+    load_prediction,
     made_from,
     other_inputs,
 )
+from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.maps import MapName
 
@@ -224,7 +226,7 @@ def test_an_input_is_never_overwritten(tiny_prediction, study_folder):
     """The expert's segmentation of BraTS 2021 has the very name of ours."""
     expert = study_folder / f"{study_folder.name}_seg.nii.gz"
     (study_folder / f"{study_folder.name}-seg.nii.gz").rename(expert)
-    from napari_uncseg.io import read_volume
+    from napari_uncseg.io.nifti import read_volume
 
     inputs = {"reference": {"file": expert.name, "sha256": read_volume(expert).sha256}}
     prediction = dataclasses.replace(tiny_prediction, provenance=dict(tiny_prediction.provenance) | {"inputs": inputs})
@@ -363,7 +365,8 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from napari_uncseg.errors import SaveError
-from napari_uncseg.io import load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import save_prediction
 prediction = load_prediction(Path(sys.argv[1]))
 noise = np.random.default_rng(0).random(prediction.probabilities.shape, dtype=np.float32)
 other = replace(prediction, probabilities=noise, provenance={})

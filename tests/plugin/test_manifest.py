@@ -14,7 +14,7 @@ from napari_uncseg._plugin.writer import write_layer, write_layers
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import read_volume
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.layers import prediction_layers, study_layers
 

@@ -13,7 +13,7 @@ import pytest
 from napari_uncseg.errors import StudyError
 from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
 from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.review.opened_case import open_case
 from napari_uncseg.review.state import LISTS_NAME, recall_case, remember_case

@@ -9,7 +9,8 @@ import pytest
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.discovery import find_studies
-from napari_uncseg.io.results import load_prediction, save_prediction
+from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Label, Region, region_masks
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.corrections import compare, corrections_in, load_correction, save_correction

@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.nifti import read_volume
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, Label
 from napari_uncseg.viewer.layers import add_study, adopt_layers
 from napari_uncseg.viewer.orientation import to_display

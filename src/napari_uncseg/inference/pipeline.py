@@ -18,7 +18,7 @@ from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import State, check_target, save_prediction
+from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Coding
 from napari_uncseg.models.identity import BUNDLED, find_calibration

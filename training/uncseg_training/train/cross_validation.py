@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.loading import load_study
-from napari_uncseg.io.results import save_prediction
+from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.models.model import Model, load_model
 
 

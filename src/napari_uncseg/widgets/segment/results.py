@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLay
 
 from napari_uncseg.errors import AnotherResult
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import Saved, save_prediction
+from napari_uncseg.io.saving import Saved, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS, region_masks
 from napari_uncseg.widgets.base import worker_for

@@ -1,0 +1,250 @@
+"""A prediction is written: what stands in its place is looked at once, and files appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
+from napari_uncseg.io.files import check_names, check_writable, is_file, sha256, sha256_of, write_files
+from napari_uncseg.io.nifti import encode_volume
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import SCHEMA, differences, fingerprint, input_hashes, plain
+from napari_uncseg.io.results import JSON_SUFFIX, PROBABILITIES, SEGMENTATION, SavedResult, read_result
+from napari_uncseg.maps import MapName, Measure
+
+_FILE_NAMES = {SEGMENTATION: "seg"}
+
+
+class State(Enum):
+    """What stands where a result would be saved."""
+
+    FREE = auto()
+    """Nothing."""
+    SAME = auto()
+    """The same result, whole and unchanged: there is nothing to do."""
+    PARTIAL = auto()
+    """The first members of the very same run, which was stopped: to be replaced."""
+    OTHER = auto()
+    """Another result: replaced only when the user says so."""
+    FOREIGN = auto()
+    """A file that no JSON of a result lists: never replaced."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where a result would be saved, and what stands there.
+
+    Parameters
+    ----------
+    folder : Path
+        ``OUT/<id>``.
+    state : State
+    result : SavedResult, optional
+        The result that stands there.
+    what : str
+        What is in the way, to stand in a sentence; empty when nothing is.
+    """
+
+    folder: Path
+    state: State
+    result: SavedResult | None = None
+    what: str = ""
+
+    def refuse(self, *, overwrite: bool) -> None:
+        """Raise when a result may not be saved here.
+
+        Raises
+        ------
+        ForeignFile
+            When files stand in the way that no result lists.
+        AnotherResult
+            When another result stands there and ``overwrite`` is off.
+        """
+        if self.state is State.FOREIGN:
+            raise ForeignFile(f"{self.what} and is not replaced; move it away or choose another output folder.")
+        if self.state is State.OTHER and not overwrite:
+            raise AnotherResult(f"{self.folder} holds {self.what}; choose another output folder, or overwrite it.")
+
+
+def check_target(
+    out: Path, study_id: str, provenance: Mapping[str, Any], maps: Iterable[str] = tuple(Measure)
+) -> Target:
+    """What stands where a result would be saved; each file there is hashed once.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder.
+    study_id : str
+        The study's id.
+    provenance : mapping
+        What the result will say of itself.
+    maps : iterable of str
+        Names of the maps that will be saved; all that there can be when they are not known yet.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    SaveError
+        When the id cannot name a folder, a name is too long, the folder cannot be written, or a file to be replaced is
+        an input of the prediction.
+    """
+    if Path(study_id).name != study_id or study_id in ("", ".", ".."):
+        raise SaveError(f"The id {study_id!r} cannot name a folder; choose an id of letters, digits, '-' and '_'.")
+    folder = Path(out) / study_id
+    json_path = folder / f"{study_id}{JSON_SUFFIX}"
+    names = {json_path.name, *_file_names(study_id, (SEGMENTATION, PROBABILITIES, *maps)).values()}
+    check_names(folder, names)
+    result = None
+    if is_file(json_path, SaveError):
+        with suppress(StudyError):
+            result = read_result(json_path)
+    ours = {json_path, *result.files.values()} if result is not None else set()
+    targets = {folder / name for name in names} | ours
+    hashes = {path: sha256_of(path, SaveError) for path in sorted(targets) if is_file(path, SaveError)}
+    inputs = set(input_hashes(provenance).values())
+    for path, digest in hashes.items():
+        if digest in inputs:
+            raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
+    mark = fingerprint(provenance)
+    same = result is not None and mark and result.fingerprint == mark and _is_whole(result, hashes)
+    if same and result is not None and result.partial is None:
+        return Target(folder, State.SAME, result)
+    check_writable(folder)
+    foreign = sorted(hashes.keys() - ours)
+    if foreign:
+        unread = foreign[0] == json_path
+        what = (
+            f"{foreign[0]} cannot be read as the JSON of a result" if unread else f"{foreign[0]} belongs to no result"
+        )
+        return Target(folder, State.FOREIGN, result, what)
+    if result is None:
+        return Target(folder, State.FREE)
+    if same:
+        return Target(folder, State.PARTIAL, result)
+    return Target(folder, State.OTHER, result, _what_stands(result, provenance))
+
+
+def _is_whole(result: SavedResult, hashes: Mapping[Path, str]) -> bool:
+    """Whether every file of a result is there and unchanged."""
+    return all(hashes.get(path) == result.hashes[what] for what, path in result.files.items())
+
+
+def _what_stands(result: SavedResult, provenance: Mapping[str, Any]) -> str:
+    """What is in the way of a result, and where its making differs."""
+    if different := differences(result.provenance, provenance):
+        return f"another result, which differs in {' and '.join(different)}"
+    if not fingerprint(provenance):
+        return "another result"
+    return "a result of the same model, settings and images, with files that are missing or were changed"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a prediction went.
+
+    Parameters
+    ----------
+    folder : Path
+        ``OUT/<id>``.
+    files : tuple of Path
+        All files of the result, the JSON last.
+    skipped : bool
+        Whether the same result was there already and nothing was written.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    skipped: bool
+
+
+def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = False) -> Saved:
+    """Write a prediction to ``OUT/<id>/<id>_<map>.nii.gz`` and, last, ``<id>_uncseg.json``.
+
+    Probabilities and maps are int16 with a slope that spans 0 to their upper bound, segmentation and error are uint8;
+    all have the shape, affine, codes and units of the study's T1c.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        What to save.
+    out : Path
+        Output folder; it is made when missing.
+    overwrite : bool
+        Replace another result of the same study; files that no result lists stay in any case.
+
+    Returns
+    -------
+    Saved
+
+    Raises
+    ------
+    SaveError
+        As :func:`check_target` and :meth:`Target.refuse`, or when the disk cannot take it. Whatever stood there before
+        is still there.
+    """
+    target = check_target(out, prediction.study_id, prediction.provenance, tuple(prediction.maps))
+    names = _file_names(prediction.study_id, _arrays(prediction))
+    json_path = target.folder / f"{prediction.study_id}{JSON_SUFFIX}"
+    paths = (*(target.folder / name for name in names.values()), json_path)
+    if target.state is State.SAME or (target.state is State.PARTIAL and _as_far(target.result, prediction)):
+        return Saved(target.folder, paths, skipped=True)
+    target.refuse(overwrite=overwrite)
+    contents = _encode(prediction, target.folder, names)
+    files = {what: {"file": name, "sha256": sha256(contents[target.folder / name])} for what, name in names.items()}
+    content = {**prediction.provenance, "schema": SCHEMA, "study": prediction.study_id, "files": files}
+    write_files({**contents, json_path: (json.dumps(plain(content), indent=2) + "\n").encode()})
+    for path in set(target.result.files.values()) - set(paths) if target.result is not None else ():
+        with suppress(OSError):  # a map that the new result has not: a leftover that no JSON lists does no harm
+            path.unlink()
+    return Saved(target.folder, paths, skipped=False)
+
+
+def _as_far(result: SavedResult | None, prediction: Prediction) -> bool:
+    """Whether a partial result came at least as far as a prediction did."""
+    old, new = result.partial if result is not None else None, prediction.partial
+    return old is not None and new is not None and old.done >= new.done
+
+
+def _arrays(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
+    """What is written, by name."""
+    return {
+        SEGMENTATION: prediction.segmentation,
+        PROBABILITIES: np.moveaxis(prediction.probabilities, 0, -1),
+        **prediction.maps,
+    }
+
+
+def _file_names(study_id: str, names: Iterable[str]) -> dict[str, str]:
+    """File of each array, by name."""
+    return {what: f"{study_id}_{_FILE_NAMES.get(what, what)}.nii.gz" for what in names}
+
+
+def _encode_one(what: str, array: np.ndarray[Any, Any], prediction: Prediction) -> bytes:
+    encode = partial(encode_volume, affine=prediction.affine, header=prediction.header)
+    name = MapName.parse(what)
+    if what == SEGMENTATION or name.measure == Measure.ERROR:
+        return encode(np.asarray(array, dtype=np.uint8))
+    upper = 1.0 if what == PROBABILITIES else name.upper  # None for a map this version knows no bound of
+    return encode(np.asarray(array, dtype=np.float32), upper=upper)
+
+
+def _encode(prediction: Prediction, folder: Path, names: Mapping[str, str]) -> dict[Path, bytes]:
+    """Bytes of every file; compression runs beside the interpreter, on all cores."""
+    arrays = _arrays(prediction)
+    with ThreadPoolExecutor() as pool:
+        encoded = pool.map(lambda what: _encode_one(what, arrays[what], prediction), names)
+        return {folder / name: data for name, data in zip(names.values(), encoded, strict=True)}
