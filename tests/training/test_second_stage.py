@@ -115,6 +115,12 @@ def test_second_stage_trains_is_exported_and_predicts_out_of_fold(work: Path, pr
     loaded = load_model(work / "model")
     assert loaded.previous_stage is not None
     assert loaded.snapshots == 2
+    # A model folder stands for the run it was exported from.
+    assert Training.of_run(work / "model" / "previous_stage").patients() == tuple(NAMES[:2])
+    start = replace(first_config(), start=str(work / "model" / "previous_stage"), name="next")
+    began = Training.fresh(start).network.state_dict()
+    first = Training.of_run(work / "run-lowres").averaged.state_dict()
+    assert all(torch.allclose(began[name], first[name], atol=1e-3) for name in first)
     study = load_study(work / "studies" / NAMES[2])
     found = Predictor(loaded, device="cpu").predict(study, members="snapshots")
     assert found.probabilities.shape == (3, *study.shape)

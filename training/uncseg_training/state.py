@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.models.heads import Head
-from napari_uncseg.models.model import Model, output_channels, save_model
+from napari_uncseg.models.identity import PROVENANCE
+from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network, output_layer
 from uncseg_training.config import Config, config_from
 
@@ -89,7 +90,8 @@ class Training:
         training.config = config
         training.network.load_state_dict(state["network"])
         training.averaged.load_state_dict(state["averaged"])
-        training.optimiser.load_state_dict(state["optimiser"])
+        if state["optimiser"] is not None:
+            training.optimiser.load_state_dict(state["optimiser"])
         training.step, training.seconds = int(state["step"]), float(state["seconds"])
         # Older checkpoints do not say it.
         training.trained_on = tuple(state["trained_on"]) if "trained_on" in state else None
@@ -99,12 +101,15 @@ class Training:
     def of_run(cls, run: Path) -> Training:
         """A training as its run folder has it, whatever it was configured with.
 
+        A model folder exported from a finished run stands for the run: its weights, rounded to half precision, without
+        the optimiser.
+
         Raises
         ------
         ValueError
             When the folder holds no checkpoint, or a damaged one.
         """
-        if not (run / CHECKPOINT).is_file():
+        if not _stands(run):
             raise ValueError(f"{run} holds no {CHECKPOINT}; train it with uncseg-train fit -o {run}")
         state = _checkpoint(run)
         return cls._restored(run, state, config_from(state["config"]))
@@ -240,7 +245,7 @@ def _begin(network: nn.Module, head: Head) -> None:
 
 def _weights_of(run: Path, config: Config, use: str = "starts from") -> dict[str, Tensor]:
     """Averaged weights of a finished run whose network has the same parameters."""
-    if not (run / CHECKPOINT).is_file():
+    if not _stands(run):
         raise ValueError(f"{config.name} {use} {run}, which is not there; train that run first (docs/training.md).")
     state = _checkpoint(run)
     before = state["config"]
@@ -274,12 +279,31 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def _stands(run: Path) -> bool:
+    """Whether a folder holds a run, or a model that was exported from one."""
+    return (run / CHECKPOINT).is_file() or (run / PROVENANCE).is_file()
+
+
 def _checkpoint(folder: Path) -> dict[str, Any]:
-    """The checkpoint of a run, complete."""
+    """The checkpoint of a run, complete; of an exported model what stays of it."""
+    if not (folder / CHECKPOINT).is_file():
+        return _exported(folder)
     state = load_state(folder / CHECKPOINT)
     if not {"config", "network", "averaged", "optimiser", "step", "seconds"} <= set(state):
         raise ValueError(f"{folder / CHECKPOINT} is no checkpoint of uncseg-train fit; take another folder.")
     return state
+
+
+def _exported(folder: Path) -> dict[str, Any]:
+    model = load_model(folder)
+    try:
+        known = {key: model.provenance[key] for key in ("step", "trained_on")}
+        known["config"] = asdict(config_from(model.provenance["config"]))
+        seconds = 3600 * float(model.provenance["hours"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder} was not exported from a run of uncseg-train fit; name the run.") from error
+    weights = model.network.state_dict()
+    return known | {"seconds": seconds, "network": weights, "averaged": weights, "optimiser": None}
 
 
 @contextmanager
