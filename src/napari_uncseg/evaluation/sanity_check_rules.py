@@ -123,7 +123,9 @@ def leakage(evidence: Evidence) -> Iterator[CheckResult]:
     calibration = evidence.calibration or {}
     ids = {record.study for record in evidence.records}
     both = sorted(ids & set(calibration))
-    message = "In both calibration and test: {n}. Thresholds are then fitted on what they are tested on; leave one out."
+    message = (
+        "In both calibration and test: {n}. Thresholds are then fitted on what they are tested on; leave them out."
+    )
     yield from _told("leakage", Severity.ERROR, both, message)
     known = {sha256: study for study, sha256 in calibration.items() if sha256}
     for record in evidence.records:
