@@ -102,12 +102,19 @@ def test_a_machine_without_xvfb_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_blind_platform_is_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISPLAY", ":7")
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert not window.has_display()
     monkeypatch.delenv("QT_QPA_PLATFORM")
     monkeypatch.setenv("XAUTHORITY", "/tmp/xvfb-run.Zq3/Xauthority")
     assert not window.is_watched()
+
+
+@pytest.mark.parametrize("name", ["", ":987", "unix:987.0", "localhost:9870", "nonsense"])
+def test_a_display_that_does_not_answer_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window.sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", name)
+    assert not window.has_display()
 
 
 def test_a_window_that_never_opens_is_given_up_with_its_display(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,7 +49,23 @@ def has_display() -> bool:
         return False
     if not sys.platform.startswith("linux"):
         return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return bool(os.environ.get("WAYLAND_DISPLAY")) or _x_server_answers(os.environ.get("DISPLAY", ""))
+
+
+def _x_server_answers(display: str) -> bool:
+    """Whether an X server takes connections; the name of one outlives it in sessions that were left open."""
+    host, _, number = display.rpartition(":")
+    number = number.partition(".")[0]
+    if not number.isdecimal():
+        return False
+    path = f"/tmp/.X11-unix/X{number}"
+    local = host in ("", "unix") or "/" in host
+    for address in (f"\0{path}", path) if local else ((host, 6000 + int(number)),):
+        with socket.socket(socket.AF_UNIX if local else socket.AF_INET) as server, suppress(OSError):
+            server.settimeout(5.0)
+            server.connect(address)
+            return True
+    return False
 
 
 def is_watched() -> bool:
@@ -131,13 +148,19 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
     napari.Viewer
         On the axial slice with the most tumour.
     """
-    import napari
-
-    from napari_uncseg.viewer.layers import add_prediction, add_study
-
     if prediction is not None:  # its images may be called otherwise when they are searched for by themselves
         study = dataclasses.replace(study, id=prediction.study_id)
-    viewer = napari.Viewer(title=f"napari-uncseg: {study.id}")
+    try:
+        import napari
+
+        from napari_uncseg.viewer.layers import add_prediction, add_study
+
+        viewer = napari.Viewer(title=f"napari-uncseg: {study.id}")
+    except OSError as error:
+        raise UncsegError(
+            f"napari cannot write its settings to {error.filename} ({reason_of(error)}); name a folder that can be "
+            "written with NAPARI_CONFIG or XDG_CONFIG_HOME."
+        ) from error
     add_study(viewer, study)
     if prediction is not None:
         add_prediction(viewer, prediction)
