@@ -41,9 +41,9 @@ WORDS: dict[str, str] = {
 """What goes (a regular expression of whole words) -> what comes."""
 
 NOT_YET: tuple[str, ...] = (
-    *(f"src/napari_uncseg/{name}/" for name in ("compare", "evaluation", "io", "reporting", "uncertainty")),
     *("src/napari_uncseg/viewer/", "src/napari_uncseg/widgets/", "src/napari_uncseg/napari.yaml", "napari.yaml"),
-    *("training/", "docs/", "scripts/screenshots.py"),
+    *("docs/architecture.md", "docs/case-browser.md", "docs/guide/", "docs/members.md", "docs/review.md"),
+    *("docs/six-views.md", "docs/user-guide.md", "scripts/screenshots.py"),
 )
 """Folders that are still to be rewritten."""
 

@@ -15,7 +15,7 @@ _BRAIN_ML = 2200.0
 """No brain is larger; a mask beyond this holds a head (the largest of healthy adults reach about 1900 mL)."""
 
 _BONE = 0.02
-"""Share of voxels, away from the surface, that are dark in all modalities: bone is (0.05 of a head), tissue and liquor
+"""Share of voxels, away from the surface, that are dark in all modalities: bone is (0.05 of a head), tissue and CSF
 are not (at most 0.006 of the skull-stripped brains this was set on, with large necroses)."""
 
 
@@ -111,7 +111,7 @@ def _border(image: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 def _above_noise(images: npt.NDArray[np.float32]) -> Mask:
     """Voxels that stand out of a noisy background.
 
-    Otsu's threshold alone costs the dark liquor at the brain's surface; half-way down to the background, missed and
+    Otsu's threshold alone costs the dark CSF at the brain's surface; half-way down to the background, missed and
     added voxels balance (Dice 0.98 to 0.99 with the true mask on skull-stripped images with 2 to 5 % of Rician noise).
     """
     combined = np.zeros(images.shape[1:], dtype=np.float32)

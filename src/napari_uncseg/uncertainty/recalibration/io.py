@@ -1,4 +1,4 @@
-"""The calibration: what makes the mean probabilities of one model and its members mean what they say.
+"""The calibration: what recalibrates the mean probabilities of one model and its members.
 
 It is fitted on calibration studies and says nothing of other models, other members or other kinds of patients.
 """
