@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from importlinter.cli import lint_imports
 
 import napari_uncseg
+from napari_uncseg.errors import UncsegError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -48,3 +51,15 @@ def test_public_names_are_loaded_when_they_are_asked_for():
     assert done.stdout.splitlines()[:2] == ["", "False"]
     assert done.stdout.splitlines()[2] == f"True {napari_uncseg.__version__}"
     assert not hasattr(napari_uncseg, "anything_else")
+
+
+def test_every_error_has_a_code_of_its_own():
+    for module in pkgutil.walk_packages(napari_uncseg.__path__, "napari_uncseg."):
+        if module.name.partition(".")[2].split(".")[0] in ("errors", "io", "uncertainty", "evaluation", "review"):
+            importlib.import_module(module.name)
+
+    def below(error: type[UncsegError]) -> list[type[UncsegError]]:
+        return [error, *(one for kind in error.__subclasses__() for one in below(kind))]
+
+    codes = Counter(error.code for error in below(UncsegError))
+    assert max(codes.values()) == 1, codes

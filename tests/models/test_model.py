@@ -115,7 +115,7 @@ def test_foreign_provenance_is_refused(saved: Model) -> None:
     with pytest.raises(ModelError, match="no model of napari-uncseg"):
         load_model(saved.folder)
     path.write_text("{")
-    with pytest.raises(ModelError, match="not valid JSON"):
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
         load_model(saved.folder)
 
 

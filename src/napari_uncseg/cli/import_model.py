@@ -114,10 +114,11 @@ def import_model(
 def _import_nnunet(
     folder: Path, out: Path | None, fold: str | None, checkpoint: str, axes: str | None, overwrite: bool
 ) -> None:
+    from napari_uncseg.io.files import is_dir
     from napari_uncseg.models.importers.monai_bundle import find_bundle_config
     from napari_uncseg.models.importers.nnunet import find_folds, import_nnunet
 
-    if not folder.is_dir():
+    if not is_dir(folder, ModelError):
         raise ModelError(f"{folder} is not a folder; give the one that nnU-Net trained into.")
     if find_bundle_config(folder) is not None:
         raise ModelError(f"{folder} is a MONAI bundle; add --monai.")

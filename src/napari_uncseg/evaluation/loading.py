@@ -16,7 +16,7 @@ from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_pred
 from napari_uncseg.evaluation.matching import LabelFile, Pair
 from napari_uncseg.io.files import sha256_of
 from napari_uncseg.io.geometry import describe_grid, same_grid, spacing, voxel_ml
-from napari_uncseg.io.label_coding import decode_reference
+from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.io.results import check_made_from, load_prediction, other_inputs, read_result
@@ -147,9 +147,7 @@ def input_hashes(pair: Pair) -> dict[str, str]:
     if pair.reference is not None:
         files["reference"] = pair.reference.path
     if pair.images is not None:
-        for modality in MODALITIES:
-            entry = pair.images.modalities[modality]
-            files[modality] = entry[0] if isinstance(entry, tuple) else entry
+        files |= pair.images.paths
     hashes = {role: sha256_of(path, EvaluationError) for role, path in files.items()}
     if result is not None:
         images = {role: {"file": files[role].name, "sha256": hashes[role]} for role in MODALITIES if role in files}
@@ -159,13 +157,7 @@ def input_hashes(pair: Pair) -> dict[str, str]:
 
 def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[npt.NDArray[np.uint8], Volume, list[str]]:
     volume = read_volume(file.path)
-    if volume.channels > 1:
-        raise StudyError(f"{file.path} is 4-D with {volume.channels} volumes; a {what} is one 3-D label map.")
-    plain = volume.data.dtype.kind in "iu" and (volume.slope, volume.intercept) == (1.0, 0.0)
-    values = np.ascontiguousarray(volume.data) if plain else volume.values(dtype=np.float64)
-    labels, _, warnings = decode_reference(
-        values, implied=file.coding, asked=asked, undecided=file.undecided, name=str(file.path)
-    )
+    labels, _, warnings = labels_of(volume, what, implied=file.coding, asked=asked, undecided=file.undecided)
     return labels, volume, [*volume.warnings, *warnings]
 
 

@@ -252,8 +252,7 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
 
 def _place(files: StudyFiles) -> Path:
     """Folder of a study's first file."""
-    source = next(iter(files.modalities.values()), Path())
-    return (source if isinstance(source, Path) else source[0]).parent
+    return next(iter(files.paths.values()), Path()).parent
 
 
 def _own_path(files: StudyFiles, given: Path, found: int) -> Path:

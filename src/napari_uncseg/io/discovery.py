@@ -24,7 +24,7 @@ from napari_uncseg.io.naming import (
     read_name,
     says_whose,
 )
-from napari_uncseg.io.nifti import is_nifti, stem
+from napari_uncseg.io.nifti import SUFFIXES, is_nifti, stem
 from napari_uncseg.io.results import is_own_segmentation
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
 
@@ -65,16 +65,15 @@ class StudyFiles:
     problem: str | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """File of each modality, whatever its channel."""
+        return {m: entry[0] if isinstance(entry, tuple) else entry for m, entry in self.modalities.items()}
+
     def same_images(self, other: StudyFiles) -> bool:
         """Whether the images are the same files, however their paths are written."""
-        return {m: _resolved(e) for m, e in self.modalities.items()} == {
-            m: _resolved(e) for m, e in other.modalities.items()
-        }
-
-
-def _resolved(entry: Path | tuple[Path, int]) -> tuple[str, int]:
-    path, channel = entry if isinstance(entry, tuple) else (entry, -1)
-    return os.path.realpath(path), channel
+        own, others = ({m: os.path.realpath(path) for m, path in each.paths.items()} for each in (self, other))
+        return own == others
 
 
 def find_studies(path: str | Path) -> list[StudyFiles]:
@@ -204,8 +203,7 @@ def _study_of_file(path: Path) -> StudyFiles:
     if not is_nifti(path):
         raise StudyError(f"{path} is not a NIfTI file (.nii or .nii.gz); give a study folder.")
     for _, study in _studies_in(path.parent):
-        files = [entry[0] if isinstance(entry, tuple) else entry for entry in study.modalities.values()]
-        if path in files:
+        if path in study.paths.values():
             return study
     raise StudyError(f"{path} is one image that belongs to no study; give a folder with T1c, T1n, FLAIR (T2f) and T2w.")
 
@@ -331,10 +329,9 @@ def _dataset_studies(folder: Path, files: Iterable[Path], dataset: Dataset) -> l
 
 
 def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFiles:
-    images = {entry[0] if isinstance(entry, tuple) else entry for entry in study.modalities.values()}
-    for suffix in (".nii.gz", ".nii"):
+    for suffix in SUFFIXES:
         file = labels / f"{study.id}{suffix}"
-        if is_file(file) and file not in images:
+        if is_file(file) and file not in study.paths.values():
             return replace(study, reference=file, coding=dataset.coding, undecided=dataset.undecided)
     return study
 

@@ -76,7 +76,11 @@ def read_json(path: Path, error: Error = StudyError, do: str = "repair it") -> d
     do : str
         What a user is to do about a damaged file.
     """
-    data = read_bytes(path, error)
+    return parse_json(read_bytes(path, error), path, error, do)
+
+
+def parse_json(data: bytes, path: Path, error: Error = StudyError, do: str = "repair it") -> dict[str, Any]:
+    """The JSON object that bytes of a file hold, see :func:`read_json`."""
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as reason:

@@ -41,16 +41,11 @@ def geometry_header(
     -------
     nibabel.Nifti1Header
     """
-    new = nib.Nifti1Header()
-    new.set_data_shape(shape)
+    new = _bare(shape, header)
     if header is None:
         new.set_xyzt_units("mm")
-    else:
-        for field in _GEOMETRY:
-            new[field] = header[field]
-        new["pixdim"][4:] = 1.0
-        if np.array_equal(new.get_best_affine(), affine):
-            return new
+    elif np.array_equal(new.get_best_affine(), affine):
+        return new
     new.set_qform(affine, int(new["qform_code"]) or 1)
     new.set_sform(affine, int(new["sform_code"]) or 1)
     return new
@@ -125,11 +120,7 @@ def read_geometry(
     path: Path, header: nib.Nifti1Header, shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.float64], nib.Nifti1Header, tuple[str, ...]]:
     """Affine, header with the geometry alone, and what had to be mended."""
-    clean = nib.Nifti1Header()
-    clean.set_data_shape(shape)
-    for field in _GEOMETRY:
-        clean[field] = header[field]
-    clean["pixdim"][4:] = 1.0
+    clean = _bare(shape, header)
     warnings: list[str] = []
     try:
         unit = clean.get_xyzt_units()[0]
@@ -153,6 +144,17 @@ def read_geometry(
     if not (clean["sform_code"] > 0 or clean["qform_code"] > 0):
         warnings.append(f"{path.name} does not say how it is oriented; left and right may be swapped.")
     return affine, clean, tuple(warnings)
+
+
+def _bare(shape: tuple[int, ...], header: nib.Nifti1Header | None) -> nib.Nifti1Header:
+    """Header of a shape, with the geometry of another one and nothing else of it."""
+    new = nib.Nifti1Header()
+    new.set_data_shape(shape)
+    if header is not None:
+        for field in _GEOMETRY:
+            new[field] = header[field]
+    new["pixdim"][4:] = 1.0
+    return new
 
 
 def _usable(affine: npt.NDArray[np.floating]) -> bool:

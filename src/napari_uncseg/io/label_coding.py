@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.nifti import Volume
 from napari_uncseg.labels import CODINGS, Coding, Label
 
 _WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
@@ -129,6 +130,17 @@ def decode_reference(
     if coding is Coding.BRATS2024 and 4 in found:
         return labels, coding, (f"{name} marks a resection cavity (4), which belongs to no region and was left out.",)
     return labels, coding, ()
+
+
+def labels_of(
+    volume: Volume, what: str, *, implied: Coding | None, asked: Coding | None, undecided: str | None
+) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
+    """As :func:`decode_reference`, of a file that was read; a StudyError when it holds several volumes."""
+    if volume.channels > 1:
+        raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; a {what} is one 3-D label map.")
+    plain = volume.data.dtype.kind in "iu" and (volume.slope, volume.intercept) == (1.0, 0.0)
+    values = np.ascontiguousarray(volume.data) if plain else volume.values(dtype=np.float64)
+    return decode_reference(values, implied=implied, asked=asked, undecided=undecided, name=str(volume.path))
 
 
 def coding_of_names(names: Mapping[object, object]) -> Coding | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import background_value, brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles, only_study
-from napari_uncseg.io.geometry import describe_grid, obliquity, resample, same_grid, spacing
+from napari_uncseg.io.geometry import describe_grid, obliquity, same_grid, spacing
 from napari_uncseg.io.header import geometry_header
-from napari_uncseg.io.label_coding import decode_reference
+from napari_uncseg.io.label_coding import labels_of
+from napari_uncseg.io.naming import REFERENCE
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding, Label
@@ -50,22 +52,27 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
     if files.problem is not None:
         raise StudyError(files.problem)
     volumes = _read_all(files)
-    t1c = volumes[_path(files.modalities["t1c"])]
-    moved = _other_grids(files, volumes)
+    t1c = volumes["t1c"]
+    moved = [
+        role for role, volume in volumes.items() if not same_grid(t1c.shape, t1c.affine, volume.shape, volume.affine)
+    ]
     if moved and not resample:
-        raise StudyError(_grids_sentence(files, volumes, moved))
+        raise StudyError(_grids_sentence(files.id, volumes, moved))
     # A header that was mended names its file once, however many channels are read from it.
-    warnings = [*files.warnings, *(warning for volume in volumes.values() for warning in volume.warnings)]
+    warnings = [*files.warnings, *dict.fromkeys(warning for volume in volumes.values() for warning in volume.warnings)]
     images = np.empty((len(MODALITIES), *t1c.shape), dtype=np.float32)
     for index, modality in enumerate(MODALITIES):
-        images[index] = _image_on_t1c(files, modality, volumes, t1c, moved=modality in moved)
-    sources = [Source(m, _path(files.modalities[m]), volumes[_path(files.modalities[m])].sha256) for m in MODALITIES]
+        image = volumes[modality].values(_channel(files, modality, volumes[modality]))
+        images[index] = _on_t1c(image, volumes[modality], t1c) if modality in moved else image
     reference, used = None, None
-    if files.reference is not None:
-        volume = volumes[files.reference]
-        reference, used, notes = _reference_on_t1c(files, volume, t1c, coding, moved="reference" in moved)
+    if (volume := volumes.get(REFERENCE)) is not None:
+        reference, used, notes = labels_of(
+            volume, REFERENCE, implied=files.coding, asked=coding, undecided=files.undecided
+        )
         warnings += notes
-        sources.append(Source("reference", files.reference, volume.sha256))
+        if REFERENCE in moved:
+            put = geometry.resample(reference, volume.affine, t1c.shape, t1c.affine, order="nearest")
+            reference = np.asarray(put, dtype=np.uint8)
     if moved:
         names = ", ".join(MODALITY_TITLES.get(role, role) for role in moved)
         warnings.append(f"Resampled onto the grid of T1c: {names}.")
@@ -74,7 +81,7 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
         t1c.affine,
         id=files.id,
         reference=reference,
-        sources=sources,
+        sources=[Source(role, volume.path, volume.sha256) for role, volume in volumes.items()],
         header=t1c.header,
         warnings=warnings,
         resampled=bool(moved),
@@ -174,10 +181,6 @@ def study_from_arrays(
     )
 
 
-def _path(entry: Path | tuple[Path, int]) -> Path:
-    return entry[0] if isinstance(entry, tuple) else entry
-
-
 def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:
     """Channel of a modality in its file, when the file has as many as the naming says."""
     entry = files.modalities[modality]
@@ -193,71 +196,37 @@ def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:
     return 0
 
 
-def _read_all(files: StudyFiles) -> dict[Path, Volume]:
-    """Every file once; decompression runs beside the interpreter, so two files are read at a time."""
-    paths = [_path(files.modalities[modality]) for modality in MODALITIES]
+def _read_all(files: StudyFiles) -> dict[str, Volume]:
+    """Role -> file, each read once; decompression runs beside the interpreter, so two files are read at a time."""
+    paths = {modality: files.paths[modality] for modality in MODALITIES}
     if files.reference is not None:
-        paths.append(files.reference)
-    paths = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(max_workers=len(paths)) as pool:
-        return dict(zip(paths, pool.map(read_volume, paths), strict=True))
+        paths[REFERENCE] = files.reference
+    different = list(dict.fromkeys(paths.values()))
+    with ThreadPoolExecutor(max_workers=len(different)) as pool:
+        volumes = dict(zip(different, pool.map(read_volume, different), strict=True))
+    return {role: volumes[path] for role, path in paths.items()}
 
 
-def _other_grids(files: StudyFiles, volumes: dict[Path, Volume]) -> dict[str, Volume]:
-    """Role -> volume of all that do not lie on T1c's grid."""
-    t1c = volumes[_path(files.modalities["t1c"])]
-    roles = {modality: volumes[_path(files.modalities[modality])] for modality in MODALITIES}
-    if files.reference is not None:
-        roles["reference"] = volumes[files.reference]
-    return {
-        role: volume
-        for role, volume in roles.items()
-        if not same_grid(t1c.shape, t1c.affine, volume.shape, volume.affine)
-    }
-
-
-def _grids_sentence(files: StudyFiles, volumes: dict[Path, Volume], moved: dict[str, Volume]) -> str:
-    t1c = volumes[_path(files.modalities["t1c"])]
-    others = "; ".join(
-        f"{volume.path.name} has {describe_grid(volume.shape, volume.affine)}" for volume in moved.values()
+def _grids_sentence(study_id: str, volumes: Mapping[str, Volume], moved: Sequence[str]) -> str:
+    own, *others = (
+        f"{volume.path.name} has {describe_grid(volume.shape, volume.affine)}"
+        for volume in map(volumes.__getitem__, ("t1c", *moved))
     )
     return (
-        f"Study {files.id} in {t1c.path.parent} has images on different grids: {t1c.path.name} has "
-        f"{describe_grid(t1c.shape, t1c.affine)}; {others}; register them, or put all on the grid of T1c with "
-        "--resample."
+        f"Study {study_id} in {volumes['t1c'].path.parent} has images on different grids: {own}; {'; '.join(others)}; "
+        "register them, or put all on the grid of T1c with --resample."
     )
 
 
-def _image_on_t1c(
-    files: StudyFiles, modality: str, volumes: dict[Path, Volume], t1c: Volume, *, moved: bool
-) -> npt.NDArray[np.floating]:
-    volume = volumes[_path(files.modalities[modality])]
-    image = volume.values(_channel(files, modality, volume))
-    if not moved:
-        return image
+def _on_t1c(image: npt.NDArray[np.floating], volume: Volume, t1c: Volume) -> npt.NDArray[np.floating]:
+    """An image on the grid of T1c, with its own background where it does not reach."""
     image = np.where(np.isfinite(image), image, np.float32(0))
     outside = background_value(image)
-    result = resample(
-        image, volume.affine, t1c.shape, t1c.affine, order="linear", outside=image.min() if outside is None else outside
-    )
+    outside = float(image.min()) if outside is None else outside
+    result = geometry.resample(image, volume.affine, t1c.shape, t1c.affine, order="linear", outside=outside)
     if result.min() == result.max():
         raise StudyError(f"{volume.path} does not overlap with {t1c.path}; register them first.")
     return np.asarray(result, dtype=np.float32)
-
-
-def _reference_on_t1c(
-    files: StudyFiles, volume: Volume, t1c: Volume, coding: Coding | None, *, moved: bool
-) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
-    if volume.channels > 1:
-        raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; a reference is one 3-D label map.")
-    plain = volume.data.dtype.kind in "iu" and (volume.slope, volume.intercept) == (1.0, 0.0)
-    values = np.ascontiguousarray(volume.data) if plain else volume.values(dtype=np.float64)
-    labels, used, warnings = decode_reference(
-        values, implied=files.coding, asked=coding, undecided=files.undecided, name=str(volume.path)
-    )
-    if moved:
-        labels = np.asarray(resample(labels, volume.affine, t1c.shape, t1c.affine, order="nearest"), dtype=np.uint8)
-    return labels, used, warnings
 
 
 def _checked_affine(affine: npt.NDArray[np.floating], study_id: str) -> npt.NDArray[np.float64]:

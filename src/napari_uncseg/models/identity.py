@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.errors import CalibrationError, ModelError, reason_of
-from napari_uncseg.io.files import is_file
+from napari_uncseg.errors import CalibrationError, ModelError
+from napari_uncseg.io.files import is_file, read_json, sha256
 from napari_uncseg.uncertainty.recalibration.io import Calibration, load_calibration
 
 WEIGHTS, PLANS, DATASET, PROVENANCE = "weights.safetensors", "plans.json", "dataset.json", "provenance.json"
@@ -21,6 +19,9 @@ PREVIOUS_STAGE = "previous_stage"
 """Folder, inside that of a cascade, of the model that runs before it."""
 
 FORMAT = "napari-uncseg model 1"
+
+MEND = "copy the model folder again"
+"""What a user is to do about a damaged file of a model."""
 
 BUNDLED = "bundled"
 """Stands for the calibration that comes with the package, where a file could be named."""
@@ -115,7 +116,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         When the file is missing, damaged or foreign.
     """
     path = folder / PROVENANCE
-    provenance = parse_json(path, read_bytes(path))
+    provenance = read_json(path, ModelError, MEND)
     if provenance.get("format") != FORMAT:
         raise ModelError(f"{path} does not say '{FORMAT}': this is no model of napari-uncseg.")
     return provenance
@@ -136,23 +137,4 @@ def model_sha256(hashes: Mapping[str, str]) -> str:
 
 def joint_sha256(hashes: Iterable[str]) -> str:
     """Hash of several hashes in their order: of the files of a model, or of the models of an ensemble."""
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def read_bytes(path: Path) -> bytes:
-    """Content of a file of a model, or a ModelError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {reason_of(error)}.") from error
-
-
-def parse_json(path: Path, data: bytes) -> dict[str, Any]:
-    """The JSON object a file of a model holds, or a ModelError."""
-    try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON ({error}); copy the model folder again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} does not hold a JSON object; copy the model folder again.")
-    return content
+    return sha256("".join(hashes).encode())

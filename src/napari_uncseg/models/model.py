@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -15,12 +12,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from napari_uncseg.errors import ModelError, reason_of
+from napari_uncseg.errors import ModelError
+from napari_uncseg.io.files import entries, is_dir, is_file, parse_json, read_bytes, sha256, sha256_of, write_files
 from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.identity import (
     DATASET,
     FORMAT,
+    MEND,
     PLANS,
     PREVIOUS_PROVENANCE,
     PREVIOUS_STAGE,
@@ -29,8 +28,6 @@ from napari_uncseg.models.identity import (
     WEIGHTS,
     bundled_model_folder,
     model_sha256,
-    parse_json,
-    read_bytes,
     read_provenance,
     snapshot_names,
 )
@@ -161,15 +158,15 @@ def load_model(folder: str | Path | None = None) -> Model:
         When a file is missing, changed, foreign or does not fit the plans. Nothing in the folder is ever executed.
     """
     folder = bundled_model_folder() if folder is None else Path(folder)
-    if not folder.is_dir():
+    if not is_dir(folder, ModelError):
         raise ModelError(
             f"{folder} is not a model folder; give the folder that holds {WEIGHTS}, {PLANS} and {PROVENANCE}."
         )
-    missing = [name for name in (WEIGHTS, PLANS, DATASET, PROVENANCE) if not (folder / name).is_file()]
+    missing = [name for name in (WEIGHTS, PLANS, DATASET, PROVENANCE) if not is_file(folder / name, ModelError)]
     if missing:
-        foreign = sorted(
-            path.name for path in folder.iterdir() if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}
-        )
+        foreign = [
+            path.name for path in entries(folder, ModelError) if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}
+        ]
         hint = (
             f"{foreign[0]} is a pickled checkpoint, which is never executed"
             if foreign
@@ -177,11 +174,11 @@ def load_model(folder: str | Path | None = None) -> Model:
         )
         raise ModelError(f"Model folder {folder} lacks {', '.join(missing)}: {hint}.")
     provenance = read_provenance(folder)
-    contents = {name: read_bytes(folder / name) for name in (WEIGHTS, PLANS, DATASET)}
+    contents = {name: read_bytes(folder / name, ModelError) for name in (WEIGHTS, PLANS, DATASET)}
     _refuse_pickle(folder / WEIGHTS, contents[WEIGHTS])
     for name, found in _hashes(contents).items():
         _check_hash(folder / name, found, provenance)
-    plans, dataset = parse_json(folder / PLANS, contents[PLANS]), parse_json(folder / DATASET, contents[DATASET])
+    plans, dataset = (parse_json(contents[name], folder / name, ModelError, MEND) for name in (PLANS, DATASET))
     network = build_network(plans, input_channels(plans), output_channels(plans))
     _load_weights(network, folder / WEIGHTS, contents[WEIGHTS])
     network.eval()
@@ -202,7 +199,7 @@ def _load_previous_stage(folder: Path, plans: Mapping[str, Any], provenance: Map
     if not plans.get("uncseg", {}).get("previous_stage"):
         return None
     path = folder / PREVIOUS_PROVENANCE
-    found = hashlib.sha256(read_bytes(path)).hexdigest()
+    found = sha256_of(path, ModelError)
     if provenance["files"].get(PREVIOUS_PROVENANCE) != found:
         raise ModelError(f"{path} is not that of the stage the model was saved with; copy the model folder again.")
     return load_model(folder / PREVIOUS_STAGE)
@@ -229,9 +226,9 @@ def load_snapshot(model: Model, number: int) -> Model:
     if not 1 <= number <= len(names) or model.folder is None:
         raise ModelError(f"Model {model.name} holds snapshots 1 to {model.snapshots}, not {number}.")
     path = model.folder / names[number - 1]
-    data = read_bytes(path)
+    data = read_bytes(path, ModelError)
     _refuse_pickle(path, data)
-    _check_hash(path, hashlib.sha256(data).hexdigest(), model.provenance)
+    _check_hash(path, sha256(data), model.provenance)
     network = deepcopy(model.network)
     _load_weights(network, path, data)
     return replace(model, network=network.eval())
@@ -259,7 +256,6 @@ def save_model(
         The same model with its hash and folder; ``half`` weights are not rounded in the network given.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     previous = (
         None if model.previous_stage is None else save_model(model.previous_stage, folder / PREVIOUS_STAGE, half=half)
     )
@@ -271,23 +267,15 @@ def save_model(
     }
     hashes = _hashes(contents)
     if previous is not None:
-        hashes[PREVIOUS_PROVENANCE] = hashlib.sha256(_dump(previous.provenance)).hexdigest()
+        hashes[PREVIOUS_PROVENANCE] = sha256(_dump(previous.provenance))
     provenance = {**model.provenance, "format": FORMAT, "name": model.name, "files": hashes}
     contents[PROVENANCE] = _dump(provenance)
-    for name, data in contents.items():
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, folder / name)
-        except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
-            raise ModelError(f"The model could not be written to {folder}: {reason_of(error)}.") from error
+    write_files({folder / name: data for name, data in contents.items()})
     for stale in {path.name for path in folder.glob(SNAPSHOT.format("*"))} - set(contents):
         (folder / stale).unlink()
-    sha256 = model_sha256(hashes)
-    return Model(model.network, model.plans, model.dataset, provenance, model.name, sha256, folder, previous)
+    return Model(
+        model.network, model.plans, model.dataset, provenance, model.name, model_sha256(hashes), folder, previous
+    )
 
 
 def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
@@ -355,4 +343,4 @@ def _dump(content: Mapping[str, Any]) -> bytes:
 
 
 def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items() if name != PROVENANCE}
+    return {name: sha256(data) for name, data in contents.items() if name != PROVENANCE}

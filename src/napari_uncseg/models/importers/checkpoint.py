@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -101,12 +100,6 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, d
     if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
         raise ModelError(f"The weights in {path} are not finite; train it again.")
     network.load_state_dict({name: weights[name].float() for name in needed}, strict=False)
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def first_line(error: Exception) -> str:

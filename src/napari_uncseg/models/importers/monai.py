@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from napari_uncseg.errors import ModelError
+from napari_uncseg.io.files import is_dir, is_file, sha256_of
 from napari_uncseg.labels import MODALITIES, REGIONS, Label
 from napari_uncseg.models.heads import Head
-from napari_uncseg.models.importers.checkpoint import file_sha256, plain_weights, put_weights, read_checkpoint
+from napari_uncseg.models.importers.checkpoint import plain_weights, put_weights, read_checkpoint
 from napari_uncseg.models.importers.monai_bundle import (
     KNOWN,
     WEIGHTS,
@@ -104,7 +105,7 @@ def import_monai(
         said, when MONAI is not installed, or when the network segments something else than a glioma.
     """
     source = Path(source)
-    if source.is_dir():
+    if is_dir(source, ModelError):
         if arch is not None:
             raise ModelError(f"{source} is a bundle, which describes its network itself; leave --arch out.")
         said, path = read_bundle(source), _weights_file(source)
@@ -154,19 +155,19 @@ def import_monai(
         plans,
         provenance={
             "trained_by": f"MONAI, {kind}",
-            "imported_from": f"{own}/{path.relative_to(source).as_posix()}" if source.is_dir() else own,
+            "imported_from": f"{own}/{path.relative_to(source).as_posix()}" if is_dir(source, ModelError) else own,
             "bundle_version": said.get("version", "none"),
-            "checkpoint_sha256": file_sha256(path),
+            "checkpoint_sha256": sha256_of(path, ModelError),
             "input_channels": list(said["inputs"]),
             "output_channels": list(said["outputs"]),
         },
-        name=name or (own if source.is_dir() else source.stem),
+        name=name or (own if is_dir(source, ModelError) else source.stem),
     )
 
 
 def _described(arch: str | None, source: Path) -> dict[str, Any]:
     """What is said of the network of a file of weights."""
-    if not source.is_file():
+    if not is_file(source, ModelError):
         raise ModelError(f"{source} is not there; give the folder of a MONAI bundle, or a .pt or .pth file.")
     if arch is None:
         return {}
@@ -180,7 +181,7 @@ def _described(arch: str | None, source: Path) -> dict[str, Any]:
         except ValueError as error:
             raise ModelError(f"The definition of the network is not JSON ({error}); put it into a file.") from error
         path = Path("The definition of the network")
-    elif path.is_file():
+    elif is_file(path, ModelError):
         config = read_mapping(path)
     else:
         raise ModelError(
@@ -193,7 +194,7 @@ def _described(arch: str | None, source: Path) -> dict[str, Any]:
 
 def _weights_file(folder: Path) -> Path:
     for name in WEIGHTS:
-        if (folder / name).is_file():
+        if is_file(folder / name, ModelError):
             return folder / name
     raise ModelError(
         f"{folder} lacks {WEIGHTS[0]}; download the weights of the bundle too (python -m monai.bundle download)."

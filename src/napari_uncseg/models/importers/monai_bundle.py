@@ -8,7 +8,6 @@ MONAI bundle specification (docs.monai.io, "MONAI Bundle"); ``brats_mri_segmenta
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from napari_uncseg.errors import ModelError
+from napari_uncseg.io.files import is_file, read_json, read_text
 from napari_uncseg.io.naming import modality_of_name
 
 CONFIGS = ("configs/inference.json", "configs/inference.yaml", "configs/inference.yml")
@@ -56,7 +56,7 @@ _MEANINGS: Mapping[str, str] = {
 
 def find_bundle_config(folder: Path) -> Path | None:
     """The inference configuration of a bundle, or None where a folder is no bundle."""
-    return next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
+    return next((folder / name for name in CONFIGS if is_file(folder / name, ModelError)), None)
 
 
 def read_bundle(folder: Path) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     if path is None:
         raise ModelError(f"{folder} is no MONAI bundle: it lacks {CONFIGS[0]}; give the bundle's folder.")
     config = read_mapping(path)
-    metadata = read_mapping(folder / METADATA) if (folder / METADATA).is_file() else {}
+    metadata = read_mapping(folder / METADATA) if is_file(folder / METADATA, ModelError) else {}
     known = known_as(folder.resolve().name) or known_as(str(metadata.get("name", "")))
     said: dict[str, Any] = {**(known or {}), **_prepared(config, path)}
     network = find_network(config, path)
@@ -134,13 +134,13 @@ def read_mapping(path: Path) -> dict[str, Any]:
     ModelError
         When it cannot be read, or is YAML and nothing here reads it.
     """
+    if path.suffix == ".json":
+        return read_json(path, ModelError, "copy it again")
+    text = read_text(path, ModelError)
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else importlib.import_module("yaml").safe_load(text)
+        content = importlib.import_module("yaml").safe_load(text)
     except ImportError as error:
         raise ModelError(f"{path} is YAML, which needs pyyaml; install it with: pip install pyyaml.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({' '.join(str(error).split())}); copy it again.") from error
     except Exception as error:
         # pyyaml's own errors, which cannot be named where it is not installed
         raise ModelError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}); copy it again.") from error

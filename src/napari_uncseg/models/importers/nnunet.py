@@ -11,7 +11,6 @@ Isensee et al., "nnU-Net", Nature Methods 18 (2021); the files are those of nnun
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ from torch import Tensor
 
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.io.dataset import read_dataset
+from napari_uncseg.io.files import is_file, read_json, sha256_of
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.identity import DATASET, PLANS
-from napari_uncseg.models.importers.checkpoint import file_sha256, first_line, plain_weights, put_weights
+from napari_uncseg.models.importers.checkpoint import plain_weights, put_weights
 from napari_uncseg.models.importers.checkpoint import read_checkpoint as read_checkpoint
 from napari_uncseg.models.importers.outputs import read_outputs
 from napari_uncseg.models.importers.plans import plain_plans
@@ -94,7 +94,7 @@ def import_nnunet(
     folder = Path(folder)
     path = folder / f"fold_{fold}" / checkpoint
     plans, labels = _read_json(folder / PLANS), _read_json(folder / DATASET).get("labels")
-    if not path.is_file():
+    if not is_file(path, ModelError):
         raise ModelError(f"{path} is not there; {folder} has {', '.join(find_folds(folder, checkpoint))}.")
     content = read_checkpoint(path)
     arguments, trainer = content.get("init_args"), str(content.get("trainer_name"))
@@ -130,7 +130,7 @@ def import_nnunet(
         provenance={
             "trained_by": f"nnU-Net v2, {trainer}",
             "imported_from": f"{folder.resolve().parent.name}/{folder.resolve().name}/fold_{fold}/{checkpoint}",
-            "checkpoint_sha256": file_sha256(path),
+            "checkpoint_sha256": sha256_of(path, ModelError),
             "configuration": configuration,
             "epoch": int(content.get("current_epoch", -1)),
             "labels": labels,
@@ -184,15 +184,9 @@ def _turned(key: str, value: Tensor, axes: Sequence[int], channels: Sequence[int
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not is_file(path, ModelError):
         raise ModelError(
             f"{path} is not there; give the folder of a trained nnU-Net configuration, which holds {PLANS}, {DATASET} "
             "and fold_0, fold_1 and so on."
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({first_line(error)}); copy it again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} does not hold a JSON object; copy it again.")
-    return content
+    return read_json(path, ModelError, "copy it again")
