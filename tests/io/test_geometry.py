@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_uncseg.io.geometry import describe_grid, obliquity, resample, same_grid
+from napari_uncseg.io.geometry import describe_grid, resample, same_grid
 
 EYE = np.eye(4)
 
@@ -29,13 +29,6 @@ def test_round_off_is_the_same_grid():
 
 def test_grid_is_described_with_shape_and_affine():
     assert describe_grid((4, 5, 6), moved(2.5)) == "shape 4×5×6, affine [1 0 0 2.5; 0 1 0 0; 0 0 1 0]"
-
-
-def test_obliquity():
-    assert obliquity(np.diag([-2.0, 3, 1, 1])) == pytest.approx(0)
-    turn = np.eye(4)
-    turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
-    assert obliquity(turn) == pytest.approx(np.degrees(0.3))
 
 
 @pytest.mark.parametrize("order", ["linear", "nearest"])

@@ -61,13 +61,6 @@ def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> s
     return f"shape {size}, affine [{rows}]"
 
 
-def obliquity(affine: npt.NDArray[np.floating]) -> float:
-    """Largest angle in degrees between a voxel axis and the nearest axis of the scanner."""
-    matrix = np.asarray(affine)[:3, :3]
-    cosines = np.abs(matrix / np.linalg.norm(matrix, axis=0)).max(axis=0)
-    return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
-
-
 def resample(
     array: npt.NDArray[np.generic],
     affine: npt.NDArray[np.floating],

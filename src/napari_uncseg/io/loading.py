@@ -9,12 +9,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import obliquity
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import background_value, brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles, only_study
-from napari_uncseg.io.geometry import describe_grid, obliquity, same_grid, spacing
+from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
 from napari_uncseg.io.header import geometry_header
 from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.naming import REFERENCE
@@ -268,7 +269,7 @@ def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine
         notes.append(
             "The images still show the skull; the network learned from skull-stripped brains, so remove it first."
         )
-    if (angle := obliquity(affine)) > _OBLIQUE_DEGREES:
+    if (angle := float(np.degrees(obliquity(affine).max()))) > _OBLIQUE_DEGREES:
         notes.append(
             f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse than on an upright one."
         )
