@@ -283,6 +283,6 @@ def test_a_lost_process_is_told(folder, tmp_path):
 
     future: Future[measuring.Measured] = Future()
     future.set_exception(BrokenProcessPool("gone"))
-    lost = measuring._result(future, pairs_of(folder)[0])
+    lost = measuring._outcome(pairs_of(folder)[0], future.result)
     assert isinstance(lost, measuring.Failure)
     assert "--workers 1" in str(lost.error)

@@ -115,8 +115,8 @@ class Aggregates(Metric):
             for (name, (_, voxels, undefined)), number, count in zip(AGGREGATORS.items(), numbers, counts, strict=False)
             for result in self.results({name: number}, count, undefined, voxel_set=voxels)
         ]
-        volume = {"volume_confounder": float(statistic["volume_ml"])}
-        return results + self.results(volume, counts[-1], unit="mL", voxel_set=VoxelSet.PREDICTION)
+        volume, units = {"volume_confounder": float(statistic["volume_ml"])}, {"volume_confounder": "mL"}
+        return results + self.results(volume, counts[-1], units=units, voxel_set=VoxelSet.PREDICTION)
 
 
 def top_patch_mean(values: npt.NDArray[np.floating], size: Sequence[int]) -> float:

@@ -57,9 +57,9 @@ def histogram(case: Case, name: str, region: Region, *, outside: bool = False) -
         When the case has no such map.
     """
     inner = case.once(("histogram", name, region), lambda: _inner(case, name, region))
-    return (
-        case.once(("histogram outside", name, region), lambda: _whole(case, name, region, inner)) if outside else inner
-    )
+    if not outside:
+        return inner
+    return case.once(("histogram outside", name, region), lambda: _whole(case, name, region, inner))
 
 
 def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> npt.NDArray[np.float64]:
@@ -104,16 +104,16 @@ def codes(case: Case, region: Region) -> npt.NDArray[np.uint8]:
     return case.once(("codes", region), encode)
 
 
-def values_inside(case: Case, name: str, region: Region) -> Map:
-    """Values of a map, or the probability, at the voxels of :func:`inside`, float32 (n,)."""
-    if name == PROBABILITY:
-        values: Map = case.probability(region).ravel()[inside(case)]
-        return values
-    return case.uncertainty_at(name, region, inside(case))
+def values_at(case: Case, name: str, region: Region, at: npt.NDArray[np.intp]) -> Map:
+    """Values of a map, or the probability, at some voxels (flat indices in C order), float32 (n,)."""
+    if name != PROBABILITY:
+        return case.uncertainty_at(name, region, at)
+    values: Map = case.probability(region).ravel()[at]
+    return values
 
 
 def _inner(case: Case, name: str, region: Region) -> Histogram:
-    values = values_inside(case, name, region)
+    values = values_at(case, name, region, inside(case))
     counts = np.bincount(_joint(case, name, region), minlength=len(CODES) * BINS).reshape(len(CODES), BINS)
     return Histogram(counts.astype(np.int64, copy=False), distinct_levels(values, _bound(name)))
 
@@ -122,7 +122,7 @@ def _joint(case: Case, name: str, region: Region) -> npt.NDArray[np.uint16]:
     """Code and bin of every voxel inside, in one number."""
 
     def join() -> npt.NDArray[np.uint16]:
-        bins = bin_indices(values_inside(case, name, region), _bound(name))
+        bins = bin_indices(values_at(case, name, region, inside(case)), _bound(name))
         return np.asarray(bins | codes(case, region).astype(np.uint16) << 12)
 
     return case.once(("joint", name, region), join)
@@ -130,7 +130,7 @@ def _joint(case: Case, name: str, region: Region) -> npt.NDArray[np.uint16]:
 
 def _inner_moments(case: Case, name: str, region: Region) -> npt.NDArray[np.float64]:
     joint = _joint(case, name, region)
-    values = values_inside(case, name, region).astype(np.float64)
+    values = values_at(case, name, region, inside(case)).astype(np.float64)
     sums = [np.bincount(joint, weights=weights, minlength=len(CODES) * BINS) for weights in (values, values * values)]
     return np.asarray(np.stack(sums).reshape(2, len(CODES), BINS))
 
@@ -138,9 +138,8 @@ def _inner_moments(case: Case, name: str, region: Region) -> npt.NDArray[np.floa
 def _whole(case: Case, name: str, region: Region, inner: Histogram) -> Histogram:
     """The histogram with the voxels outside, which are nearly always 0 and then need only be counted."""
     counts, levels = inner.counts.copy(), inner.levels
-    values = _values_outside(case, name, region)
-    nonzero = values[values > 0]
-    counts[0, 0] += values.size - nonzero.size
+    nonzero, zeros = _nonzero_outside(case, name, region)
+    counts[0, 0] += zeros
     if nonzero.size:
         counts[0] += np.bincount(bin_indices(nonzero, _bound(name)), minlength=BINS)
         levels = levels + distinct_levels(nonzero, _bound(name))
@@ -148,8 +147,7 @@ def _whole(case: Case, name: str, region: Region, inner: Histogram) -> Histogram
 
 
 def _outer_moments(case: Case, name: str, region: Region) -> npt.NDArray[np.float64]:
-    values = _values_outside(case, name, region)
-    nonzero = values[values > 0]
+    nonzero, _ = _nonzero_outside(case, name, region)
     outer = np.zeros((2, len(CODES), BINS))
     if nonzero.size:
         bins, weights = bin_indices(nonzero, _bound(name)), nonzero.astype(np.float64)
@@ -157,17 +155,17 @@ def _outer_moments(case: Case, name: str, region: Region) -> npt.NDArray[np.floa
     return outer
 
 
-def _values_outside(case: Case, name: str, region: Region) -> Map:
+def _nonzero_outside(case: Case, name: str, region: Region) -> tuple[Map, int]:
+    """Values beyond the voxels inside, without those that are 0, and the number of these."""
+
     def find() -> npt.NDArray[np.intp]:
         elsewhere = np.ones(case.brain.size, dtype=bool)
         elsewhere[inside(case)] = False
         return np.flatnonzero(elsewhere)
 
-    voxels = case.once("outside", find)
-    if name == PROBABILITY:
-        values: Map = case.probability(region).ravel()[voxels]
-        return values
-    return case.uncertainty_at(name, region, voxels)
+    values = values_at(case, name, region, case.once("outside", find))
+    nonzero = values[values > 0]
+    return nonzero, values.size - nonzero.size
 
 
 def _bound(name: str) -> float:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -64,7 +65,7 @@ class Metric(ABC):
         count: int,
         undefined: str = "",
         *,
-        unit: str = "",
+        units: Mapping[str, str] = MappingProxyType({}),
         voxel_set: VoxelSet | None = None,
         bins: int | None = None,
     ) -> list[MetricResult]:
@@ -78,7 +79,8 @@ class Metric(ABC):
             Voxels behind them.
         undefined : str
             Why those that are ``nan`` are undefined.
-        unit : str
+        units : mapping of str to str
+            Of numbers that are no plain ones.
         voxel_set : VoxelSet, optional
             That of the metric when left out.
         bins : int, optional
@@ -88,12 +90,11 @@ class Metric(ABC):
         list of MetricResult
         """
         voxels = voxel_set or getattr(self, "voxel_set", None)
-        region, map_ = getattr(self, "region", None), getattr(self, "map", None)
+        region, name = getattr(self, "region", None), getattr(self, "map", None)
         return [
-            MetricResult(
-                name, value, "case", None, region, map_, voxels, unit, bins, count, undefined * math.isnan(value)
-            )
-            for name, value in numbers.items()
+            MetricResult(metric, value, "case", None, region, name, voxels, units.get(metric, ""), bins, count, why)
+            for metric, value in numbers.items()
+            for why in (undefined if math.isnan(value) else "",)
         ]
 
     def settings(self) -> dict[str, Any]:

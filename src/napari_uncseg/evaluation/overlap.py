@@ -66,15 +66,15 @@ class Overlap(Metric):
         voxel_ml = float(statistic["voxel_ml"])
         small = is_small(expected * voxel_ml, self.small_ml)
         dice = float(dice_of_counts(both, predicted - both, expected - both))
-        results = []
-        for name, number, unit in (("dice", dice, ""), ("hd95", float(statistic["hd95"]), "mm")):
-            reason = f"reference {'below' if small else 'not below'} {self.small_ml:g} mL: see {name}{'_small' * small}"
-            numbers = {name: math.nan if small else number, f"{name}_small": number if small else math.nan}
-            results += self.results(
-                numbers | {f"{name}_any_size": number}, size, reason, unit=unit, voxel_set=VoxelSet.ALL
-            )
-        volumes = {"volume_prediction": predicted * voxel_ml, "volume_reference": expected * voxel_ml}
-        return results + self.results(volumes, size, unit="mL", voxel_set=VoxelSet.ALL)
+        numbers = {}
+        for name, number in (("dice", dice), ("hd95", float(statistic["hd95"]))):
+            numbers[name], numbers[f"{name}_small"] = (math.nan, number) if small else (number, math.nan)
+            numbers[f"{name}_any_size"] = number
+        numbers |= {"volume_prediction": predicted * voxel_ml, "volume_reference": expected * voxel_ml}
+        units = {name: "mL" if name.startswith("volume") else "mm" for name in numbers if not name.startswith("dice")}
+        below = "below" if small else "not below"
+        reason = f"reference {below} {self.small_ml:g} mL: see the number {'with' if small else 'without'} _small"
+        return self.results(numbers, size, reason, units=units, voxel_set=VoxelSet.ALL)
 
 
 @dataclass(eq=False)
@@ -129,18 +129,15 @@ class Lesionwise2023(Metric):
         tp, fp, fn, dropped = (float(number) for number in statistic["lesions"])
         dice, hd95 = (float(number) for number in statistic["sums"])
         number = tp + fn + fp
-        scores = (
-            ({"dice": dice / number if number else 1.0}, ""),
-            ({"hd95": (hd95 + self.empty_hd95 * fp) / number if number else 0.0}, "mm"),
-            ({"tp": tp, "fp": fp, "fn": fn, "dropped": dropped}, "lesions"),
+        numbers = {
+            "dice": dice / number if number else 1.0,
+            "hd95": (hd95 + self.empty_hd95 * fp) / number if number else 0.0,
+            **{"tp": tp, "fp": fp, "fn": fn, "dropped": dropped},
+        }
+        units = {"dice": "", "hd95": "mm"}
+        return self.results(
+            {f"{self.name}_{key}": value for key, value in numbers.items()},
+            int(number),
+            units={f"{self.name}_{key}": units.get(key, "lesions") for key in numbers},
+            voxel_set=VoxelSet.ALL,
         )
-        return [
-            result
-            for numbers, unit in scores
-            for result in self.results(
-                {f"{self.name}_{key}": value for key, value in numbers.items()},
-                int(number),
-                unit=unit,
-                voxel_set=VoxelSet.ALL,
-            )
-        ]

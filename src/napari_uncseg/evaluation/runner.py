@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,23 +172,19 @@ def evaluate_pairs(
         When the disk cannot take a study; what was measured before is kept.
     """
     results: dict[str, Measured | Failure] = {}
-
-    def tell(pair: Pair, result: Measured | Failure) -> None:
-        if isinstance(result, Failure) and isinstance(result.error, SaveError):
-            raise result.error  # a full disk is that of the next study, too
-        results[pair.id] = result
-        if progress is not None:
-            progress(len(results), len(pairs), _words(result))
-
-    stop = cancelled or (lambda: False)
     count = min(workers if workers is not None else min(2, os.cpu_count() or 1), len(pairs))
-    if scheduler is None and count <= 1:
-        for pair in pairs:
-            _stop_if(stop, len(results), len(pairs))
-            tell(pair, _attempt(pair, settings))
-    else:
-        with _executor(count, scheduler) as executor:
-            _run(executor, pairs, settings, tell, stop)
+    with closing(_finished(pairs, settings, count, scheduler)) as finished:
+        for study in finished:
+            if study is None:
+                if cancelled is not None and cancelled():
+                    raise Cancelled(f"Stopped after {len(results)} of {len(pairs)} studies; what was measured is kept.")
+                continue
+            result = _outcome(*study)
+            if isinstance(result, Failure) and isinstance(result.error, SaveError):
+                raise result.error  # a full disk is that of the next study, too
+            results[result.study] = result
+            if progress is not None:
+                progress(len(results), len(pairs), _words(result))
     ordered = [results[pair.id] for pair in pairs]
     return (
         [result for result in ordered if isinstance(result, Measured)],
@@ -195,38 +192,33 @@ def evaluate_pairs(
     )
 
 
-def _attempt(pair: Pair, settings: Settings) -> Measured | Failure:
+def _finished(
+    pairs: Sequence[Pair], settings: Settings, count: int, scheduler: str | None
+) -> Generator[tuple[Pair, Callable[[], Measured]] | None, None, None]:
+    """Studies in the order they are finished, and what gives their result; None whenever a run may be stopped."""
+    if scheduler is None and count <= 1:
+        for pair in pairs:
+            yield None
+            yield pair, partial(evaluate_study, pair, settings)
+        return
+    with _executor(count, scheduler) as executor:
+        waiting = {executor.submit(evaluate_study, pair, settings): pair for pair in pairs}
+        try:
+            while waiting:
+                done, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield waiting.pop(future), future.result
+                if waiting:
+                    yield None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _outcome(pair: Pair, result: Callable[[], Measured]) -> Measured | Failure:
+    """What became of a study; a bad one does not stop the others."""
     try:
-        return evaluate_study(pair, settings)
-    except Exception as error:  # a bad study does not stop the others
-        return Failure(pair.id, error)
-
-
-def _run(
-    executor: Executor,
-    pairs: Sequence[Pair],
-    settings: Settings,
-    tell: Callable[[Pair, Measured | Failure], None],
-    stop: Callable[[], bool],
-) -> None:
-    """Feed an executor and tell what comes back, looking now and then whether to stop."""
-    waiting: dict[Future[Measured], Pair] = {executor.submit(evaluate_study, pair, settings): pair for pair in pairs}
-    try:
-        while waiting:
-            finished, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in finished:
-                pair = waiting.pop(future)
-                tell(pair, _result(future, pair))
-            if waiting:
-                _stop_if(stop, len(pairs) - len(waiting), len(pairs))
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _result(future: Future[Measured], pair: Pair) -> Measured | Failure:
-    try:
-        return future.result()
+        return result()
     except BrokenProcessPool:
         sentence = f"{pair.id} was lost with a process that died, perhaps for want of memory; try --workers 1."
         return Failure(pair.id, EvaluationError(sentence))
@@ -263,11 +255,6 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
 def _ignore_interrupt() -> None:
     """Ctrl-C goes to all processes of a terminal; only the first one decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _stop_if(stop: Callable[[], bool], done: int, total: int) -> None:
-    if stop():
-        raise Cancelled(f"Stopped after {done} of {total} studies; what was measured is kept.")
 
 
 def _words(result: Measured | Failure) -> str:
