@@ -81,7 +81,7 @@ def import_model(
 
     The checkpoint is read as data: nothing in it is executed. A network of labels or of regions will do, nnU-Net's with
     the uncertainty channel of `uncseg-train nnunet` or without it; without, the entropy shows where not to trust the
-    result. A bundle tells the order of its channels and the size of its tiles itself; a file of weights does not.
+    result. A bundle holds the order of its channels and the size of its tiles; a file of weights does not.
     """
     axes = None if orientation is None else _checked_orientation(orientation)
     source = source.resolve()

@@ -13,7 +13,8 @@ from napari_uncseg.labels import Coding
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Put modalities on another grid onto T1c's.")]
 LabelCoding = Annotated[
-    Coding | None, typer.Option("--coding", help="Label convention of the reference, where the names do not tell.")
+    Coding | None,
+    typer.Option("--coding", help="Label convention of the reference, where the file names leave it open."),
 ]
 ModelFolder = Annotated[
     Path | None, typer.Option("--model", help="Model folder instead of the bundled one.", show_default=False)

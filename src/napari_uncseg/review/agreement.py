@@ -31,7 +31,7 @@ class Answers:
     study : str
         The study's id.
     first, second : str
-        What each said: a decision, a difficulty from 1 to 5, or a judgement.
+        What each answered: a decision, a difficulty from 1 to 5, or a judgement.
     first_comment, second_comment : str
     same_result : bool
         Whether both looked at one result; of another network or run, the same study may deserve another verdict.
@@ -54,7 +54,7 @@ class Answers:
 
     @property
     def same(self) -> bool:
-        """Whether both said the same."""
+        """Whether both answers are equal."""
         return self.first == self.second
 
     @property
@@ -127,7 +127,7 @@ def answers_of(records: Sequence[Record], first: str, second: str) -> tuple[Answ
     Returns
     -------
     tuple of Answers
-        Study by study in the order of their names: the verdict, the difficulty where both told one, the findings.
+        Study by study in the order of their names: the verdict, the difficulty where both gave one, the findings.
 
     Notes
     -----
@@ -143,8 +143,8 @@ def answers_of(records: Sequence[Record], first: str, second: str) -> tuple[Answ
     for key in sorted(mine.keys() & theirs.keys()):
         study, about, map_, region, voxel, _ = key
         (one, my_record), (two, their_record) = mine[key], theirs[key]
-        said = (one, two, my_record.comment, their_record.comment, my_record.result == their_record.result)
-        answers.append(Answers(tuple(About)[about], study, *said, map_, region, voxel))
+        pair = (one, two, my_record.comment, their_record.comment, my_record.result == their_record.result)
+        answers.append(Answers(tuple(About)[about], study, *pair, map_, region, voxel))
     return tuple(answers)
 
 
@@ -159,7 +159,7 @@ def _answers(record: Record) -> Iterator[tuple[_Question, str]]:
 
 
 def agreement_on(about: About, answers: Iterable[Answers]) -> Agreement:
-    """How often two reviewers said the same, of one kind of questions."""
+    """How often two reviewers agree, for one kind of questions."""
     pairs = [(each.first, each.second) for each in answers if each.about is about]
     return Agreement(
         about=about,

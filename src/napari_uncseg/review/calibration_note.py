@@ -25,7 +25,7 @@ def calibration_notes(prediction: Prediction) -> dict[Region, str]:
     -------
     dict of Region to str
         From the evaluation of the bundled network, as `docs/results/evaluation` has it; for any other model, for
-        several members and for a recalibrated result it says that nothing is known.
+        several members and for a recalibrated result that nothing is known.
     """
     known = _bundled()
     model = prediction.provenance.get("model") or {}

@@ -82,7 +82,7 @@ def compare(prediction: Prediction, corrected: npt.NDArray[np.integer], findings
     corrected : ndarray of int, shape (x, y, z)
         Values of :class:`napari_uncseg.labels.Label`, in the prediction's own voxel order.
     findings : Findings, optional
-        Whose touched ones are told.
+        Those that the correction touched are listed.
 
     Returns
     -------

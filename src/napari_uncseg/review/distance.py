@@ -21,7 +21,7 @@ def distance_within(mask: npt.NDArray[np.bool_], spacing: Sequence[float], limit
     spacing : sequence of float
         Voxel size along each axis, mm.
     limit : float
-        Larger distances are not told apart, mm.
+        Larger distances are cut to it, mm.
 
     Returns
     -------

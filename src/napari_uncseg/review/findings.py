@@ -48,7 +48,7 @@ class Finding:
         Largest value in it, in the map's unit.
     thickness_mm : float
         Diameter of the largest ball of flagged voxels whose centre lies in it; larger ones than twice
-        :data:`THICKNESS_LIMIT_MM` are not told apart.
+        :data:`THICKNESS_LIMIT_MM` are cut to it.
     voxel : tuple of int
         Where to look: its largest value, the deepest one of several; in the file's voxel order.
     slice : int

@@ -19,7 +19,7 @@ CENTRE_MM = 4.0
 """What lies no farther from the tumour's centroid lies in no direction from it."""
 
 _ALSO = 0.5
-"""A second direction is told when its distance is at least this fraction of the largest one."""
+"""A second direction is given when its distance is at least this fraction of the largest one."""
 
 _WORDS = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
 """What lies along R, A and S, and the other way."""
@@ -88,10 +88,10 @@ class Frame:
         if float(np.linalg.norm(away)) <= CENTRE_MM:
             return ""
         reach = np.abs(away)
-        told = [axis for axis in np.argsort(-reach, kind="stable")[:2] if reach[axis] >= _ALSO * reach.max()]
-        words = [_WORDS[axis][int(away[axis] < 0)] for axis in (1, 2) if axis in told]
+        named = [axis for axis in np.argsort(-reach, kind="stable")[:2] if reach[axis] >= _ALSO * reach.max()]
+        words = [_WORDS[axis][int(away[axis] < 0)] for axis in (1, 2) if axis in named]
         tumour_side = float(self.centre_mm[0]) - self.middle_mm
-        if 0 in told and abs(tumour_side) > MIDLINE_MM:  # of a tumour in the middle, the side says it
+        if 0 in named and abs(tumour_side) > MIDLINE_MM:  # of a tumour in the middle, the side says it
             words.append("lateral" if away[0] * tumour_side > 0 else "medial")
         return "-".join(words)
 

@@ -29,7 +29,7 @@ from napari_uncseg.review.verdicts import (
 
 
 class Session:
-    """Current study, map, threshold, findings and verdicts, told to whoever listens, and remembered on disk.
+    """Current study, map, threshold, findings and verdicts: changes are signalled, and remembered on disk.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Session:
     current_changed : Signal
         Another finding became the current one: views go there.
     verdicts_changed : Signal
-        A verdict was given or taken back, or another log is read.
+        A verdict was given or withdrawn, or another log is read.
     study_changed : Signal
         Another study is under review.
     study_requested : Signal
@@ -132,7 +132,7 @@ class Session:
         self.findings_changed.emit(None)
 
     def change(self, **changes: Any) -> None:
-        """Change fields of the current :class:`ReviewState`, remember it, and tell it.
+        """Change fields of the current :class:`ReviewState`, remember it, and signal it.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Session:
         self.state_changed.emit(changed)
 
     def redraft(self, **changes: Any) -> None:
-        """Change fields of the current :class:`Draft`, remember it, and tell it."""
+        """Change fields of the current :class:`Draft`, remember it, and signal it."""
         self.change(drafts=self.state.with_draft(self._result, replace(self.draft, **changes)).drafts)
 
     # Findings
@@ -210,7 +210,7 @@ class Session:
         self.verdicts_changed.emit()
 
     def judge(self, finding: Finding, judgement: Judgement | None) -> FindingVerdict:
-        """Judge a finding, or take its judgement back with None; on disk before this returns.
+        """Judge a finding, or withdraw its judgement with None; on disk before this returns.
 
         Raises
         ------
@@ -235,14 +235,14 @@ class Session:
         return record
 
     def decide(self, decision: Decision | None, difficulty: int | None = None, comment: str = "") -> StudyVerdict:
-        """Decide about the current study, or take the decision back with None; as :meth:`judge`."""
+        """Decide about the current study, or withdraw the decision with None; as :meth:`judge`."""
         record = StudyVerdict(self.study, self._named(), now(), decision, difficulty, comment, self._result)
         self._write(record)
         self.redraft(decision=None, difficulty=None, comment="")
         return record
 
     def judgements(self) -> dict[int, Judgement]:
-        """What the reviewer said of the present findings, by rank, at whatever threshold each was seen."""
+        """Judgements of the present findings by the reviewer, by rank, at whatever threshold each was seen."""
         found: dict[int, Judgement] = {}
         if self.findings is None:
             return found
@@ -255,7 +255,7 @@ class Session:
         return found
 
     def judgement_of(self, finding: Finding) -> Judgement | None:
-        """What the reviewer said of one of the present findings."""
+        """The reviewer's judgement of one of the present findings."""
         return self.judgements().get(finding.rank)
 
     def verdict(self) -> StudyVerdict | None:

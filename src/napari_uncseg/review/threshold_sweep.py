@@ -128,7 +128,7 @@ def sweep_thresholds(
     Parameters
     ----------
     prediction : Prediction
-        Its segmentation tells the predicted tumour.
+        Its segmentation is the predicted tumour.
     key : MapName
         Map to count.
     within : ndarray of bool, shape (x, y, z), optional

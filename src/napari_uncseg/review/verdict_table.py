@@ -1,4 +1,4 @@
-"""Verdicts, and what two reviewers said, as tables for a spreadsheet."""
+"""Verdicts, and the answers of two reviewers, as tables for a spreadsheet."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class StudyVerdict:
     time : str
         When it was taken, ISO 8601 in UTC (:func:`now`).
     decision : Decision, optional
-        None takes an earlier decision back.
+        None withdraws an earlier decision.
     difficulty : int, optional
         1 (easy) to 5 (hard).
     comment : str
@@ -112,13 +112,13 @@ class FindingVerdict:
     study, reviewer, time : str
         As for :class:`StudyVerdict`.
     judgement : Judgement, optional
-        None takes an earlier judgement back.
+        None withdraws an earlier judgement.
     map : str
         Name of the map the finding was cut out of.
     region : str
         Region it speaks of.
     voxel : tuple of int
-        The finding's voxel, in the file's order; with map and region it tells findings apart at any threshold.
+        The finding's voxel, in the file's order; with map and region it identifies the finding at any threshold.
     threshold : float
         At which it was seen, in the map's unit.
     volume_ml, peak : float
@@ -244,7 +244,7 @@ def read_log(path: Path) -> Log:
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """Keep what stands: the last record per study or finding and reviewer, without those that were taken back.
+    """Keep what stands: the last record per study or finding and reviewer, without those that were withdrawn.
 
     Parameters
     ----------
@@ -274,8 +274,8 @@ def verdict_of(
     reviewer : str, optional
         Whose verdict; by default that of whoever decided last.
     result : str, optional
-        Fingerprint of a result (:func:`napari_uncseg.io.results.fingerprint`): what was said of another result does not
-        count. A record that names no result counts for each. By default all results count.
+        Fingerprint of a result (:func:`napari_uncseg.io.provenance.fingerprint`): what was said of another result does
+        not count. A record that names no result counts for each. By default all results count.
 
     Returns
     -------
@@ -304,8 +304,8 @@ def status_of(
     records: Sequence[Record], study: str, reviewer: str | None = None, *, result: str | None = None
 ) -> Status:
     """Where the review of a study, or of one result of it, stands; parameters as for :func:`verdict_of`."""
-    told = [record for record in records if speaks_of(record, result)]
-    verdict = _standing(told, study, reviewer)
+    counted = [record for record in records if speaks_of(record, result)]
+    verdict = _standing(counted, study, reviewer)
     if verdict is not None and verdict.decision is not None:
         return STATUS_OF[verdict.decision]
     open_questions = any(
@@ -313,7 +313,7 @@ def status_of(
         and record.study == study
         and reviewer in (None, record.reviewer)
         and record.judgement is not Judgement.FINE
-        for record in latest(told)
+        for record in latest(counted)
     )
     return Status.FLAGGED if open_questions else Status.NEW
 

@@ -23,10 +23,10 @@ STEPS = 200
 """Thresholds a map can be cut at, evenly spaced from 0 to its upper bound."""
 
 PARTIAL_VOLUME_VOXELS = 2.0
-"""How far from the predicted contour, on either side, a mixture of tissues within voxels explains doubt."""
+"""How far from the predicted contour, on either side, a mixture of tissues within voxels explains uncertainty."""
 
 NEAR_MM = 10.0
-"""Distances from the contour are measured up to this one; beyond, doubt is far from the region."""
+"""Distances from the contour are measured up to this one; beyond, a voxel is far from the region."""
 
 SMOOTHING_MM = 2.0
 """Standard deviation of the Gaussian that the map is smoothed with before its peaks are looked for."""
@@ -99,7 +99,7 @@ class Watershed:
 
     @property
     def floor(self) -> float:
-        """Smallest threshold: below it, everything is doubtful."""
+        """Smallest threshold: below it, everything is uncertain."""
         return self.upper / STEPS
 
     def slice_number(self, voxel: tuple[int, int, int]) -> int:
@@ -117,7 +117,7 @@ def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = N
     key : MapName
         One of :func:`napari_uncseg.uncertainty.prediction_maps.maps_of`.
     brain : ndarray of bool, shape (x, y, z), optional
-        The brain, as the study knows it; it tells where the middle of the head is.
+        The brain, as the study knows it; it locates the middle of the head.
 
     Returns
     -------

@@ -133,7 +133,7 @@ def list_cases(results: Path | None, studies: Path | None = None, reviewer: str 
     studies : Path, optional
         A folder of studies, as :func:`find_studies` takes it.
     reviewer : str, optional
-        Whose verdicts tell the status; by default those of whoever decided last.
+        Whose verdicts decide the status; by default those of whoever decided last.
 
     Returns
     -------
