@@ -1,8 +1,10 @@
+import json
 import math
 
+import pandas as pd
 import pytest
 
-from napari_uncseg.evaluation.table import MetricResult, by_case, over_cases, result_of, select, to_frame
+from napari_uncseg.evaluation.table import MetricResult, by_case, over_cases, result_of, select, to_frame, to_records
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
@@ -46,6 +48,13 @@ def test_a_row_is_the_result_that_it_was_made_of():
         MetricResult("hd95", 3.0, "pooled", None, None, None, None, "mm"),
     ]
     assert [result_of(row) for row in to_frame(results).to_dict("records")] == results
+
+
+def test_records_are_plain_json():
+    table = pd.concat([table_of(math.nan, 0.5), over_cases(table_of(0.5))])
+    first, *_, last = json.loads(json.dumps(to_records(table), allow_nan=False))
+    assert (first["value"], first["map"], first["bins"], first["case"]) == (None, None, None, "0")
+    assert (last["case"], last["count"], last["unit"]) == (None, 1, "")
 
 
 def test_values_by_case_are_the_defined_ones():

@@ -14,7 +14,7 @@ from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, scores_of, stratify
 from napari_uncseg.evaluation.sanity_check_rules import run_checks
 from napari_uncseg.evaluation.sanity_checks import CheckResult, Confounder, Evidence
-from napari_uncseg.evaluation.table import KEYS, select
+from napari_uncseg.evaluation.table import KEYS, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.bootstrap import bootstrap_bca
@@ -188,11 +188,9 @@ def summary_json(summary: Summary, making: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _estimates_json(estimates: pd.DataFrame) -> list[dict[str, Any]]:
-    frame = estimates.drop(columns=["low", "high"]).astype(object)
-    frame[["map", "voxel_set"]] = frame[["map", "voxel_set"]].replace({"": None})
-    frame["interval"] = estimates[["low", "high"]].to_numpy().tolist()
-    records: list[dict[str, Any]] = frame.where(frame.notna(), None).to_dict("records")
-    return records
+    intervals = estimates[["low", "high"]].to_numpy().tolist()
+    records = to_records(estimates.drop(columns=["low", "high"]))
+    return [record | {"interval": interval} for record, interval in zip(records, intervals, strict=True)]
 
 
 def _ranking_json(each: Ranking) -> dict[str, Any]:

@@ -159,6 +159,15 @@ def by_case(frame: pd.DataFrame, **criteria: Any) -> pd.Series:
     return found.set_index("case")["value"].dropna()
 
 
+def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as plain JSON values; what is undefined, or of no case, region, map or voxel set, is None."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    names = [name for name in ("case", "region", "map", "voxel_set") if name in frame]
+    plain[names] = plain[names].replace({"": None})
+    records: list[dict[str, Any]] = plain.to_dict("records")
+    return records
+
+
 def csv_text(table: pd.DataFrame | Sequence[MetricResult]) -> str:
     """The long table as CSV: one number a line, undefined ones as ``nan`` with the reason.
 

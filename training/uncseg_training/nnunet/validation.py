@@ -20,6 +20,7 @@ from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination
 from napari_uncseg.evaluation.evaluation import Evaluation
 from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.table import to_records
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import Region, labels_from_regions
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -186,6 +187,6 @@ def _told(trainer: nnUNetTrainerUncertainty, metrics: list[Metric], axes: tuple[
         "epochs": int(trainer.current_epoch),
         "mirrored_axes": list(axes),
         "settings": trainer.my_init_kwargs["uncseg"],
-        "values": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "values": to_records(table),
     }
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
