@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
-from napari_uncseg.evaluation.table import MetricResult
+from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -61,7 +61,7 @@ def record(numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequ
                 count[round(probability * STEPS)] += number
                 true[round(probability * STEPS)] += positive
             counted.put(f"study-{place}", {"count": count, "true": true, "found": true})
-    return Record(tuple(values), steps, 1, 1.0)
+    return Record(to_frame(values), steps, 1, 1.0)
 
 
 def pair(deterministic: Record, mc: Record | None = None, calibration: Record | None = None) -> Pair:

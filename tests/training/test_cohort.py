@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.model import load_model
+from napari_uncseg.models.unet import output_layer
 from tests.training.conftest import head
 from uncseg_training.cases import Cases, fit_into, write_phantom_cases, write_study_cases
 from uncseg_training.cli import app
@@ -27,7 +28,6 @@ from uncseg_training.train.crossfit import (
     examples_of_cases,
     networks_of,
     out_of_fold_errors,
-    output_layer,
     teach_uncertainty,
 )
 from uncseg_training.train.curves import read_log

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
+from napari_uncseg.evaluation.table import to_frame
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region
@@ -55,7 +56,7 @@ def record() -> Record:
     for metric in metrics_of(case):
         metric.add(case)
         values += metric.per_case()
-    return Record(tuple(values), {}, passes=1, seconds=2.0)
+    return Record(to_frame(values), {}, passes=1, seconds=2.0)
 
 
 def test_a_map_is_judged_by_hand_on_the_scale_of_probabilities() -> None:
@@ -80,7 +81,7 @@ def test_calibration_error_by_hand() -> None:
     prediction, study = cube()
     metric = ProbabilitySteps(Region.WT, VoxelSet.BRAIN)
     metric.add(case_of(prediction, study))
-    found = Record((), {(Region.WT, VoxelSet.BRAIN): metric}, 1, 1.0)
+    found = Record(to_frame([]), {(Region.WT, VoxelSet.BRAIN): metric}, 1, 1.0)
     inside, outside, voxels = 48 / 64, 16, 12**3
     by_hand = (64 * abs(0.9 - inside) + (voxels - 64) * abs(0.1 - outside / (voxels - 64))) / voxels
     assert calibration_error(found, Region.WT, VoxelSet.BRAIN) == pytest.approx((by_hand, by_hand), abs=1e-4)
@@ -133,7 +134,7 @@ def test_a_record_is_measured_once(study_folder: Path, tiny_model_folder: Path, 
     task = Task(tiny_model_folder, "tta:2", ("entropy", "variance"), Source(study_folder.parent))
     first = record_of(task, tmp_path / "record")
     assert first.passes == 2
-    assert {value.map for value in first.values if value.map} >= {scaled("entropy"), scaled("variance")}
+    assert set(first.values["map"]) >= {scaled("entropy"), scaled("variance")}
     again = record_of(Task(tmp_path / "nowhere", "single", ("entropy",), task.source), tmp_path / "record")
     assert again.of("dice_any_size", Region.WT) == first.of("dice_any_size", Region.WT)
     for key, steps in first.steps.items():

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
-from napari_uncseg.evaluation.table import to_frame
+from napari_uncseg.evaluation.table import select
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.bootstrap import defined
 from napari_uncseg.metrics.calibration import ece_bound
@@ -109,9 +109,7 @@ def dice_rows(pairs: Sequence[Pair]) -> list[Row]:
                 }
             )
             p_values.append(difference.p_value)
-    for row, p, adjusted in zip(rows, p_values, holm(p_values), strict=True):
-        row |= {"p": _told_p(p), "p (Holm)": _told_p(float(adjusted))}
-    return rows
+    return _with_p(rows, p_values)
 
 
 def ranking_rows(pairs: Sequence[Pair]) -> list[Row]:
@@ -180,10 +178,7 @@ def dice_and_union_error(judged: Judged, region: Region) -> tuple[npt.NDArray[np
 
 def triage(judged: Judged) -> tuple[Stratification, Ranking] | None:
     """WT studies split at the calibration cohort's median of the triage score; None of fewer than three studies."""
-    values, calibration = (
-        to_frame(value for value in record.values if value.region is Region.WT)
-        for record in (judged.record, judged.calibration)
-    )
+    values, calibration = (select(each.values, region=Region.WT) for each in (judged.record, judged.calibration))
     split = stratify(values, calibration, (ENTROPY,))
     ranked = [each for each in rankings(values) if (each.map, each.aggregator) == (ENTROPY, TRIAGE_AGGREGATOR)]
     return (split[0], ranked[0]) if split and ranked else None
@@ -218,9 +213,7 @@ def triage_rows(pairs: Sequence[Pair]) -> list[Row]:
             }
         )
         p_values.append(test.p_value)
-    for row, p, adjusted in zip(rows, p_values, holm(p_values), strict=True):
-        row |= {"p": _told_p(p), "p (Holm)": _told_p(float(adjusted))}
-    return rows
+    return _with_p(rows, p_values)
 
 
 TITLES: Mapping[str, str] = {
@@ -277,6 +270,14 @@ def _all(pairs: Sequence[Pair]) -> list[Judged]:
 
 def _nats(judged: Judged, region: Region, aggregate: str) -> dict[str, float | int | None]:
     return harness.interval(NATS * np.array(judged.of(aggregate, region, ENTROPY)))
+
+
+def _with_p(rows: list[Row], p_values: Sequence[float]) -> list[Row]:
+    """Rows with their p-values, and those adjusted by Holm over the table."""
+    return [
+        row | {"p": _told_p(p), "p (Holm)": _told_p(float(adjusted))}
+        for row, p, adjusted in zip(rows, p_values, holm(p_values), strict=True)
+    ]
 
 
 def _told_p(value: float) -> float | None:

@@ -6,11 +6,11 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from napari_uncseg.evaluation.aggregation import Aggregates
 from napari_uncseg.evaluation.calibration import Calibration
@@ -19,7 +19,7 @@ from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, Q
 from napari_uncseg.evaluation.metric import Metric
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps, counts_of, judge
-from napari_uncseg.evaluation.table import MetricResult
+from napari_uncseg.evaluation.table import COLUMNS, MetricResult, by_case, to_frame
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.files import write_files
@@ -49,8 +49,8 @@ class Record:
 
     Parameters
     ----------
-    values : tuple of MetricResult
-        Of every study.
+    values : DataFrame
+        Of every study, see :func:`napari_uncseg.evaluation.table.to_frame`.
     steps : mapping of (Region, VoxelSet) to ProbabilitySteps
         Voxels of every study by probability.
     passes : int
@@ -59,24 +59,20 @@ class Record:
         Of one prediction, mean over the studies.
     """
 
-    values: tuple[MetricResult, ...]
+    values: pd.DataFrame
     steps: Mapping[tuple[Region, VoxelSet], ProbabilitySteps]
     passes: int
     seconds: float
 
     def studies(self) -> list[str]:
         """Ids, in the order they were measured."""
-        return list(dict.fromkeys(str(value.case) for value in self.values))
+        return list(self.values["case"].unique())
 
     def of(self, metric: str, region: Region, map: str | None = None, voxel_set: VoxelSet | None = None) -> list[float]:  # noqa: A002
         """One number of every study, ``nan`` where it is undefined."""
-        found = {
-            value.case: value.value
-            for value in self.values
-            if (value.metric, value.region, value.map) == (metric, region, map)
-            and (voxel_set is None or value.voxel_set is voxel_set)
-        }
-        return [found.get(study, math.nan) for study in self.studies()]
+        criteria = {"metric": metric, "region": region, "map": map} | ({"voxel_set": voxel_set} if voxel_set else {})
+        found: list[float] = by_case(self.values, **criteria).reindex(self.studies()).tolist()
+        return found
 
 
 def case_of(prediction: Prediction, study: Study) -> Case:
@@ -209,7 +205,7 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
         "members": task.members,
         "passes": passes,
         "seconds": seconds,
-        "values": [asdict(value) for value in values],
+        "values": to_frame(values).astype({"bins": object}).replace({pd.NA: None}).to_dict("records"),
     }
     write_files({folder / RECORD: json.dumps(content).encode()})
 
@@ -225,7 +221,7 @@ def record_of(task: Task, folder: Path, device: str = "auto") -> Record:
         for voxels in CALIBRATED_SETS
     }
     return Record(
-        values=tuple(_value(entry) for entry in content["values"]),
+        values=pd.DataFrame(content["values"], columns=list(COLUMNS)).astype({"value": float}),
         steps=steps,
         passes=content["passes"],
         seconds=float(np.mean(content["seconds"])),
@@ -252,9 +248,3 @@ def calibration_error(
     single = [judge([(change, each)])["ece_classwise"] for each in counts]
     defined = [value for value in single if not math.isnan(value)]
     return pooled, float(np.mean(defined)) if defined else math.nan
-
-
-def _value(entry: dict[str, Any]) -> MetricResult:
-    region, voxels = entry["region"], entry["voxel_set"]
-    kinds = {"region": region and Region(region), "voxel_set": voxels and VoxelSet(voxels)}
-    return MetricResult(**entry | kinds)

@@ -111,22 +111,17 @@ def nnunet(
             os.environ[variable] = str(folder.absolute())
     if workers is not None:
         os.environ[WORKERS] = str(workers)
-    from uncseg_training.nnunet.run import Request, train
+    from uncseg_training.nnunet.run import train
 
-    request = Request(
-        dataset,
-        configuration,
-        fold,
-        plans,
-        device,
-        epochs,
-        iterations,
-        validation_iterations,
-        save_every,
-        mirror,
-    )
+    settings = {
+        "num_epochs": epochs,
+        "num_iterations_per_epoch": iterations,
+        "num_val_iterations_per_epoch": validation_iterations,
+        "save_every": save_every,
+        "mirror_validation": mirror,
+    }
     try:
-        place = train(request, restart=restart)
+        place = train(dataset, configuration, fold, plans=plans, device=device, settings=settings, restart=restart)
     except (UncsegError, ValueError, OSError) as error:
         _fail(error, debug)
     typer.echo(f"{place}: finished. Make a model of it with: uncseg model import {place.parent} --fold {fold}")

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 FINAL, RUNNING = "checkpoint_final.pth", ("checkpoint_latest.pth", "checkpoint_best.pth")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to train.
+def train(
+    dataset: str,
+    configuration: str,
+    fold: str,
+    *,
+    plans: str = "nnUNetPlans",
+    device: str = "cuda",
+    settings: Mapping[str, object] | None = None,
+    restart: bool = False,
+) -> Path:
+    """Train a fold to its end and validate it.
 
     Parameters
     ----------
     dataset : str
-        Name or number of the data set.
+        Name or number of the data set. nnU-Net's folders are read from its environment variables.
     configuration : str
         Such as ``3d_fullres``.
     fold : str
@@ -27,35 +35,8 @@ class Request:
         Name of the plans file.
     device : str
         ``cuda`` or ``cpu``.
-    epochs : int, optional
-        Instead of 500.
-    iterations, validation_iterations : int, optional
-        Steps per epoch, instead of nnU-Net's 250 and 50.
-    save_every : int, optional
-        Epochs between checkpoints, instead of 10.
-    mirror : bool
-        Average the final validation over all flips, as nnU-Net does.
-    """
-
-    dataset: str
-    configuration: str
-    fold: str
-    plans: str = "nnUNetPlans"
-    device: str = "cuda"
-    epochs: int | None = None
-    iterations: int | None = None
-    validation_iterations: int | None = None
-    save_every: int | None = None
-    mirror: bool = True
-
-
-def train(request: Request, *, restart: bool = False) -> Path:
-    """Train a fold to its end and validate it.
-
-    Parameters
-    ----------
-    request : Request
-        What to train. nnU-Net's folders are read from its environment variables.
+    settings : mapping, optional
+        Attributes of the trainer -> values instead of its own, such as ``num_epochs``; None leaves one as it is.
     restart : bool
         Begin anew although there is a checkpoint.
 
@@ -69,26 +50,20 @@ def train(request: Request, *, restart: bool = False) -> Path:
     ValueError
         When folders, plans or fold are not there, or the run was begun otherwise.
     """
-    base = _preprocessed(request.dataset)
-    plans, dataset = _read(base / f"{request.plans}.json"), _read(base / "dataset.json")
-    if request.configuration not in plans.get("configurations", {}):
-        raise ValueError(f"{base / request.plans}.json has no configuration {request.configuration}.")
-    fold = _fold(request.fold, base)
+    base = _preprocessed(dataset)
+    content, described = _read(base / f"{plans}.json"), _read(base / "dataset.json")
+    if configuration not in content.get("configurations", {}):
+        raise ValueError(f"{base / plans}.json has no configuration {configuration}.")
+    number = _fold(fold, base)
     # Beyond this line torch and nnU-Net are loaded, which takes seconds.
     import torch
 
     from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
 
-    if request.device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("There is no CUDA device; take --device cpu, or a machine with one.")
-    trainer = nnUNetTrainerUncertainty(plans, request.configuration, fold, dataset, torch.device(request.device))
-    for name, value in {
-        "num_epochs": request.epochs,
-        "num_iterations_per_epoch": request.iterations,
-        "num_val_iterations_per_epoch": request.validation_iterations,
-        "save_every": request.save_every,
-        "mirror_validation": request.mirror,
-    }.items():
+    trainer = nnUNetTrainerUncertainty(content, configuration, number, described, torch.device(device))
+    for name, value in (settings or {}).items():
         if value is not None:
             setattr(trainer, name, value)
     folder = Path(trainer.output_folder)

@@ -23,11 +23,11 @@ from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import Head, split
 from napari_uncseg.models.model import Model, save_model
+from napari_uncseg.models.unet import output_layer
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from uncseg_training.cases import Cases
 from uncseg_training.data.case_manifest import MANIFEST, Manifest
 from uncseg_training.paper1.error_map import ErrorMaps
-from uncseg_training.paper1.paper_losses import PaperLoss
 from uncseg_training.patches import Patches, whole_case
 from uncseg_training.state import SNAPSHOTS, Training, load_state
 from uncseg_training.train.losses import failure_loss
@@ -213,10 +213,9 @@ def teach_uncertainty(
     device: torch.device,
     *,
     learning_rate: float = 0.02,
-    loss: PaperLoss | None = None,
     report: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> None:
-    """Learn the uncertainty channel's row of the output layer; nothing else changes.
+    """Learn the uncertainty channel's row of the output layer by cross-entropy; nothing else changes.
 
     Parameters
     ----------
@@ -228,9 +227,6 @@ def teach_uncertainty(
         Where to learn.
     learning_rate : float
         Of Adam.
-    loss : PaperLoss, optional
-        Of the paper; for examples that bring no error, or when left out, the cross-entropy, whose minimum is the
-        probability of failure.
     report : callable
         Told step and loss.
 
@@ -243,8 +239,6 @@ def teach_uncertainty(
     if layer.out_channels != Head.REGIONS.channels + 1:
         raise ValueError("The network has no uncertainty channel; train one with it.")
     network.to(device).eval()
-    frozen = [parameter.requires_grad for parameter in network.parameters()]
-    network.requires_grad_(False)
     row = Head.REGIONS.channels
     weight = layer.weight[row:].detach().clone().requires_grad_()
     assert layer.bias is not None  # nnU-Net's output layers have one
@@ -260,37 +254,17 @@ def teach_uncertainty(
                 output = network(example.images.to(device))
             logits = split(output, Head.REGIONS)[0].float()
             doubt = F.conv3d(features.pop().float(), weight, bias)
-            value = _compare(doubt, logits, regions, example.error, loss)
+            error = None if example.error is None else example.error.to(device)
+            value = failure_loss(doubt, logits, regions, error=error)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             optimiser.step()
             report(step + 1, float(value.detach()))
     finally:
         hook.remove()
-        for parameter, needed in zip(network.parameters(), frozen, strict=True):
-            parameter.requires_grad_(needed)
     with torch.no_grad():
         layer.weight[row:] = weight
         layer.bias[row:] = bias
-
-
-def output_layer(network: nn.Module) -> nn.Conv3d:
-    """The layer that makes the output: the decoder's last."""
-    layers = network.get_submodule("decoder.seg_layers")
-    assert isinstance(layers, nn.ModuleList)
-    layer = layers[-1]
-    assert isinstance(layer, nn.Conv3d)
-    return layer
-
-
-def _compare(doubt: Tensor, logits: Tensor, regions: Tensor, error: Tensor | None, loss: PaperLoss | None) -> Tensor:
-    """Loss of the uncertainty of a batch against the error map, or against the failure of the pass."""
-    if error is None:
-        return failure_loss(doubt, logits, regions)
-    error = error.to(doubt.device)
-    if loss is not None:
-        return loss(torch.cat((logits, doubt), 1), regions, error).total
-    return failure_loss(doubt, logits, regions, error=error)
 
 
 def _finished(run: Path) -> Training:

@@ -68,8 +68,3 @@ def plainly(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(1) from None
 
     return told
-
-
-def run_plainly(command: Callable[P, None]) -> None:
-    """Run a function as the command of a script."""
-    typer.run(plainly(command))
