@@ -21,6 +21,7 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Coding
+from napari_uncseg.maps import Measure
 from napari_uncseg.models.identity import BUNDLED, find_calibration
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 
@@ -290,7 +291,7 @@ def predict_job(
     _stop_if(cancelled)
     kwargs = settings.predict_kwargs()
     provenance = predictor.provenance(study, job.command, **kwargs)
-    target = check_target(settings.out, study.id, provenance)
+    target = check_target(settings.out, study.id, provenance, (*Measure, *(settings.maps or ())))
     if target.state is State.SAME and target.result is not None:
         seconds = time.monotonic() - start
         return Outcome(study.id, Status.SKIPPED, seconds, target.folder, target.result.provenance)
