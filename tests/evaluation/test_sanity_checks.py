@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from napari_uncseg.evaluation.cache import Record
 from napari_uncseg.evaluation.sanity_check_rules import patient_of, run_checks
-from napari_uncseg.evaluation.sanity_checks import Confounder, Evidence, Severity
+from napari_uncseg.evaluation.sanity_checks import Evidence, Severity
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.metrics.overlap import better_numbering, confusion, region_dice
@@ -148,12 +149,22 @@ def test_other_checks():
 
 
 def test_a_score_that_follows_the_volume_is_told():
-    rows = [Confounder("sum_over_volume", "entropy", Region.WT, 0.9, -0.2, 40)]
-    assert rules(record(), confounders=rows) == {"volume confounder": Severity.NOTE}
-    rows.append(Confounder("mean_tumour", "entropy", Region.WT, -0.8, -0.9, 40, ranks=True))
-    assert rules(record(), confounders=rows) == {"volume confounder": Severity.WARNING}
-    assert rules(record(), confounders=[Confounder("x", "entropy", Region.WT, 0.9, 0, 5)]) == {}
-    assert rules(record(), confounders=[Confounder("x", "entropy", Region.WT, math.nan, 0, 50)]) == {}
+    def ranked(aggregator, volume, dice, count):
+        return SimpleNamespace(
+            aggregator=aggregator,
+            map="entropy",
+            region=Region.WT,
+            spearman_volume=volume,
+            spearman_dice=dice,
+            studies=("study",) * count,
+        )
+
+    rows = [ranked("sum_over_volume", 0.9, -0.2, 40)]
+    assert rules(record(), rankings=rows) == {"volume confounder": Severity.NOTE}
+    rows.append(ranked("mean_tumour", -0.8, -0.9, 40))
+    assert rules(record(), rankings=rows) == {"volume confounder": Severity.WARNING}
+    assert rules(record(), rankings=[ranked("x", 0.9, 0, 5)]) == {}
+    assert rules(record(), rankings=[ranked("x", math.nan, 0, 50)]) == {}
 
 
 def test_errors_come_first():

@@ -15,7 +15,7 @@ from napari_uncseg.errors import EvaluationError, StudyError
 from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
 from napari_uncseg.evaluation.matching import LabelFile, Pair
 from napari_uncseg.io.files import sha256_of
-from napari_uncseg.io.geometry import describe_grid, same_grid, spacing, voxel_ml
+from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
 from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
@@ -104,14 +104,6 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
             f"{pair.id}: the reference {volume.path} has {describe_grid(volume.shape, volume.affine)}, its prediction "
             f"has {describe_grid(shape, affine)}; bring both on one grid."
         )
-    checks["confusion"] = confusion(segmentation, reference)
-    checks["volumes_ml"] = {
-        what: {
-            str(region): int(mask.sum()) * voxel_ml(affine)
-            for region, mask in zip(REGIONS, region_masks(labels), strict=True)
-        }
-        for what, labels in (("reference", reference), ("prediction", segmentation))
-    }
     brain, said = _brain(pair, shape, affine)
     source = BrainSource.IMAGES if brain.any() else BrainSource.NONE
     notes += said
@@ -119,6 +111,11 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         case = case_from_arrays(segmentation, reference, brain=brain, spacing=spacing(affine), id=pair.id)
     else:
         case = replace(case_from_prediction(prediction, reference, brain=brain, spacing=spacing(affine)), id=pair.id)
+    checks["confusion"] = confusion(segmentation, reference)
+    checks["volumes_ml"] = {
+        what: {str(region): int(mask.sum()) * case.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
+        for what, masks in (("reference", case.reference), ("prediction", case.prediction))
+    }
     return ReadCase(case, source, tuple(dict.fromkeys(notes)), checks)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.sanity_checks import FEW_STUDIES, CheckResult, Evidence, Severity, studies_in_words
 from napari_uncseg.evaluation.table import select
-from napari_uncseg.labels import REGIONS, Label
+from napari_uncseg.labels import REGIONS, Label, Region
 from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.overlap import SMALL_ML, better_numbering, is_small, region_dice
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -174,16 +175,21 @@ def mixed_predictions(evidence: Evidence) -> Iterator[CheckResult]:
 
 def volume_confounder(evidence: Evidence) -> Iterator[CheckResult]:
     """Scores that rank studies by the size of the tumour."""
-    strong = [row for row in evidence.confounders if abs(row.volume) >= _CONFOUNDED and row.count >= FEW_STUDIES]
+    strong = [
+        row for row in evidence.rankings if abs(row.spearman_volume) >= _CONFOUNDED and len(row.studies) >= FEW_STUDIES
+    ]
     for region in REGIONS:
-        rows = [row for row in strong if row.region is region]
+        rows = {row.aggregator: row for row in strong if row.region is region}
         if rows:
-            told = ", ".join(f"{row.aggregator} {row.volume:+.2f} (with Dice {row.dice:+.2f})" for row in rows)
+            told = (
+                f"{name} {row.spearman_volume:+.2f} (with Dice {row.spearman_dice:+.2f})" for name, row in rows.items()
+            )
+            first = next(iter(rows.values()))
             yield CheckResult(
                 "volume confounder",
-                Severity.WARNING if any(row.ranks for row in rows) else Severity.NOTE,
-                f"Scores of {rows[0].map} for {region} go with the predicted volume, so that part of what they rank is "
-                f"size: Spearman {told}; {rows[0].count} studies.",
+                Severity.WARNING if region is Region.WT and TRIAGE_AGGREGATOR in rows else Severity.NOTE,
+                f"Scores of {first.map} for {region} go with the predicted volume, so that part of what they rank is "
+                f"size: Spearman {', '.join(told)}; {len(first.studies)} studies.",
             )
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 import pandas as pd
 
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.labels import Region
+from napari_uncseg.evaluation.ranking import Ranking
 
 FEW_STUDIES = 10
 """Fewer say little about a mean, and nothing about a correlation."""
@@ -45,33 +45,6 @@ class CheckResult:
     studies: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Confounder:
-    """How a score that ranks studies goes with their predicted volume.
-
-    Parameters
-    ----------
-    aggregator, map : str
-        The score.
-    region : Region
-        Of the map and the volume.
-    volume, dice : float
-        Spearman correlation of the score with the predicted volume, and with the Dice; nan when undefined.
-    count : int
-        Studies.
-    ranks : bool
-        Whether the report ranks studies by this score.
-    """
-
-    aggregator: str
-    map: str
-    region: Region
-    volume: float
-    dice: float
-    count: int
-    ranks: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """All that the rules look at.
@@ -86,15 +59,15 @@ class Evidence:
         Id of a calibration study -> sha256 of its reference; empty without calibration studies.
     unpredicted : sequence of str
         References that no prediction was made for.
-    confounders : sequence of Confounder
-        One per score.
+    rankings : sequence of Ranking
+        By the scores of the map that the report ranks studies by.
     """
 
     table: pd.DataFrame
     records: Sequence[Record]
     calibration: Mapping[str, str] | None = None
     unpredicted: Sequence[str] = ()
-    confounders: Sequence[Confounder] = ()
+    rankings: Sequence[Ranking] = ()
 
 
 def studies_in_words(count: int) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, scores_of, stratify
 from napari_uncseg.evaluation.sanity_check_rules import run_checks
-from napari_uncseg.evaluation.sanity_checks import CheckResult, Confounder, Evidence
+from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence
 from napari_uncseg.evaluation.table import KEYS, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
@@ -87,19 +87,7 @@ def summarise(cohort: Cohort, calibration: Cohort | None = None) -> Summary:
     maps = select(table, metric=TRIAGE_AGGREGATOR, region=Region.WT)["map"].unique().tolist()
     triage_map = "entropy" if "entropy" in maps else next(iter(maps), None)
     scores = scores_of(table, triage_map, Region.WT) if triage_map else pd.Series(dtype=float)
-    confounders = [
-        Confounder(
-            each.aggregator,
-            each.map,
-            each.region,
-            each.spearman_volume,
-            each.spearman_dice,
-            len(each.studies),
-            ranks=each.aggregator == TRIAGE_AGGREGATOR and each.region is Region.WT,
-        )
-        for each in ranked
-        if each.map == triage_map
-    ]
+    triage = [each for each in ranked if each.map == triage_map]
     known = None
     if calibration is not None:
         known = {record.study: record.inputs.get("reference", "") for record in calibration.records}
@@ -110,7 +98,7 @@ def summarise(cohort: Cohort, calibration: Cohort | None = None) -> Summary:
         tuple(ranked),
         tuple(stratify(table, None if calibration is None else calibration.table, resamples=RESAMPLES)),
         scores.sort_index().sort_values(ascending=False, kind="stable"),
-        tuple(run_checks(Evidence(table, cohort.records, known, cohort.unpredicted, confounders))),
+        tuple(run_checks(Evidence(table, cohort.records, known, cohort.unpredicted, triage))),
         triage_map,
     )
 
