@@ -168,16 +168,12 @@ def study_files(
 
 def _other_names(paths: Mapping[str, Path]) -> tuple[str, ...]:
     """What to say of files whose names tell another role than the one they are given for."""
-    told = ((role, path, read_name(path)) for role, path in paths.items())
+    title = {**MODALITY_TITLES, REFERENCE: "the reference"}
     return tuple(
-        f"{path.name} is given as {_title(role)}, but its name says {_title(named.role)}; check which is which."
-        for role, path, named in told
-        if named is not None and named.role != role
+        f"{path.name} is given as {title[role]}, but its name says {title[named.role]}; check which is which."
+        for role, path in paths.items()
+        if (named := read_name(path)) is not None and named.role != role
     )
-
-
-def _title(role: str) -> str:
-    return MODALITY_TITLES.get(role, "the reference")
 
 
 def _common_id(paths: list[Path], named: list[NamedFile]) -> str:
@@ -320,12 +316,9 @@ def _dataset_studies(folder: Path, files: Iterable[Path], dataset: Dataset) -> l
     studies: list[StudyFiles] = []
     for case, channels in sorted(cases.items()):
         modalities = {m: channels[number] for m, number in dataset.channels.items() if number in channels}
-        problem = _missing(folder, case, modalities)
-        studies.append(_with_labels(StudyFiles(case, dict(modalities), problem=problem), labels, dataset))
-    for file in whole:
-        files_of = {modality: (file, number) for modality, number in dataset.channels.items()}
-        studies.append(_with_labels(StudyFiles(stem(file), dict(files_of)), labels, dataset))
-    return studies
+        studies.append(StudyFiles(case, dict(modalities), problem=_missing(folder, case, modalities)))
+    studies += [StudyFiles(stem(file), {m: (file, n) for m, n in dataset.channels.items()}) for file in whole]
+    return [_with_labels(study, labels, dataset) for study in studies]
 
 
 def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFiles:
