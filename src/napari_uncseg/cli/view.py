@@ -137,15 +137,7 @@ def result_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> tuple
     StudyError
         When there is none in the named folder, or it was made from other images or on another grid.
     """
-    from napari_uncseg.io.geometry import same_grid
-    from napari_uncseg.io.results import (
-        JSON_SUFFIX,
-        check_made_from,
-        find_result_of,
-        load_prediction,
-        made_from,
-        read_result,
-    )
+    from napari_uncseg.io.results import JSON_SUFFIX, find_result_of, load_result_of, made_from, read_result
 
     found = [path for folder in ([named] if named else nearby) if (path := find_result_of(study, folder)) is not None]
     if named is None:
@@ -157,14 +149,7 @@ def result_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> tuple
             f"{named} holds no result of {study.id} ({study.id}{JSON_SUFFIX} is not there): name the folder given to "
             "`uncseg predict -o`, or leave out --results."
         )
-    folder = found[0].parent
-    prediction = load_prediction(found[0])
-    check_made_from(prediction.provenance, study.inputs, study.id, f"in {folder}")
-    if not same_grid(study.shape, study.affine, prediction.shape, prediction.affine):
-        raise StudyError(
-            f"The result in {folder} was made on another grid than study {study.id} has now: predict the study again."
-        )
-    return prediction, folder
+    return load_result_of(study, found[0]), found[0].parent
 
 
 def results_instead(path: Path) -> Path | None:

@@ -266,6 +266,29 @@ def load_prediction(folder: Path) -> Prediction:
     )
 
 
+def load_result_of(study: Study, path: Path) -> Prediction:
+    """Read a saved prediction that is to be shown with a study.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+        ``OUT/<id>``, or the JSON in it.
+
+    Raises
+    ------
+    StudyError
+        As :func:`load_prediction`, or when it was made from other images or lies on another grid.
+    """
+    prediction = load_prediction(path)
+    check_made_from(prediction.provenance, study.inputs, study.id, f"in {path}")
+    if not same_grid(study.shape, study.affine, prediction.shape, prediction.affine):
+        raise StudyError(
+            f"The result in {path} was made on another grid than study {study.id} has now; predict the study again."
+        )
+    return prediction
+
+
 def _only_json(folder: Path) -> Path:
     if not is_dir(folder):
         raise StudyError(f"{folder} is not a folder with results.")
