@@ -6,7 +6,7 @@
 Without folders the study is a made-up one of 240x240x155 voxels. The peer, in the same process and a window of the same
 size, is napari's own grid of six cells that show the same: an image and what lies on it in each, with titles, colour
 bars and a scale bar. Both are drawn to their end. Processor time tells a slow program from a busy machine, so the
-ratios are of processor time. From the slider of the panel Threshold to the painted table of findings the time on the
+ratios are of processor time. From the slider of the panel Findings to the painted table of findings the time on the
 wall counts, because a person waits for it; the machine's load is printed beside it, and a busy one misses the aim.
 Nothing that Qt or OpenGL complains about while windows open and close is accepted.
 """
@@ -40,11 +40,11 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.review.opened_case import open_case
 from napari_uncseg.review.worklist import ListedCase, list_cases
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
-from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.close_case import close_case
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.layers import add_prediction, add_study, map_layer, study_layers
 from napari_uncseg.viewer.orientation import display_grid, to_display
-from napari_uncseg.widgets.compare.window import SixViewsWindow
+from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
 SHAPE = (240, 240, 155)
@@ -138,7 +138,7 @@ def six_views(study: Study, prediction: Prediction) -> SixViewsWindow:
     """Our window, drawn to its end."""
     window = SixViewsWindow(study, prediction, "axial")
     window.resize(*SIZE)
-    window.choose_preset("Paper")
+    window.choose_preset("Overview")
     window.show()
     settle()
     window.canvas.grab()
@@ -166,7 +166,7 @@ def compare_windows(study: Study, prediction: Prediction) -> list[bool]:
     windows: list[SixViewsWindow] = []
     ours = measure(lambda: windows.append(six_views(study, prediction)))
     grown = memory_mb() - before
-    start = windows[0].canvas.sheet.views[0].slice_index(windows[0].canvas.sheet.cut)
+    start = windows[0].canvas.state.views[0].slice_index(windows[0].canvas.state.cut)
     our_steps = median([measure(lambda: our_step(windows[0])) for _ in range(STEPS)])
     windows.pop().close()
     settle()
@@ -201,7 +201,7 @@ def slider_to_findings(study: Study, prediction: Prediction) -> bool:
     add_study(viewer, study)
     add_prediction(viewer, prediction)
     panel = ThresholdWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Threshold")
+    viewer.window.add_dock_widget(panel, name="Findings")
     viewer.show()
     until_found(panel)
     settle()
@@ -262,7 +262,7 @@ def open_and_close(study: Study, prediction: Prediction) -> list[bool]:
             add_prediction(viewer, prediction)
             viewer.screenshot(flash=False)
             six_views(study, prediction).close()
-            leave_case(viewer, study.id)
+            close_case(viewer, study.id)
             settle()
             levels.append(memory_mb())
     viewer.close()

@@ -129,7 +129,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
 
     threshold = ThresholdWidget(viewer)
     viewer.window.remove_dock_widget(browser)
-    viewer.window.add_dock_widget(threshold, name="Threshold", area="right")
+    viewer.window.add_dock_widget(threshold, name="Findings", area="right")
     until(lambda: not threshold.searching and session.findings is not None)
     session.step(1)
     settle()
@@ -142,7 +142,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     window = six.window_shown
     assert window is not None
     window.resize(*SIZE)
-    window.choose_preset("Paper")
+    window.choose_preset("Overview")
     settle()
     save(window.grab(), out / "guide-six-views.png")
     six.close_window()
@@ -169,7 +169,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
 
     write_verdicts(results)
     reviewers = ReviewersWidget(viewer)
-    viewer.window.add_dock_widget(reviewers, name="Two reviewers", area="right")
+    viewer.window.add_dock_widget(reviewers, name="Inter-rater agreement", area="right")
     reviewers.show_logs(results)
     settle()
     save(grab_window(viewer), out / "guide-two-reviewers.png")

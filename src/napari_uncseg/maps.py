@@ -81,7 +81,7 @@ MAPS: Mapping[Measure, MapInfo] = MappingProxyType(
         Measure.DISAGREEMENT: MapInfo("disagreement", "share of members against the majority", 0.5, Derivation.MEMBERS),
         Measure.ONE_MINUS_MAX: MapInfo("1 − max", "1 − max(p, 1−p)", 0.5, Derivation.MEAN, True),
         Measure.UNC_OUTPUT_UNMASKED: MapInfo(
-            "unc_output, unmasked", "predicted probability of error", 1.0, Derivation.NETWORK, True
+            "Error risk, whole brain", "predicted probability of error", 1.0, Derivation.NETWORK, True
         ),
         Measure.ERROR: MapInfo("error", "prediction ≠ reference", 1.0, Derivation.REFERENCE, True),
     }

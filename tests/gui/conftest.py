@@ -48,15 +48,15 @@ class FakePredict:
         self.error: Exception | None = None
         self.partial = None
 
-    def __call__(self, study, model_folder, device, *, members, calibration, progress, notify, cancelled):
+    def __call__(self, study, request, report):
         self.studies.append(study)
-        self.members.append(members)
-        self.calibrations.append(calibration)
-        notify("The tiles were made smaller.")
-        progress(1, 4, "Looking at the brain")
+        self.members.append(request.members)
+        self.calibrations.append(None if request.calibration is None else request.calibration.calibration)
+        report.notify("The tiles were made smaller.")
+        report.tell(1, 4, "Looking at the brain")
         self.started.set()
         while not self.may_answer.wait(0.01):
-            if cancelled():
+            if report.cancelled():
                 self.stopped.set()
                 if self.partial is not None:
                     return self.partial
@@ -87,5 +87,5 @@ def press_key(qtbot) -> Callable[..., None]:
 def no_memory(tmp_path, monkeypatch):
     """No options and no place of an earlier test."""
     QSettings("napari-uncseg", "napari-uncseg").clear()
-    for module in ("view.navigate", "widgets.case_browser"):
+    for module in ("viewer.navigation", "widgets.worklist.panel"):
         monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")

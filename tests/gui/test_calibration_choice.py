@@ -19,9 +19,9 @@ from napari_uncseg.uncertainty.recalibration import io as recalibrate
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 from napari_uncseg.widgets.segment.calibration_choice import NONE, OWN_FILE, SHIPPED, CalibrationChoice
-from napari_uncseg.widgets.segment.ensemble_choice import OWN_WORDS
+from napari_uncseg.widgets.segment.ensemble_choice import CUSTOM
 from napari_uncseg.widgets.segment.panel import BUNDLED, OWN_FOLDER, SegmentWidget
-from napari_uncseg.widgets.study_choice import FOLDER
+from napari_uncseg.widgets.segment.study_choice import FOLDER
 
 PATIENCE = 60000
 FITS = "Fits this model with the members {}; the segmentation stays as it is."
@@ -142,7 +142,7 @@ def test_the_panel_says_what_does_not_fit_and_never_starts_it(panel, file, tiny_
     panel.model.setCurrentIndex(OWN_FOLDER)
     assert "was fitted for the model" in choice.note.text()
     panel.model.setCurrentIndex(BUNDLED)
-    panel.members.preset.setCurrentIndex(OWN_WORDS)
+    panel.members.preset.setCurrentIndex(CUSTOM)
     assert choice.note.text() == ""  # no members are said yet
     panel.members.words.setText("tta:8")
     sentence = choice.note.text()
@@ -151,7 +151,7 @@ def test_the_panel_says_what_does_not_fit_and_never_starts_it(panel, file, tiny_
     panel.study.folder.line.setText("somewhere")
     panel.run()
     assert not panel.running
-    assert panel.failure.text() == sentence
+    assert panel.bar.failure.text() == sentence
     assert panel.predict.studies == []
 
 
@@ -167,7 +167,7 @@ def test_a_recalibrated_run_is_told_and_remade_with_its_calibration(
     panel.predict.may_answer.set()
     panel.run()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert not panel.failure.isVisibleTo(panel), panel.failure.text()
+    assert not panel.bar.failure.isVisibleTo(panel), panel.bar.failure.text()
     (handed,) = panel.predict.calibrations
     assert handed.model_sha256 == identify().sha256
     assert "The probabilities are recalibrated." in panel.results.summary.text()

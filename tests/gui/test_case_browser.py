@@ -13,19 +13,19 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 
-from napari_uncseg.compare.layout import scrolled
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.verdicts import Decision, Status, log_path
 from napari_uncseg.review.worklist import list_cases
-from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.bindings import FINDING_KEYS, WORKLIST_KEYS
+from napari_uncseg.viewer.close_case import close_case
 from napari_uncseg.viewer.corrections import correction_layer, start_correction
 from napari_uncseg.viewer.layers import add_prediction
-from napari_uncseg.viewer.navigation import KEYS, session_of
+from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.common import PANEL_WIDTH
 from napari_uncseg.widgets.compare.patients import PatientsWindow
-from napari_uncseg.widgets.worklist.panel import NEXT_KEY, PREVIOUS_KEY, CaseBrowserWidget
+from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 from napari_uncseg.widgets.worklist.table import SCORE, STATUS, STUDY
 
 PATIENCE = 60000
@@ -69,7 +69,8 @@ def panel(qtbot, viewer, results):
 
 
 def column(panel, number):
-    return [panel.view.order.index(row, number).data() for row in range(panel.view.order.rowCount())]
+    table = panel.table
+    return [table.item(row, number).text() for row in range(table.rowCount()) if not table.isRowHidden(row)]
 
 
 def opened(qtbot, panel, study_id):
@@ -92,9 +93,9 @@ def test_the_list_begins_with_what_needs_eyes(panel):
     assert column(panel, STATUS) == ["new"] * 3
     assert column(panel, SCORE) == ["0.500", "0.300", "0.100"]
     assert panel.summary.text() == "3 studies: 3 new"
-    panel.view.sortByColumn(STUDY, Qt.SortOrder.AscendingOrder)
+    panel.table.sortByColumn(STUDY, Qt.SortOrder.AscendingOrder)
     assert column(panel, STUDY) == ["case-a", "case-b", "case-c"]
-    panel.view.sortByColumn(SCORE, Qt.SortOrder.AscendingOrder)
+    panel.table.sortByColumn(SCORE, Qt.SortOrder.AscendingOrder)
     assert column(panel, STUDY) == ["case-a", "case-c", "case-b"]
 
 
@@ -124,7 +125,7 @@ def test_verdicts_change_status_filter_and_order(qtbot, panel, viewer):
     assert column(panel, STUDY) == ["case-c", "case-a", "case-b"]
     assert column(panel, STATUS) == ["new", "new", "accepted"]
     assert panel.summary.text() == "3 studies: 2 new, 1 accepted"
-    panel.filter_choice.setCurrentText("Still open")
+    panel.filter_choice.setCurrentText("Not decided")
     assert column(panel, STUDY) == ["case-c", "case-a"]
     panel.filter_choice.setCurrentText(str(Status.ACCEPTED))
     assert column(panel, STUDY) == ["case-b"]
@@ -136,7 +137,7 @@ def test_it_stands_where_the_reviewer_stopped(qtbot, panel, viewer, results):
     again = CaseBrowserWidget(viewer)
     qtbot.addWidget(again)
     again.show_folders(results)
-    assert again.view.currentIndex().siblingAtColumn(STUDY).data() == "case-c"
+    assert again.table.chosen().id == "case-c"
 
 
 def test_after_a_verdict_the_next_case_is_the_one_that_came_next(qtbot, panel, viewer):
@@ -205,7 +206,7 @@ def test_the_last_list_is_there_at_the_next_start(qtbot, panel, results, tmp_pat
     later = CaseBrowserWidget(ViewerModel())
     qtbot.addWidget(later)
     assert later.results.path == results
-    assert later.view.chosen().id == "case-b"
+    assert later.table.chosen().id == "case-b"
     assert later.shown == ""
     shutil.rmtree(results)
     without = CaseBrowserWidget(ViewerModel())
@@ -234,7 +235,7 @@ def test_a_correction_outlives_its_result(qtbot, panel, viewer, results):
     add_prediction(viewer, again)
     assert correction_layer(viewer, again) is painted
     assert correction_layer(viewer, dataclasses.replace(again, affine=again.affine + np.eye(4))) is None
-    leave_case(viewer, "case-b")
+    close_case(viewer, "case-b")
     assert painted not in viewer.layers
 
 
@@ -264,10 +265,10 @@ def test_a_damaged_case_is_told_and_leaves_what_is_open(qtbot, panel, viewer, re
 
 
 def test_keys_are_neither_naparis_nor_the_reviews():
-    keys = {str(key) for bound in default_shortcuts.values() for key in bound} | set(KEYS.values())
+    keys = {str(key) for bound in default_shortcuts.values() for key in bound} | set(FINDING_KEYS.values())
     keys |= {str(binding.keybinding) for binding in get_app_model().keybindings}
     taken = {QKeySequence(key.replace("-", "+")).toString() for key in keys}
-    assert not {QKeySequence(key).toString() for key in (NEXT_KEY, PREVIOUS_KEY)} & taken
+    assert not {QKeySequence(key).toString() for key in WORKLIST_KEYS.values()} & taken
 
 
 @pytest.fixture
@@ -275,32 +276,32 @@ def patients(qtbot, results):
     window = PatientsWindow(list_cases(results).cases)
     window.resize(1000, 700)
     window.show()
-    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: bool(window.canvas.state.views), timeout=PATIENCE)
     yield window
     window.close()
 
 
 def test_patients_stand_side_by_side_each_at_its_own_slice(patients):
-    views = patients.canvas.sheet.views
+    views = patients.canvas.state.views
     assert [view.heading.split(" · ")[0] for view in views] == ["case-b", "case-c", "case-a"]
-    assert "score 0.500" in views[0].title
+    assert "doubt 0.500" in views[0].title
     for view in views[:3]:
-        assert view.origin == view.material.best_point
+        assert view.origin == view.data.best_point
         assert view.pane.overlay == "unc_output"
     # Images are read where they were found, and only the one that is shown.
-    assert [list(view.material.images) for view in views[:3]] == [[], [], ["t1c"]]
-    assert set(views[2].material.overlays) == {"segmentation", "unc_output"}
+    assert [list(view.data.images) for view in views[:3]] == [[], [], ["t1c"]]
+    assert set(views[2].data.overlays) == {"segmentation", "unc_output"}
 
 
 def test_another_map_keeps_a_patients_own_slice(qtbot, patients):
-    patients.canvas.show_sheet(scrolled(patients.canvas.sheet, 4, alone=1))
-    origin = patients.canvas.sheet.views[1].origin
-    assert origin != patients.canvas.sheet.views[1].material.best_point
+    patients.canvas.show_state(patients.canvas.state.scrolled(4, alone=1))
+    origin = patients.canvas.state.views[1].origin
+    assert origin != patients.canvas.state.views[1].data.best_point
     patients.map_choice.setCurrentIndex(patients.map_choice.findData("entropy"))
     patients.map_choice.activated.emit(patients.map_choice.currentIndex())
-    qtbot.waitUntil(lambda: patients.canvas.sheet.views[0].pane.overlay == "entropy", timeout=PATIENCE)
-    assert patients.canvas.sheet.views[1].origin == origin
-    assert "entropy" in patients.canvas.sheet.views[1].title
+    qtbot.waitUntil(lambda: patients.canvas.state.views[0].pane.overlay == "entropy", timeout=PATIENCE)
+    assert patients.canvas.state.views[1].origin == origin
+    assert "entropy" in patients.canvas.state.views[1].title
 
 
 def test_pages_of_six(qtbot, results, tiny_prediction):
@@ -316,25 +317,25 @@ def test_pages_of_six(qtbot, results, tiny_prediction):
     assert window.pages.text().strip() == "7 to 8 of 8"
     window.turn_page(1)
     assert len(window.cases_shown) == 2
-    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
-    assert [view.material is None for view in window.canvas.sheet.views] == [False] * 2 + [True]
+    qtbot.waitUntil(lambda: bool(window.canvas.state.views), timeout=PATIENCE)
+    assert [view.data is None for view in window.canvas.state.views] == [False] * 2 + [True]
 
 
 def test_a_damaged_patient_does_not_hide_the_others(qtbot, results):
     (results / "case-c" / "case-c_seg.nii.gz").write_bytes(b"")
     window = PatientsWindow(list_cases(results).cases)
     qtbot.addWidget(window)
-    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
-    views = window.canvas.sheet.views
+    qtbot.waitUntil(lambda: bool(window.canvas.state.views), timeout=PATIENCE)
+    views = window.canvas.state.views
     assert "case-c_seg" in views[1].pane.missing
-    assert views[0].material is not None
+    assert views[0].data is not None
 
 
 def test_the_panel_compares_what_is_chosen(qtbot, panel):
-    panel.view.selectAll()
+    panel.table.selectAll()
     panel.compare_patients()
     window = panel.patients_window
-    qtbot.waitUntil(lambda: bool(window.canvas.sheet.views), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: bool(window.canvas.state.views), timeout=PATIENCE)
     assert [case.id for case in window.cases_shown] == ["case-b", "case-c", "case-a"]
     window.close()
     assert panel.patients_window is None
@@ -348,7 +349,6 @@ import napari
 from qtpy.QtWidgets import QApplication
 from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
-from napari_uncseg.compare.layout import scrolled
 from napari_uncseg.viewer.tags import open_predictions
 viewer = napari.Viewer(show=False)
 panel = CaseBrowserWidget(viewer)
@@ -379,12 +379,12 @@ def test_the_columns_fit_a_default_dock(qtbot, panel, results, tiny_prediction):
     panel.resize(PANEL_WIDTH, 700)
     panel.show()
     qtbot.waitExposed(panel)
-    view = panel.view
+    view = panel.table
     shown = [number for number in range(6) if not view.isColumnHidden(number)]
     assert shown == [STUDY, STATUS, SCORE]
     assert view.horizontalScrollBar().maximum() == 0
     assert view.columnWidth(STUDY) >= view.fontMetrics().horizontalAdvance("BraTS-GLI-01484-000")
-    assert "WT 1" in view.order.index(0, STUDY).data(Qt.ItemDataRole.ToolTipRole)
+    assert "WT 1" in view.item(0, STUDY).toolTip()
     panel.resize(640, 700)
     assert not any(view.isColumnHidden(number) for number in range(6))
     assert view.horizontalScrollBar().maximum() == 0

@@ -1,23 +1,22 @@
 """What the table of the case browser tells of a study besides its cells."""
 
 import pytest
-from qtpy.QtCore import Qt
 
 from napari_uncseg.review.verdicts import Decision, Status, StudyVerdict, now
 from napari_uncseg.review.worklist import CaseList, ListedCase
 from napari_uncseg.widgets.worklist.table import STATUS, CaseTable
 
-TIP = Qt.ItemDataRole.ToolTipRole
-
 
 @pytest.fixture
-def table(qapp):
-    return CaseTable()
+def table(qtbot):
+    table = CaseTable()
+    qtbot.addWidget(table)
+    return table
 
 
 def tip_of(table, case):
     table.show_list(CaseList((case,)))
-    return table.index(0, STATUS).data(TIP).splitlines()
+    return table.item(0, STATUS).toolTip().splitlines()
 
 
 def test_a_verdict_on_an_earlier_result_is_told_as_such(table):
@@ -29,6 +28,6 @@ def test_a_verdict_on_an_earlier_result_is_told_as_such(table):
 
 
 def test_the_status_says_when_a_study_is_flagged(table):
-    tip = table.headerData(STATUS, Qt.Orientation.Horizontal, TIP)
+    tip = table.horizontalHeaderItem(STATUS).toolTip()
     assert "flagged: findings were judged real errors or unsure" in tip
     assert all(status in tip for status in Status)

@@ -9,7 +9,7 @@ import pytest
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.widgets.command import FROM_LAYERS, predict_command
+from napari_uncseg.widgets.segment.command import FROM_LAYERS, predict_command
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.volumes import volume_layers
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
 from napari_uncseg.widgets.evaluate.table import COLUMNS, DASH
-from napari_uncseg.widgets.evaluate.task import VOXEL_SETS
 
 PATIENCE = 60000
 TITLES = [f"{column.title} {column.second}".strip() for column in COLUMNS]
@@ -38,14 +37,14 @@ def panel(viewer):
 
 def run(qtbot, panel):
     panel.refresh()
-    assert panel.run_button.isEnabled(), panel.hint.text()
+    assert panel.bar.run_button.isEnabled(), panel.hint.text()
     panel.run()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert not panel.failure.isVisibleTo(panel), panel.failure.text()
+    assert not panel.bar.failure.isVisibleTo(panel), panel.bar.failure.text()
 
 
 def choose(panel, voxel_set):
-    panel.results.set_choice.setCurrentIndex(VOXEL_SETS.index(voxel_set))
+    panel.results.set_choice.setCurrentIndex(panel.results.set_choice.findData(voxel_set))
 
 
 def cell(panel, region, title):
@@ -53,7 +52,7 @@ def cell(panel, region, title):
 
 
 def test_it_says_what_to_load(viewer, panel, tiny_study, tiny_prediction):
-    assert not panel.run_button.isEnabled()
+    assert not panel.bar.run_button.isEnabled()
     assert panel.hint.text().startswith("No study is open")
     add_study(viewer, tiny_study)
     panel.refresh()
@@ -62,10 +61,10 @@ def test_it_says_what_to_load(viewer, panel, tiny_study, tiny_prediction):
     add_prediction(viewer, tiny_prediction)
     panel.refresh()
     assert panel.hint.text().startswith(f"No reference of {tiny_study.id} is open")
-    assert not panel.run_button.isEnabled()
+    assert not panel.bar.run_button.isEnabled()
     add_study(viewer, tiny_study)
     panel.refresh()
-    assert panel.run_button.isEnabled()
+    assert panel.bar.run_button.isEnabled()
     assert not panel.hint.isVisibleTo(panel)
 
 
@@ -128,8 +127,7 @@ def test_a_label_file_of_its_own_is_a_reference(qtbot, viewer, panel, tiny_study
     dice = evaluate(case_from_prediction(tiny_prediction, tiny_study.reference), metrics=[Overlap(Region.ET)])
     assert cell(panel, Region.ET, "Dice").text() == f"{dice.value('dice_any_size', aggregation='case').value:.3f}"
     assert "nothing is measured over the brain" in panel.results.remarks.text()
-    brain = panel.results.set_choice.model().item(VOXEL_SETS.index(VoxelSet.BRAIN))
-    assert not brain.isEnabled()
+    assert panel.results.set_choice.findData(VoxelSet.BRAIN) < 0
 
 
 def test_undefined_numbers_copy_and_save(qtbot, viewer, panel, tiny_study, tiny_prediction, tmp_path):
@@ -173,10 +171,10 @@ def test_cancel_and_failure(qtbot, viewer, panel, tiny_study, tiny_prediction, m
         panel.cancel()
         go.set()
         qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert panel.status.text().startswith("Stopped")
+    assert panel.bar.status.text().startswith("Stopped")
     assert panel.results.evaluated is None
     viewer.layers["Reference"].data[0, 0, 0] = 9
     panel.run()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert "the reference holds the label 9" in panel.failure.text()
+    assert "the reference holds the label 9" in panel.bar.failure.text()
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=PATIENCE)

@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt
 
 from napari_uncseg.labels import Region
 from napari_uncseg.review.verdicts import Judgement, log_path, read_log
-from napari_uncseg.viewer.contours import OUTLINE_NAME
+from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.layers import add_prediction, add_study
-from napari_uncseg.viewer.navigation import KEYS, go_to, session_of, world_of
+from napari_uncseg.viewer.navigation import OUTLINE_NAME, go_to, session_of, world_of
 from napari_uncseg.widgets.threshold.findings import short_place
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
@@ -32,7 +32,7 @@ def panel(qtbot, viewer):
     widget = ThresholdWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Threshold")
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
-    widget.choice.map_box.setCurrentText("unc_output, unmasked")
+    widget.choice.map_box.setCurrentText("Error risk, whole brain")
     widget.slider.setValue(0.05)
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
     yield widget
@@ -50,8 +50,8 @@ def test_no_key_is_naparis_own():
     taken = {str(binding) for bindings in default_shortcuts.values() for binding in bindings}
     for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
         taken |= {str(binding) for binding in kind.class_keymap}
-    ours = {str(coerce_keybinding(key)) for key in KEYS.values()}
-    assert len(ours) == len(KEYS)
+    ours = {str(coerce_keybinding(key.replace("+", "-"))) for key in FINDING_KEYS.values()}
+    assert len(ours) == len(FINDING_KEYS)
     assert not {each.lower() for each in ours} & {each.replace("-", "+").lower() for each in taken}
 
 
@@ -59,7 +59,7 @@ def test_no_key_is_a_menus():
     from napari._app_model import get_app_model
 
     bound = {str(rule.keybinding).lower() for rule in get_app_model().keybindings}
-    assert not {str(coerce_keybinding(key)).lower() for key in KEYS.values()} & bound
+    assert not {str(coerce_keybinding(key.replace("+", "-"))).lower() for key in FINDING_KEYS.values()} & bound
 
 
 def test_the_list_says_what_the_findings_are(panel, session):
@@ -160,7 +160,7 @@ def test_world_is_where_the_layers_say(viewer, tiny_study, tiny_prediction):
 
 
 def test_h_hides_and_shows_the_map(viewer, panel, session, press_key):
-    layer = viewer.layers["unc_output, unmasked"]
+    layer = viewer.layers["Error risk, whole brain"]
     assert layer.visible
     press_key(viewer, "H")
     assert not layer.visible

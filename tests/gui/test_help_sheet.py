@@ -7,11 +7,11 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtGui import QKeySequence, QShortcut
 
-from napari_uncseg.viewer.bindings import COMFORT_KEYS, make_comfortable
+from napari_uncseg.viewer.bindings import PICTURE_KEYS, bind_viewer, key_sections
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.widgets.compare.link import MainLink
-from napari_uncseg.widgets.compare.window import SixViewsWindow
-from napari_uncseg.widgets.help_sheet import HelpSheetWidget, sections
+from napari_uncseg.widgets.compare.six_views import SixViewsWindow
+from napari_uncseg.widgets.help_sheet import HelpSheetWidget
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
@@ -25,9 +25,9 @@ def viewer():
 
 def listed(title):
     """Keys of a section as Qt knows them; gestures of the mouse are none."""
-    (section,) = (each for each in sections() if each.title.startswith(title))
+    (keys,) = (keys for name, keys in key_sections().items() if name.startswith(title))
     gestures = ("wheel", "button")
-    return {QKeySequence(key).toString() for key in section.keys if not key.endswith(gestures)}
+    return {QKeySequence(key).toString() for key in keys if not key.endswith(gestures)}
 
 
 def as_qt(key):
@@ -46,12 +46,12 @@ def test_keys_of_the_case_browser(qtbot, viewer):
 
 def test_keys_of_the_findings_and_of_the_picture(qtbot, viewer):
     before = bound(viewer)
-    make_comfortable(viewer)
-    comfort = bound(viewer) - before
-    assert comfort == listed("Picture")
+    bind_viewer(viewer)
+    picture = bound(viewer) - before
+    assert picture == listed("Picture")
     panel = ThresholdWidget(viewer)
     qtbot.addWidget(panel)
-    assert bound(viewer) - before - comfort == listed("Findings")
+    assert bound(viewer) - before - picture == listed("Findings")
 
 
 def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):
@@ -61,7 +61,9 @@ def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):
     qtbot.addWidget(window)
     MainLink(viewer, window)
     # The window hears the keys of the findings as well.
-    assert set(window.shortcuts()) - listed("Findings") | {"H"} == listed("Six views")
+    assert {action.shortcut().toString() for action in window.actions()} - listed("Findings") | {"H"} == listed(
+        "Six views"
+    )
 
 
 def test_no_key_is_naparis_own():
@@ -69,14 +71,14 @@ def test_no_key_is_naparis_own():
     for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
         taken |= set(kind.class_keymap)
     taken |= set(ViewerModel.class_keymap)
-    assert not {as_qt(key) for key in COMFORT_KEYS.values()} & {as_qt(key) for key in taken}
+    assert not {QKeySequence(key).toString() for key in PICTURE_KEYS.values()} & {as_qt(key) for key in taken}
 
 
 def test_the_panel_shows_them_all(qtbot, viewer):
     panel = HelpSheetWidget(viewer)
     qtbot.addWidget(panel)
-    for section in sections():
-        assert section.title in panel.sheet.text()
-        for key, what in section.rows:
+    for title, keys in key_sections().items():
+        assert title in panel.sheet.text()
+        for key, what in keys.items():
             assert f">{key}<" in panel.sheet.text()
             assert what in panel.sheet.text()

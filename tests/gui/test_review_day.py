@@ -14,8 +14,9 @@ from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, Label
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log
+from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.corrections import correction_layer
-from napari_uncseg.viewer.navigation import KEYS, NEXT, OVERLAY, REAL_ERROR, go_to, session_of, world_of
+from napari_uncseg.viewer.navigation import go_to, session_of, world_of
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
@@ -87,8 +88,8 @@ class Desk:
         self.press_key(self.viewer, key)
 
     def column(self, number) -> list[str]:
-        order = self.browser.view.order
-        return [order.index(row, number).data() for row in range(order.rowCount())]
+        table = self.browser.table
+        return [table.item(row, number).text() for row in range(table.rowCount()) if not table.isRowHidden(row)]
 
     def status_of(self, study_id) -> str:
         return self.column(STATUS)[self.column(STUDY).index(study_id)]
@@ -112,9 +113,9 @@ def list_and_sort(desk) -> None:
     assert [name for name in desk.column(STUDY) if name != NOT_YET] == by_score
     assert len(desk.column(STUDY)) == 5
     assert desk.browser.summary.text() == "5 studies: 5 new"
-    desk.browser.view.sortByColumn(STUDY, Qt.SortOrder.AscendingOrder)
+    desk.browser.table.sortByColumn(STUDY, Qt.SortOrder.AscendingOrder)
     assert desk.column(STUDY) == sorted((*SCORES, NOT_YET))
-    desk.browser.view.sortByColumn(SCORE, Qt.SortOrder.DescendingOrder)
+    desk.browser.table.sortByColumn(SCORE, Qt.SortOrder.DescendingOrder)
     assert [name for name in desk.column(STUDY) if name != NOT_YET] == by_score
 
 
@@ -129,7 +130,7 @@ def run_the_one_without_result(desk, results) -> None:
     desk.viewer.window.add_dock_widget(segment, name="Segment with uncertainty")
     segment.run()
     desk.until(lambda: not segment.running)
-    assert not segment.failure.isVisibleTo(segment), segment.failure.text()
+    assert not segment.bar.failure.isVisibleTo(segment), segment.bar.failure.text()
     assert list(open_predictions(desk.viewer)) == [NOT_YET]
     segment.results.folder.line.setText(str(results))
     segment.results.save()
@@ -148,7 +149,7 @@ def set_the_threshold(desk) -> float:
     desk.browser.open(desk.browser.listed.case(WORST))
     desk.ready(WORST)
     assert list(open_predictions(desk.viewer)) == list(open_studies(desk.viewer)) == [WORST]
-    desk.threshold.choice.map_box.setCurrentText("unc_output, unmasked")
+    desk.threshold.choice.map_box.setCurrentText("Error risk, whole brain")
     desk.threshold.slider.setValue(0.4)
     desk.until(lambda: not desk.threshold.searching)
     high, high_ml = colourful(desk.picture()), desk.session.findings.flagged_ml
@@ -158,9 +159,9 @@ def set_the_threshold(desk) -> float:
     assert low > high > 0
     assert low_ml > high_ml
     assert f"{low_ml:.1f} mL" in desk.threshold.volume.text()
-    desk.press(KEYS[OVERLAY])
+    desk.press(FINDING_KEYS["overlay"])
     assert colourful(desk.picture()) < low
-    desk.press(KEYS[OVERLAY])
+    desk.press(FINDING_KEYS["overlay"])
     assert colourful(desk.picture()) == pytest.approx(low, rel=0.01)
     return desk.threshold.threshold
 
@@ -171,12 +172,12 @@ def walk_the_findings(desk, results) -> None:
     items = desk.session.findings.items
     assert len(items) >= 2
     for item in items[:2]:
-        desk.press(KEYS[NEXT])
+        desk.press(FINDING_KEYS["next"])
         assert desk.session.current.rank == item.rank
         at = world_of(item.voxel, prediction.segmentation.shape, prediction.affine)
         assert desk.viewer.dims.point == pytest.approx(at)
     assert desk.threshold.findings.table.currentRow() == 1
-    desk.press(KEYS[REAL_ERROR])
+    desk.press(FINDING_KEYS["real_error"])
     (record,) = read_log(log_path(results)).records
     assert (record.study, record.reviewer, record.judgement) == (WORST, REVIEWER, Judgement.REAL_ERROR)
     assert record.voxel == items[1].voxel
@@ -201,11 +202,11 @@ def compare_in_six_views(desk) -> None:
             assert picture[rect.top() : rect.bottom(), rect.left() : rect.right()].mean() > 5
         assert colourful(picture) > 0.002
         pictures.append(picture[:600].astype(float))
-        assert window.canvas.sheet.cut.point == pytest.approx(desk.viewer.dims.point)
+        assert window.canvas.state.cut.point == pytest.approx(desk.viewer.dims.point)
     for one, two in ((0, 1), (1, 2), (0, 2)):
         assert np.abs(pictures[one] - pictures[two]).mean() > 1
-    desk.press(KEYS[NEXT])
-    assert window.canvas.sheet.cut.point == pytest.approx(desk.viewer.dims.point)
+    desk.press(FINDING_KEYS["next"])
+    assert window.canvas.state.cut.point == pytest.approx(desk.viewer.dims.point)
     desk.six.close_window()
     assert desk.six.window_shown is None
 
@@ -263,7 +264,7 @@ def decide(desk, results) -> None:
         WORST: (Decision.NEEDS_CORRECTION, 4, "oedema left out"),
         SECOND: (Decision.ACCEPT, None, ""),
     }
-    desk.browser.filter_choice.setCurrentText("Still open")
+    desk.browser.filter_choice.setCurrentText("Not decided")
     assert sorted(desk.column(STUDY)) == ["patient-1", "patient-4", NOT_YET]
     desk.browser.filter_choice.setCurrentText("All")
 
@@ -271,14 +272,14 @@ def decide(desk, results) -> None:
 def find_everything_again(desk, results, threshold, corrected) -> None:
     """The next morning: the list stands where it stood, and the case as it was left."""
     assert desk.session.reviewer == REVIEWER
-    assert desk.browser.view.chosen().id == SECOND
+    assert desk.browser.table.chosen().id == SECOND
     assert desk.status_of(WORST) == Status.NEEDS_CORRECTION
     assert desk.status_of(SECOND) == Status.ACCEPTED
     assert desk.browser.summary.text() == "5 studies: 3 new, 1 accepted, 1 needs correction"
     desk.browser.open(desk.browser.listed.case(WORST))
     desk.ready(WORST)
     desk.until(lambda: desk.verdict.study_choice.currentText() == WORST)
-    assert desk.threshold.choice.map_box.currentText() == "unc_output, unmasked"
+    assert desk.threshold.choice.map_box.currentText() == "Error risk, whole brain"
     assert desk.threshold.threshold == pytest.approx(threshold, abs=0.005)
     assert Judgement.REAL_ERROR in desk.session.judgements().values()
     assert "needs correction, difficulty 4" in desk.verdict.status.text()

@@ -17,9 +17,9 @@ from napari_uncseg.viewer.layers import add_study
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 from napari_uncseg.viewer.volumes import volume_layers
 from napari_uncseg.widgets.preferences import Preferences, read_preferences
-from napari_uncseg.widgets.segment.ensemble_choice import OWN_WORDS, SNAPSHOTS
+from napari_uncseg.widgets.segment.ensemble_choice import CUSTOM, SNAPSHOTS
 from napari_uncseg.widgets.segment.panel import OWN_FOLDER, SegmentWidget
-from napari_uncseg.widgets.study_choice import FOLDER
+from napari_uncseg.widgets.segment.study_choice import FOLDER
 
 PATIENCE = 30000
 
@@ -50,18 +50,18 @@ def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study):
     panel.run()
     qtbot.waitUntil(panel.predict.started.is_set, timeout=PATIENCE)
     assert panel.running
-    assert panel.cancel_button.isEnabled()
-    assert not panel.run_button.isEnabled()
-    qtbot.waitUntil(lambda: "Looking at the brain" in panel.status.text(), timeout=PATIENCE)
-    assert (panel.bar.value(), panel.bar.maximum()) == (1, 4)
+    assert panel.bar.cancel_button.isEnabled()
+    assert not panel.bar.run_button.isEnabled()
+    qtbot.waitUntil(lambda: "Looking at the brain" in panel.bar.status.text(), timeout=PATIENCE)
+    assert (panel.bar.progress.value(), panel.bar.progress.maximum()) == (1, 4)
     finish(qtbot, panel)
     assert panel.predict.studies == [tiny_study]
     assert panel.predict.calibrations == [None]
     assert list(open_predictions(viewer)) == [tiny_study.id]
     assert len(viewer.layers) == 11
-    assert "The tiles were made smaller." in panel.warnings.text()
-    assert panel.run_button.isEnabled()
-    assert not panel.cancel_button.isEnabled()
+    assert "The tiles were made smaller." in panel.bar.warnings.text()
+    assert panel.bar.run_button.isEnabled()
+    assert not panel.bar.cancel_button.isEnabled()
 
 
 def test_running_twice_replaces(qtbot, viewer, panel, tiny_study):
@@ -90,7 +90,7 @@ def test_a_run_on_four_files_adopts_their_layers(qtbot, viewer, panel, study_fol
     assert panel.study.boxes["t2f"].currentText() == f"{study_folder.name}-t2f"
     panel.run()
     finish(qtbot, panel)
-    assert not panel.failure.isVisibleTo(panel), panel.failure.text()
+    assert not panel.bar.failure.isVisibleTo(panel), panel.bar.failure.text()
     assert list(open_studies(viewer)) == [study_folder.name]
     assert sum(layer.name.endswith(("t1c", "T1c")) for layer in viewer.layers) == 1
 
@@ -112,8 +112,7 @@ def test_volumes_are_shown(qtbot, viewer, panel, tiny_study, tiny_prediction):
     panel.study.refresh()
     panel.run()
     finish(qtbot, panel)
-    texts = [label.text() for label in panel.results.findChildren(type(panel.status))]
-    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in texts
+    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in panel.results.table.text()
     assert panel.results.isVisibleTo(panel)
 
 
@@ -126,9 +125,9 @@ def test_cancel_stops_and_changes_nothing(qtbot, viewer, panel, tiny_study):
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
     assert panel.predict.stopped.is_set()
     assert len(viewer.layers) == 5
-    assert panel.status.text() == "Stopped; nothing was changed."
-    assert not panel.failure.isVisibleTo(panel)
-    assert panel.run_button.isEnabled()
+    assert panel.bar.status.text() == "Stopped; nothing was changed."
+    assert not panel.bar.failure.isVisibleTo(panel)
+    assert panel.bar.run_button.isEnabled()
 
 
 def partial(prediction, done, wanted):
@@ -149,7 +148,7 @@ def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, pane
     assert str(panel.predict.members[0]) == "tta:8"
     panel.cancel()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert "partial: 3 of 8 members" in panel.status.text()
+    assert "3 of 8 members" in panel.bar.status.text()
     assert "partial: 3 of 8 members (tta:8)" in panel.results.summary.text()
     assert viewer.layers[-2].name == "unc_output · partial: 3 of 8"
     assert "last run" not in panel.members.cost.text()
@@ -163,7 +162,7 @@ def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_st
     choice.preset.setCurrentIndex(SNAPSHOTS)
     assert choice.preset.currentText() == "Snapshots (5)"
     assert choice.cost.text().startswith("5 passes")
-    choice.preset.setCurrentIndex(OWN_WORDS)
+    choice.preset.setCurrentIndex(CUSTOM)
     assert choice.words.isVisibleTo(panel)
     assert not choice.cost.isVisibleTo(panel)
     choice.words.setText("mc_dropout:20,p=2")
@@ -182,15 +181,15 @@ def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_st
 
 
 def test_wrong_words_for_members_are_said_at_once(panel):
-    panel.members.preset.setCurrentIndex(OWN_WORDS)
+    panel.members.preset.setCurrentIndex(CUSTOM)
     panel.members.words.setText("guess")
     panel.run()
-    assert panel.failure.text().startswith("There are no members 'guess'")
+    assert panel.bar.failure.text().startswith("There are no members 'guess'")
     panel.members.words.setText("ensemble:a,b")
     panel.model.setCurrentIndex(OWN_FOLDER)
     panel.model_folder.line.setText("c")
     panel.run()
-    assert panel.failure.text().startswith("An ensemble names all its model folders itself")
+    assert panel.bar.failure.text().startswith("An ensemble names all its model folders itself")
 
 
 def test_a_folder_without_snapshots_is_told(panel, tmp_path):
@@ -217,27 +216,27 @@ def test_a_failure_is_one_sentence_that_can_be_copied(qtbot, viewer, panel, tiny
     panel.predict.error = error
     panel.run()
     finish(qtbot, panel)
-    assert panel.failure.text().startswith(sentence)
-    assert "Traceback" not in panel.failure.text()
-    assert panel.failure.textInteractionFlags() & panel.failure.textInteractionFlags().TextSelectableByMouse
-    assert panel.run_button.isEnabled()
+    assert panel.bar.failure.text().startswith(sentence)
+    assert "Traceback" not in panel.bar.failure.text()
+    assert panel.bar.failure.textInteractionFlags() & panel.bar.failure.textInteractionFlags().TextSelectableByMouse
+    assert panel.bar.run_button.isEnabled()
 
 
 def test_nothing_chosen_is_said_at_once(panel):
     panel.study.source.setCurrentIndex(FOLDER)
     panel.run()
-    assert panel.failure.text().startswith("No folder is chosen")
+    assert panel.bar.failure.text().startswith("No folder is chosen")
     panel.study.folder.line.setText("somewhere")
     panel.model.setCurrentIndex(OWN_FOLDER)
     panel.run()
-    assert panel.failure.text().startswith("No model folder is chosen")
+    assert panel.bar.failure.text().startswith("No model folder is chosen")
 
 
 def test_without_layers_the_panel_says_what_to_do(qtbot, panel):
     assert panel.study.hint.isVisibleTo(panel)
     panel.run()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert panel.failure.text().startswith("No layer is chosen for T1c, T1n, FLAIR (T2f), T2w")
+    assert panel.bar.failure.text().startswith("No layer is chosen for T1c, T1n, FLAIR (T2f), T2w")
 
 
 def save(qtbot, panel):
@@ -284,7 +283,7 @@ def test_a_missing_modality_is_named(qtbot, viewer, panel, tiny_study):
     assert panel.study.boxes["t1n"].currentText() == ""
     panel.run()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert panel.failure.text() == "No layer is chosen for T1n; open the image and choose it."
+    assert panel.bar.failure.text() == "No layer is chosen for T1n; open the image and choose it."
 
 
 def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, panel, tiny_study):

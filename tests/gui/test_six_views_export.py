@@ -8,19 +8,19 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_uncseg.compare.caption import caption
-from napari_uncseg.compare.data import study_material
-from napari_uncseg.compare.layout import Cut, PaneView, Sheet
-from napari_uncseg.compare.presets import PRESETS
+from napari_uncseg.compare.data import comparison_data
+from napari_uncseg.compare.layout import ComparisonState, Cut, PaneView
+from napari_uncseg.compare.presets import panes_of
 from napari_uncseg.errors import SaveError
-from napari_uncseg.widgets.compare.export import export_sheet
-from napari_uncseg.widgets.compare.window import SixViewsWindow
+from napari_uncseg.widgets.compare.export import export_figure
+from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 
 
 @pytest.fixture
-def sheet(qapp, tiny_study, tiny_prediction):
-    material = study_material(tiny_study, tiny_prediction)
-    panes = PRESETS["Paper"](material)
-    return Sheet(tuple(PaneView(pane, material) for pane in panes), Cut(point=material.best_point), crosshair=False)
+def state(qapp, tiny_study, tiny_prediction):
+    data = comparison_data(tiny_study, tiny_prediction)
+    panes = panes_of("Overview", data)
+    return ComparisonState(tuple(PaneView(pane, data) for pane in panes), Cut(point=data.best_point), crosshair=False)
 
 
 def read(path):
@@ -30,13 +30,13 @@ def read(path):
     return image, pixels.astype(float)
 
 
-def test_a_png_has_print_resolution_panes_and_a_caption(sheet, tmp_path):
-    export_sheet(sheet, tmp_path / "figure.png", aspect=1.5)
+def test_a_png_has_print_resolution_panes_and_a_caption(state, tmp_path):
+    export_figure(state, tmp_path / "figure.png", aspect=1.5)
     image, pixels = read(tmp_path / "figure.png")
     width = round(180 / 25.4 * 300)
     assert abs(image.width() - width) <= 1
     assert image.dotsPerMeterX() == pytest.approx(300 / 0.0254, rel=1e-3)
-    assert QImage(str(tmp_path / "figure.png")).text("Description") == caption(sheet)
+    assert QImage(str(tmp_path / "figure.png")).text("Description") == caption(state)
     panes = pixels[: round(width / 1.5)]
     words = pixels[round(width / 1.5) :]
     colour = (np.ptp(panes, axis=2) > 60).mean()
@@ -47,17 +47,17 @@ def test_a_png_has_print_resolution_panes_and_a_caption(sheet, tmp_path):
     assert (words[-6:] > 250).all()
 
 
-def test_what_is_switched_off_is_not_printed(sheet, tmp_path):
-    bare = dataclasses.replace(sheet, overlay=False)
-    export_sheet(bare, tmp_path / "bare.png", dpi=100)
+def test_what_is_switched_off_is_not_printed(state, tmp_path):
+    bare = dataclasses.replace(state, overlays=False)
+    export_figure(bare, tmp_path / "bare.png", dpi=100)
     _, pixels = read(tmp_path / "bare.png")
     height = pixels.shape[1] / 1.5 / 2
     picture = pixels[20 : round(height) - 20, 20 : pixels.shape[1] // 3 - 60]
     assert (np.ptp(picture, axis=2) > 40).mean() == 0
 
 
-def test_a_pdf_is_one_page_of_the_same_size(sheet, tmp_path):
-    export_sheet(sheet, tmp_path / "figure.pdf", aspect=1.5)
+def test_a_pdf_is_one_page_of_the_same_size(state, tmp_path):
+    export_figure(state, tmp_path / "figure.pdf", aspect=1.5)
     data = (tmp_path / "figure.pdf").read_bytes()
     assert data.startswith(b"%PDF")
     assert data.count(b"/Type /Page\n") == 1
@@ -65,21 +65,21 @@ def test_a_pdf_is_one_page_of_the_same_size(sheet, tmp_path):
     assert float(box[2]) == pytest.approx(180 / 25.4 * 72, abs=1)
 
 
-def test_letters_keep_their_size_at_any_resolution(sheet, tmp_path):
+def test_letters_keep_their_size_at_any_resolution(state, tmp_path):
     shares = []
     for dpi in (150, 300):
-        export_sheet(sheet, tmp_path / f"{dpi}.png", dpi=dpi)
+        export_figure(state, tmp_path / f"{dpi}.png", dpi=dpi)
         image, _ = read(tmp_path / f"{dpi}.png")
         shares.append(image.height() / image.width())
     assert shares[0] == pytest.approx(shares[1], abs=0.02)
 
 
-def test_other_endings_and_places_are_refused(sheet, tmp_path):
+def test_other_endings_and_places_are_refused(state, tmp_path):
     with pytest.raises(SaveError, match=r"neither in \.png nor in \.pdf"):
-        export_sheet(sheet, tmp_path / "figure.tiff")
+        export_figure(state, tmp_path / "figure.tiff")
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match="cannot be written"):
-        export_sheet(sheet, tmp_path / "file" / "figure.png")
+        export_figure(state, tmp_path / "file" / "figure.png")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from napari_uncseg.review.corrections import save_correction
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.verdicts import Judgement, log_path, read_log
 from napari_uncseg.review.watershed import build_watershed
-from napari_uncseg.viewer.close_case import leave_case
+from napari_uncseg.viewer.close_case import close_case
 from napari_uncseg.viewer.colormaps import map_colormap
 from napari_uncseg.viewer.corrections import start_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study
@@ -26,7 +26,7 @@ from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import to_display
 from napari_uncseg.widgets.common import is_dark
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
-from napari_uncseg.widgets.compare.window import SixViewsWindow
+from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 
 PATIENCE = 60000
 
@@ -71,21 +71,21 @@ def test_it_says_what_is_missing(qtbot, tiny_study):
 def test_window_and_viewer_stand_at_one_place(qtbot, viewer, panel):
     panel.open_window()
     window = panel.window_shown
-    assert window.canvas.sheet.cut.point == pytest.approx(viewer.dims.point)
+    assert window.canvas.state.cut.point == pytest.approx(viewer.dims.point)
     viewer.dims.set_current_step(0, 9)
-    assert window.canvas.sheet.views[0].slice_index(window.canvas.sheet.cut) == 9
+    assert window.canvas.state.views[0].slice_index(window.canvas.state.cut) == 9
     window.canvas.scroll_by(3)
     qtbot.waitUntil(lambda: viewer.dims.current_step[0] == 12, timeout=PATIENCE)
-    assert window.canvas.sheet.cut.point == pytest.approx(viewer.dims.point)
+    assert window.canvas.state.cut.point == pytest.approx(viewer.dims.point)
 
 
 def test_maps_are_cut_where_the_viewer_cuts_them(panel, viewer):
     panel.open_window()
     canvas = panel.window_shown.canvas
     viewer.layers["unc_output"].colormap = map_colormap("unc_output", 0.5)
-    assert canvas.sheet.thresholds["unc_output"] == pytest.approx(0.5, abs=1e-3)
+    assert canvas.state.thresholds["unc_output"] == pytest.approx(0.5, abs=1e-3)
     viewer.layers["entropy (WT)"].contrast_limits = (0.2, 0.69)
-    assert canvas.sheet.thresholds[["entropy", "(WT)"][0]] == pytest.approx(0.2 + 0.08 * 0.49, abs=2e-3)
+    assert canvas.state.thresholds[["entropy", "(WT)"][0]] == pytest.approx(0.2 + 0.08 * 0.49, abs=2e-3)
 
 
 def test_choosers_follow_each_other(panel):
@@ -94,7 +94,7 @@ def test_choosers_follow_each_other(panel):
     window.choose_plane("coronal")
     assert panel.plane_choice.currentText() == "Coronal"
     panel.plane_choice.setCurrentText("Sagittal")
-    assert window.canvas.sheet.cut.plane == "sagittal"
+    assert window.canvas.state.cut.plane == "sagittal"
     window.choose_preset("Methods")
     assert panel.preset_choice.currentText() == "Methods"
 
@@ -106,7 +106,7 @@ def test_a_new_run_and_a_correction_reach_the_window(qtbot, viewer, panel, tiny_
     add_prediction(viewer, again)
     qtbot.waitUntil(lambda: window.prediction is again, timeout=PATIENCE)
     start_correction(viewer, again)
-    qtbot.waitUntil(lambda: "corrected" in window.material.overlays, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "corrected" in window.data.overlays, timeout=PATIENCE)
 
 
 def test_a_saved_correction_is_shown_while_none_is_painted(viewer, panel, tmp_path, tiny_prediction):
@@ -116,7 +116,7 @@ def test_a_saved_correction_is_shown_while_none_is_painted(viewer, panel, tmp_pa
     save_correction(tiny_prediction, corrected, tmp_path / tiny_prediction.study_id, reviewer="AB")
     session_of(viewer).open_log(tmp_path)
     panel.open_window()
-    overlay = panel.window_shown.material.overlays["corrected"]
+    overlay = panel.window_shown.data.overlays["corrected"]
     assert np.array_equal(overlay.array, to_display(corrected, tiny_prediction.affine))
 
 
@@ -140,7 +140,7 @@ def press(window, *keys):
 
 def open_instead(viewer, study, prediction, study_id):
     """Take the study out of the viewer, and open another one there, as the case browser does."""
-    leave_case(viewer, study.id)
+    close_case(viewer, study.id)
     other = dataclasses.replace(study, id=study_id, images=study.images[::-1].copy())
     add_study(viewer, other)
     provenance = {**prediction.provenance, "study": study_id}
@@ -201,23 +201,23 @@ def test_the_window_shows_the_study_that_is_opened_instead(
     panel.open_window()
     window = panel.window_shown
     window.canvas.zoom(3)
-    before = window.canvas.sheet.views[0].material.images["t1c"]
+    before = window.canvas.state.views[0].data.images["t1c"]
     other = open_instead(viewer, tiny_study, tiny_prediction, "another-study")
     qtbot.waitUntil(lambda: window.study is other, timeout=PATIENCE)
     assert panel.window_shown is window
     assert "another-study" in window.windowTitle()
     assert "another-study" in window.readout.text()
     assert panel.study_choice.currentText() == "another-study"
-    cut = window.canvas.sheet.cut
+    cut = window.canvas.state.cut
     assert cut.point == pytest.approx(viewer.dims.point)
     assert (cut.zoom, cut.shift) == (1.0, (0.0, 0.0))
-    assert not np.array_equal(window.canvas.sheet.views[0].material.images["t1c"], before)
+    assert not np.array_equal(window.canvas.state.views[0].data.images["t1c"], before)
     # The session still holds the findings of the study before: none of them is judged for this one.
     press(window, "N", "W")
     assert "nothing was done" in window.readout.text()
     assert not log_path(tmp_path).exists()
     viewer.dims.set_current_step(0, 7)
-    assert window.canvas.sheet.views[0].slice_index(window.canvas.sheet.cut) == 7
+    assert window.canvas.state.views[0].slice_index(window.canvas.state.cut) == 7
 
 
 def test_of_several_studies_the_one_under_review_takes_the_window(viewer, panel, reviewed, tiny_study, tiny_prediction):
@@ -231,7 +231,7 @@ def test_of_several_studies_the_one_under_review_takes_the_window(viewer, panel,
 
 def test_the_window_closes_with_the_last_study_it_could_show(qtbot, viewer, panel, tiny_study):
     panel.open_window()
-    leave_case(viewer, tiny_study.id)
+    close_case(viewer, tiny_study.id)
     add_study(viewer, dataclasses.replace(tiny_study, id="without-a-result"))
     qtbot.waitUntil(lambda: panel.window_shown is None, timeout=PATIENCE)
     assert panel.hint.isVisibleTo(panel)
@@ -246,7 +246,7 @@ def test_every_control_says_what_it_does(panel):
 def test_closing_leaves_nothing(qtbot, viewer, panel):
     panel.open_window()
     window = panel.window_shown
-    left = [weakref.ref(window), weakref.ref(window.canvas), weakref.ref(window.material)]
+    left = [weakref.ref(window), weakref.ref(window.canvas), weakref.ref(window.data)]
     window.close()
     del window
     assert panel.window_shown is None

@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
-from napari_uncseg.compare.patients import patient_material, patient_view
+from napari_uncseg.compare.patients import patient_view
 from napari_uncseg.io.discovery import StudyFiles
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES
@@ -53,7 +53,7 @@ def show(qtbot):
 
 
 def has_views(window):
-    return bool(window.canvas.sheet.views)
+    return bool(window.canvas.state.views)
 
 
 def top(window):
@@ -70,15 +70,15 @@ def test_a_patient_without_images_says_so_on_its_picture(show, case):
     shown = [show(each) for each in (case, without)]
     for window in shown:
         window.options["crosshair"].setChecked(False)
-    notes = [window.canvas.sheet.views[0].pane.note for window in shown]
+    notes = [window.canvas.state.views[0].pane.note for window in shown]
     assert notes[0] == ""
     assert notes[1].startswith("Images not found")
     dim = dataclasses.replace(
-        shown[1].canvas.sheet.views[0], pane=dataclasses.replace(shown[1].canvas.sheet.views[0].pane, note="")
+        shown[1].canvas.state.views[0], pane=dataclasses.replace(shown[1].canvas.state.views[0].pane, note="")
     )
     told = top(shown[1])
-    shown[1].canvas.show_sheet(
-        dataclasses.replace(shown[1].canvas.sheet, views=(dim, *shown[1].canvas.sheet.views[1:]))
+    shown[1].canvas.show_state(
+        dataclasses.replace(shown[1].canvas.state, views=(dim, *shown[1].canvas.state.views[1:]))
     )
     assert (told > 200).all(axis=2).sum() > 100
     assert (top(shown[1]) > 200).all(axis=2).sum() == 0
@@ -86,7 +86,7 @@ def test_a_patient_without_images_says_so_on_its_picture(show, case):
 
 def test_the_note_says_which_image_is_not_there_and_why(case):
     def note(changed, modality="t1n"):
-        return patient_view(changed, modality, "entropy", patient_material(changed, modality, "entropy")).pane.note
+        return patient_view(changed, modality, "entropy").pane.note
 
     modalities = {name: path for name, path in case.files.modalities.items() if name != "t1n"}
     without = dataclasses.replace(case, files=dataclasses.replace(case.files, modalities=modalities))

@@ -221,7 +221,7 @@ def test_the_report_is_made(qtbot, viewer, panel, results, tiny_study):
     decide(panel, Decision.ACCEPT)
     panel.save_button.click()
     panel.report_button.click()
-    qtbot.waitUntil(lambda: not panel.report.busy, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not panel.report.running, timeout=PATIENCE)
     folder = results / tiny_study.id
     assert (folder / f"{tiny_study.id}_review.pdf").read_bytes().startswith(b"%PDF")
     assert "Verdict of R1" in (folder / f"{tiny_study.id}_review.html").read_text(encoding="utf-8")

@@ -95,7 +95,7 @@ def test_what_a_result_of_several_says(study, predictor):
     assert (told["members_done"], told["members_wanted"]) == (2, 2)
     assert told["unc_output"] == "mean of the members'"
     assert prediction.partial is None
-    assert prediction.title("variance") == "variance (WT, between members)"
+    assert prediction.title("variance") == "variance (WT)"
     before = predictor.provenance(study, "uncseg predict toy --members tta:2", members="tta:2")
     assert all(provenance[key] == value for key, value in before.items())
 
@@ -115,7 +115,7 @@ def test_one_pass_has_maps_of_its_regions_but_none_between_members(study, predic
     prediction = predictor.predict(study, maps=["variance-tc", "one_minus_max"])
     p = prediction.probabilities[1]
     np.testing.assert_allclose(prediction.maps["variance-tc"], p * (1 - p), atol=1e-6)
-    assert prediction.title("variance-tc") == "variance (TC, p(1−p), one pass)"
+    assert prediction.title("variance-tc") == "variance (TC)"
     for name in ("mutual_information", "expected_entropy-et", "disagreement"):
         with pytest.raises(UncsegError, match=f"{name} is a map between members and there is only one"):
             predictor.provenance(study, maps=["entropy", name])
@@ -129,7 +129,7 @@ def test_a_stopped_run_keeps_the_members_that_are_done(study, predictor):
     assert prediction.members == 2
     assert str(prediction.partial) == "partial: 2 of 8"
     assert prediction.title("unc_output") == "unc_output · partial: 2 of 8"
-    assert prediction.title("variance") == "variance (WT, between members) · partial: 2 of 8"
+    assert prediction.title("variance") == "variance (WT) · partial: 2 of 8"
     assert prediction.provenance["members"]["names"] == ["as it is", "flip x"]
     assert "partial: 2 of 8 members." in prediction.provenance["warnings"][-1]
 
@@ -139,7 +139,7 @@ def test_one_member_of_several_has_no_maps_between_members(study, predictor):
     single = predictor.predict(study)
     assert set(prediction.maps) == set(single.maps)
     np.testing.assert_array_equal(prediction.maps["variance"], single.maps["variance"])
-    assert prediction.title("variance") == "variance (WT, p(1−p), one pass) · partial: 1 of 8"
+    assert prediction.title("variance") == "variance (WT) · partial: 1 of 8"
 
 
 def test_stopped_before_the_first_member_is_done(study, predictor):

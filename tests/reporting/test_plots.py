@@ -37,13 +37,6 @@ def test_every_figure_is_drawn_for_all_regions(summary):
         assert len(png) > 10_000
 
 
-def test_no_curve_is_cut_off(summary):
-    figure = plots.risk_coverage_of(summary)
-    assert figure is not None
-    top = max(np.max(line.get_ydata()) for axis in figure.axes for line in axis.lines)
-    assert all(axis.get_ylim()[0] == 0 and axis.get_ylim()[1] >= top for axis in figure.axes)
-
-
 def test_without_data_there_is_no_figure(cases):
     plain = tuple(replace(case, probabilities=None, maps={}) for case in cases)
     assert plots.illustrate(summary_of(plain)) == {}

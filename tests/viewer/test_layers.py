@@ -36,8 +36,8 @@ def names(viewer):
 
 
 NAMES = [
-    *("T2w", "T1n", "FLAIR (T2f)", "T1c", "Reference", "unc_output, unmasked"),
-    *("variance (WT, p(1−p), one pass)", "entropy (WT)", "error (WT)", "unc_output", "Segmentation"),
+    *("T2w", "T1n", "FLAIR (T2f)", "T1c", "Reference", "Error risk, whole brain"),
+    *("variance (WT)", "entropy (WT)", "error (WT)", "unc_output", "Segmentation"),
 ]
 
 

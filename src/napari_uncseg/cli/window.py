@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_uncseg.io.study import Study
 
 SEGMENT = "Segment with uncertainty"
-PANELS: tuple[str, ...] = (SEGMENT, "Threshold")
+PANELS: tuple[str, ...] = (SEGMENT, "Findings")
 """Widgets of the plugin that are opened beside the picture, top to bottom."""
 
 WINDOW_SIZE: tuple[int, int] = (1600, 1000)

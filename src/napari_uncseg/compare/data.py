@@ -14,8 +14,8 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, REGIONS, Label
-from napari_uncseg.maps import MapName
+from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, REGIONS, Label
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.review.worklist import made_by
 from napari_uncseg.viewer.layers import window_level
 from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
@@ -28,10 +28,8 @@ Point = tuple[float, float, float]
 SEGMENTATION, REFERENCE, CORRECTED, CHANGE = "segmentation", "reference", "corrected", "change"
 """Keys of overlays that are labels; maps have the names they have on disk."""
 
-ERROR = "error"
-"""Map, of any region, of where prediction and reference differ."""
-
-LABEL_NAMES: Mapping[int, str] = {Label.NCR: "NCR", Label.ED: "ED", Label.ET: "ET"}
+_COLOURS: Mapping[int, Colour] = {int(label): colour for label, colour in LABEL_COLOURS.items()}
+_NAMES: Mapping[int, str] = {int(label): label.name for label in Label}
 
 ADDED, REMOVED, RELABELLED = 1, 2, 3
 CHANGE_NAMES: Mapping[int, str] = {ADDED: "added", REMOVED: "removed", RELABELLED: "other label"}
@@ -69,7 +67,7 @@ class MapOverlay:
     @property
     def two_valued(self) -> bool:
         """Whether its values are 0 and 1 alone: an error is there or not."""
-        return self.colours == ERROR
+        return self.colours == Measure.ERROR
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +90,8 @@ class LabelOverlay:
 
     title: str
     array: Array
-    colours: Mapping[int, Colour]
-    names: Mapping[int, str]
+    colours: Mapping[int, Colour] = field(default_factory=lambda: _COLOURS)
+    names: Mapping[int, str] = field(default_factory=lambda: _NAMES)
     before: Array | None = None
 
     def cut(self, take: Callable[[Array], Array]) -> Array:
@@ -113,7 +111,7 @@ Overlay = MapOverlay | LabelOverlay
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ComparisonData:
     """All that can be shown of one study; arrays are views along I, P and L.
 
     Parameters
@@ -128,8 +126,8 @@ class Material:
         Intensities that become black and white.
     overlays : mapping of str to MapOverlay or LabelOverlay
         By key: :data:`SEGMENTATION` and its kin, names of maps, ``p(WT)``; maps of further results are called
-        ``<members>/<map>``.
-    members : mapping of str to str
+        ``<method>/<map>``.
+    methods : mapping of str to str
         Prefix of a result's overlays ("" for the first result) -> how its probabilities came about.
     notes : tuple of str
         What a caption says about the results, a phrase each.
@@ -140,23 +138,20 @@ class Material:
     images: Mapping[str, Array]
     windows: Mapping[str, Window]
     overlays: Mapping[str, Overlay]
-    members: Mapping[str, str] = field(default_factory=dict)
+    methods: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """Voxels along I, P and L."""
-        if self.images:
-            return _shape(next(iter(self.images.values())))
-        return _shape(next(iter(self.overlays.values())).array)
+        arrays = [*self.images.values(), *(overlay.array for overlay in self.overlays.values())]
+        i, p, l = arrays[0].shape  # noqa: E741 - the axes' names
+        return i, p, l
 
     @property
     def middle(self) -> Point:
         """Centre of the volume in world millimetres (I, P, L)."""
-        i, p, l = (  # noqa: E741 - the axes' names
-            start + size * (count - 1) / 2
-            for start, size, count in zip(self.grid.translate, self.grid.scale, self.shape, strict=True)
-        )
+        i, p, l = (self.world(axis, (count - 1) / 2) for axis, count in enumerate(self.shape))  # noqa: E741
         return i, p, l
 
     def index(self, axis: int, world: float) -> int:
@@ -172,21 +167,49 @@ class Material:
     def best_point(self) -> Point:
         """Where the three slices with the most predicted tumour meet; the middle when nothing was predicted."""
         labels = self.overlays.get(SEGMENTATION)
-        if not isinstance(labels, LabelOverlay) or not labels.array.any():
+        if labels is None or not labels.array.any():
             return self.middle
         tumour = labels.array > 0
         profiles = (tumour.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
         i, p, l = (self.world(axis, int(profile.argmax())) for axis, profile in enumerate(profiles))  # noqa: E741
         return i, p, l
 
+    def values_at(self, point: Point) -> dict[str, str]:
+        """Values of every segmentation, map and image at a place, by title.
 
-def study_material(
+        Parameters
+        ----------
+        point : tuple of float
+            World millimetres (I, P, L).
+
+        Returns
+        -------
+        dict of str to str
+            Empty outside the volume.
+        """
+        place = tuple(
+            round((world - start) / size)
+            for world, start, size in zip(point, self.grid.translate, self.grid.scale, strict=True)
+        )
+        if any(not 0 <= index < size for index, size in zip(place, self.shape, strict=True)):
+            return {}
+        values: dict[str, str] = {}
+        for overlay in self.overlays.values():
+            if isinstance(overlay, MapOverlay):
+                values[overlay.title] = f"{float(overlay.array[place]):.3f}"
+            elif overlay.before is None:
+                label = int(overlay.array[place])
+                values[overlay.title] = overlay.names.get(label, "–" if label == 0 else str(label))
+        return values | {MODALITY_TITLES[name]: f"{float(array[place]):.0f}" for name, array in self.images.items()}
+
+
+def comparison_data(
     study: Study,
     prediction: Prediction | None,
     *,
     corrected: Array | None = None,
     others: tuple[Prediction, ...] = (),
-) -> Material:
+) -> ComparisonData:
     """What can be shown of a study and its results; no array is copied.
 
     Parameters
@@ -202,59 +225,57 @@ def study_material(
 
     Returns
     -------
-    Material
+    ComparisonData
 
     Raises
     ------
     StudyError
         When a result does not belong to the study or lies on another grid.
     """
-    images = {
-        modality: to_display(image, study.affine) for modality, image in zip(MODALITIES, study.images, strict=True)
-    }
-    windows = {
-        modality: window_level(image, study.brain) for modality, image in zip(MODALITIES, study.images, strict=True)
-    }
+    volumes = dict(zip(MODALITIES, study.images, strict=True))
     overlays: dict[str, Overlay] = {}
-    members: dict[str, str] = {}
-    notes: list[str] = []
+    methods: dict[str, str] = {}
     if prediction is not None:
         _check(study, prediction)
         overlays |= prediction_overlays(prediction)
-        members[""] = prediction.method
-        notes.append(made_by(prediction.provenance))
+        methods[""] = prediction.method
     if study.reference is not None:
-        overlays[REFERENCE] = label_overlay("Reference", to_display(study.reference, study.affine))
+        overlays[REFERENCE] = LabelOverlay("Reference", to_display(study.reference, study.affine))
     if corrected is not None and prediction is not None:
-        array = to_display(corrected, study.affine)
-        before = to_display(prediction.segmentation, study.affine)
-        overlays[CORRECTED] = label_overlay("Corrected segmentation", array)
+        array, before = (to_display(labels, study.affine) for labels in (corrected, prediction.segmentation))
+        overlays[CORRECTED] = LabelOverlay("Corrected segmentation", array)
         overlays[CHANGE] = LabelOverlay("Change by the correction", array, CHANGE_COLOURS, CHANGE_NAMES, before)
     for other in others:
         _check(study, other)
-        how = _free(other.method, members)
-        members[how] = other.method
-        for name, overlay in prediction_overlays(other).items():
-            if isinstance(overlay, MapOverlay):
-                title = f"{overlay.title} · {how}"
-                overlays[f"{how}/{name}"] = MapOverlay(
-                    title, overlay.array, overlay.upper, overlay.unit, overlay.colours
-                )
-        notes.append(made_by(other.provenance))
-    return Material(study.id, display_grid(study.shape, study.affine), images, windows, overlays, members, tuple(notes))
+        how, number = other.method, 2
+        while how in methods:
+            how, number = f"{other.method} ({number})", number + 1
+        methods[how] = other.method
+        for name, own in prediction_overlays(other, how).items():
+            if isinstance(own, MapOverlay):
+                overlays[f"{how}/{name}"] = own
+    return ComparisonData(
+        study.id,
+        display_grid(study.shape, study.affine),
+        {modality: to_display(image, study.affine) for modality, image in volumes.items()},
+        {modality: window_level(image, study.brain) for modality, image in volumes.items()},
+        overlays,
+        methods,
+        tuple(made_by(result.provenance) for result in (prediction, *others) if result is not None),
+    )
 
 
-def prediction_overlays(prediction: Prediction) -> dict[str, Overlay]:
-    """Overlays of one result: its segmentation, its maps and the probability of each region."""
-    affine = prediction.affine
+def prediction_overlays(prediction: Prediction, how: str = "") -> dict[str, Overlay]:
+    """Overlays of one result: its segmentation, its maps and the probability of each region, titled by the method."""
+    affine, after = prediction.affine, f" · {how}" if how else ""
     overlays: dict[str, Overlay] = {
-        SEGMENTATION: label_overlay("Segmentation", to_display(prediction.segmentation, affine))
+        SEGMENTATION: LabelOverlay("Segmentation", to_display(prediction.segmentation, affine))
     }
     for name, values in prediction.maps.items():
-        overlays[name] = map_overlay(name, prediction.title(name), to_display(values, affine))
+        overlays[name] = map_overlay(name, prediction.title(name) + after, to_display(values, affine))
     for region, probability in zip(REGIONS, prediction.probabilities, strict=True):
-        title = f"p({region})"
-        overlays[title] = MapOverlay(title, to_display(probability, affine), 1.0, "probability", "unc_output")
+        title, array = f"p({region})", to_display(probability, affine)
+        overlays[title] = MapOverlay(title + after, array, 1.0, "probability", Measure.UNC_OUTPUT)
     return overlays
 
 
@@ -262,12 +283,6 @@ def map_overlay(name: str, title: str, array: Array) -> MapOverlay:
     """Overlay of a named map; ``entropy-et`` is bounded and coloured as ``entropy`` is."""
     named = MapName.parse(name)
     return MapOverlay(title, array, named.upper_of(array), named.unit, named.measure)
-
-
-def label_overlay(title: str, array: Array) -> LabelOverlay:
-    """Overlay of a segmentation in the package's own coding."""
-    colours = {int(label): colour for label, colour in LABEL_COLOURS.items()}
-    return LabelOverlay(title, array, colours, LABEL_NAMES)
 
 
 def _check(study: Study, prediction: Prediction) -> None:
@@ -279,16 +294,3 @@ def _check(study: Study, prediction: Prediction) -> None:
         raise StudyError(
             f"The result of {study.id} was made on another grid than its images have now; predict it again."
         )
-
-
-def _free(name: str, taken: Mapping[str, str]) -> str:
-    """A name that no other result has."""
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name} ({number})", number + 1
-    return free
-
-
-def _shape(array: Array) -> tuple[int, int, int]:
-    i, p, l = array.shape  # noqa: E741
-    return i, p, l

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from napari_uncseg.compare.data import CHANGE, CORRECTED, REFERENCE, SEGMENTATION, Material
+from napari_uncseg.compare.data import CHANGE, CORRECTED, REFERENCE, SEGMENTATION, ComparisonData
 from napari_uncseg.compare.layout import Pane
 
 BASE = "t1c"
+OVERVIEW, METHODS = "Overview", "Methods"
 
+_SETS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
+    {
+        # Figure 2 of the paper: segmentation, error, unc_output, variance, var1shot or entropy, FLAIR.
+        OVERVIEW: (
+            *((BASE, SEGMENTATION), (BASE, "error"), (BASE, "unc_output")),
+            *((BASE, "variance"), (BASE, "var1shot"), ("t2f", "")),
+        ),
+        "Modalities": (
+            *((BASE, ""), ("t1n", ""), ("t2f", "")),
+            *(("t2w", ""), (BASE, SEGMENTATION), (BASE, REFERENCE)),
+        ),
+        METHODS: ((BASE, "unc_output"), (BASE, "entropy")),
+        "Before and after": (
+            *((BASE, SEGMENTATION), (BASE, CORRECTED), (BASE, CHANGE)),
+            *(("t2f", SEGMENTATION), ("t2f", CORRECTED), (BASE, "unc_output")),
+        ),
+    }
+)
+"""Image and overlay of each pane; *Methods* goes on with a pane for each of :data:`_METHODS`."""
+
+PRESETS: tuple[str, ...] = tuple(_SETS)
+"""Names of the sets, as a reader sees them."""
+
+_UNPAINTED = "no correction that is open: start one in the panel Verdict, and paint"
+_LACKING: Mapping[str, str] = MappingProxyType(
+    {
+        "error": "no error map: it takes a reference segmentation beside the images",
+        "unc_output": "no unc_output: its model has no uncertainty head",
+        REFERENCE: "no reference segmentation beside the images",
+        CORRECTED: _UNPAINTED,
+        CHANGE: _UNPAINTED,
+    }
+)
 _SPREAD = ("mutual_information", "variance", "disagreement", "entropy")
 """Maps that show how members differ, the most telling first."""
 
@@ -21,79 +55,49 @@ _METHODS: Mapping[str, tuple[tuple[str, ...], str, str]] = MappingProxyType(
         "Ensemble": (("ensemble",), "ensemble:MODEL,MODEL", "ensemble"),
     }
 )
-"""Method -> words its members begin with, members to ask for, and the end of a folder for them."""
+"""Method -> words its specification begins with, what to ask for, and the end of a folder for it."""
 
 
-def paper(material: Material) -> tuple[Pane, ...]:
-    """As figure 2 of the paper has it: segmentation, error, unc_output, variance, var1shot or entropy, FLAIR."""
-    last = "var1shot" if "var1shot" in material.overlays else "entropy"
-    return (
-        _pane(material, SEGMENTATION, "no segmentation"),
-        _pane(material, "error", "no error map: it takes a reference segmentation beside the images"),
-        _pane(material, "unc_output", "no unc_output: its model has no uncertainty head"),
-        _pane(material, "variance", "no variance"),
-        _pane(material, last, "no entropy"),
-        Pane("t2f"),
-    )
+def panes_of(preset: str, data: ComparisonData) -> tuple[Pane, ...]:
+    """Six panes of a ready set; what is not there is told, with the way to get it.
+
+    Parameters
+    ----------
+    preset : str
+        One of :data:`PRESETS`.
+    data : ComparisonData
+        What there is.
+
+    Returns
+    -------
+    tuple of Pane
+    """
+    panes = []
+    for image, key in _SETS[preset]:
+        wanted = "entropy" if key == "var1shot" and key not in data.overlays else key
+        lacking = f"{data.study_id} has {_LACKING.get(wanted, f'no {wanted}')}."
+        there = not wanted or wanted in data.overlays
+        panes.append(Pane(image, wanted) if there else Pane(image, missing=lacking))
+    return (*panes, *(_methods(data) if preset == METHODS else ()))
 
 
-def modalities(material: Material) -> tuple[Pane, ...]:
-    """The four images, the segmentation and the reference."""
-    return (
-        *(Pane(modality) for modality in ("t1c", "t1n", "t2f")),
-        Pane("t2w"),
-        _pane(material, SEGMENTATION, "no segmentation"),
-        _pane(material, REFERENCE, "no reference segmentation beside the images"),
-    )
-
-
-def methods(material: Material) -> tuple[Pane, ...]:
-    """One way to uncertainty per pane: head, entropy, and how members of four kinds differ."""
-    panes = [
-        _pane(material, "unc_output", "no unc_output: its model has no uncertainty head"),
-        _pane(material, "entropy", "no entropy map"),
-    ]
+def _methods(data: ComparisonData) -> Iterator[Pane]:
+    """How members of four kinds differ, a pane each."""
     for title, (kinds, ask, folder) in _METHODS.items():
-        key = _spread(material, kinds)
+        key = _spread(data, kinds)
         sentence = (
             f"{title}: no such result is open. To make one, run\n"
             f"uncseg predict STUDY -o RESULTS-{folder} --members {ask}\nand choose Add result."
         )
-        panes.append(Pane(BASE, key) if key else Pane(BASE, missing=sentence))
-    return tuple(panes)
+        yield Pane(BASE, key) if key else Pane(BASE, missing=sentence)
 
 
-def correction(material: Material) -> tuple[Pane, ...]:
-    """Before, after and what changed, on T1c and on FLAIR."""
-    sentence = "no correction that is open: start one in the panel Verdict, and paint"
-    return (
-        _pane(material, SEGMENTATION, "no segmentation"),
-        _pane(material, CORRECTED, sentence),
-        _pane(material, CHANGE, sentence),
-        _pane(material, SEGMENTATION, "no segmentation", "t2f"),
-        _pane(material, CORRECTED, sentence, "t2f"),
-        _pane(material, "unc_output", "no unc_output: its model has no uncertainty head"),
-    )
-
-
-PRESETS: Mapping[str, Callable[[Material], tuple[Pane, ...]]] = MappingProxyType(
-    {"Paper": paper, "Modalities": modalities, "Methods": methods, "Before and after": correction}
-)
-"""By the name a reader sees."""
-
-
-def _pane(material: Material, key: str, lacking: str, image: str = BASE) -> Pane:
-    if key in material.overlays:
-        return Pane(image, key)
-    return Pane(image, missing=f"{material.study_id} has {lacking}.")
-
-
-def _spread(material: Material, kinds: tuple[str, ...]) -> str:
+def _spread(data: ComparisonData, kinds: tuple[str, ...]) -> str:
     """Key of the map that shows best how members of some kinds differ; "" without a result of theirs."""
-    for prefix, members in material.members.items():
-        if members.partition(":")[0].strip() in kinds:
-            keys = (f"{prefix}/{name}" if prefix else name for name in _SPREAD)
-            found = next((key for key in keys if key in material.overlays), "")
-            if found:
-                return found
+    for prefix, method in data.methods.items():
+        if method.partition(":")[0].strip() in kinds:
+            for name in _SPREAD:
+                key = f"{prefix}/{name}" if prefix else name
+                if key in data.overlays:
+                    return key
     return ""

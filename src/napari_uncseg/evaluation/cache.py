@@ -5,22 +5,25 @@ A run that was cut finds them by their fingerprint and goes on with the next stu
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from napari_uncseg import __version__
-from napari_uncseg.errors import EvaluationError, UncsegError, reason_of
-from napari_uncseg.evaluation.metric import Statistic, decode_statistics, encode_statistics
-from napari_uncseg.io.files import read_bytes, sha256, sha256_of, sha256_of_json, write_files
-from napari_uncseg.io.json_format import JsonFormat
+from napari_uncseg.errors import EvaluationError, reason_of
+from napari_uncseg.evaluation.metric import Statistic
+from napari_uncseg.io.files import write_files
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
+
+SCHEMA: Literal[1] = 1
 
 STUDIES = "studies"
 """Folder of the statistics inside the output folder."""
@@ -68,17 +71,13 @@ class _Npz(BaseModel):
     sha256: str
 
 
-class _RecordFile(JsonFormat):
+class _RecordFile(BaseModel):
     """The JSON of a record."""
 
-    what: ClassVar[str] = "record of an evaluation"
-    error: ClassVar[type[UncsegError]] = EvaluationError
-    do: ClassVar[str] = "remove it and start again"
-
-    format_version: int = Field(default=1, alias="schema")
+    format_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     research_use_only: str = RESEARCH_USE_ONLY
-    package_version: str = Field(default=__version__, alias="version")
     study: str
+    version: str = __version__
     fingerprint: str
     statistics: _Npz
     metrics: list[str]
@@ -107,8 +106,14 @@ def fingerprint(study: str, inputs: Mapping[str, str], settings: Mapping[str, An
     str
         sha256 in hexadecimal; another version of the package gives another one.
     """
-    decisive = {"schema": 1, "version": __version__, "study": study, "inputs": dict(inputs)}
-    return sha256_of_json({**decisive, "settings": plain(settings)})
+    decisive = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "study": study,
+        "inputs": dict(inputs),
+        "settings": plain(settings),
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def record_path(out: Path, study: str) -> Path:
@@ -132,11 +137,16 @@ def write_record(record: Record, out: Path) -> Path:
         When the disk cannot take it.
     """
     path = record_path(out, record.study)
-    data = encode_statistics(record.statistics.values())
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for number, statistic in enumerate(record.statistics.values()):
+        arrays |= {f"{number}/{name}": np.asarray(array) for name, array in statistic.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    data = buffer.getvalue()
     content = _RecordFile(
         study=record.study,
         fingerprint=record.fingerprint,
-        statistics=_Npz(file=f"{record.study}.npz", sha256=sha256(data)),
+        statistics=_Npz(file=f"{record.study}.npz", sha256=hashlib.sha256(data).hexdigest()),
         metrics=list(record.statistics),
         inputs=dict(record.inputs),
         brain=record.brain,
@@ -158,14 +168,19 @@ def read_record(path: Path) -> Record:
     EvaluationError
         When they are not there, damaged, or of another version of the format.
     """
-    content = _RecordFile.read(path)
+    content = _content(path)
     npz = path.parent / content.statistics.file
-    data = read_bytes(npz, EvaluationError)
-    if sha256(data) != content.statistics.sha256:
-        raise EvaluationError(f"{npz} is not the file that {path.name} was written with; remove both and start again.")
     try:
+        data = npz.read_bytes()
+        if hashlib.sha256(data).hexdigest() != content.statistics.sha256:
+            raise EvaluationError(
+                f"{npz} is not the file that {path.name} was written with; remove both and start again."
+            )
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            statistics = decode_statistics(archive, content.metrics)
+            statistics: dict[str, Statistic] = {key: {} for key in content.metrics}
+            for name in archive.files:
+                number, _, part = name.partition("/")
+                statistics[content.metrics[int(number)]][part] = archive[name]
     except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"{npz} cannot be read ({reason_of(error)}); remove it and start again.") from error
     return Record(
@@ -204,14 +219,26 @@ def is_current(path: Path, fingerprint: str, inputs: Mapping[str, str], codings:
         When whole statistics stand there that were measured on other files, or with labels read otherwise.
     """
     try:
-        content = _RecordFile.read(path)
-        whole = sha256_of(path.parent / content.statistics.file, EvaluationError) == content.statistics.sha256
-    except EvaluationError:
+        content = _content(path)
+        data = (path.parent / content.statistics.file).read_bytes()
+    except (EvaluationError, OSError):
         return False
-    if not whole:
+    if hashlib.sha256(data).hexdigest() != content.statistics.sha256:
         return False
     if content.inputs != dict(inputs) or content.codings not in (None, dict(codings)):
         raise EvaluationError(
             f"{path} was measured on other files or with other settings; choose another output folder, or --overwrite."
         )
     return content.fingerprint == fingerprint
+
+
+def _content(path: Path) -> _RecordFile:
+    """The JSON of a record, checked."""
+    try:
+        return _RecordFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read ({reason_of(error)}); remove it and start again.") from error
+    except ValidationError as error:
+        raise EvaluationError(
+            f"{path} is damaged or holds no statistics that this version reads; remove it and start again."
+        ) from error

@@ -243,7 +243,7 @@ def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSetting
 
 
 def _twins(hashes: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """A note when studies are not independent of one another."""
+    """A remark when studies are not independent of one another."""
     seen: dict[str, str] = {}
     for study, files in hashes.items():
         other = seen.setdefault(files.get("reference", study), study)

@@ -7,7 +7,7 @@ import json
 import math
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -211,8 +211,12 @@ class Metric(ABC):
         SaveError
             When the disk cannot take it.
         """
-        described = {"settings": np.array(json.dumps(self.settings())), "cases": np.array(list(self._packed))}
-        write_files({Path(path): encode_statistics(self.cases.values(), described)})
+        arrays: Statistic = {"settings": np.array(json.dumps(self.settings())), "cases": np.array(list(self._packed))}
+        for number, statistic in enumerate(self.cases.values()):
+            arrays |= {f"{number}/{key}": array for key, array in statistic.items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_files({Path(path): buffer.getvalue()})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -226,7 +230,11 @@ class Metric(ABC):
         try:
             with np.load(path, allow_pickle=False) as file:
                 settings = json.loads(str(file["settings"]))
-                statistics = decode_statistics(file, [str(case_id) for case_id in file["cases"]])
+                ids = [str(case_id) for case_id in file["cases"]]
+                statistics: list[Statistic] = [{} for _ in ids]
+                for key in set(file.files) - {"settings", "cases"}:
+                    number, _, name = key.partition("/")
+                    statistics[int(number)][name] = file[key]
         except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
             raise EvaluationError(f"{path} holds no saved metric; evaluate the study again.") from error
         kind = settings.pop("metric", None) if isinstance(settings, dict) else None
@@ -236,33 +244,13 @@ class Metric(ABC):
             metric = cls(**settings)
         except TypeError as error:
             raise EvaluationError(f"{path} holds settings of another version; evaluate the study again.") from error
-        for case_id, statistic in statistics.items():
+        for case_id, statistic in zip(ids, statistics, strict=True):
             metric.put(case_id, statistic)
         return metric
 
     def _check_new(self, case_id: str) -> None:
         if case_id in self._packed:
             raise EvaluationError(f"Case {case_id} is there already; give every study one id of its own.")
-
-
-def encode_statistics(statistics: Iterable[Statistic], described: Statistic | None = None) -> bytes:
-    """Statistics as the bytes of an ``.npz`` file, numbered in their order, beside arrays that describe them."""
-    arrays = dict(described or {})
-    for number, statistic in enumerate(statistics):
-        arrays |= {f"{number}/{name}": np.asarray(array) for name, array in statistic.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
-def decode_statistics(archive: Any, names: Sequence[str]) -> dict[str, Statistic]:
-    """Statistics of an opened ``.npz`` file, by the names of their numbers."""
-    statistics: dict[str, Statistic] = {name: {} for name in names}
-    for key in archive.files:
-        number, numbered, part = key.partition("/")
-        if numbered:
-            statistics[names[int(number)]][part] = archive[key]
-    return statistics
 
 
 class _Statistics(Mapping[str, Statistic]):
@@ -272,8 +260,11 @@ class _Statistics(Mapping[str, Statistic]):
         self._packed = packed
 
     def __getitem__(self, case_id: str) -> Statistic:
-        with np.load(io.BytesIO(self._packed[case_id]), allow_pickle=False) as archive:
-            return dict(archive)
+        with zipfile.ZipFile(io.BytesIO(self._packed[case_id])) as archive:
+            return {
+                key: np.lib.format.read_array(io.BytesIO(archive.read(key)), allow_pickle=False)
+                for key in archive.namelist()
+            }
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._packed)
@@ -286,6 +277,6 @@ def _pack(statistic: Statistic) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for key, array in statistic.items():
-            with archive.open(f"{key}.npy", "w") as file:
+            with archive.open(key, "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()

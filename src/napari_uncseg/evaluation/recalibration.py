@@ -43,7 +43,7 @@ FIT_SETS: tuple[VoxelSet, ...] = (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.ALL,
 ECE_BINS = 15
 
 FEW_STUDIES = 10
-"""With fewer calibration studies a note says so."""
+"""With fewer calibration studies a remark is made."""
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,11 +87,14 @@ def label_mix_up(evidence: Evidence) -> Iterator[CheckResult]:
         everywhere = which == numbering and gain >= _MIX_UP_GAIN
         swaps = [(label, Label(meant)) for label, meant in zip(Label, which, strict=True) if label != meant]
         swap = ", ".join(f"{label.name} as {meant.name}" for label, meant in swaps)
-        message = (
-            f"In {{n}} the segmentation fits the reference much better when its labels are read otherwise ({swap}): "
-            "check the label conventions of prediction and reference (--coding, --prediction-coding)."
+        yield CheckResult(
+            "label mix-up",
+            Severity.ERROR if everywhere else Severity.WARNING,
+            f"In {studies_in_words(len(studies))} the segmentation fits the reference much better when its labels are "
+            f"read in another way ({swap}): check the label conventions of prediction and reference (--coding, "
+            "--prediction-coding).",
+            tuple(studies),
         )
-        yield from _told("label mix-up", Severity.ERROR if everywhere else Severity.WARNING, studies, message)
 
 
 def same_file(evidence: Evidence) -> Iterator[CheckResult]:
@@ -105,10 +108,21 @@ def same_file(evidence: Evidence) -> Iterator[CheckResult]:
             perfect.append(record.study)
         if "reference" in record.inputs:
             hashes[record.inputs["reference"]].append(record.study)
-    message = "In {n} reference and prediction are the same file; give the expert's."
-    yield from _told("reference is the prediction", Severity.ERROR, copies, message)
-    message = "In {n} prediction and reference agree in every voxel: was the reference made from the prediction?"
-    yield from _told("identical segmentations", Severity.WARNING, perfect, message)
+    if copies:
+        yield CheckResult(
+            "reference is the prediction",
+            Severity.ERROR,
+            f"In {studies_in_words(len(copies))} reference and prediction are the same file; give the expert's.",
+            tuple(copies),
+        )
+    if perfect:
+        yield CheckResult(
+            "identical segmentations",
+            Severity.WARNING,
+            f"In {studies_in_words(len(perfect))} prediction and reference agree in every voxel: was the reference "
+            "made from the prediction?",
+            tuple(perfect),
+        )
     for studies in hashes.values():
         if len(studies) > 1:
             yield CheckResult(
@@ -124,10 +138,14 @@ def leakage(evidence: Evidence) -> Iterator[CheckResult]:
     calibration = evidence.calibration or {}
     ids = {record.study for record in evidence.records}
     both = sorted(ids & set(calibration))
-    message = (
-        "In both calibration and test: {n}. Thresholds are then fitted on what they are tested on; leave them out."
-    )
-    yield from _told("leakage", Severity.ERROR, both, message)
+    if both:
+        yield CheckResult(
+            "leakage",
+            Severity.ERROR,
+            f"In both calibration and test: {studies_in_words(len(both))}. Thresholds are then fitted on what they are "
+            "tested on; take them out of one.",
+            tuple(both),
+        )
     known = {sha256: study for study, sha256 in calibration.items() if sha256}
     for record in evidence.records:
         twin = known.get(record.inputs.get("reference", ""))
@@ -141,8 +159,13 @@ def leakage(evidence: Evidence) -> Iterator[CheckResult]:
             )
     patients = {patient_of(study) for study in calibration}
     shared = sorted(study for study in ids - set(both) if patient_of(study) in patients)
-    message = "For {n} another visit of the same patient is among the calibration studies."
-    yield from _told("leakage", Severity.WARNING, shared, message)
+    if shared:
+        yield CheckResult(
+            "leakage",
+            Severity.WARNING,
+            f"For {studies_in_words(len(shared))} another visit of the same patient is among the calibration studies.",
+            tuple(shared),
+        )
 
 
 def disagreement(evidence: Evidence) -> Iterator[CheckResult]:
@@ -152,11 +175,14 @@ def disagreement(evidence: Evidence) -> Iterator[CheckResult]:
         for record in evidence.records
         if min((record.checks.get("agreement") or {"": 1.0}).values()) < _LEAST_AGREEMENT
     ]
-    message = (
-        "In {n} the segmentation is not that of its own probabilities above 0.5 (Dice of the two below "
-        f"{_LEAST_AGREEMENT}): calibration is then that of another segmentation."
-    )
-    yield from _told("segmentation and probabilities", Severity.WARNING, found, message)
+    if found:
+        yield CheckResult(
+            "segmentation and probabilities",
+            Severity.WARNING,
+            f"In {studies_in_words(len(found))} the segmentation is not that of its own probabilities above 0.5 (Dice "
+            f"of the two below {_LEAST_AGREEMENT}): calibration is then that of another segmentation.",
+            tuple(found),
+        )
 
 
 def mixed_predictions(evidence: Evidence) -> Iterator[CheckResult]:
@@ -244,28 +270,39 @@ def one_class(evidence: Evidence) -> Iterator[CheckResult]:
     """AUROC that does not exist because all voxels are right, or all are misclassified."""
     cases = select(evidence.table, metric="auroc", aggregation="case")
     for (region, voxels), rows in cases[cases["value"].isna()].groupby(["region", "voxel_set"], sort=False):
-        studies = rows["case"].unique().tolist()  # each map names them again
-        message = (
-            f"The AUROC for {region} over '{voxels}' is undefined in {{n}} (no error, nothing but errors, or no such "
-            "voxel): left out of its mean, and counted."
+        studies = tuple(rows["case"].unique())  # each map names them again
+        yield CheckResult(
+            "one-class AUROC",
+            Severity.NOTE,
+            f"The AUROC for {region} over '{voxels}' is undefined in {studies_in_words(len(studies))} (no error, "
+            "nothing but errors, or no such voxel): left out of its mean, and counted.",
+            studies,
         )
-        yield from _told("one-class AUROC", Severity.NOTE, studies, message)
 
 
 def unknown_brain(evidence: Evidence) -> Iterator[CheckResult]:
     """Studies whose brain is not known."""
     without = [record.study for record in evidence.records if record.brain != "images"]
-    message = (
-        "The images of {n} were not found or do not fit, so nothing is measured over their brain; --images names the "
-        "folder that holds them."
-    )
-    yield from _told("brain unknown", Severity.NOTE, without, message)
+    if without:
+        yield CheckResult(
+            "brain unknown",
+            Severity.NOTE,
+            f"The images of {studies_in_words(len(without))} were not found or do not fit, so nothing is measured over "
+            "their brain; --images names the folder that holds them.",
+            tuple(without),
+        )
 
 
 def unpredicted(evidence: Evidence) -> Iterator[CheckResult]:
     """References without a prediction: the means may leave out the hard ones."""
-    message = "The reference folder holds {n} without a prediction; if it failed on them, the numbers flatter it."
-    yield from _told("references without a prediction", Severity.NOTE, evidence.unpredicted, message)
+    if evidence.unpredicted:
+        yield CheckResult(
+            "references without a prediction",
+            Severity.NOTE,
+            f"The reference folder holds {studies_in_words(len(evidence.unpredicted))} without a prediction; if it "
+            "failed on them, the numbers flatter it.",
+            tuple(evidence.unpredicted),
+        )
 
 
 def few_studies(evidence: Evidence) -> Iterator[CheckResult]:
@@ -294,12 +331,6 @@ RULES: tuple[Callable[[Evidence], Iterator[CheckResult]], ...] = (
     unpredicted,
     few_studies,
 )
-
-
-def _told(rule: str, severity: Severity, studies: Sequence[str], message: str) -> Iterator[CheckResult]:
-    """A result about some studies, if there are any; ``{n}`` of the message tells how many."""
-    if studies:
-        yield CheckResult(rule, severity, message.format(n=studies_in_words(len(studies))), tuple(studies))
 
 
 def patient_of(study: str) -> str:

@@ -56,7 +56,7 @@ def bounded_values(values: npt.ArrayLike, case_id: str, what: str, shape: tuple[
         return array
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise EvaluationError(f"Case {case_id}: the {what} holds values that are not finite; replace them first.")
+        raise EvaluationError(f"Case {case_id}: the {what} holds values that are not finite; mend them first.")
     if low < -_SLACK * upper or high > upper * (1 + _SLACK):
         raise EvaluationError(
             f"Case {case_id}: the {what} spans {low:.4g} to {high:.4g} where 0 to {upper:.4g} is needed; scale it "

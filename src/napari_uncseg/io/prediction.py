@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.io.geometry import spacing, voxel_ml
-from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.maps import MapName
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,6 @@ class Prediction:
         return x, y, z
 
     def title(self, name: str | MapName) -> str:
-        """Title of a map for a reader; a one-pass variance says that it is p(1−p), a partial result that it is one."""
-        named = MapName.parse(name) if isinstance(name, str) else name
-        title = named.title
-        if named.measure == Measure.VARIANCE:
-            how = "between members" if self.members > 1 else "p(1−p), one pass"
-            title = title.replace(")", f", {how})")
+        """Title of a map for a reader; a partial result says that it is one."""
+        title = (MapName.parse(name) if isinstance(name, str) else name).title
         return f"{title} · {self.partial}" if self.partial else title

@@ -178,7 +178,6 @@ def region_panels(title: str, ylabel: str, draw: Callable[[Axes, Region], bool],
         axes = figure.subplots(1, len(REGIONS), squeeze=False, sharey=True)[0]
         for axis, region in zip(axes, REGIONS, strict=True):
             panel_title(axis, region, draw(axis, region))
-        for axis in axes:  # once all is drawn, for the panels share their heights
             axis.set(**settings)
         axes[0].set_ylabel(ylabel)
         legend_below(figure, axes)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.affines import apply_affine
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
@@ -81,7 +80,8 @@ def cut_at(study: Study, prediction: Prediction, findings: Findings, finding: Fi
     -------
     Cut
     """
-    turn = _Turn(study, finding.voxel)
+    turn = _Turn(study)
+    centre, height, width = turn.frame(finding.voxel)
     inside = np.zeros(study.shape, dtype=bool)
     box, voxels = findings.mask(finding)
     inside[box] = voxels
@@ -89,13 +89,13 @@ def cut_at(study: Study, prediction: Prediction, findings: Findings, finding: Fi
     reference = None
     if study.reference is not None:
         true = region_masks(study.reference)[list(Region).index(finding.region)]
-        reference = turn.cut(true)
+        reference = turn.cut(true, centre, height, width)
     return Cut(
         title=MODALITY_TITLES[modality],
-        image=turn.cut(_windowed(study, modality)),
-        labels=turn.cut(prediction.segmentation),
-        map=turn.cut(map_values(prediction, finding.map)),
-        inside=turn.cut(inside),
+        image=turn.cut(_windowed(study, modality), centre, height, width),
+        labels=turn.cut(prediction.segmentation, centre, height, width),
+        map=turn.cut(map_values(prediction, finding.map), centre, height, width),
+        inside=turn.cut(inside, centre, height, width),
         reference=reference,
         aspect=turn.aspect,
     )
@@ -143,30 +143,48 @@ def draw_findings(
 
 
 class _Turn:
-    """From a study's voxel order to axial pictures round a voxel, with as much brain as they can hold."""
+    """From a study's voxel order to axial pictures."""
 
-    def __init__(self, study: Study, voxel: tuple[int, int, int]) -> None:
+    def __init__(self, study: Study) -> None:
         self._turned = ornt_transform(io_orientation(study.affine), axcodes2ornt(("I", "P", "L")))
-        order = np.argsort(self._turned[:, 0])
-        _, height, width = (study.spacing[axis] for axis in order)
-        self.aspect = height / width
-        """Height of a displayed voxel over its width."""
-        back = inv_ornt_aff(self._turned, study.shape)
-        centre = np.rint(apply_affine(np.linalg.inv(back), voxel)).astype(int)
-        brain = apply_orientation(study.brain, self._turned)
-        box = bounding_box(brain) or tuple(slice(0, size) for size in brain.shape)
-        self._place: list[Any] = [centre[0]]
-        for axis, size in ((1, height), (2, width)):
-            extent = min(round(CUT_MM / size), brain.shape[axis])
-            start = centre[axis] - extent // 2
-            if box[axis].stop - box[axis].start >= extent:
-                start = np.clip(start, box[axis].start, box[axis].stop - extent)
-            start = int(np.clip(start, 0, brain.shape[axis] - extent))
-            self._place.append(slice(start, start + extent))
+        self._shape = study.shape
+        sizes = [0.0, 0.0, 0.0]
+        for size, (axis, _) in zip(study.spacing, self._turned, strict=True):
+            sizes[int(axis)] = size
+        self._sizes = sizes
+        box = bounding_box(study.brain) or tuple(slice(0, size) for size in study.shape)
+        self._brain = [slice(0, 0)] * 3
+        for part, whole, (axis, flip) in zip(box, study.shape, self._turned, strict=True):
+            ends = (part.start, part.stop) if flip > 0 else (whole - part.stop, whole - part.start)
+            self._brain[int(axis)] = slice(*ends)
 
-    def cut(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Rows and columns of the slice through the voxel."""
-        return np.asarray(apply_orientation(array, self._turned)[tuple(self._place)])
+    @property
+    def aspect(self) -> float:
+        """Height of a displayed voxel over its width."""
+        return self._sizes[1] / self._sizes[2]
+
+    def frame(self, voxel: tuple[int, int, int]) -> tuple[tuple[int, int, int], slice, slice]:
+        """Displayed indices of a voxel; rows and columns of a cut round it, with as much brain as it can hold."""
+        at, size = [0, 0, 0], [0, 0, 0]
+        for index, whole, (axis, flip) in zip(voxel, self._shape, self._turned, strict=True):
+            at[int(axis)] = index if flip > 0 else whole - 1 - index
+            size[int(axis)] = whole
+        parts = []
+        for axis in (1, 2):
+            extent = min(round(CUT_MM / self._sizes[axis]), size[axis])
+            brain = self._brain[axis]
+            start = at[axis] - extent // 2
+            if brain.stop - brain.start >= extent:
+                start = min(max(start, brain.start), brain.stop - extent)
+            start = min(max(start, 0), size[axis] - extent)
+            parts.append(slice(start, start + extent))
+        return (at[0], at[1], at[2]), parts[0], parts[1]
+
+    def cut(
+        self, array: npt.NDArray[Any], centre: tuple[int, int, int], rows: slice, columns: slice
+    ) -> npt.NDArray[Any]:
+        """Rows and columns of the slice through a place."""
+        return np.asarray(apply_orientation(array, self._turned)[centre[0], rows, columns])
 
 
 def _windowed(study: Study, modality: str) -> npt.NDArray[np.float64]:

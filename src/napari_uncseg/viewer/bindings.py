@@ -1,26 +1,26 @@
-"""What a viewer with a study can do at any time: bare its images, set their window, tell all values, list the keys."""
+"""Keys and mouse: which the manifest declares, and what a viewer with a study does with them at any time."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import cache
+from importlib import resources
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import yaml
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Label
 from napari_uncseg.maps import MapName
-from napari_uncseg.viewer.contours import OUTLINE_KEY
 from napari_uncseg.viewer.corrections import CORRECTION_KEY
 from napari_uncseg.viewer.tags import Role, Tag, tag_of, tagged
 
-HELP, BARE = "help", "bare"
-
-COMFORT_KEYS: Mapping[str, str] = MappingProxyType({HELP: "F1", BARE: "Shift-H"})
-"""Keys of a viewer that holds a study, as napari writes them. None of them is napari's own."""
+OUTLINE_KEY = "uncseg-outline"
+"""Key of what the outline of the current finding is of, in the metadata of its layer."""
 
 HELP_PANEL = "Keys"
 """Name of the panel in the manifest that lists all keys."""
@@ -31,20 +31,109 @@ RIGHT_BUTTON = 2
 WINDOW_PER_PIXEL, LEVEL_PER_PIXEL = 0.005, 0.003
 """Change of window and level per pixel of a drag, as shares of the window at its start."""
 
+
+def _keys_of(place: str) -> Mapping[str, str]:
+    """Keys that the manifest declares for a place, by what they do, as Qt writes them."""
+    start = f"napari-uncseg.{place}."
+    declared = _manifest()["contributions"]["keybindings"]
+    return MappingProxyType(
+        {each["command"].removeprefix(start): each["key"] for each in declared if each["command"].startswith(start)}
+    )
+
+
+@cache
+def _manifest() -> dict[str, Any]:
+    text = resources.files("napari_uncseg").joinpath("napari.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+WORKLIST_KEYS, FINDING_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
+    _keys_of, ("worklist", "findings", "picture", "six_views", "six_patients")
+)
+"""Keys of the case browser, of findings in a viewer and in the panel, of a viewer with a study, of comparison windows.
+
+None of them is napari's own.
+"""
+
+HELP, HIDE_OVERLAYS = "help", "hide_overlays"
+"""What the keys of the picture do."""
+
+COMPARE_MOUSE: Mapping[str, str] = MappingProxyType(
+    {
+        "wheel": "slices",
+        "Ctrl + wheel": "zoom where the mouse stands",
+        "left button": "crosshair",
+        "middle button": "move the pictures",
+        "right button": "window (sideways) and level (up and down) of the image under the mouse",
+    }
+)
+KEY_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "next_study": "next study",
+        "previous_study": "previous study",
+        "next": "next finding",
+        "previous": "previous finding",
+        "real_error": "this finding is wrong: a real error",
+        "fine": "this finding is good: the segmentation is fine",
+        "unsure": "unsure about this finding",
+        "overlay": "hide or show the map",
+        HIDE_OVERLAYS: "hide or show all that lies on the images",
+        HELP: "list the keys",
+        "axial": "axial plane",
+        "coronal": "coronal plane",
+        "sagittal": "sagittal plane",
+        "next_slice": "next slice",
+        "previous_slice": "previous slice",
+        "overlays": "show or hide segmentations and maps",
+        "outline": "draw the contour of the predicted segmentation on images and maps",
+        "crosshair": "show where all panes are cut",
+        "common_scale": "give all maps one range of colours; otherwise each has its own",
+        "fit": "whole volumes in their own windows",
+        "preset": "next set of panes",
+        "result": "add a result of another method",
+        "export": "save the picture as PNG or PDF",
+        "keys": "keys and mouse of this window",
+        "previous_page": "the six patients before",
+        "next_page": "the next six patients",
+    }
+)
+"""What each key does, for a reader."""
+
+
+def key_sections() -> dict[str, dict[str, str]]:
+    """All keys and gestures of the plugin: place -> key as Qt writes it -> what it does."""
+    return {
+        "Case browser": _rows(WORKLIST_KEYS),
+        "Inter-rater agreement": {"Enter": "open the study of the row, as a double click does"},
+        "Findings (while the panel is open)": _rows(FINDING_KEYS),
+        "Picture": {
+            **_rows(PICTURE_KEYS),
+            "right button": "window (sideways) and level (up and down) of the image",
+        },
+        "Six views": {**_rows(COMPARE_KEYS), **COMPARE_MOUSE},
+        "Six patients, beside those": _rows(PATIENT_KEYS),
+    }
+
+
+def _rows(keys: Mapping[str, str]) -> dict[str, str]:
+    return {key: KEY_WORDS[what] for what, key in keys.items()}
+
+
 _RESULT: tuple[Role, ...] = ("segmentation", "map")
 
-_comfortable: WeakSet[ViewerModel] = WeakSet()
+_bound: WeakSet[ViewerModel] = WeakSet()
 _hidden: WeakKeyDictionary[ViewerModel, WeakSet[Layer]] = WeakKeyDictionary()
 
 
-def make_comfortable(viewer: ViewerModel) -> None:
-    """Give a viewer :data:`COMFORT_KEYS`, window and level by drag, and all values under the mouse; once is enough."""
+def bind_viewer(viewer: ViewerModel) -> None:
+    """Give a viewer its keys, window and level by drag, and all values under the mouse; once is enough."""
     model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
-    if model in _comfortable:
+    if model in _bound:
         return
-    _comfortable.add(model)
-    model.bind_key(COMFORT_KEYS[BARE], toggle_overlays, overwrite=True)
-    model.bind_key(COMFORT_KEYS[HELP], show_keys, overwrite=True)
+    _bound.add(model)
+    for what, press in ((HIDE_OVERLAYS, toggle_overlays), (HELP, show_keys)):
+        model.bind_key(PICTURE_KEYS[what].replace("+", "-"), press, overwrite=True)
     model.mouse_drag_callbacks.append(drag_window)
     model.mouse_move_callbacks.append(show_values)
 

@@ -15,7 +15,7 @@ from napari_uncseg.viewer.corrections import corrected_labels, correction_layers
 from napari_uncseg.viewer.tags import open_predictions, tagged
 
 
-def leave_case(viewer: ViewerModel, study_id: str) -> None:
+def close_case(viewer: ViewerModel, study_id: str) -> None:
     """Remove the layers of a case with its corrections; what else the reviewer made stays."""
     for layer in [*(layer for layer, _ in tagged(viewer, study_id)), *correction_layers(viewer, study_id)]:
         viewer.layers.remove(layer)

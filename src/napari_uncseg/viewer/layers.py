@@ -16,6 +16,7 @@ from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
 from napari_uncseg.maps import MapName
+from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap
 from napari_uncseg.viewer.orientation import display_grid, oblique_warning, to_display
 from napari_uncseg.viewer.tags import KEY, Role, Tag, tagged
@@ -108,20 +109,20 @@ def prediction_layers(prediction: Prediction) -> list[Layer]:
     return [*layers, segmentation]
 
 
-def map_layer(prediction: Prediction, name: str, *, visible: bool = True) -> Image:
-    """Layer of one map with its colour bar."""
-    values = prediction.maps[name]
-    array = to_display(values, prediction.affine)
+def map_layer(prediction: Prediction, name: str | MapName, *, visible: bool = True) -> Image:
+    """Layer of one map, stored or derived from the probabilities, with its colour bar."""
+    key = MapName.parse(str(name))
+    array = to_display(map_values(prediction, key), prediction.affine)
     layer = Image(
         array,
-        name=prediction.title(name),
-        colormap=map_colormap(name),
-        contrast_limits=(0.0, upper_bound(prediction, name)),
+        name=prediction.title(key),
+        colormap=map_colormap(key.measure),
+        contrast_limits=(0.0, map_upper(prediction, key)),
         blending="translucent_no_depth",
         opacity=0.85,
         visible=visible,
-        metadata={KEY: Tag("map", name, prediction.study_id, prediction, array)},
-        **display_grid(_shape(values), prediction.affine).as_kwargs(),
+        metadata={KEY: Tag("map", str(key), prediction.study_id, prediction, array)},
+        **display_grid(prediction.shape, prediction.affine).as_kwargs(),
     )
     layer.colorbar.visible = True
     layer.colorbar.size = (22, 160)
@@ -130,9 +131,49 @@ def map_layer(prediction: Prediction, name: str, *, visible: bool = True) -> Ima
     return layer
 
 
-def upper_bound(prediction: Prediction, name: str) -> float:
-    """Largest value a map can take, or does take when nothing is known about it."""
-    return MapName.parse(name).upper_of(prediction.maps[name])
+def find_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapName) -> Image | None:
+    """Layer that shows a map of a prediction, or None."""
+    for layer, tag in tagged(viewer, prediction.study_id, "map"):
+        if tag.name == str(key) and tag.source is prediction and isinstance(layer, Image):
+            return layer
+    return None
+
+
+def ensure_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapName) -> Image:
+    """Layer that shows a map of a prediction; a new one lies right above the other maps.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    prediction : Prediction
+    key : MapName
+        One of :func:`napari_uncseg.uncertainty.prediction_maps.maps_of`.
+
+    Returns
+    -------
+    napari.layers.Image
+    """
+    layer = find_map_layer(viewer, prediction, key)
+    if layer is not None:
+        return layer
+    layer = map_layer(prediction, key)
+    maps = [viewer.layers.index(other) for other, _ in tagged(viewer, prediction.study_id, "map")]
+    insert_quietly(viewer, max(maps) + 1 if maps else len(viewer.layers), layer)
+    return layer
+
+
+def insert_quietly(viewer: ViewerModel, place: int, layer: Layer) -> None:
+    """Insert a layer that is not selected, as napari would: whoever paints goes on with the layer they paint on."""
+    selected, active = set(viewer.layers.selection), viewer.layers.selection.active
+    viewer.layers.insert(place, layer)
+    viewer.layers.selection = selected
+    viewer.layers.selection.active = active
+
+
+def show_only_map(viewer: ViewerModel, prediction: Prediction, key: MapName) -> None:
+    """Show one map of a prediction and hide its others."""
+    for layer, tag in tagged(viewer, prediction.study_id, "map"):
+        layer.visible = tag.name == str(key)
 
 
 def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -148,7 +189,7 @@ def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
         weight = to_display(prediction.maps.get("unc_output", prediction.probabilities[0]), prediction.affine)
     if not weight.any() or viewer.dims.ndim != 3:
         return
-    grid = display_grid(_shape(prediction.segmentation), prediction.affine)
+    grid = display_grid(prediction.shape, prediction.affine)
     for axis in range(3):
         profile = weight.sum(axis=tuple(other for other in range(3) if other != axis))
         viewer.dims.set_point(axis, grid.translate[axis] + grid.scale[axis] * int(profile.argmax()))
@@ -193,7 +234,7 @@ def _labels_layer(
         features=volumes_table(labels, voxel_ml),
         opacity=0.8,
         metadata={KEY: Tag(role, role, study_id, source, array)},
-        **display_grid(_shape(labels), source.affine).as_kwargs(),
+        **display_grid(source.shape, source.affine).as_kwargs(),
     )
     # The array is the prediction's own: who wants to paint duplicates the layer.
     layer.editable = False
@@ -298,8 +339,3 @@ def _title(tag: Tag) -> str:
     if tag.role == "map" and isinstance(tag.source, Prediction):
         return tag.source.title(tag.name)
     return tag.role.capitalize()
-
-
-def _shape(array: npt.NDArray[Any]) -> tuple[int, int, int]:
-    x, y, z = array.shape
-    return x, y, z

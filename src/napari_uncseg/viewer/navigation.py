@@ -1,29 +1,31 @@
-"""Going to a voxel in a viewer, the keys of a review, and the session that belongs to a viewer."""
+"""Going to a voxel or a finding in a viewer, and the session that belongs to a viewer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from platformdirs import user_config_path
 
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.session import Session
-from napari_uncseg.viewer.bindings import make_comfortable
-from napari_uncseg.viewer.orientation import AXES, display_grid
+from napari_uncseg.review.watershed import Box
+from napari_uncseg.viewer.bindings import OUTLINE_KEY, bind_viewer
+from napari_uncseg.viewer.layers import insert_quietly
+from napari_uncseg.viewer.orientation import AXES, display_grid, to_display
 
-NEXT, PREVIOUS, REAL_ERROR, FINE, UNSURE, OVERLAY = ("next", "previous", "real error", "fine", "unsure", "overlay")
-
-KEYS: Mapping[str, str] = MappingProxyType(
-    {NEXT: "N", PREVIOUS: "Shift-N", REAL_ERROR: "W", FINE: "G", UNSURE: "U", OVERLAY: "H"}
-)
-"""Keys of a review in a viewer, by what they do: next, wrong, good, unsure, hide. None of them is napari's own."""
+OUTLINE_NAME = "Current finding"
+OUTLINE_COLOUR = (0.25, 0.95, 1.0, 1.0)
+"""Cyan: no label and no map has it."""
 
 KEEP_CLEAR = 0.15
 """Share of the canvas at each border in which a voxel counts as out of sight."""
@@ -36,7 +38,7 @@ def session_of(viewer: ViewerModel) -> Session:
     model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
     if model not in _sessions:
         _sessions[model] = Session(state_folder())
-        make_comfortable(model)
+        bind_viewer(model)
     return _sessions[model]
 
 
@@ -94,3 +96,83 @@ def go_to(viewer: ViewerModel, point: tuple[float, float, float]) -> None:
     off_rows, off_columns = abs(row - camera.center[-2]), abs(column - camera.center[-1])
     if off_rows > rows * (0.5 - KEEP_CLEAR) or off_columns > columns * (0.5 - KEEP_CLEAR):
         camera.center = (0.0, row, column)
+
+
+class FindingOutline:
+    """One label layer per viewer that outlines the current finding; it is made when there is one to outline.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._painted: Box | None = None
+        self._array: np.ndarray | None = None
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer, while it is in the viewer."""
+        return next((layer for layer in self._viewer.layers if OUTLINE_KEY in layer.metadata), None)
+
+    def show(self, prediction: Prediction, findings: Findings, finding: Finding) -> None:
+        """Outline a finding of a prediction."""
+        layer = self.layer
+        if layer is not None and layer.metadata[OUTLINE_KEY] != _grid_of(prediction):
+            self._viewer.layers.remove(layer)
+            layer = None
+        if layer is None:
+            layer = self._add(prediction)
+        assert self._array is not None
+        self._wipe()
+        box, inside = findings.mask(finding)
+        self._array[box][inside] = 1
+        self._painted = box
+        layer.refresh()
+
+    def clear(self) -> None:
+        """Outline nothing."""
+        layer = self.layer
+        if layer is not None and self._painted is not None:
+            self._wipe()
+            layer.refresh()
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        layer = self.layer
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+        self._array = self._painted = None
+
+    def _wipe(self) -> None:
+        """Only what was painted is erased: a volume is millions of voxels, a finding thousands."""
+        if self._painted is not None and self._array is not None:
+            self._array[self._painted] = 0
+        self._painted = None
+
+    def _add(self, prediction: Prediction) -> Labels:
+        self._array = np.zeros(prediction.shape, dtype=np.uint8)
+        self._painted = None
+        layer = Labels(
+            to_display(self._array, prediction.affine),
+            name=OUTLINE_NAME,
+            colormap=_colours(),
+            opacity=1.0,
+            metadata={OUTLINE_KEY: _grid_of(prediction)},
+            **display_grid(prediction.shape, prediction.affine).as_kwargs(),
+        )
+        layer.contour = 1
+        layer.editable = False
+        insert_quietly(self._viewer, len(self._viewer.layers), layer)
+        return layer
+
+
+@cache
+def _colours() -> DirectLabelColormap:
+    return DirectLabelColormap(color_dict={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"})
+
+
+def _grid_of(prediction: Prediction) -> tuple[object, ...]:
+    """What a layer must have in common with a prediction to be painted on for it."""
+    return prediction.study_id, prediction.shape, prediction.affine.tobytes()

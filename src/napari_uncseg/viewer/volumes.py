@@ -18,6 +18,7 @@ from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Label
 from napari_uncseg.maps import MAPS, Measure
 from napari_uncseg.viewer.colormaps import labels_colormap, map_colormap
+from napari_uncseg.viewer.layers import window_level
 from napari_uncseg.viewer.orientation import AXES, display_affine, display_grid, from_display, to_display
 from napari_uncseg.viewer.tags import KEY, Plain, Tag, tag_of
 
@@ -185,25 +186,17 @@ def _image(volume: Volume, channel: int, title: str, *, whole: bool) -> Image:
     array = to_display(values, volume.affine)
     source = Source("image", volume.path, volume.sha256) if whole else None
     map_name = next((name for name in sorted(MAPS, key=len, reverse=True) if title.endswith(f"_{name}")), None)
-    shared = {
-        "metadata": {KEY: Plain(volume.affine, volume.header, source)},
-        **display_grid(volume.shape, volume.affine).as_kwargs(),
-    }
-    if map_name is None:
+    if map_name is not None:
+        upper = MAPS[Measure(map_name)].upper
+        look = {"colormap": map_colormap(map_name), "blending": "translucent_no_depth", "contrast_limits": (0.0, upper)}
+    else:
         # Most of a brain image is background, which would take the whole window.
-        inside = values[values != values.flat[0]]
-        low, high = np.percentile(inside, (1.0, 99.5)) if inside.size else (0.0, 1.0)
-        limits = (float(low), float(high if high > low else low + 1))
-        return Image(array, name=title, colormap="gray", contrast_limits=limits, interpolation2d="linear", **shared)
-    layer = Image(
-        array,
-        name=title,
-        colormap=map_colormap(map_name),
-        contrast_limits=(0.0, MAPS[Measure(map_name)].upper),
-        blending="translucent_no_depth",
-        **shared,
-    )
-    layer.colorbar.visible = True
+        limits = window_level(values, values != values.flat[0])
+        look = {"colormap": "gray", "interpolation2d": "linear", "contrast_limits": limits}
+    known = {KEY: Plain(volume.affine, volume.header, source)}
+    grid = display_grid(volume.shape, volume.affine).as_kwargs()
+    layer = Image(array, name=title, metadata=known, **look, **grid)
+    layer.colorbar.visible = map_name is not None
     return layer
 
 

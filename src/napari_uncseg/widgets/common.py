@@ -1,26 +1,34 @@
-"""Small pieces that several panels use."""
+"""Small pieces that several panels use: notes, boxes, tables, rows of a form, and the frame of a panel."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import napari
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QComboBox,
     QDockWidget,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
     QLabel,
+    QLayout,
+    QLineEdit,
     QMainWindow,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
-    QTableView,
+    QTableWidget,
+    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 
@@ -31,72 +39,47 @@ FAILURE_COLOURS = ("#b3261e", "#f0655a")
 """Red that reads on a light theme, and on a dark one."""
 
 _PANEL = "uncseg-panel"
+_VALUE = Qt.ItemDataRole.UserRole
 _ROW_MARGIN = 8
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""
 
 
-class LayerWatch(QObject):
-    """Calls back, once per turn of the event loop, after layers came, went or were renamed.
-
-    napari's emitters hold only weak references and know nothing of Qt's deletions; the watch lets go of them when its
-    panel is destroyed, so that no callback reaches a deleted widget.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Whose layers are watched.
-    panel : QWidget
-        Owner.
-    changed : callable
-        Bound method of the panel.
-    """
-
-    def __init__(self, viewer: napari.viewer.Viewer, panel: QWidget, changed: Callable[[], None]) -> None:
-        super().__init__(panel)
-        self._changed = weakref.WeakMethod(changed)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._fire)
-        events = viewer.layers.events
-        self._emitters: tuple[Any, ...] = (events.inserted, events.removed, events.renamed)
-        for emitter in self._emitters:
-            emitter.connect(self._on_change)
-        panel.destroyed.connect(partial(_let_go, weakref.ref(self)))
-
-    def let_go(self) -> None:
-        """Stop watching."""
-        for emitter in self._emitters:
-            emitter.disconnect(self._on_change)
-        self._emitters = ()
-
-    def _on_change(self, event: object = None) -> None:
-        self._timer.start()
-
-    def _fire(self) -> None:
-        changed = self._changed()
-        if changed is not None:
-            changed()
+def is_dark(widget: QWidget) -> bool:
+    """Whether a widget's theme writes light letters on a dark ground."""
+    return widget.palette().color(QPalette.ColorRole.WindowText).lightness() > 127
 
 
-def note_label(text: str = "") -> QLabel:
-    """Label of one or more sentences that wraps and can be selected and copied."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(
-        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
-    )
-    label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-    return label
+class Note(QLabel):
+    """One or more sentences that wrap and can be selected and copied; hidden while there are none."""
 
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        if not text:
+            self.hide()
 
-def _let_go(watch: weakref.ref[LayerWatch], _object: object = None) -> None:
-    alive = watch()
-    if alive is not None:
-        alive.let_go()
+    def tell(self, text: str) -> None:
+        """Show sentences."""
+        self.setStyleSheet("")
+        self.setText(text)
+        self.setVisible(bool(text))
+
+    def warn(self, sentences: Iterable[str], first: str = "") -> None:
+        """Show warnings, a line each, below a first line."""
+        self.tell("\n".join([*([first] if first else []), *(f"⚠ {sentence}" for sentence in sentences)]))
+
+    def fail(self, sentence: str) -> None:
+        """Show why something failed."""
+        self.setStyleSheet(f"color: {FAILURE_COLOURS[is_dark(self.parentWidget() or self)]};")
+        self.setText(sentence)
+        self.show()
 
 
 def heading(text: str) -> QLabel:
@@ -108,6 +91,260 @@ def heading(text: str) -> QLabel:
     label.setWordWrap(True)
     label.setContentsMargins(0, 6, 0, 0)
     return label
+
+
+def button(text: str, tip: str, clicked: Callable[[], object] | None = None, *, checkable: bool = False) -> QPushButton:
+    """Button that does not take the focus when clicked: keys of the review belong to the canvas.
+
+    Parameters
+    ----------
+    text, tip : str
+    clicked : callable, optional
+        Bound method without arguments.
+    checkable : bool
+    """
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    made.setCheckable(checkable)
+    if clicked is not None:
+        made.clicked.connect(clicked)
+    return made
+
+
+def choice(tip: str, entries: Iterable[str] | Mapping[Any, str] = (), least: int = 12) -> QComboBox:
+    """Box that may be narrower than its longest entry, so that long layer names do not widen the panel.
+
+    Parameters
+    ----------
+    tip : str
+    entries : iterable of str, or mapping of data to str
+    least : int
+        Characters there is always room for.
+    """
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(least)
+    box.setToolTip(tip)
+    entries = entries if isinstance(entries, Mapping) else {entry: entry for entry in entries}
+    offer(box, entries, next(iter(entries), None))
+    return box
+
+
+def offer(box: QComboBox, entries: Mapping[Any, str] | Iterable[str], chosen: Any, *, or_first: bool = False) -> None:
+    """Offer other entries, without a signal.
+
+    Parameters
+    ----------
+    box : QComboBox
+    entries : mapping of data to str, or iterable of str
+    chosen : object
+        Data of the one to stand at; when it is not offered, at none.
+    or_first : bool
+        Stand at the first one then.
+    """
+    entries = entries if isinstance(entries, Mapping) else {entry: entry for entry in entries}
+    with signals_blocked(box):
+        box.clear()
+        for data, title in entries.items():
+            box.addItem(title, data)
+        place = list(entries).index(chosen) if chosen in entries else -1  # Qt itself finds no tuples
+        box.setCurrentIndex(max(place, 0) if or_first else place)
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Widgets side by side."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def column(*items: QWidget | QLayout, margins: tuple[int, int, int, int] = (0, 0, 0, 0)) -> QVBoxLayout:
+    """Widgets and layouts one below the other."""
+    layout = QVBoxLayout()
+    layout.setContentsMargins(*margins)
+    for item in items:
+        if isinstance(item, QWidget):
+            layout.addWidget(item)
+        else:
+            layout.addLayout(item)
+    return layout
+
+
+def form(**rows: QWidget) -> QFormLayout:
+    """Rows of a form by the words in front of them; an underscore stands for a blank. The words have one width."""
+    layout = QFormLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+    for name, widget in rows.items():
+        layout.addRow(row_label(name.replace("_", " ")), widget)
+    return layout
+
+
+def row_label(text: str) -> QLabel:
+    """Label in front of a row of a form; all have one width, so that the rows of a panel line up."""
+    return _RowLabel(text)
+
+
+class _RowLabel(QLabel):
+    """As wide as the longest of its kind, in the letters of the theme."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+
+    def sizeHint(self) -> QSize:
+        """All of one width."""
+        return QSize(self.fontMetrics().horizontalAdvance(_ROW_LABEL) + 6, super().sizeHint().height())
+
+    minimumSizeHint = sizeHint  # words are not cut
+
+
+class PathRow(QWidget):
+    """Line for a path, with a button that browses for it.
+
+    Parameters
+    ----------
+    title : str
+        What the path is, such as ``Folder of results``: title of the dialog, and what the tips say.
+    path : str
+        What stands in the line first.
+    placeholder : str
+        What an empty line says.
+    files : str
+        Filter of the dialog for a file, such as ``Logs (*.jsonl)``; empty for a folder.
+
+    Attributes
+    ----------
+    changed : Signal
+        Another path was typed to its end, or browsed for.
+    """
+
+    changed = Signal()
+
+    def __init__(self, title: str, path: str = "", placeholder: str = "", files: str = "") -> None:
+        super().__init__()
+        self._title, self._files = title, files
+        self.line = QLineEdit(path)
+        self.line.setPlaceholderText(placeholder)
+        self.line.setToolTip(f"{title}: its path")
+        self.line.editingFinished.connect(self.changed)
+        self.browse = QPushButton("Browse…")
+        self.browse.setToolTip(f"{title}: choose it")
+        self.browse.clicked.connect(self._browse)
+        layout = row(self.line, self.browse)
+        layout.setStretch(0, 1)
+        self.setLayout(layout)
+
+    @property
+    def path(self) -> Path | None:
+        """The path, or None while the line is empty."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    def _browse(self) -> None:
+        if self._files:
+            chosen, _ = QFileDialog.getOpenFileName(self, self._title, self.line.text(), self._files)
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, self._title, self.line.text())
+        if chosen:
+            self.line.setText(chosen)
+            self.changed.emit()
+
+
+class _Cell(QTableWidgetItem):
+    """Cell that sorts by its value."""
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        return bool(self.data(_VALUE) < other.data(_VALUE))
+
+
+class Table(QTableWidget):
+    """Table whose rows are read and chosen, not written.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Title of each column -> what it tells when the mouse rests on it.
+    name : str
+        For those who do not see it.
+    """
+
+    def __init__(self, columns: Mapping[str, str], name: str) -> None:
+        super().__init__(0, len(columns))
+        self.setHorizontalHeaderLabels(list(columns))
+        for place, tip in enumerate(columns.values()):
+            title = self.horizontalHeaderItem(place)
+            assert title is not None
+            title.setToolTip(tip)
+        self.setAccessibleName(name)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTabKeyNavigation(False)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.rows.hide()
+
+    @property
+    def header(self) -> QHeaderView:
+        """Titles of the columns."""
+        header = self.horizontalHeader()
+        assert header is not None
+        return header
+
+    @property
+    def rows(self) -> QHeaderView:
+        """Heights of the rows."""
+        rows = self.verticalHeader()
+        assert rows is not None
+        return rows
+
+    def write(
+        self,
+        rows: Sequence[Sequence[str]],
+        tips: Sequence[str],
+        left: Iterable[int] = (),
+        values: Sequence[Sequence[Any]] | None = None,
+    ) -> None:
+        """Show other rows, without a signal.
+
+        Parameters
+        ----------
+        rows : sequence of sequence of str
+            Texts of each row.
+        tips : sequence of str
+            What each row tells when the mouse rests on it.
+        left : iterable of int
+            Columns of words; numbers stand at the right.
+        values : sequence of sequence, optional
+            What each cell sorts by, where that is not its words.
+        """
+        words = set(left)
+        with signals_blocked(self):
+            self.setRowCount(len(rows))
+            for place, (texts, tip) in enumerate(zip(rows, tips, strict=True)):
+                for number, text in enumerate(texts):
+                    cell = _Cell(text)
+                    cell.setToolTip(tip)
+                    if values is not None:
+                        cell.setData(_VALUE, values[place][number])
+                    if number not in words:
+                        cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                    self.setItem(place, number, cell)
+
+    def fit(self) -> None:
+        """Fit rows and columns to the letters of the theme."""
+        self.rows.setDefaultSectionSize(self.fontMetrics().height() + _ROW_MARGIN)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the letters of the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.fit()
 
 
 def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
@@ -126,40 +363,45 @@ def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
     area.setFrameShape(QScrollArea.Shape.NoFrame)
     area.setWidget(content)
     area.setMinimumHeight(height)
-    outer = QVBoxLayout(panel)
-    outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(area)
-    footer = note_label(RESEARCH_USE_ONLY)
+    footer = Note(RESEARCH_USE_ONLY)
     footer.setContentsMargins(8, 2, 8, 6)
-    outer.addWidget(footer)
-    footer.installEventFilter(_Letters(panel))
-    panel.installEventFilter(_Tab(panel))
+    panel.setLayout(column(area, footer))
+    panel.setProperty(_PANEL, True)
+    frame = _Frame(panel)
+    footer.installEventFilter(frame)
+    panel.installEventFilter(frame)
 
 
-class _Tab(QObject):
-    """Lays the dock of a panel onto that of another one when it is first shown: stacked, four would be taller than a
-    screen. Where the docks go afterwards is the user's choice.
+class _Frame(QObject):
+    """Lays the dock of a panel onto that of another one when it is first shown, and gives it the letters of its labels.
+
+    Stacked, four docks would be taller than a screen; where they go afterwards is the user's choice. napari's theme
+    tells the size of letters to labels, buttons and boxes; tables and fields take theirs from the panel.
 
     Parameters
     ----------
     panel : QWidget
-        Owner.
+        Owner, known as Qt's parent alone: a reference of Python's would leave the panel to the garbage collector.
     """
 
-    def __init__(self, panel: QWidget) -> None:
-        super().__init__(panel)
-        panel.setProperty(_PANEL, True)
-
-    def eventFilter(self, panel: QObject | None, event: QEvent | None) -> bool:
-        """Wait for the panel to be shown."""
-        if isinstance(panel, QWidget) and event is not None and event.type() == QEvent.Type.Show:
-            panel.removeEventFilter(self)
-            QTimer.singleShot(0, self._settle)
-        return False
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Wait for the panel to be shown, and follow one of its labels."""
+        panel = self.parent()
+        if isinstance(panel, QWidget) and event is not None:
+            if watched is panel and event.type() == QEvent.Type.Show:
+                panel.removeEventFilter(self)
+                QTimer.singleShot(0, self._settle)
+            elif isinstance(watched, QLabel) and event.type() == QEvent.Type.FontChange:
+                letters = panel.font()
+                letters.setPixelSize(watched.fontInfo().pixelSize())
+                panel.setFont(letters)
+        return super().eventFilter(watched, event)
 
     def _settle(self) -> None:
         panel = self.parent()
-        dock = _dock_of(panel) if isinstance(panel, QWidget) else None
+        dock = panel.parentWidget() if isinstance(panel, QWidget) else None
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
         window = dock.parentWidget() if dock is not None else None
         if dock is None or not isinstance(window, QMainWindow) or window.tabifiedDockWidgets(dock):
             return
@@ -170,42 +412,6 @@ class _Tab(QObject):
                 window.tabifyDockWidget(other, dock)
                 dock.raise_()
                 return
-
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    above = widget.parentWidget()
-    while above is not None and not isinstance(above, QDockWidget):
-        above = above.parentWidget()
-    return above
-
-
-class _Letters(QObject):
-    """Gives a panel the size of its labels' letters.
-
-    napari's theme tells the size of letters to labels, buttons and boxes; tables and fields take theirs from the panel.
-
-    Parameters
-    ----------
-    panel : QWidget
-        Owner, known as Qt's parent alone: a reference of Python's would leave the panel to the garbage collector.
-    """
-
-    def __init__(self, panel: QWidget) -> None:
-        super().__init__(panel)
-
-    def eventFilter(self, label: QObject | None, event: QEvent | None) -> bool:
-        """Follow a label of the panel."""
-        panel = self.parent()
-        if (
-            isinstance(panel, QWidget)
-            and isinstance(label, QLabel)
-            and event is not None
-            and event.type() == QEvent.Type.FontChange
-        ):
-            letters = panel.font()
-            letters.setPixelSize(label.fontInfo().pixelSize())
-            panel.setFont(letters)
-        return super().eventFilter(label, event)
 
 
 class _Column(QScrollArea):
@@ -225,58 +431,3 @@ class _Column(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().event(event)
-
-
-def is_dark(widget: QWidget) -> bool:
-    """Whether a widget's theme writes light letters on a dark ground."""
-    return widget.palette().color(QPalette.ColorRole.WindowText).lightness() > 127
-
-
-def narrow(box: QComboBox) -> QComboBox:
-    """Let a box be narrower than its longest entry, so that long layer names do not widen the panel."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
-    return box
-
-
-def fit_rows(table: QTableView) -> int:
-    """Make rows as high as the letters of a table ask for, and tell how high that is, in pixels."""
-    rows, height = table.verticalHeader(), table.fontMetrics().height() + _ROW_MARGIN
-    assert rows is not None
-    rows.setDefaultSectionSize(height)
-    return height
-
-
-def show_note(label: QLabel, text: str) -> None:
-    """Show a sentence in a label of :func:`note_label`."""
-    label.setStyleSheet("")
-    label.setText(text)
-    label.setVisible(bool(text))
-
-
-def show_failure(label: QLabel, sentence: str) -> None:
-    """Show why something failed; the sentence can be selected and copied."""
-    label.setStyleSheet(f"color: {FAILURE_COLOURS[is_dark(label.parentWidget() or label)]};")
-    label.setText(sentence)
-    label.show()
-
-
-def row_label(text: str) -> QLabel:
-    """Label in front of a row of a form; all have one width, so that the rows of a panel line up."""
-    return _RowLabel(text)
-
-
-class _RowLabel(QLabel):
-    """As wide as the longest of its kind, in the letters of the theme."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-
-    def sizeHint(self) -> QSize:
-        """All of one width."""
-        return QSize(self.fontMetrics().horizontalAdvance(_ROW_LABEL) + 6, super().sizeHint().height())
-
-    def minimumSizeHint(self) -> QSize:
-        """As the size hint: words are not cut."""
-        return self.sizeHint()

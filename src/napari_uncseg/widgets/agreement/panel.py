@@ -1,44 +1,113 @@
-"""*Two reviewers*: how often two people said the same of the same studies, and where they differ."""
+"""*Inter-rater agreement*: how often two people said the same of the same studies, and where they differ."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHeaderView, QWidget
 
 from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.review.agreement import About, Agreement, Answers, agreement_on, answers_of, merge_logs, reviewers_of
 from napari_uncseg.review.verdict_table import export_answers
 from napari_uncseg.review.verdicts import LOG_NAME, Log, StudyVerdict, latest, log_path, read_log
 from napari_uncseg.viewer.navigation import session_of
-from napari_uncseg.widgets.agreement.table import AnswersTable
-from napari_uncseg.widgets.common import fill_panel, narrow, note_label, row_label, show_failure, show_note
-from napari_uncseg.widgets.connections import Ties
-from napari_uncseg.widgets.study_choice import FolderRow
+from napari_uncseg.widgets.base import Panel
+from napari_uncseg.widgets.common import Note, PathRow, Table, button, choice, column, form, offer, row, row_label
 
 EMPTY = (
     f"Choose the log of a reviewer, {LOG_NAME} in the folder of results, and below it that of another one. "
     "One log will do when both wrote into it."
 )
 CLOSED = "Open the panel Case browser with the folder of results first; it opens the studies."
-PANEL_HEIGHT = 320
 
 _KAPPA = {About.DIFFICULTY: "weighted kappa"}
 _COUNTED = {About.VERDICT: "studies", About.DIFFICULTY: "studies", About.FINDING: "findings"}
+_COLUMNS = {
+    "Study": "Name of the study",
+    "About": "What they were asked; * marks two different results of the study",
+    "first": "What the first reviewer said",
+    "second": "What the second reviewer said",
+}
+_LEAST_ROWS = 6
+_LONGEST_NAME = 24
+"""Characters of a study's name that there is room for; longer ones are elided, and told as a tip."""
 
 
-class LogRow(FolderRow):
+class AnswersTable(Table):
+    """Rows of answers; a double click or Enter asks for the study of a row.
+
+    Attributes
+    ----------
+    requested : Signal
+        The :class:`~napari_uncseg.review.agreement.Answers` of a row.
+    """
+
+    requested = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(_COLUMNS, "Answers of two reviewers")
+        self._answers: tuple[Answers, ...] = ()
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        for place in (0, 1):
+            self.header.setSectionResizeMode(place, QHeaderView.ResizeMode.ResizeToContents)
+        self.fit()
+        self.cellDoubleClicked.connect(self._on_double_click)
+
+    def fit(self) -> None:
+        """Fit height and columns to the letters of the theme."""
+        super().fit()
+        self.setMinimumHeight((_LEAST_ROWS + 1) * self.rows.defaultSectionSize())
+        self.header.setMaximumSectionSize(_LONGEST_NAME * self.fontMetrics().averageCharWidth())
+
+    def present(self, answers: Sequence[Answers], first: str, second: str) -> None:
+        """Show answers of two reviewers, in the order given; stay at the question that was stood on."""
+        before = self.chosen()
+        self._answers = tuple(answers)
+        for place, name in ((2, first), (3, second)):
+            title = self.horizontalHeaderItem(place)
+            assert title is not None
+            title.setText(name)
+        texts = [
+            (each.study, f"{each.about}{'' if each.same_result else ' *'}", each.first, each.second) for each in answers
+        ]
+        self.write(texts, [_tip(each, first, second) for each in answers], left=range(4))
+        asked = [(each.study, each.question) for each in answers]
+        at = (before.study, before.question) if before is not None else None
+        if asked:
+            self.setCurrentCell(asked.index(at) if at in asked else 0, 0)
+
+    def chosen(self) -> Answers | None:
+        """The answers whose row is stood on."""
+        place = self.currentRow()
+        return self._answers[place] if 0 <= place < len(self._answers) else None
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Enter asks for the study of the row."""
+        chosen = self.chosen()
+        if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and chosen is not None:
+            self.requested.emit(chosen)
+        else:
+            super().keyPressEvent(event)
+
+    def _on_double_click(self, place: int, _column: int) -> None:
+        self.requested.emit(self._answers[place])
+
+
+def _tip(each: Answers, first: str, second: str) -> str:
+    lines = [f"{each.study}: {each.question}"]
+    for who, said, comment in ((first, each.first, each.first_comment), (second, each.second, each.second_comment)):
+        lines.append(f"{who}: {said}" + (f" · {comment}" if comment else ""))
+    if not each.same_result and each.about is not About.FINDING:
+        lines.append("They looked at two different results of this study.")
+    return "\n".join(lines)
+
+
+class LogRow(PathRow):
     """Line for a log of verdicts, or for the folder of results that holds one."""
 
     @property
@@ -47,13 +116,8 @@ class LogRow(FolderRow):
         path = self.path
         return log_path(path) if path is not None and path.is_dir() else path
 
-    def _browse(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Log of verdicts", self.line.text(), "Logs (*.jsonl)")
-        if chosen:
-            self.line.setText(chosen)
 
-
-class ReviewersWidget(QWidget):
+class ReviewersWidget(Panel):
     """Panel that compares the logs of two reviewers; it changes neither.
 
     Parameters
@@ -63,40 +127,44 @@ class ReviewersWidget(QWidget):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self._session = session_of(viewer)
         self._log = Log()
         self._answers: tuple[Answers, ...] = ()
-        self.logs = (
-            LogRow("", placeholder="log of verdicts, or its folder"),
-            LogRow("", placeholder="another one, if there are two"),
+        self.logs = tuple(
+            LogRow(title, placeholder=empty, files="Logs (*.jsonl)")
+            for title, empty in (
+                ("Log of verdicts", "log of verdicts, or its folder"),
+                ("Second log of verdicts", "another one, if there are two"),
+            )
         )
-        self.people = (narrow(QComboBox()), narrow(QComboBox()))
-        for box in self.people:  # two in a row
-            box.setMinimumContentsLength(4)
-        self.summary, self.message, self.failure = note_label(), note_label(), note_label()
-        self.hint = note_label(EMPTY)
+        self.people = tuple(
+            choice(f"{which} reviewer that is compared", least=4)  # two in a row
+            for which in ("First", "Second")
+        )
+        self.summary, self.message, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self.only_different = QCheckBox("Only where they differ")
+        self.only_different.setToolTip("Leave out what both said alike")
         self.only_different.setChecked(True)
         self.table = AnswersTable()
-        self.open_button, self.csv_button = QPushButton("Open"), QPushButton("Export CSV…")
+        self.open_button = button(
+            "Open", "Open the study of the chosen row in the case browser (double click, Enter)", self._open_chosen
+        )
+        self.csv_button = button("Export CSV…", "Save all answers, the equal ones too, as a table", self._on_export)
+        people = row(row_label("Reviewers"), *self.people)
+        for place in (1, 2):
+            people.setStretch(place, 1)
         self._body = QWidget()
-        self._lay_out()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.refresh)
-        for row in self.logs:
-            row.line.editingFinished.connect(self.refresh)
-            row.line.textChanged.connect(self._on_text)
+        buttons = row(self.open_button, self.csv_button)
+        self._body.setLayout(column(people, self.summary, self.only_different, self.table, buttons))
+        self.fill(form(Log=self.logs[0], Second_log=self.logs[1]), self._body, self.failure, self.message, self.hint)
+        for log in self.logs:
+            log.changed.connect(self.refresh)
         for box in self.people:
             box.currentIndexChanged.connect(self._compare)
         self.only_different.toggled.connect(self._list)
         self.table.requested.connect(self.open)
-        self.open_button.clicked.connect(self._open_chosen)
-        self.csv_button.clicked.connect(self._on_export)
-        self._ties = Ties(self)
-        self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
+        self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         self._on_verdicts()
 
     @property
@@ -106,14 +174,13 @@ class ReviewersWidget(QWidget):
 
     def show_logs(self, *logs: Path) -> None:
         """Compare the reviewers of one or two logs."""
-        for row, log in zip(self.logs, (*logs, ""), strict=False):
-            row.line.setText(str(log))
+        for line, log in zip(self.logs, (*logs, ""), strict=False):
+            line.line.setText(str(log))
         self.refresh()
 
     def refresh(self) -> None:
         """Read the logs again."""
-        self._timer.stop()
-        paths = [row.log for row in self.logs if row.log is not None]
+        paths = [line.log for line in self.logs if line.log is not None]
         self.failure.hide()
         try:
             missing = next((path for path in paths if not path.is_file()), None)
@@ -122,12 +189,12 @@ class ReviewersWidget(QWidget):
             logs = [read_log(path) for path in paths]
         except UncsegError as error:
             self._log = Log()
-            show_failure(self.failure, str(error))
+            self.failure.fail(str(error))
         else:
             records = merge_logs(*(log.records for log in logs))
             self._log = Log(tuple(records), tuple(problem for log in logs for problem in log.problems))
             self._tell_who_is_missing(bool(paths))
-        show_note(self.message, "\n".join(f"⚠ {problem}" for problem in self._log.problems))
+        self.message.warn(self._log.problems)
         self._offer(reviewers_of(self._log.records))
         self.hint.setVisible(not paths)
 
@@ -137,7 +204,7 @@ class ReviewersWidget(QWidget):
             self.failure.hide()
             self._session.study_requested.emit(answers.study, answers.voxel)
         else:
-            show_failure(self.failure, CLOSED)
+            self.failure.fail(CLOSED)
 
     def export(self, path: str = "") -> None:
         """Write all answers, the equal ones too, as CSV; asks where, unless told."""
@@ -149,38 +216,28 @@ class ReviewersWidget(QWidget):
         try:
             export_answers(self._answers, *self.reviewers, Path(chosen))
         except UncsegError as error:
-            show_failure(self.failure, str(error))
+            self.failure.fail(str(error))
             return
-        show_note(self.message, f"Saved as {chosen}")
-
-    def event(self, event: QEvent | None) -> bool:
-        """Let go of the session when napari takes the panel out of its dock, which it does without deleting it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._ties.let_go()
-        return super().event(event)
+        self.message.tell(f"Saved as {chosen}")
 
     def _tell_who_is_missing(self, any_log: bool) -> None:
         names = reviewers_of(self._log.records)
         if not any_log or len(names) > 1:
             return
         who = f"Only {names[0]} has" if names else "Nobody has"
-        show_failure(
-            self.failure,
+        self.failure.fail(
             f"{who} verdicts here; choose the log of another reviewer. Two people who share one name cannot be told "
             "apart: each writes theirs into Reviewer, in the panel Verdict.",
         )
 
     def _offer(self, names: list[str]) -> None:
-        """Offer the reviewers; keep those that were chosen, if they are two."""
-        first, second = self.reviewers
-        if first == second or not {first, second} <= set(names):
-            first, second = (names * 2)[:2] if names else ("", "")
-        for box, chosen in zip(self.people, (first, second), strict=True):
-            box.blockSignals(True)
-            box.clear()
-            box.addItems(names)
-            box.setCurrentText(chosen)
-            box.blockSignals(False)
+        """Offer the reviewers; keep those that were chosen, if they are two, or take the pair that shares most."""
+        pair = self.reviewers
+        if pair[0] == pair[1] or not set(pair) <= set(names):
+            pairs = combinations(names, 2)
+            pair = max(pairs, key=lambda two: len(answers_of(self._log.records, *two)), default=("", ""))
+        for box, chosen in zip(self.people, pair, strict=True):
+            offer(box, names, chosen, or_first=True)
         self._body.setVisible(len(names) > 1)
         self._compare()
 
@@ -188,10 +245,10 @@ class ReviewersWidget(QWidget):
         first, second = self.reviewers
         self._answers = answers_of(self._log.records, first, second) if first != second else ()
         if first == second:
-            self.summary.setText("Choose two different reviewers.")
+            self.summary.tell("Choose two different reviewers.")
         else:
             lines = [_tell(agreement_on(about, self._answers)) for about in About]
-            self.summary.setText("\n".join([*lines, *self._unshared()]))
+            self.summary.tell("\n".join([*lines, *self._unshared()]))
         self.csv_button.setEnabled(bool(self._answers))
         self._list()
 
@@ -234,46 +291,8 @@ class ReviewersWidget(QWidget):
             self.logs[0].line.setText(str(results))
         self.refresh()
 
-    def _on_text(self, _text: str) -> None:
-        """A log was browsed for: lines that have no focus were not typed into."""
-        if not any(row.line.hasFocus() for row in self.logs):
-            self._timer.start()
-
     def _on_export(self, _checked: bool = False) -> None:
         self.export()
-
-    def _lay_out(self) -> None:
-        self.open_button.setToolTip("Open the study of the chosen row in the case browser (double click, Enter)")
-        self.csv_button.setToolTip("Save all answers, the equal ones too, as a table")
-        for label in (self.message, self.failure):
-            label.hide()
-        content = QWidget()
-        outer = QVBoxLayout(content)
-        outer.setContentsMargins(8, 4, 8, 8)
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        for title, row in zip(("Log", "Second log"), self.logs, strict=True):
-            form.addRow(row_label(title), row)
-        outer.addLayout(form)
-        layout = QVBoxLayout(self._body)
-        layout.setContentsMargins(0, 0, 0, 0)
-        people = QHBoxLayout()
-        people.addWidget(row_label("Reviewers"))
-        for box in self.people:
-            people.addWidget(box, 1)
-        layout.addLayout(people)
-        layout.addWidget(self.summary)
-        layout.addWidget(self.only_different)
-        layout.addWidget(self.table)
-        buttons = QHBoxLayout()
-        for button in (self.open_button, self.csv_button):
-            buttons.addWidget(button)
-        layout.addLayout(buttons)
-        outer.addWidget(self._body)
-        for label in (self.failure, self.message, self.hint):
-            outer.addWidget(label)
-        outer.addStretch(1)
-        fill_panel(self, content, PANEL_HEIGHT)
 
 
 def _tell(agreement: Agreement) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QMarginsF, QRectF, QSizeF, Qt
-from qtpy.QtGui import QColor, QFontMetricsF, QImage, QPageLayout, QPageSize, QPainter, QPdfWriter
+from qtpy.QtGui import QColor, QFontMetricsF, QImage, QPageLayout, QPageSize, QPaintDevice, QPainter, QPdfWriter
 
 from napari_uncseg.compare.caption import caption
-from napari_uncseg.compare.layout import Sheet
+from napari_uncseg.compare.layout import ComparisonState
+from napari_uncseg.compare.render import Renderer
 from napari_uncseg.errors import SaveError
 from napari_uncseg.io.files import write_files
-from napari_uncseg.widgets.compare.frames import Style
-from napari_uncseg.widgets.compare.paint import paint_sheet
-from napari_uncseg.widgets.compare.pictures import Pictures
+from napari_uncseg.widgets.compare.painter import Style, paint
 
 DPI = 300
 """Dots per inch of a PNG, and of the images' places in a PDF."""
@@ -26,12 +25,14 @@ _POINT_MM = 25.4 / 72
 _SUFFIXES = (".png", ".pdf")
 
 
-def export_sheet(sheet: Sheet, path: Path, *, aspect: float = 1.5, width_mm: float = WIDTH_MM, dpi: int = DPI) -> None:
+def export_figure(
+    state: ComparisonState, path: Path, *, aspect: float = 1.5, width_mm: float = WIDTH_MM, dpi: int = DPI
+) -> None:
     """Save what is on show.
 
     Parameters
     ----------
-    sheet : Sheet
+    state : ComparisonState
         What is on show.
     path : Path
         A ``.png`` or ``.pdf`` file; it is replaced.
@@ -50,17 +51,8 @@ def export_sheet(sheet: Sheet, path: Path, *, aspect: float = 1.5, width_mm: flo
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise SaveError(f"{path.name} ends neither in .png nor in .pdf: choose one of these.")
-    words = caption(sheet)
-    width = width_mm / _POINT_MM
-    panes = QRectF(0, 0, width, width / aspect)
-    style = Style(text=_TEXT_POINTS, hair=0.5)
-    # Words are measured in pixels of a large font: point sizes are rounded to whole pixels.
-    below = _words_height(words, width, dpi)
-    if suffix == ".png":
-        data = _png(sheet, panes, below, style, words, dpi)
-    else:
-        data = _pdf(sheet, panes, below, style, words, dpi)
-    write_files({path: data})
+    figure = _Figure(state, caption(state), width_mm / _POINT_MM, aspect, dpi)
+    write_files({path: figure.png() if suffix == ".png" else figure.pdf()})
 
 
 def completed(path: Path, suffix: str) -> Path:
@@ -80,64 +72,60 @@ def completed(path: Path, suffix: str) -> Path:
     return path if path.suffix.lower() in _SUFFIXES else path.with_name(path.name + suffix)
 
 
-def _png(sheet: Sheet, panes: QRectF, below: float, style: Style, words: str, dpi: int) -> bytes:
-    scale = dpi / 72
-    image = QImage(round(panes.width() * scale), round((panes.height() + below) * scale), QImage.Format.Format_RGB32)
-    image.setDotsPerMeterX(round(dpi / 0.0254))
-    image.setDotsPerMeterY(round(dpi / 0.0254))
-    image.setText("Description", words)
-    painter = QPainter(image)
-    _draw(painter, sheet, panes, below, style, words, scale)
-    painter.end()
-    data = QByteArray()
-    buffer = QBuffer(data)
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    if not image.save(buffer, "PNG"):
-        raise SaveError("The figure is too large to be saved as PNG; choose a smaller window or PDF.")
-    return bytes(data.data())
+class _Figure:
+    """Panes with their caption; sizes are points of print, and everything is drawn in dots.
 
+    So letters keep their sizes: painters round them to whole units.
+    """
 
-def _pdf(sheet: Sheet, panes: QRectF, below: float, style: Style, words: str, dpi: int) -> bytes:
-    data = QByteArray()
-    buffer = QBuffer(data)
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    writer = QPdfWriter(buffer)
-    size = QSizeF(panes.width(), panes.height() + below)
-    writer.setResolution(dpi)
-    writer.setPageLayout(
-        QPageLayout(
-            QPageSize(size, QPageSize.Unit.Point, "figure", QPageSize.SizeMatchPolicy.ExactMatch),
-            QPageLayout.Orientation.Portrait,
-            QMarginsF(0, 0, 0, 0),
-        )
-    )
-    writer.setTitle("Comparison of " + ", ".join(dict.fromkeys(_ids(sheet))))
-    writer.setCreator("napari-uncseg")
-    painter = QPainter(writer)
-    _draw(painter, sheet, panes, below, style, words, dpi / 72)
-    painter.end()
-    return bytes(data.data())
+    def __init__(self, state: ComparisonState, words: str, width: float, aspect: float, dpi: int) -> None:
+        self._state, self._words, self._dpi = state, words, dpi
+        self._dots = dpi / 72
+        self._style = Style(text=_TEXT_POINTS * self._dots, hair=0.5 * self._dots)
+        self._panes = QRectF(0, 0, width * self._dots, width / aspect * self._dots)
+        metrics = QFontMetricsF(self._style.font())
+        most = QRectF(0, 0, self._panes.width(), 1e6)
+        text = metrics.boundingRect(most, int(Qt.TextFlag.TextWordWrap), words)
+        self._height = self._panes.height() + text.height() + self._style.text * 1.6
 
+    def png(self) -> bytes:
+        """As a picture."""
+        image = QImage(round(self._panes.width()), round(self._height), QImage.Format.Format_RGB32)
+        image.setDotsPerMeterX(round(self._dpi / 0.0254))
+        image.setDotsPerMeterY(round(self._dpi / 0.0254))
+        image.setText("Description", self._words)
+        self._draw(image)
+        data = QByteArray()
+        buffer = QBuffer(data)
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        if not image.save(buffer, "PNG"):
+            raise SaveError("The figure is too large to be saved as PNG; choose a smaller window or PDF.")
+        return bytes(data.data())
 
-def _draw(painter: QPainter, sheet: Sheet, panes: QRectF, below: float, style: Style, words: str, scale: float) -> None:
-    # Everything is drawn in dots, so that letters keep their sizes: painters round them to whole units.
-    in_dots = QRectF(0, 0, panes.width() * scale, panes.height() * scale)
-    # A PDF has no paper of its own, and a dark one would swallow the caption.
-    painter.fillRect(in_dots.adjusted(0, 0, scale, (below + 1) * scale), Qt.GlobalColor.white)
-    paint_sheet(painter, sheet, in_dots, Style(text=style.text * scale, hair=style.hair * scale), Pictures())
-    painter.setPen(QColor(0, 0, 0))
-    painter.setFont(Style(text=style.text * scale).font())
-    place = QRectF(0, in_dots.bottom() + style.text * scale * 0.8, in_dots.width(), below * scale)
-    painter.drawText(place, int(Qt.TextFlag.TextWordWrap), words)
+    def pdf(self) -> bytes:
+        """As a page of its own size."""
+        data = QByteArray()
+        buffer = QBuffer(data)
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        writer = QPdfWriter(buffer)
+        writer.setResolution(self._dpi)
+        size = QSizeF(self._panes.width(), self._height) / self._dots
+        page = QPageSize(size, QPageSize.Unit.Point, "figure", QPageSize.SizeMatchPolicy.ExactMatch)
+        writer.setPageLayout(QPageLayout(page, QPageLayout.Orientation.Portrait, QMarginsF(0, 0, 0, 0)))
+        ids = dict.fromkeys(view.data.study_id for view in self._state.views if view.data is not None)
+        writer.setTitle("Comparison of " + ", ".join(ids))
+        writer.setCreator("napari-uncseg")
+        self._draw(writer)
+        return bytes(data.data())
 
-
-def _words_height(words: str, width: float, dpi: int) -> float:
-    """Height of the caption in points, with the space above it."""
-    scale = dpi / 72
-    metrics = QFontMetricsF(Style(text=_TEXT_POINTS * scale).font())
-    place = metrics.boundingRect(QRectF(0, 0, width * scale, 1e6), int(Qt.TextFlag.TextWordWrap), words)
-    return place.height() / scale + _TEXT_POINTS * 1.6
-
-
-def _ids(sheet: Sheet) -> list[str]:
-    return [view.material.study_id for view in sheet.views if view.material is not None]
+    def _draw(self, device: QPaintDevice) -> None:
+        painter = QPainter(device)
+        # A PDF has no paper of its own, and a dark one would swallow the caption.
+        painter.fillRect(QRectF(0, 0, self._panes.width() + 1, self._height + 1), Qt.GlobalColor.white)
+        paint(painter, self._state, self._panes, self._style, Renderer())
+        painter.setPen(QColor(0, 0, 0))
+        painter.setFont(self._style.font())
+        below = self._panes.translated(0, self._panes.height() + self._style.text * 0.8)
+        below.setHeight(self._height - self._panes.height())
+        painter.drawText(below, int(Qt.TextFlag.TextWordWrap), self._words)
+        painter.end()

@@ -4,52 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QComboBox, QLabel
+from qtpy.QtWidgets import QLabel
 
-from napari_uncseg.compare.data import SEGMENTATION, Material
+from napari_uncseg.compare.data import SEGMENTATION
 from napari_uncseg.compare.layout import Pane, PaneView
-from napari_uncseg.compare.patients import patient_material, patient_view
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.compare.patients import patient_view
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.review.worklist import ListedCase, map_names
-from napari_uncseg.widgets.base import worker_for
-from napari_uncseg.widgets.common import narrow
-from napari_uncseg.widgets.compare.base import ComparisonWindow
-from napari_uncseg.widgets.segment.run import failure_sentence
+from napari_uncseg.widgets.base import Job, Report, failure_sentence
+from napari_uncseg.widgets.common import choice
+from napari_uncseg.widgets.compare.window import ComparisonWindow
 
 PATIENTS = 6
 _FIRST_MAPS = ("unc_output", "entropy", "variance")
 """What is shown first, where there is one of them."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Six patients and what is shown of them."""
-
-    cases: tuple[ListedCase, ...]
-    modality: str
-    map_name: str
-
-    def __call__(self) -> tuple[Page, tuple[PaneView, ...]]:
-        """Read the volumes; called in a thread, two patients at a time. The answer says what page it belongs to."""
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            return self, tuple(pool.map(self._view, self.cases))
-
-    def __str__(self) -> str:
-        return "reading patients"
-
-    def _view(self, case: ListedCase) -> PaneView:
-        material: Material | None = None
-        failure = case.problem or f"{case.id} has no result yet."
-        if case.result is not None and not case.problem:
-            try:
-                material, failure = patient_material(case, self.modality, self.map_name), ""
-            except UncsegError as error:
-                failure = str(error)
-        return patient_view(case, self.modality, self.map_name, material, failure)
 
 
 class PatientsWindow(ComparisonWindow):
@@ -65,31 +37,20 @@ class PatientsWindow(ComparisonWindow):
         super().__init__(headings=True, separate=True)
         self._cases = tuple(cases)
         self._first = 0
-        self._wanted: Page | None = None
-        self.image_choice = QComboBox()
-        for modality in MODALITIES:
-            self.image_choice.addItem(MODALITY_TITLES[modality], modality)
-        self.map_choice = narrow(QComboBox())
-        self.map_choice.addItem("Segmentation", SEGMENTATION)
+        self._job = Job(self, "reading patients")
+        self._job.returned.connect(self._take)
+        self._job.failed.connect(self._on_failed)
+        self.image_choice = choice("Image of all patients", {name: MODALITY_TITLES[name] for name in MODALITIES})
         names = dict.fromkeys(name for case in self._cases for name in map_names(case))
-        for name in names:
-            self.map_choice.addItem(name, name)
+        maps = {SEGMENTATION: "Segmentation", **{name: name for name in names}}
+        self.map_choice = choice("Map that lies on the images of all patients", maps)
         start = next((name for name in _FIRST_MAPS if name in names), SEGMENTATION)
-        self.map_choice.setCurrentIndex(self.map_choice.findData(start))
-        self.image_choice.setToolTip("Image of all patients")
-        self.map_choice.setToolTip("Map that lies on the images of all patients")
+        self.map_choice.setCurrentIndex(list(maps).index(start))
         self.pages = QLabel()
-        self.bar.addWidget(QLabel(" Image "))
-        self.bar.addWidget(self.image_choice)
-        self.bar.addWidget(QLabel(" Map "))
-        self.bar.addWidget(self.map_choice)
-        self.bar.addSeparator()
-        back = self.add_key("Ctrl+PgUp", "the six before", self._back, "◀")
-        self.bar.addAction(back)
-        self.bar.addWidget(self.pages)
-        forth = self.add_key("Ctrl+PgDown", "the next six", self._forth, "▶")
-        self.bar.addAction(forth)
-        self.bar.addSeparator()
+        self.add("Image", self.image_choice, "Map", self.map_choice)
+        self.add_key("previous_page", self._back, "◀")
+        self.add(self.pages)
+        self.add_key("next_page", self._forth, "▶")
         self.finish_bar()
         self.image_choice.activated.connect(self._load)
         self.map_choice.activated.connect(self._load)
@@ -116,39 +77,32 @@ class PatientsWindow(ComparisonWindow):
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Want nothing any more of a thread that still reads."""
-        self._wanted = None
+        self._job.drop()
         self.canvas.forget()
         super().closeEvent(event)
 
     def _load(self, _index: int = 0) -> None:
         cases = self.cases_shown
-        page = Page(cases, self.image_choice.currentData(), self.map_choice.currentData())
-        last = self._first + len(cases)
-        self.pages.setText(f" {self._first + 1} to {last} of {len(self._cases)} ")
-        self._wanted = page
+        self.pages.setText(f" {self._first + 1} to {self._first + len(cases)} of {len(self._cases)} ")
         self.show_message("Reading …")
-        worker = worker_for(page)
-        worker.returned.connect(self._take)
-        worker.errored.connect(self._on_error)
-        worker.start()
+        self._job.start(partial(_read, cases, self.image_choice.currentData(), self.map_choice.currentData()))
 
-    def _take(self, answer: tuple[Page, tuple[PaneView, ...]]) -> None:
-        page, views = answer
-        if self._wanted is not page:  # the reader went on meanwhile
-            return
-        before = {view.heading: view for view in self.canvas.sheet.views}
+    def _take(self, views: list[PaneView]) -> None:
+        state = self.canvas.state
+        before = {view.heading: view for view in state.views if view.data is not None}
         # A patient that was scrolled alone stays where it is when only the map changes.
-        kept = (
-            replace(view, origin=before[view.heading].origin)
-            if view.heading in before and before[view.heading].material is not None
-            else view
-            for view in views
-        )
+        kept = (replace(view, origin=before[view.heading].origin) if view.heading in before else view for view in views)
         # The last row is filled up, so that pages do not differ in more than rows.
-        empty = (PaneView(Pane(""), None) for _ in range(-len(views) % self.canvas.sheet.columns))
+        empty = (PaneView(Pane(""), None) for _ in range(-len(views) % state.columns))
         self.canvas.forget()
-        self.canvas.show_sheet(replace(self.canvas.sheet, views=(*kept, *empty)))
+        self.canvas.show_state(replace(state, views=(*kept, *empty)))
         self.show_message("")
 
-    def _on_error(self, error: Exception) -> None:
+    def _on_failed(self, error: Exception) -> None:
         self.show_message(failure_sentence(error))
+
+
+def _read(cases: Sequence[ListedCase], modality: str, map_name: str, _report: Report) -> list[PaneView]:
+    """Read the volumes, two patients at a time."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(lambda case: patient_view(case, modality, map_name), cases))

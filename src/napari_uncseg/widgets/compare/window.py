@@ -1,287 +1,242 @@
-"""*Six views* of one study: a chooser of image and overlay above every pane, and ready sets of six."""
+"""What every comparison window has: the canvas, its options and keys, a read-out, and the export.
+
+The window is one painted widget without a GL context. It may float, be moved to another screen or be opened fifty
+times; napari's own canvas, as a grid of eighteen layers, takes seconds to build and cannot cut patients apart.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QWidget
+from qtpy.QtCore import QSettings, Qt, Signal
+from qtpy.QtGui import QAction, QCloseEvent, QFont, QKeySequence
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMainWindow, QMessageBox, QToolButton, QWidget
+from superqt import QFlowLayout
 
-from napari_uncseg.compare.data import Array, Material, Point, study_material
-from napari_uncseg.compare.layout import Cut, Pane, PaneView, Sheet
-from napari_uncseg.compare.presets import PRESETS
-from napari_uncseg.errors import StudyError, UncsegError
-from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.io.results import load_prediction
-from napari_uncseg.io.study import Study
-from napari_uncseg.labels import MODALITY_TITLES
-from napari_uncseg.widgets.compare.base import ComparisonWindow
-from napari_uncseg.widgets.compare.style import ElidedBox
+from napari_uncseg.compare.data import Point
+from napari_uncseg.compare.layout import PaneView
+from napari_uncseg.errors import UncsegError
+from napari_uncseg.viewer.bindings import COMPARE_KEYS, COMPARE_MOUSE, FINDING_KEYS, KEY_WORDS, PATIENT_KEYS
+from napari_uncseg.viewer.layers import NOTE
+from napari_uncseg.viewer.orientation import PLANES
+from napari_uncseg.widgets.common import choice, column
+from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
+from napari_uncseg.widgets.compare.export import completed, export_figure
+from napari_uncseg.widgets.compare.style import MainStyle
+from napari_uncseg.widgets.help_sheet import keys_table
 
-PANES = 6
-OWN = "Own choice"
-RESULT_KEY, PRESET_KEY = "Ctrl+Shift+R", "F6"
-PRESET_TIP = f"A ready set of six panes ({PRESET_KEY} for the next one)"
+PLANE_TIP = (
+    "Plane in which all panes are cut: axial, coronal or sagittal "
+    f"({', '.join(COMPARE_KEYS[plane] for plane in PLANES)})"
+)
+OPTIONS = {
+    "overlays": "Overlays",
+    "outline": "Contours",
+    "crosshair": "Crosshair",
+    "common_scale": "Same colours",
+}
+"""What of a comparison is on or off, and what it is called."""
 
-
-class PaneChooser(QWidget):
-    """Two boxes above a pane: the image, and what lies on it."""
-
-    chosen = Signal(int, object)
-    """Number of the pane, from 1, and another :class:`Pane`."""
-
-    def __init__(self, number: int, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._number = number
-        self.image, self.overlay = ElidedBox(), ElidedBox()
-        self.image.setAccessibleName(f"Image of pane {number}")
-        self.overlay.setAccessibleName(f"Overlay of pane {number}")
-        self.overlay.setPlaceholderText("not there")
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(2, 1, 2, 1)
-        layout.setSpacing(4)
-        layout.addWidget(self.image, 2)
-        layout.addWidget(self.overlay, 3)
-        for box in (self.image, self.overlay):
-            box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            box.activated.connect(self._choose)
-
-    def offer(self, material: Material, pane: Pane) -> None:
-        """Offer all that a study has, and show what the pane shows."""
-        _fill(self.image, {"": "No image", **{name: MODALITY_TITLES[name] for name in material.images}}, pane.image)
-        overlays = {"": "No overlay", **{key: overlay.title for key, overlay in material.overlays.items()}}
-        _fill(self.overlay, overlays, None if pane.missing else pane.overlay)
-        self.image.setToolTip(f"Image of this pane: {self.image.currentText()}")
-        self.overlay.setToolTip(f"What lies on the image: {self.overlay.currentText() or 'not there'}")
-
-    def _choose(self, _index: int) -> None:
-        self.chosen.emit(self._number, Pane(self.image.currentData() or "", self.overlay.currentData() or ""))
+KINDS = {"PNG (*.png)": ".png", "PDF (*.pdf)": ".pdf"}
+"""Filters of the dialog that asks where to, and the suffix of each."""
 
 
-class SixViewsWindow(ComparisonWindow):
-    """Six linked panes of one study.
+class ComparisonWindow(QMainWindow):
+    """Window with linked panes.
+
+    Slots are bound methods: a window that held itself through a lambda would be left to the garbage collector.
 
     Parameters
     ----------
-    study, prediction
-        What to show.
-    plane : str, optional
-        A key of :data:`napari_uncseg.viewer.orientation.PLANES`; that of the last time if not given.
-    point : tuple of float, optional
-        Where to cut first, in world millimetres (I, P, L); where there is most tumour if not given.
+    headings : bool
+        Whether titles are painted above the panes.
+    separate : bool
+        Whether a pane may be scrolled alone.
     """
 
-    def __init__(
-        self, study: Study, prediction: Prediction, plane: str | None = None, point: tuple[float, ...] | None = None
-    ) -> None:
-        super().__init__(headings=False, separate=False)
-        self._study, self._prediction = study, prediction
-        self._others: tuple[Prediction, ...] = ()
-        self._corrected: Array | None = None
-        self._material = study_material(study, prediction)
-        self.preset_choice = QComboBox()
-        self.preset_choice.addItems([*PRESETS, OWN])
-        self.preset_choice.setToolTip(PRESET_TIP)
-        self.preset_choice.activated.connect(self._preset_chosen)
-        self.bar.addWidget(QLabel(" Show "))
-        self.bar.addWidget(self.preset_choice)
-        add = self.add_key(
-            RESULT_KEY, "add a result of another method", self._ask_result, "Add result…", "Folder of another result"
+    closed = Signal()
+
+    def __init__(self, *, headings: bool, separate: bool) -> None:
+        super().__init__()
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._mouse = {"Shift + wheel": "slices of the pane under the mouse alone"} if separate else {}
+        self.canvas = ComparisonCanvas(headings=headings, separate=separate)
+        self.canvas.hovered.connect(self._tell)
+        self.canvas.changed.connect(self._follow)
+        self.bar = QWidget()
+        self.bar.setLayout(QFlowLayout(self.bar))
+        content = QWidget()
+        layout = column(self.bar, self.canvas)
+        layout.setStretch(1, 1)
+        content.setLayout(layout)
+        self.setCentralWidget(content)
+        self.readout = QLabel()
+        self.readout.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.readout.setMinimumWidth(1)
+        status = self.statusBar()
+        assert status is not None
+        status.addWidget(self.readout, 1)
+        status.addPermanentWidget(QLabel(f"{NOTE} "))
+        self.plane_choice = choice(PLANE_TIP, [plane.capitalize() for plane in PLANES], least=8)
+        self.plane_choice.currentTextChanged.connect(self._turn)
+        self.options: dict[str, QCheckBox] = {}
+        self._style = MainStyle(self)
+        self._style.changed.connect(self._take_letters)
+        self._style.wear()
+        self.resize(1380, 900)
+
+    def choose_plane(self, plane: str) -> None:
+        """Cut axially, coronally or sagittally."""
+        self.plane_choice.setCurrentText(plane.capitalize())
+
+    def export(self, path: Path) -> None:
+        """Save what is on show as a figure; see :func:`export_figure`."""
+        size = self.canvas.size()
+        export_figure(self.canvas.state, path, aspect=size.width() / max(size.height(), 1))
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """Keep the reader's options for the next time."""
+        self._store()
+        self._style.release()
+        self.closed.emit()
+        super().closeEvent(event)
+
+    def add(self, *widgets: QWidget | str) -> None:
+        """Add controls, and words in front of them, at the top."""
+        layout = self.bar.layout()
+        assert layout is not None
+        for widget in widgets:
+            layout.addWidget(QLabel(f" {widget} ") if isinstance(widget, str) else widget)
+
+    def finish_bar(self) -> None:
+        """Add what all windows have at the top, after what one has of its own."""
+        self.add("Plane", self.plane_choice)
+        for plane in PLANES:
+            self.add_key(plane, self._plane_of_key).setData(plane)
+        self.add_key("next_slice", self._next_slice)
+        self.add_key("previous_slice", self._previous_slice)
+        for name, title in OPTIONS.items():
+            box = QCheckBox(title)
+            box.setChecked(bool(getattr(self.canvas.state, name)))
+            action = self.add_key(name, box.toggle)
+            box.setToolTip(action.toolTip())
+            box.toggled.connect(self._on_options)
+            self.options[name] = box
+            self.add(box)
+        self.add_key("fit", self.canvas.fit, "Fit")
+        self.add_key("export", self._ask_export, "Export…")
+        self.add_key("keys", self.show_keys, "Keys")
+        self._restore()
+
+    def add_key(self, what: str, slot: Callable[..., Any], title: str = "") -> QAction:
+        """Something that a key does, listed in the window's help; with a title, a button at the top does it too."""
+        key = {**FINDING_KEYS, **COMPARE_KEYS, **PATIENT_KEYS}[what]
+        action = QAction(title or KEY_WORDS[what], self)
+        action.setIconText(title)  # Qt would drop the dots
+        action.setShortcut(QKeySequence(key))
+        action.setToolTip(f"{KEY_WORDS[what].capitalize()} ({key})")
+        action.setWhatsThis(KEY_WORDS[what])
+        action.triggered.connect(slot)
+        self.addAction(action)
+        if title:
+            button = QToolButton()
+            button.setDefaultAction(action)
+            self.add(button)
+        return action
+
+    def show_keys(self) -> None:
+        """Show what keys and mouse do, beside the window."""
+        keys = {key: action.whatsThis() for action in self.actions() if (key := action.shortcut().toString())}
+        sheet = keys_table({"Keys": keys, "Mouse": {**COMPARE_MOUSE, **self._mouse}})
+        box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys and mouse", sheet, parent=self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setModal(False)
+        box.show()
+
+    def show_message(self, words: str) -> None:
+        """Tell a sentence in the status bar until the mouse is moved over a pane."""
+        self.readout.setText(words)
+        self.readout.setToolTip(words)
+
+    def _on_options(self, _on: bool) -> None:
+        chosen: dict[str, Any] = {name: box.isChecked() for name, box in self.options.items()}
+        self.canvas.show_state(replace(self.canvas.state, **chosen))
+
+    def _plane_of_key(self) -> None:
+        action = self.sender()
+        assert isinstance(action, QAction)
+        self.choose_plane(str(action.data()))
+
+    def _turn(self, plane: str) -> None:
+        self.canvas.turn(plane.lower())
+
+    def _next_slice(self) -> None:
+        self.canvas.scroll_by(1)
+
+    def _previous_slice(self) -> None:
+        self.canvas.scroll_by(-1)
+
+    def _follow(self) -> None:
+        """Keep the chooser of the plane with what is on show."""
+        self.choose_plane(self.canvas.state.cut.plane)
+
+    def _tell(self, view: PaneView | None, place: Point | None) -> None:
+        if view is None or place is None or view.data is None:
+            return
+        where = " ".join(
+            f"{names[world < 0]} {abs(world):.0f}" for names, world in zip(("IS", "PA", "LR"), place, strict=True)
         )
-        self.bar.addAction(add)
-        self.bar.addSeparator()
-        self.choosers = [PaneChooser(number + 1, self.canvas) for number in range(PANES)]
-        for chooser in self.choosers:
-            chooser.chosen.connect(self._pane_chosen)
-        start = Cut(point=self._start(point))
-        self.canvas.show_sheet(Sheet(self._views(PRESETS["Paper"](self._material)), start))
-        self.finish_bar()
-        self.add_key(PRESET_KEY, "next set of panes", self._next_preset)
-        stored = str(self._settings().value("preset", "Paper"))
-        self.choose_preset(stored if stored in PRESETS else "Paper")
-        if plane is not None:
-            self.choose_plane(plane)
-        self.canvas.installEventFilter(self)
-        self.canvas.changed.connect(self._offer)
-        self._retitle()
+        words = "   ".join(f"{title} {value}" for title, value in view.data.values_at(place).items())
+        self.show_message(f"{view.data.study_id}   {where} mm   {words}")
 
-    @property
-    def study(self) -> Study:
-        """The study on show."""
-        return self._study
-
-    @property
-    def prediction(self) -> Prediction:
-        """The prediction on show."""
-        return self._prediction
-
-    @property
-    def material(self) -> Material:
-        """All that can be shown."""
-        return self._material
-
-    @property
-    def panes(self) -> tuple[Pane, ...]:
-        """What the panes show, row by row."""
-        return tuple(view.pane for view in self.canvas.sheet.views)
-
-    def replace(self, study: Study, prediction: Prediction, point: tuple[float, ...] | None = None) -> None:
-        """Show another result at the same place, or another study.
-
-        Parameters
-        ----------
-        study, prediction
-            What to show.
-        point : tuple of float, optional
-            Where to cut another study first, as when a window is made.
-        """
-        if study is self._study and prediction is self._prediction:
+    def _ask_export(self) -> None:
+        name, kind = QFileDialog.getSaveFileName(self, "Save the picture", "comparison", ";;".join(KINDS))
+        if not name:
             return
-        other = study.id != self._study.id
-        if study is not self._study:
-            self._others, self._corrected = (), None
-        self._others = tuple(result for result in self._others if not _same_result(result, prediction))
-        self._study, self._prediction = study, prediction
-        self._renew()
-        if other:
-            cut = Cut(plane=self.canvas.sheet.cut.plane, point=self._start(point))
-            self.canvas.show_sheet(replace(self.canvas.sheet, cut=cut))
-            self.show_message(f"{study.id} is shown now.")
-
-    def _start(self, point: tuple[float, ...] | None) -> Point:
-        """Where to cut a study first."""
-        if point is None or len(point) != 3:
-            return self._material.best_point
-        return point[0], point[1], point[2]
-
-    def add_result(self, prediction: Prediction) -> None:
-        """Offer the maps of another result of this study too; StudyError when it is none, or on show already."""
-        study_material(self._study, self._prediction, others=(prediction,))
-        if any(_same_result(prediction, shown) for shown in (self._prediction, *self._others)):
-            raise StudyError(
-                f"This result of {self._study.id} ({prediction.method}) is on show already; choose the folder of "
-                "another one."
-            )
-        self._others = (*self._others, prediction)
-        self._renew()
-
-    def show_correction(self, corrected: Array | None) -> None:
-        """Take over a corrected segmentation, in the study's voxel order, or drop it; painted on, show it anew.
-
-        Parameters
-        ----------
-        corrected : ndarray of int, shape (x, y, z), or None
-            It is shared, not copied.
-        """
-        old, self._corrected = self._corrected, corrected
-        if corrected is None and old is None:
-            return
-        if old is not None and corrected is not None and _same_memory(old, corrected):
-            self.canvas.forget()
-        else:
-            self._renew()
-
-    def choose_preset(self, name: str) -> None:
-        """Show a ready set of panes."""
-        self.preset_choice.setCurrentText(name)
-        if name in PRESETS:
-            self._show(PRESETS[name](self._material))
-
-    def choose(self, number: int, pane: Pane) -> None:
-        """Show something else in one pane."""
-        self.preset_choice.setCurrentText(OWN)
-        self._show(tuple(pane if place == number else old for place, old in enumerate(self.panes)))
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Keep the choosers above their panes."""
-        if event is not None and event.type() in (QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.FontChange):
-            self._place_choosers()
-        return super().eventFilter(watched, event)
-
-    def _store(self) -> None:
-        super()._store()
-        self._settings().setValue("preset", self.preset_choice.currentText())
-
-    def _renew(self) -> None:
-        """Look again at what there is; panes keep what they show as far as it is still there."""
-        self._material = study_material(self._study, self._prediction, corrected=self._corrected, others=self._others)
-        self.canvas.forget()
-        preset = PRESETS.get(self.preset_choice.currentText())
-        self._show(preset(self._material) if preset is not None else tuple(map(self._kept, self.panes)))
-        self._retitle()
-
-    def _kept(self, pane: Pane) -> Pane:
-        if not pane.overlay or pane.overlay in self._material.overlays:
-            return pane
-        return Pane(pane.image, missing=f"{self._study.id} has no {pane.overlay} any more.")
-
-    def _show(self, panes: tuple[Pane, ...]) -> None:
-        self.canvas.show_sheet(replace(self.canvas.sheet, views=self._views(panes)))
-        self._offer()
-
-    def _views(self, panes: tuple[Pane, ...]) -> tuple[PaneView, ...]:
-        return tuple(PaneView(pane, self._material) for pane in panes)
-
-    def _offer(self) -> None:
-        for chooser, pane in zip(self.choosers, self.panes, strict=True):
-            if (chooser.property("material"), chooser.property("pane")) != (id(self._material), pane):
-                chooser.offer(self._material, pane)
-                chooser.setProperty("material", id(self._material))
-                chooser.setProperty("pane", pane)
-
-    def _place_choosers(self) -> None:
-        for chooser, frame in zip(self.choosers, self.canvas.frames, strict=True):
-            whole = frame.whole
-            chooser.setGeometry(
-                round(whole.x()), round(whole.y()), round(whole.width()), round(self.canvas.style_now.head)
-            )
-
-    def _preset_chosen(self, _index: int) -> None:
-        self.choose_preset(self.preset_choice.currentText())
-
-    def _pane_chosen(self, number: int, pane: Pane) -> None:
-        self.choose(number - 1, pane)
-
-    def _next_preset(self) -> None:
-        names = list(PRESETS)
-        current = self.preset_choice.currentText()
-        self.choose_preset(names[(names.index(current) + 1) % len(names)] if current in names else names[0])
-
-    def _ask_result(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, f"Folder of another result of {self._study.id}")
-        if folder:
-            self.open_result(Path(folder))
-
-    def open_result(self, folder: Path) -> None:
-        """Add the result in a folder, ``OUT`` or ``OUT/<id>``; a failure is told in the status bar."""
-        inside = folder / self._study.id
+        path = completed(Path(name), KINDS.get(kind, ".png"))
+        # The dialog has asked about the name as it was typed.
+        if path != Path(name) and path.exists():
+            words = f"{path.name} is there already. Replace it?"
+            answer = QMessageBox.question(self, "Save the picture", words)
+            if answer != QMessageBox.StandardButton.Yes:
+                return
         try:
-            self.add_result(load_prediction(inside if inside.is_dir() else folder))
+            self.export(path)
         except UncsegError as error:
             self.show_message(str(error))
         else:
-            self.show_message(f"Added {self._material.notes[-1]}")
+            self.show_message(f"Saved {path}")
 
-    def _retitle(self) -> None:
-        self.setWindowTitle(f"Six views · {self._study.id} · research use only")
+    def _take_letters(self) -> None:
+        """Give the canvas letters as high as a label's, whose size napari's style tells."""
+        self.readout.ensurePolished()
+        letters = QFont(self.canvas.font())
+        letters.setPixelSize(self.readout.fontInfo().pixelSize())
+        self.canvas.setFont(letters)
 
+    def _settings(self) -> QSettings:
+        settings = QSettings("napari-uncseg", "napari-uncseg")
+        settings.beginGroup(type(self).__name__)
+        return settings
 
-def _fill(box: QComboBox, entries: dict[str, str], chosen: str | None) -> None:
-    box.blockSignals(True)
-    box.clear()
-    for key, title in entries.items():
-        box.addItem(title, key)
-    box.setCurrentIndex(-1 if chosen is None else box.findData(chosen))
-    box.blockSignals(False)
+    def _store(self) -> None:
+        settings = self._settings()
+        settings.setValue("geometry", self.saveGeometry())
+        settings.setValue("plane", self.canvas.state.cut.plane)
+        for name, box in self.options.items():
+            settings.setValue(name, box.isChecked())
 
-
-def _same_result(one: Prediction, other: Prediction) -> bool:
-    """Whether two results come from the same model, settings, images and members."""
-    same = fingerprint(one.provenance)
-    return bool(same) and same == fingerprint(other.provenance) and one.partial == other.partial
-
-
-def _same_memory(one: Array, other: Array) -> bool:
-    return one.__array_interface__["data"][0] == other.__array_interface__["data"][0] and one.shape == other.shape
+    def _restore(self) -> None:
+        """Options of the last time; what a file of settings does not hold stays as it is."""
+        settings = self._settings()
+        geometry = settings.value("geometry")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        plane = settings.value("plane", "axial")
+        if plane in PLANES:
+            self.choose_plane(str(plane))
+        for name, box in self.options.items():
+            box.setChecked(settings.value(name, box.isChecked(), type=bool))

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import napari
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
 
-from napari_uncseg.errors import Cancelled
 from napari_uncseg.viewer.tags import tagged
-from napari_uncseg.widgets.base import worker_for
-from napari_uncseg.widgets.common import (
-    LayerWatch,
-    fill_panel,
-    narrow,
-    note_label,
-    row_label,
-    show_failure,
-    show_note,
-)
+from napari_uncseg.widgets.base import STOPPED, Job, JobBar, Panel
+from napari_uncseg.widgets.common import Note, choice, form, offer
 from napari_uncseg.widgets.evaluate.inputs import (
     Inputs,
     Reference,
@@ -37,16 +18,11 @@ from napari_uncseg.widgets.evaluate.inputs import (
     study_ids,
 )
 from napari_uncseg.widgets.evaluate.results import EvaluationResults
-from napari_uncseg.widgets.evaluate.task import Evaluated, EvaluationTask
-from napari_uncseg.widgets.segment.run import Report, Stopper, failure_sentence
-from napari_uncseg.widgets.verdict.edit_watch import EditWatch
-
-LOOK_INTERVAL_MS = 100
-PANEL_HEIGHT = 300
-"""Least height of the form, in pixels: what is longer is scrolled."""
+from napari_uncseg.widgets.evaluate.task import Evaluated, evaluate
+from napari_uncseg.widgets.verdict.correction import EditWatch
 
 
-class EvaluateWidget(QWidget):
+class EvaluateWidget(Panel):
     """Panel of an evaluation: idle, running (only *Cancel* works) or stopping.
 
     The evaluation is bound to the study it was started on and to copies of its labels. Results are kept by study; one
@@ -58,84 +34,58 @@ class EvaluateWidget(QWidget):
         Its studies, results and references are offered.
     """
 
+    least_height = 300
+
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
-        self._stopper = Stopper()
+        super().__init__(viewer)
         self._references: list[Reference] = []
         self._done: dict[str, Evaluated] = {}
-        self._started = 0.0
-        self.study_choice = narrow(QComboBox())
-        self.reference_choice = narrow(QComboBox())
-        self.hint = note_label()
-        self.run_button = QPushButton("Evaluate this study")
-        self.cancel_button = QPushButton("Cancel")
-        self.bar = QProgressBar()
-        self.status = note_label()
-        self.failure = note_label()
+        self.study_choice = choice("Study whose result is evaluated")
+        self.reference_choice = choice("Expert segmentation that the result is compared with")
+        self.hint = Note()
+        self._job = Job(self, "an evaluation")
+        self.bar = JobBar(self._job, "Evaluate this study")
+        self.bar.run_button.clicked.connect(self.run)
         self.results = EvaluationResults(viewer)
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_INTERVAL_MS)
-        self._timer.timeout.connect(self._look)
-        self._lay_out()
+        boxes = form(Study=self.study_choice, Reference=self.reference_choice)
+        self.fill(boxes, self.hint, self.bar, self.results, stretched=self.results)
+        self._job.returned.connect(self._on_evaluated)
+        self._job.finished.connect(self._on_finished)
         self.study_choice.currentIndexChanged.connect(self._on_study)
         self.reference_choice.currentIndexChanged.connect(self._on_reference)
-        self.run_button.clicked.connect(self.run)
-        self.cancel_button.clicked.connect(self.cancel)
-        self.destroyed.connect(self._stopper.stop)
         self._edits = EditWatch(self, self._compare)
-        self._watch = LayerWatch(viewer, self, self.refresh)
-        self._set_running(False)
+        self.watch_layers()
         self.refresh()
 
     @property
     def running(self) -> bool:
         """Whether an evaluation is going on."""
-        return self._stopper.report is not None
+        return self._job.running
 
     def refresh(self) -> None:
-        """Offer the open studies and references; keep what was chosen, else take the first that can be evaluated."""
-        ids = study_ids(self._viewer)
-        chosen = self.study_choice.currentText()
+        """Offer the studies that are open, and drop results of those that are not."""
+        ids, chosen = study_ids(self._viewer), self.study_choice.currentText()
         ready = [study_id for study_id in ids if references_of(self._viewer, study_id)]
         self._done = {study_id: done for study_id, done in self._done.items() if study_id in ids}
-        self.study_choice.blockSignals(True)
-        self.study_choice.clear()
-        self.study_choice.addItems(ids)
-        if ids:
-            self.study_choice.setCurrentText(chosen if chosen in ids else (ready or ids)[0])
-        self.study_choice.blockSignals(False)
+        offer(self.study_choice, ids, chosen if chosen in ids else next(iter(ready), None), or_first=True)
         self._on_study()
 
     def run(self) -> None:
         """Evaluate the chosen study against the chosen reference."""
         inputs = self._inputs()
-        if self.running or inputs is None:
-            return
-        self.failure.hide()
-        report = Report()
-        worker = worker_for(EvaluationTask(inputs.snapshot(), report))
-        worker.returned.connect(self._on_evaluated)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        self._stopper.start(report, worker)
-        self._started = time.monotonic()
-        self._set_running(True)
-        worker.start()
+        if not self.running and inputs is not None:
+            self.bar.start(partial(evaluate, inputs.snapshot()))
+            self._update_buttons()
 
     def cancel(self) -> None:
         """Ask the evaluation to stop; it does within seconds."""
-        if self.running:
-            self._stopper.stop()
-            self.cancel_button.setEnabled(False)
-            self.bar.setRange(0, 0)
-            self.status.setText("Stopping …")
+        self.bar.cancel()
 
-    def event(self, event: QEvent | None) -> bool:
-        """Stop when napari takes the panel out of its dock, which it does without closing or deleting it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._stopper.stop()
-        return super().event(event)
+    def release(self) -> None:
+        """Stop as well."""
+        super().release()
+        self._edits.follow(())
+        self._job.drop()
 
     def _inputs(self) -> Inputs | None:
         """What would be evaluated now."""
@@ -151,14 +101,11 @@ class EvaluateWidget(QWidget):
         before = self._references[index].layer if 0 <= index < len(self._references) else None
         self._references = references_of(self._viewer, study_id) if study_id else []
         layers = [reference.layer for reference in self._references]
-        certain = next((place for place, reference in enumerate(self._references) if reference.certain), -1)
-        self.reference_choice.blockSignals(True)
-        self.reference_choice.clear()
-        self.reference_choice.addItems([reference.title for reference in self._references])
-        self.reference_choice.setCurrentIndex(layers.index(before) if before in layers else certain)
-        self.reference_choice.blockSignals(False)
+        certain = next((place for place, reference in enumerate(self._references) if reference.certain), None)
+        titles = {place: reference.title for place, reference in enumerate(self._references)}
+        offer(self.reference_choice, titles, layers.index(before) if before in layers else certain)
         labels = [layer for layer, _ in tagged(self._viewer, study_id, "segmentation")] if study_id else []
-        self._edits.follow([*labels, *layers])
+        self._edits.follow_layers([*labels, *layers])
         done = self._done.get(study_id)
         if done is None:
             self.results.clear()
@@ -170,7 +117,7 @@ class EvaluateWidget(QWidget):
         sentence = missing_sentence(self._viewer, self.study_choice.currentText())
         if not sentence and self.reference_choice.currentIndex() < 0:
             sentence = f"Choose the label file that is the reference of {self.study_choice.currentText()}."
-        show_note(self.hint, sentence)
+        self.hint.tell(sentence)
         self.reference_choice.setPlaceholderText("choose …" if self._references else "none is open")
         self._update_buttons()
         self._compare()
@@ -181,69 +128,21 @@ class EvaluateWidget(QWidget):
         if done is not None:
             self.results.mark_stale(inputs is None or not done.stamp.fits(inputs.stamp))
 
-    def _look(self) -> None:
-        """Show what the thread reported since the last look."""
-        report = self._stopper.report
-        if report is None or report.cancel.is_set():
-            return
-        done, total, message = report.progress
-        self.bar.setRange(0, max(total, 0))
-        self.bar.setValue(done)
-        self.status.setText(f"{message} · {time.monotonic() - self._started:.0f} s")
-
     def _on_evaluated(self, evaluated: Evaluated) -> None:
         self._done[evaluated.study_id] = evaluated
-        show_note(self.status, f"Done in {time.monotonic() - self._started:.0f} s.")
+        self.bar.status.tell(f"Done in {self.bar.seconds:.0f} s.")
         self.refresh()
 
-    def _on_error(self, error: Exception) -> None:
-        if not isinstance(error, Cancelled):
-            self.status.hide()
-            show_failure(self.failure, failure_sentence(error))
-
     def _on_finished(self) -> None:
-        report = self._stopper.report
-        if report is not None and report.cancel.is_set():
-            show_note(self.status, "Stopped; nothing was changed.")
-        self._stopper.clear()
-        self._set_running(False)
-
-    def _set_running(self, running: bool) -> None:
-        self.bar.setVisible(running)
+        if self.bar.stopping:
+            self.bar.status.tell(STOPPED)
         self._update_buttons()
-        if running:
-            self.bar.setRange(0, 0)
-            show_note(self.status, "Starting …")
-            self._timer.start()
-        else:
-            self._timer.stop()
 
     def _update_buttons(self) -> None:
-        self.run_button.setEnabled(not self.running and self.reference_choice.currentIndex() >= 0)
-        self.study_choice.setEnabled(not self.running and self.study_choice.count() > 0)
-        self.reference_choice.setEnabled(not self.running and bool(self._references))
-        self.run_button.setToolTip(self.hint.text())
-        self.cancel_button.setVisible(self.running)
-        self.cancel_button.setEnabled(self.running)
-
-    def _lay_out(self) -> None:
-        for label in (self.status, self.failure):
-            label.hide()
-        content = QWidget()
-        inner = QVBoxLayout(content)
-        inner.setContentsMargins(8, 4, 8, 8)
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow(row_label("Study"), self.study_choice)
-        form.addRow(row_label("Reference"), self.reference_choice)
-        inner.addLayout(form)
-        inner.addWidget(self.hint)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run_button, 2)
-        buttons.addWidget(self.cancel_button, 1)
-        inner.addLayout(buttons)
-        for widget in (self.bar, self.status, self.failure):
-            inner.addWidget(widget)
-        inner.addWidget(self.results, 1)
-        inner.addStretch(0)
-        fill_panel(self, content, PANEL_HEIGHT)
+        running, ready = self.running, self.reference_choice.currentIndex() >= 0
+        self.bar.show_running(running)
+        self.bar.cancel_button.setVisible(running)
+        self.bar.run_button.setEnabled(not running and ready)
+        self.bar.run_button.setToolTip(self.hint.text() or "Compare the result with the reference, region by region")
+        self.study_choice.setEnabled(not running and self.study_choice.count() > 0)
+        self.reference_choice.setEnabled(not running and bool(self._references))

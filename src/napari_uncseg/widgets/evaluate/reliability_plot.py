@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
@@ -46,20 +48,24 @@ class Ink:
     text: str = "#000000"
     dark: bool = False
 
-    @property
-    def grid(self) -> str:
-        """A line that is hardly there."""
-        return _mixed(self.text, self.paper, 0.15)
+    def of(self, region: Region) -> str:
+        """Colour of a region on this paper."""
+        colour = REGION_COLOURS[region]
+        return _mixed("#ffffff", colour, 0.35) if self.dark else colour
+
+    def rc(self) -> Any:
+        """Settings of matplotlib."""
+        text = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), self.text)
+        paper = dict.fromkeys(("figure.facecolor", "axes.facecolor"), self.paper)
+        sizes = {"axes.labelsize": 8, "axes.titlesize": 8.5, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5}
+        lines: dict[str, Any] = {"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7}
+        lines |= {"grid.color": _mixed(self.text, self.paper, 0.15), "axes.edgecolor": self.faint}
+        return text | paper | sizes | lines | {"axes.spines.top": False, "axes.spines.right": False}
 
     @property
     def faint(self) -> str:
         """Words and lines that come second."""
         return _mixed(self.text, self.paper, 0.65)
-
-    def of(self, region: Region) -> str:
-        """Colour of a region on this paper."""
-        colour = REGION_COLOURS[region]
-        return _mixed("#ffffff", colour, 0.35) if self.dark else colour
 
 
 class ReliabilityPlot(FigureCanvasQTAgg):
@@ -138,30 +144,27 @@ def draw_reliability(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) ->
     wide : bool
     """
     figure.set_facecolor(ink.paper)
-    if wide:
-        rows = figure.subplots(2, len(REGIONS), sharex=True, sharey="row", gridspec_kw={"height_ratios": (3, 1)})
-        pairs = list(zip(rows[0], rows[1], strict=True))
-    else:
-        pairs = [tuple(row) for row in figure.subplots(len(REGIONS), 2, sharex=True, sharey="col")]
-    for place, (region, (upper, lower)) in enumerate(zip(REGIONS, pairs, strict=True)):
-        for axes in (upper, lower):
-            _prepare(axes, ink)
-        _draw_region(upper, lower, region, curves.get(region), ink)
-        words = {"fontsize": 8, "color": ink.text}
+    with rc_context(ink.rc()):
         if wide:
-            lower.set_xlabel("mean probability in the bin", **words)
-        elif place == len(REGIONS) - 1:
-            upper.set_xlabel("mean probability in bin", **words)
-            lower.set_xlabel("probability", **words)
-        if place == 0 or not wide:
-            upper.set_ylabel("share that is in the region" if wide else "share in the region", **words)
-            lower.set_ylabel("voxels", **words)
+            rows = figure.subplots(2, len(REGIONS), sharex=True, sharey="row", gridspec_kw={"height_ratios": (3, 1)})
+            pairs = list(zip(*rows, strict=True))
+        else:
+            pairs = list(figure.subplots(len(REGIONS), 2, sharex=True, sharey="col"))
+        for place, (region, (upper, lower)) in enumerate(zip(REGIONS, pairs, strict=True)):
+            _draw_region(upper, lower, region, curves.get(region), ink)
+            if wide or place == len(REGIONS) - 1:
+                lower.set_xlabel("mean probability in the bin" if wide else "probability")
+            if not wide and place == len(REGIONS) - 1:
+                upper.set_xlabel("mean probability in bin")
+            if place == 0 or not wide:
+                upper.set_ylabel("share that is in the region" if wide else "share in the region")
+                lower.set_ylabel("voxels")
 
 
 def _draw_region(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCurve | None, ink: Ink) -> None:
     colour = ink.of(region)
     ece = "" if curve is None else f"\nECE {curve.ece:.3f}"
-    upper.set_title(f"{region} · {REGION_TITLES[region]}{ece}", fontsize=8.5, color=ink.text)
+    upper.set_title(f"{region} · {REGION_TITLES[region]}{ece}")
     upper.plot((0, 1), (0, 1), color=ink.faint if ink.dark else GREY, lw=1, ls=":")
     upper.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     lower.set_yscale("log")
@@ -169,37 +172,13 @@ def _draw_region(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCur
         upper.text(0.5, 0.5, "no voxels", transform=upper.transAxes, ha="center", va="center", color=ink.faint)
         return
     filled = curve.count > 0
-    upper.plot(
-        curve.mean_p[filled],
-        curve.mean_y[filled],
-        color=colour,
-        marker=REGION_MARKERS[region],
-        ms=4,
-        lw=1.6,
-        clip_on=False,
-    )
+    marks: dict[str, Any] = {"marker": REGION_MARKERS[region], "ms": 4, "lw": 1.6}
+    upper.plot(curve.mean_p[filled], curve.mean_y[filled], color=colour, clip_on=False, **marks)
     edges = np.linspace(0, 1, len(curve.count) + 1)
-    lower.bar(
-        edges[:-1],
-        np.where(filled, curve.count, np.nan),
-        np.diff(edges),
-        align="edge",
-        color=colour,
-        ec=ink.paper,
-        lw=0.5,
-    )
+    counts = np.where(filled, curve.count, np.nan)
+    lower.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colour, ec=ink.paper, lw=0.5)
     lower.set_ylim(bottom=0.8)
-
-
-def _prepare(axes: Axes, ink: Ink) -> None:
-    axes.set_facecolor(ink.paper)
-    axes.grid(True, color=ink.grid, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=7.5, colors=ink.text, which="both")
-    axes.minorticks_off()
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(ink.faint)
+    lower.minorticks_off()
 
 
 def _mixed(one: str, other: str, share: float) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QGuiApplication, QStandardItemModel
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.evaluation.table import csv_text
@@ -19,9 +19,9 @@ from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import DEFAULT_BINS
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plots import ReliabilityCurve
-from napari_uncseg.widgets.common import heading, narrow, note_label, row_label, show_failure, show_note
+from napari_uncseg.widgets.common import Note, button, choice, column, form, heading, offer, row
 from napari_uncseg.widgets.evaluate.table import EvaluationTable
-from napari_uncseg.widgets.evaluate.task import VOXEL_SETS, Evaluated
+from napari_uncseg.widgets.evaluate.task import Evaluated
 
 if TYPE_CHECKING:
     from napari_uncseg.widgets.evaluate.reliability_plot import Ink, ReliabilityPlot
@@ -32,7 +32,6 @@ SHORT_TITLES = {
     VoxelSet.BRAIN: "Brain",
     VoxelSet.UNION: "Region in either",
 }
-TOOLTIP = Qt.ItemDataRole.ToolTipRole
 BINS_NOTE = (
     "Below the dotted line the model claims more of the region than there is, above it less. Bins of few voxels (log "
     "axis) weigh little."
@@ -57,25 +56,21 @@ class EvaluationResults(QWidget):
         self._viewer = viewer
         self._evaluated: Evaluated | None = None
         self.title = heading("")
-        self.stale = note_label(STALE)
-        self.set_choice = narrow(QComboBox())
-        for voxel_set in VOXEL_SETS:
-            self.set_choice.addItem(SHORT_TITLES[voxel_set], voxel_set)
-            self.set_choice.setItemData(self.set_choice.count() - 1, _explained(voxel_set), TOOLTIP)
-        self.set_choice.setToolTip("Voxels that AUROC, errors, ECE and the plot are taken over")
+        self.stale = Note(STALE)
+        self.set_choice = choice("Voxels that AUROC, errors, ECE and the plot are taken over", SHORT_TITLES)
         self.table = EvaluationTable()
         self.plot: ReliabilityPlot | None = None
-        self.remarks = note_label()
-        self.reading = note_label(BINS_NOTE)
-        self.copy_button = QPushButton("Copy table")
-        self.save_button = QPushButton("Save CSV and PNG…")
-        self.message = note_label()
+        self.remarks, self.reading, self.message = Note(), Note(BINS_NOTE), Note()
+        copy = button("Copy table", "Put the table on the clipboard, for a spreadsheet", self.copy)
+        save = button("Save CSV and PNG…", "Save all numbers and the plot, with what they are of", self._ask_and_save)
         self._plot_heading = heading("Reliability")
-        self._layout = QVBoxLayout(self)
-        self._lay_out()
+        self._column = column(
+            *(self.title, self.stale, form(Look_in=self.set_choice), self.table, self.remarks),
+            *(self._plot_heading, self.reading, row(copy, save), self.message),
+        )
+        self._column.addStretch(1)
+        self.setLayout(self._column)
         self.set_choice.currentIndexChanged.connect(self._show)
-        self.copy_button.clicked.connect(self.copy)
-        self.save_button.clicked.connect(self._ask_and_save)
         self.hide()
 
     @property
@@ -86,19 +81,16 @@ class EvaluationResults(QWidget):
     @property
     def voxel_set(self) -> VoxelSet:
         """What AUROC, errors, ECE and the plot are taken over."""
-        return VoxelSet(self.set_choice.currentData())
+        return VoxelSet(self.set_choice.currentData() or VoxelSet.TUMOUR)
 
     def present(self, evaluated: Evaluated) -> None:
         """Show a study; the voxel set stays, unless it was not measured."""
         self._evaluated = evaluated
         self.title.setText(f"{evaluated.study_id} against {evaluated.reference}")
-        self.set_choice.blockSignals(True)
-        for index, voxel_set in enumerate(VOXEL_SETS):
-            self._enable(index, voxel_set in evaluated.voxel_sets)
-        if self.voxel_set not in evaluated.voxel_sets:
-            self.set_choice.setCurrentIndex(0)
-        self.set_choice.blockSignals(False)
-        show_note(self.remarks, "\n".join(evaluated.remarks))
+        offer(
+            self.set_choice, {each: SHORT_TITLES[each] for each in evaluated.voxel_sets}, self.voxel_set, or_first=True
+        )
+        self.remarks.tell("\n".join(evaluated.remarks))
         self.message.hide()
         self.mark_stale(False)
         self.show()
@@ -118,7 +110,7 @@ class EvaluationResults(QWidget):
         clipboard = QGuiApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(self.table.as_text())
-            show_note(self.message, "The table is on the clipboard; it can be pasted into a spreadsheet.")
+            self.message.tell("The table is on the clipboard; it can be pasted into a spreadsheet.")
 
     def save(self, path: Path) -> None:
         """Write all numbers, the plot and where they come from, beside one another.
@@ -131,9 +123,9 @@ class EvaluationResults(QWidget):
         try:
             files = self._save(path if path.suffix == ".csv" else path.with_name(f"{path.name}.csv"))
         except UncsegError as error:
-            show_failure(self.message, str(error))
+            self.message.fail(str(error))
             return
-        show_note(self.message, f"Saved {', '.join(file.name for file in files)} in {files[0].parent}")
+        self.message.tell(f"Saved {', '.join(file.name for file in files)} in {files[0].parent}")
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme of the window, of which Qt tells as a change of style."""
@@ -153,7 +145,7 @@ class EvaluationResults(QWidget):
 
             self.plot = ReliabilityPlot()
             # With a stretch so large, what it cannot take goes to the end of the panel and not between the lines.
-            self._layout.insertWidget(self._layout.indexOf(self._plot_heading) + 1, self.plot, 100)
+            self._column.insertWidget(self._column.indexOf(self._plot_heading) + 1, self.plot, 100)
         self.plot.setToolTip(
             f"Voxels: {VOXEL_SET_TITLES[self.voxel_set]}. The curve: of the voxels said to be in the region with some "
             "probability, the share that is; on the dotted line the model is right about itself. The bars: voxels per "
@@ -205,37 +197,3 @@ class EvaluationResults(QWidget):
             }
         )
         return [path, picture, record]
-
-    def _enable(self, index: int, enabled: bool) -> None:
-        model = self.set_choice.model()
-        item = model.item(index) if isinstance(model, QStandardItemModel) else None
-        if item is not None:
-            item.setEnabled(enabled)
-            unknown = "The images of the study are not open, so its brain is not known"
-            item.setToolTip(_explained(VOXEL_SETS[index]) if enabled else unknown)
-
-    def _lay_out(self) -> None:
-        layout = self._layout
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.title)
-        layout.addWidget(self.stale)
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow(row_label("Voxels"), self.set_choice)
-        layout.addLayout(form)
-        layout.addWidget(self.table)
-        layout.addWidget(self.remarks)
-        layout.addWidget(self._plot_heading)
-        layout.addWidget(self.reading)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.copy_button)
-        buttons.addWidget(self.save_button)
-        layout.addLayout(buttons)
-        layout.addWidget(self.message)
-        layout.addStretch(1)
-        for label in (self.stale, self.remarks, self.message):
-            label.hide()
-
-
-def _explained(voxel_set: VoxelSet) -> str:
-    return f"{VOXEL_SET_TITLES[voxel_set]} ({voxel_set})"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidgetItem
 
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.table import MetricResult
@@ -15,7 +15,9 @@ from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.metrics.calibration import DEFAULT_BINS
 from napari_uncseg.metrics.histograms import BINS
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
+from napari_uncseg.widgets.common import Table
 from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
 
 DASH = "–"
@@ -33,8 +35,8 @@ class Column:
         Two lines of the header; the second is a unit or a map.
     metric : str
         Name of the number.
-    definition : str
-        What it is, a sentence or two.
+    remark : str
+        What to know of it here, a sentence or two.
     map : str, optional
         The uncertainty map it rates.
     chosen_set : bool
@@ -50,7 +52,7 @@ class Column:
     title: str
     second: str
     metric: str
-    definition: str
+    remark: str = ""
     map: str | None = None
     chosen_set: bool = False
     bins: int | None = None
@@ -61,114 +63,64 @@ class Column:
         """What the header tells when the mouse rests on it."""
         over = voxel_set if self.chosen_set else VoxelSet.ALL
         bins = f"{self.bins} bins" if self.bins else "no bins: every voxel is counted"
-        return f"{self.definition}\n\nVoxels: {VOXEL_SET_TITLES[over]} ({over}); {bins}; this study alone."
+        told = f"{self.title}: {MEANINGS[entry_of(self.metric.removesuffix('_any_size'))]}. {self.remark}".strip()
+        return f"{told}\n\nVoxels: {VOXEL_SET_TITLES[over]} ({over}); {bins}; this study alone."
 
 
+_EASY = "Much depends on the voxels: easy background lifts it."
+_EMPTY = "A region that is empty in both is scored as BraTS has it."
+_ALONE = f"{FORECAST} speaks of the whole tumour alone, and is 0 beyond 5 mm of the predicted one. {_EASY}"
 COLUMNS: tuple[Column, ...] = (
+    Column("Dice", "", "dice_any_size", _EMPTY),
+    Column("HD95", "mm", "hd95_any_size", _EMPTY, digits=1),
+    Column("Predicted", "mL", "volume_prediction", digits=1),
+    Column("Reference", "mL", "volume_reference", digits=1),
+    Column("AUROC", FORECAST, "auroc", _ALONE, FORECAST, chosen_set=True, bins=BINS),
+    Column("AUROC", ENTROPY, "auroc", _EASY, ENTROPY, chosen_set=True, bins=BINS),
     Column(
-        "Dice",
-        "",
-        "dice_any_size",
-        "Dice score: twice the voxels in both segmentation and reference over the voxels of each, added. 1 when both "
-        "are empty, as BraTS has it.",
-    ),
-    Column(
-        "HD95",
-        "mm",
-        "hd95_any_size",
-        "95th percentile Hausdorff distance: the larger of the two 95th percentiles of the distance from one surface "
-        f"to the other. 0 when both are empty, {Overlap(Region.WT).empty_hd95:.0f} mm when one is, as BraTS has it.",
-        digits=1,
-    ),
-    Column("Predicted", "mL", "volume_prediction", "Volume of the region in the segmentation.", digits=1),
-    Column("Reference", "mL", "volume_reference", "Volume of the region in the reference.", digits=1),
-    Column(
-        "AUROC",
-        FORECAST,
-        "auroc",
-        "How well unc_output tells wrong voxels from right ones: the chance that a wrong voxel has the higher value, "
-        "0.5 for a map that knows nothing. unc_output speaks of the whole tumour alone, and is 0 beyond 5 mm of the "
-        "predicted one. Much depends on the voxels: easy background lifts it.",
-        map=FORECAST,
-        chosen_set=True,
-        bins=BINS,
-    ),
-    Column(
-        "AUROC",
-        ENTROPY,
-        "auroc",
-        "How well the entropy of the region's probability tells wrong voxels from right ones: the chance that a wrong "
-        "voxel has the higher value, 0.5 for a map that knows nothing. Much depends on the voxels: easy background "
-        "lifts it.",
-        map=ENTROPY,
-        chosen_set=True,
-        bins=BINS,
-    ),
-    Column(
-        "Errors",
-        "%",
-        "prevalence",
-        "Prevalence: share of the voxels where segmentation and reference differ. Without it an AUROC cannot be read.",
-        map=ENTROPY,
+        *("Errors", "%", "prevalence", "Without it an AUROC cannot be read.", ENTROPY),
         chosen_set=True,
         digits=2,
         factor=100.0,
     ),
-    Column(
-        "ECE",
-        "",
-        "ece_classwise",
-        "Expected calibration error, class-wise: in each bin the distance between the mean probability of the region "
-        "and the share of voxels that are in it, averaged over voxels; 0 is best. A good AUROC says nothing about it.",
-        chosen_set=True,
-        bins=DEFAULT_BINS,
-    ),
+    Column("ECE", "", "ece_classwise", "A good AUROC says nothing about it.", chosen_set=True, bins=DEFAULT_BINS),
 )
 
 
-class EvaluationTable(QTableWidget):
-    """Numbers of one study over one voxel set; cells are read, not written."""
+class EvaluationTable(Table):
+    """Numbers of one study over one voxel set."""
 
     def __init__(self) -> None:
-        super().__init__(len(REGIONS), len(COLUMNS))
+        super().__init__(dict.fromkeys(map(str, range(len(COLUMNS))), ""), "Evaluation per region")
+        self.setRowCount(len(REGIONS))
         self._evaluated: Evaluated | None = None
         self._voxel_set = VoxelSet.TUMOUR
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWordWrap(False)
+        self.setShowGrid(True)
         self.setIconSize(QSize(10, 10))
-        self.setAccessibleName("Evaluation per region")
         for row, region in enumerate(REGIONS):
             item = QTableWidgetItem(_swatch(region), str(region))
             item.setToolTip(f"{region}: {REGION_TITLES[region]}")
             self.setVerticalHeaderItem(row, item)
-        across, down = self.horizontalHeader(), self.verticalHeader()
-        assert across is not None
-        assert down is not None
-        across.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        across.setHighlightSections(False)
-        down.setHighlightSections(False)
-        down.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.rows.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        for titles in (self.header, self.rows):
+            titles.setHighlightSections(False)
+            titles.show()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._fill()
+        self._write()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Share the width among the columns; what does not fit is scrolled to."""
         super().resizeEvent(event)
-        self._fit()
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Fit rows and columns to another size of letters."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.FontChange:
-            self._fit()
+        self.fit()
 
     def present(self, evaluated: Evaluated, voxel_set: VoxelSet) -> None:
         """Show the numbers of a study over a voxel set."""
         self._evaluated, self._voxel_set = evaluated, voxel_set
-        self._fill()
+        self._write()
 
     def as_text(self) -> str:
         """What the table shows, tab-separated for a spreadsheet, and what is needed to read it."""
@@ -185,28 +137,27 @@ class EvaluationTable(QTableWidget):
             )
         return "\n".join(lines) + "\n"
 
-    def _fit(self) -> None:
+    def fit(self) -> None:
         """Columns as wide as they must be, or wider where there is room; as high as the rows are."""
-        across, down, bar = self.horizontalHeader(), self.verticalHeader(), self.horizontalScrollBar()
-        port = self.viewport()
-        if across is None or down is None or bar is None or port is None:
+        super().fit()
+        bar, port, metrics = self.horizontalScrollBar(), self.viewport(), self.fontMetrics()
+        if bar is None or port is None:
             return
-        metrics = self.fontMetrics()
         needed = []
         for number, column in enumerate(COLUMNS):
             texts = [column.title, column.second, *(self._text(row, number) for row in range(len(REGIONS)))]
             needed.append(max(metrics.horizontalAdvance(text) for text in texts) + PADDING)
         spare = port.width() - sum(needed)
         for number, width in enumerate(needed):
-            across.resizeSection(number, width + max(spare, 0) // len(needed))
-        height = across.sizeHint().height() + down.length() + 2 * self.frameWidth()
+            self.header.resizeSection(number, width + max(spare, 0) // len(needed))
+        height = self.header.sizeHint().height() + self.rows.length() + 2 * self.frameWidth()
         self.setFixedHeight(height + (bar.sizeHint().height() if spare < 0 else 0))
 
     def _text(self, row: int, column: int) -> str:
         item = self.item(row, column)
         return item.text() if item is not None else ""
 
-    def _fill(self) -> None:
+    def _write(self) -> None:
         for number, column in enumerate(COLUMNS):
             header = QTableWidgetItem(f"{column.title}\n{column.second}")
             header.setToolTip(column.tooltip(self._voxel_set))
@@ -217,7 +168,7 @@ class EvaluationTable(QTableWidget):
                 item.setToolTip(tooltip)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(row, number, item)
-        self._fit()
+        self.fit()
 
     def _cell(self, column: Column, region: Region) -> tuple[str, str]:
         """Text and tooltip."""

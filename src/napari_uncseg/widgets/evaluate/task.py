@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,13 @@ from napari_uncseg.evaluation.metric import Metric
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.label_coding import decode_reference
-from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region, labels_from_regions
 from napari_uncseg.metrics.calibration import DEFAULT_BINS, reliability
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.reporting.plots import ReliabilityCurve
+from napari_uncseg.widgets.base import Report
 from napari_uncseg.widgets.evaluate.inputs import Inputs, Stamp
-from napari_uncseg.widgets.segment.run import Report
 
 VOXEL_SETS: tuple[VoxelSet, ...] = (VoxelSet.TUMOUR, VoxelSet.BRAIN, VoxelSet.UNION)
 """Voxel sets the user chooses from; the first one is shown first, for it holds no easy background."""
@@ -96,8 +95,8 @@ class Evaluated:
         return None
 
 
-class EvaluationTask:
-    """One evaluation. Called in a thread; ``str()`` is what napari shows of it when it closes.
+def evaluate(inputs: Inputs, report: Report) -> Evaluated:
+    """Evaluate one study; called in a thread.
 
     Parameters
     ----------
@@ -105,37 +104,31 @@ class EvaluationTask:
         A snapshot: nobody may paint on its labels.
     report : Report
         Where to tell, and whether to stop.
+
+    Raises
+    ------
+    UncsegError
+        Cancelled when stopped; EvaluationError or StudyError when labels do not do.
     """
-
-    def __init__(self, inputs: Inputs, report: Report) -> None:
-        self._inputs = inputs
-        self._report = report
-
-    def __call__(self) -> Evaluated:
-        """Do it; raises Cancelled when stopped and EvaluationError or StudyError when labels do not do."""
-        inputs, report = self._inputs, self._report
-        report.tell_progress(0, 0, "Setting the result beside the reference")
-        case, said = _case(inputs)
-        sets = tuple(chosen for chosen in VOXEL_SETS if chosen is not VoxelSet.BRAIN or inputs.brain is not None)
-        metrics = _metrics(case, sets)
-        for done, metric in enumerate(metrics):
-            if report.cancel.is_set():
-                raise Cancelled("Stopped.")
-            report.tell_progress(done, len(metrics), _doing(metric))
-            metric.add(case)
-        return Evaluated(
-            study_id=case.id,
-            metrics=metrics,
-            values=tuple(value for metric in metrics for value in metric.per_case()),
-            voxel_sets=sets,
-            remarks=(*said, *_remarks(inputs, case)),
-            reference=inputs.origin.title,
-            stamp=inputs.stamp,
-            record=_record(inputs),
-        )
-
-    def __str__(self) -> str:
-        return "an evaluation"
+    report.tell(0, 0, "Comparing with the reference")
+    case, said = _case(inputs)
+    sets = tuple(chosen for chosen in VOXEL_SETS if chosen is not VoxelSet.BRAIN or inputs.brain is not None)
+    metrics = _metrics(case, sets)
+    for done, metric in enumerate(metrics):
+        if report.cancelled():
+            raise Cancelled("Stopped.")
+        report.tell(done, len(metrics), _doing(metric))
+        metric.add(case)
+    return Evaluated(
+        study_id=case.id,
+        metrics=metrics,
+        values=tuple(value for metric in metrics for value in metric.per_case()),
+        voxel_sets=sets,
+        remarks=(*said, *_remarks(inputs, case)),
+        reference=inputs.origin.title,
+        stamp=inputs.stamp,
+        record=_record(inputs),
+    )
 
 
 def _case(inputs: Inputs) -> tuple[Case, tuple[str, ...]]:
@@ -148,14 +141,8 @@ def _case(inputs: Inputs) -> tuple[Case, tuple[str, ...]]:
         )
         said = (*said, f"Labels of {inputs.origin.title} were read as {coding}.")
     old = inputs.prediction
-    prediction = Prediction(
-        study_id=old.study_id,
-        probabilities=old.probabilities,
-        segmentation=inputs.segmentation.astype(np.uint8, copy=False),
-        maps={name: old.maps[name] for name in (FORECAST, ENTROPY) if name in old.maps},
-        affine=old.affine,
-        provenance=old.provenance,
-    )
+    maps = {name: old.maps[name] for name in (FORECAST, ENTROPY) if name in old.maps}
+    prediction = replace(old, segmentation=inputs.segmentation.astype(np.uint8, copy=False), maps=maps)
     return case_from_prediction(prediction, reference, brain=inputs.brain), said
 
 

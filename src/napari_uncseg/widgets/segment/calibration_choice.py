@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QStandardItemModel
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import CalibrationError, UncsegError
 from napari_uncseg.inference.ensemble_spec import EnsembleSpec, Kind
@@ -19,20 +19,10 @@ from napari_uncseg.models.identity import (
     joint_sha256,
 )
 from napari_uncseg.uncertainty.recalibration.io import Calibration
-from napari_uncseg.widgets.common import narrow, note_label, row_label, show_failure, show_note
+from napari_uncseg.widgets.common import Note, PathRow, choice, column, form
 from napari_uncseg.widgets.segment.run import NamedCalibration
-from napari_uncseg.widgets.study_choice import FolderRow
 
 NONE, SHIPPED, OWN_FILE = 0, 1, 2
-
-
-class CalibrationRow(FolderRow):
-    """Line for the file of a calibration."""
-
-    def _browse(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Calibration", self.line.text(), "Calibrations (*.json)")
-        if chosen:
-            self.line.setText(chosen)
 
 
 class CalibrationChoice(QWidget):
@@ -41,18 +31,12 @@ class CalibrationChoice(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._run: tuple[Path | None, EnsembleSpec] | None = None
-        self.box = narrow(QComboBox())
-        self.box.addItems(["None", "Bundled", "File"])
-        self.file = CalibrationRow("Calibration", placeholder="file of uncseg calibrate")
-        self.note = note_label()
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow(row_label("Calibration"), self.box)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addWidget(self.file)
-        layout.addWidget(self.note)
+        self.box = choice(
+            "Recalibration of the probabilities; the segmentation stays as it is", ["None", "Bundled", "File"]
+        )
+        self.file = PathRow("Calibration", placeholder="file of uncseg calibrate", files="Calibrations (*.json)")
+        self.note = Note()
+        self.setLayout(column(form(Calibration=self.box), self.file, self.note))
         self._offer_bundled()
         self.box.currentIndexChanged.connect(self._on_change)
         self.file.line.textChanged.connect(self._on_change)
@@ -97,14 +81,14 @@ class CalibrationChoice(QWidget):
         own = self.box.currentIndex() == OWN_FILE
         self.file.setVisible(own)
         if self._run is None or (own and self.file.path is None):  # nothing typed yet is no failure
-            show_note(self.note, "")
+            self.note.tell("")
             return
         try:
             chosen = self.chosen_for(*self._run)
         except UncsegError as error:
-            show_failure(self.note, str(error))
+            self.note.fail(str(error))
         else:
-            show_note(self.note, "" if chosen is None else fit_sentence(chosen.calibration))
+            self.note.tell("" if chosen is None else fit_sentence(chosen.calibration))
 
 
 def check_fit(calibration: Calibration, model_folder: Path | None, members: EnsembleSpec) -> None:

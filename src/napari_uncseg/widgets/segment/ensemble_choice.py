@@ -1,4 +1,4 @@
-"""Which members a run is made of: presets, words of one's own, and what they cost."""
+"""Ensembling or test-time augmentation of a run: presets, a specification of one's own, and what each costs."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_uncseg.errors import ModelError, UncsegError
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, Kind, parse_ensemble
 from napari_uncseg.inference.progress import spell
-from napari_uncseg.widgets.common import narrow, note_label, row_label, show_failure, show_note
+from napari_uncseg.widgets.common import Note, choice, column, form
 
 PRESETS: tuple[tuple[str, str], ...] = (
-    ("One pass", "single"),
+    ("Single pass", "single"),
     ("Flips (8)", "tta:8"),
     ("Snapshots", "snapshots"),
     ("Dropout injection (10)", "dropout_injection:10"),
 )
-OWN_WORDS = len(PRESETS)
+CUSTOM = len(PRESETS)
 SNAPSHOTS = next(index for index, (_, words) in enumerate(PRESETS) if words == "snapshots")
 
 
@@ -31,29 +32,33 @@ class LastRun:
     seconds: float
 
 
-class MemberChoice(QWidget):
+class EnsembleChoice(QWidget):
     """Form for the members of a run.
 
     The time is told once a run of this panel has shown how long a pass takes here; before, the number of passes is.
+
+    Attributes
+    ----------
+    changed : Signal
+        Other members may be chosen.
     """
+
+    changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._last: LastRun | None = None
         self._snapshots = 1
-        self.preset = narrow(QComboBox())
-        self.preset.addItems([*(title for title, _ in PRESETS), "Own words"])
+        self.preset = choice(
+            "How often the study is segmented, and what differs between the passes: their disagreement is the "
+            "uncertainty. One pass is the quickest",
+            [*(title for title, _ in PRESETS), "Custom…"],
+        )
         self.words = QLineEdit()
         self.words.setPlaceholderText("as in mc_dropout:20,p=0.2")
-        self.cost = note_label()
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow(row_label("EnsembleSpec"), self.preset)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addWidget(self.words)
-        layout.addWidget(self.cost)
+        self.words.setToolTip("What uncseg predict takes after --members")
+        self.cost = Note()
+        self.setLayout(column(form(Repeats=self.preset), self.words, self.cost))
         self.preset.currentIndexChanged.connect(self._on_change)
         self.words.textChanged.connect(self._on_change)
         self.look_into(None)
@@ -67,7 +72,7 @@ class MemberChoice(QWidget):
             When the words say nothing that is known.
         """
         index = self.preset.currentIndex()
-        return parse_ensemble(self.words.text().strip() if index == OWN_WORDS else PRESETS[index][1])
+        return parse_ensemble(self.words.text().strip() if index == CUSTOM else PRESETS[index][1])
 
     def members_for(self, model_folder: Path | None) -> EnsembleSpec:
         """What is chosen, for a model folder (None: the bundled model).
@@ -100,15 +105,16 @@ class MemberChoice(QWidget):
         self._on_change()
 
     def _on_change(self, _change: object = None) -> None:
-        own = self.preset.currentIndex() == OWN_WORDS
+        own = self.preset.currentIndex() == CUSTOM
         self.words.setVisible(own)
         try:
             members = self.members().resolved(self._snapshots)
         except UncsegError as error:
-            show_failure(self.cost, str(error))
+            self.cost.fail(str(error))
             self.cost.setVisible(bool(self.words.text().strip()))  # nothing typed yet is no failure
         else:
-            show_note(self.cost, cost_sentence(members, self._last))
+            self.cost.tell(cost_sentence(members, self._last))
+        self.changed.emit()
 
 
 def cost_sentence(members: EnsembleSpec, last: LastRun | None) -> str:

@@ -5,60 +5,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_uncseg.errors import AnotherResult
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import Saved, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS, region_masks
-from napari_uncseg.widgets.base import worker_for
-from napari_uncseg.widgets.common import heading, note_label, show_failure, show_note
+from napari_uncseg.widgets.base import Job, Report, failure_sentence
+from napari_uncseg.widgets.common import Note, PathRow, button, column, heading
 from napari_uncseg.widgets.preferences import read_preferences
-from napari_uncseg.widgets.segment.run import failure_sentence
-from napari_uncseg.widgets.study_choice import FolderRow
 
 FOLDER_NAME = "uncseg-results"
 OVERWRITE = "Overwrite earlier results"
 
 Command = Callable[[Path], str]
 """Gives, for a folder, the command that makes a result there."""
-
-
-class SaveTask:
-    """Saving, as a task that napari can name when it closes.
-
-    Parameters
-    ----------
-    prediction : Prediction
-        What is saved.
-    out : Path
-        Folder that takes a folder per study.
-    overwrite : bool
-        Whether another result may be replaced.
-    command : callable, optional
-        Gives the command that remakes the result in a folder; None leaves the prediction's own.
-    """
-
-    def __init__(self, prediction: Prediction, out: Path, overwrite: bool, command: Command | None) -> None:
-        self._prediction = prediction
-        self._out = out
-        self._overwrite = overwrite
-        self._command = command
-
-    def __call__(self) -> Saved:
-        """Write the files."""
-        prediction = self._prediction
-        if self._command is not None:
-            provenance = {**prediction.provenance, "command": self._command(self._out)}
-            prediction = dataclasses.replace(prediction, provenance=provenance)
-        return save_prediction(prediction, self._out, overwrite=self._overwrite)
-
-    def __str__(self) -> str:
-        return "saving results"
 
 
 class ResultsBox(QWidget):
@@ -69,25 +35,24 @@ class ResultsBox(QWidget):
         self._prediction: Prediction | None = None
         self._command: Command | None = None
         self.title = heading("Result")
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(14)
-        self.summary = note_label()
-        self.folder = FolderRow("Folder for results")
+        self.table = QLabel()
+        self.table.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.summary = Note()
+        self.folder = PathRow("Folder for results")
         self.overwrite = QCheckBox(OVERWRITE)
-        self.save_button = QPushButton("Save results")
-        self.save_button.clicked.connect(self.save)
-        self.message = note_label()
-        self.message.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.title)
-        layout.addLayout(self._grid)
-        layout.addWidget(self.summary)
-        layout.addWidget(heading("Save"))
-        layout.addWidget(self.folder)
-        layout.addWidget(self.overwrite)
-        layout.addWidget(self.save_button)
-        layout.addWidget(self.message)
+        self.overwrite.setToolTip("Replace the result of another run of this study; only files of its own are removed")
+        self.save_button = button("Save results", "Write segmentation, maps and how they were made", self.save)
+        self.message = Note()
+        self._job = Job(self, "saving results")
+        self._job.returned.connect(self._on_saved)
+        self._job.failed.connect(self._on_failed)
+        self._job.finished.connect(self._on_finished)
+        self.setLayout(
+            column(
+                *(self.title, self.table, self.summary, heading("Save"), self.folder, self.overwrite),
+                *(self.save_button, self.message),
+            )
+        )
         self.hide()
 
     @property
@@ -100,8 +65,11 @@ class ResultsBox(QWidget):
         self._prediction = prediction
         self._command = command
         self.title.setText(f"Result of {study.id}")
-        self._fill_table(prediction)
-        self.summary.setText(_summary(prediction))
+        self.table.setText(_table(prediction))
+        self.summary.tell(_summary(prediction))
+        self.summary.setToolTip(
+            "Doubt: mean entropy of the whole tumour in and around the tumour, nats; ln 2 is largest"
+        )
         if not self.folder.line.text():
             self.folder.line.setText(str(_proposed_folder(study)))
         self.message.hide()
@@ -113,55 +81,41 @@ class ResultsBox(QWidget):
         if self._prediction is None:
             return
         if out is None:
-            show_failure(self.message, "No folder is chosen; choose where the results go.")
+            self.message.fail("No folder is chosen; choose where the results go.")
             return
         self.save_button.setEnabled(False)
-        show_note(self.message, "Saving …")
-        worker = worker_for(SaveTask(self._prediction, out, self.overwrite.isChecked(), self._command))
-        worker.returned.connect(self._on_saved)
-        worker.errored.connect(self._on_save_error)
-        worker.start()
+        self.message.tell("Saving …")
+        self._job.start(partial(_save, self._prediction, out, self.overwrite.isChecked(), self._command))
 
     def _on_saved(self, saved: Saved) -> None:
-        self.save_button.setEnabled(True)
         if saved.skipped:
-            show_note(self.message, f"The same results were there already: {saved.folder}")
+            self.message.tell(f"The same results were there already: {saved.folder}")
         else:
-            show_note(self.message, f"Saved {len(saved.files)} files in {saved.folder}")
+            self.message.tell(f"Saved {len(saved.files)} files in {saved.folder}")
 
-    def _on_save_error(self, error: Exception) -> None:
-        self.save_button.setEnabled(True)
+    def _on_failed(self, error: Exception) -> None:
         hint = f" (tick {OVERWRITE!r})" if isinstance(error, AnotherResult) else ""
-        show_failure(self.message, failure_sentence(error) + hint)
+        self.message.fail(failure_sentence(error) + hint)
 
-    def _fill_table(self, prediction: Prediction) -> None:
-        while (item := self._grid.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.deleteLater()
-        volumes, dice = _volumes(prediction), prediction.provenance.get("dice") or {}
-        titles = ["Region", "Volume", *(["Dice"] if dice else [])]
-        for column, title in enumerate(titles):
-            self._grid.addWidget(_cell(title, column, bold=True), 0, column)
-        for row, region in enumerate(REGIONS, start=1):
-            cells = [f"{region} · {REGION_TITLES[region]}", f"{volumes[region]:.1f} mL"]
-            if dice:
-                cells.append(_number(dice.get(region)))
-            for column, text in enumerate(cells):
-                self._grid.addWidget(_cell(text, column), row, column)
-        self._grid.setColumnStretch(0, 1)
+    def _on_finished(self) -> None:
+        self.save_button.setEnabled(True)
 
 
-def _cell(text: str, column: int, *, bold: bool = False) -> QLabel:
-    label = QLabel(text)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    if column:
-        label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    if bold:
-        font = label.font()
-        font.setBold(True)
-        label.setFont(font)
-    return label
+def _save(prediction: Prediction, out: Path, overwrite: bool, command: Command | None, _report: Report) -> Saved:
+    if command is not None:
+        prediction = dataclasses.replace(prediction, provenance={**prediction.provenance, "command": command(out)})
+    return save_prediction(prediction, out, overwrite=overwrite)
+
+
+def _table(prediction: Prediction) -> str:
+    """Volume, and Dice where there is a reference, of each region, as HTML."""
+    volumes, dice = _volumes(prediction), prediction.provenance.get("dice") or {}
+    rows = [["<b>Region</b>", "<b>Volume</b>", *(["<b>Dice</b>"] if dice else [])]]
+    for region in REGIONS:
+        own = [_number(dice.get(region))] if dice else []
+        rows.append([f"{region} · {REGION_TITLES[region]}", f"{volumes[region]:.1f} mL", *own])
+    lines = (f"<td>{first}</td>{''.join(f'<td align=right>{each}</td>' for each in rest)}" for first, *rest in rows)
+    return f'<table width="100%" cellpadding="3">{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'
 
 
 def _number(value: float | None) -> str:
@@ -195,7 +149,7 @@ def _of_tumour(prediction: Prediction) -> str:
     score = prediction.provenance.get("triage_score")
     if score is None:
         return ""
-    return f"Mean WT entropy in and around the tumour: {float(score):.3f} nats (0 sure, {math.log(2):.2f} undecided)."
+    return f"Doubt {float(score):.3f} (0 sure, {math.log(2):.2f} coin toss)."
 
 
 def _proposed_folder(study: Study) -> Path:

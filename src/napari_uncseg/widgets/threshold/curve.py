@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_uncseg.review.threshold_sweep import ThresholdSweep
 
 DICE_COLOUR, CAUGHT_COLOUR = "#4aa3df", "#e69f00"
-_TICKS = (0.0, 0.5, 1.0)
+_NAMES = ("Dice without flagged", "errors caught")
 
 
 class ThresholdCurve(QWidget):
@@ -20,7 +20,8 @@ class ThresholdCurve(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._curves: tuple[Sequence[float], Sequence[float]] = ((), ())
+        self.curves: tuple[Sequence[float], ...] = ()
+        """Dice without the flagged voxels and share of errors caught, by threshold; nan where undefined."""
         self._thresholds: Sequence[float] = ()
         self._step = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -30,23 +31,17 @@ class ThresholdCurve(QWidget):
             "Orange: share of the errors that are flagged."
         )
 
-    @property
-    def curves(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Dice without the flagged voxels and share of errors caught, by threshold; nan where undefined."""
-        return self._curves
-
     def sizeHint(self) -> QSize:
-        """Nine lines of text."""
+        """Eight lines of text."""
         return QSize(220, 8 * self.fontMetrics().height())
 
-    def present(self, sweep: ThresholdSweep | None) -> None:
-        """Draw the curves of a map; None for nothing."""
-        if sweep is None or sweep.confusion is None:
-            self._curves, self._thresholds = ((), ()), ()
-        else:
-            caught = [sweep.errors_caught(step) for step in range(len(sweep.thresholds))]
-            self._curves = (sweep.filtered_dice().tolist(), caught)
-            self._thresholds = sweep.thresholds.tolist()
+    def present(self, sweep: ThresholdSweep) -> None:
+        """Draw the curves of a map; hidden without a reference."""
+        known = sweep.confusion is not None
+        self._thresholds = sweep.thresholds.tolist()
+        caught = [sweep.errors_caught(step) for step in range(len(self._thresholds))] if known else []
+        self.curves = (sweep.filtered_dice().tolist(), caught) if known else ()
+        self.setVisible(known)
         self.update()
 
     def place(self, step: int) -> None:
@@ -56,56 +51,43 @@ class ThresholdCurve(QWidget):
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw axes, curves, the mark and the legend."""
-        if not self._thresholds:
+        if not self.curves:
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        metrics = self.fontMetrics()
+        metrics, text = self.fontMetrics(), self.palette().color(QPalette.ColorRole.WindowText)
         line = metrics.height()
-        left, bottom = metrics.horizontalAdvance("0.5") + 8, line + 6
-        area = QRectF(left, line + 4, self.width() - left - 8, self.height() - bottom - line - 6)
-        text = self.palette().color(QPalette.ColorRole.WindowText)
-        faint = QColor(text)
+        left, foot = metrics.horizontalAdvance("0.5") + 8, line + 6
+        area = QRectF(left, line + 4, self.width() - left - 8, self.height() - foot - line - 6)
+
+        def at(share: float, value: float) -> QPointF:
+            return QPointF(area.left() + share * area.width(), area.bottom() - value * area.height())
+
+        faint, where = QColor(text), Qt.AlignmentFlag
         faint.setAlphaF(0.22)
-        upper = self._thresholds[-1]
-        for tick in _TICKS:
-            y = area.bottom() - tick * area.height()
+        for tick, align in ((0.0, where.AlignLeft), (0.5, where.AlignHCenter), (1.0, where.AlignRight)):
             painter.setPen(QPen(faint, 1))
-            painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
+            painter.drawLine(at(0, tick), at(1, tick))
             painter.setPen(text)
-            painter.drawText(
-                QRectF(0, y - line / 2, left - 6, line),
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
-                f"{tick:g}",
-            )
-            x = area.left() + tick * area.width()
-            align = (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignRight)
-            width = 60.0
-            start = {0.0: x, 0.5: x - width / 2, 1.0: x - width}[tick]
-            painter.drawText(
-                QRectF(start, area.bottom() + 3, width, line), align[_TICKS.index(tick)], f"{tick * upper:.2g}"
-            )
-        at = area.left() + self._step / (len(self._thresholds) - 1) * area.width()
+            beside = QRectF(0, at(0, tick).y() - line / 2, left - 6, line)
+            painter.drawText(beside, where.AlignRight | where.AlignVCenter, f"{tick:g}")
+            below = QRectF(area.left(), area.bottom() + 3, area.width(), line)
+            painter.drawText(below, align, f"{tick * self._thresholds[-1]:.2g}")
+        here = self._step / (len(self._thresholds) - 1)
         painter.setPen(QPen(text, 1, Qt.PenStyle.DashLine))
-        painter.drawLine(QPointF(at, area.top()), QPointF(at, area.bottom()))
-        x0 = area.left()
-        for curve, colour, name in zip(
-            self._curves, (DICE_COLOUR, CAUGHT_COLOUR), ("Dice without flagged", "errors caught"), strict=True
-        ):
+        painter.drawLine(at(here, 0), at(here, 1))
+        x = area.left()
+        for curve, colour, name in zip(self.curves, (DICE_COLOUR, CAUGHT_COLOUR), _NAMES, strict=True):
+            steps = max(len(curve) - 1, 1)
+            points = [at(number / steps, value) for number, value in enumerate(curve) if not math.isnan(value)]
             painter.setPen(QPen(QColor(colour), 2))
-            points = [
-                QPointF(area.left() + number / (len(curve) - 1) * area.width(), area.bottom() - value * area.height())
-                for number, value in enumerate(curve)
-                if not math.isnan(value)
-            ]
             painter.drawPolyline(QPolygonF(points))
-            painter.drawLine(QPointF(x0, line / 2 + 1), QPointF(x0 + 14, line / 2 + 1))
-            if points and self._step < len(points):
+            painter.drawLine(QPointF(x, line / 2 + 1), QPointF(x + 14, line / 2 + 1))
+            if not math.isnan(curve[self._step]):
                 painter.setBrush(QColor(colour))
-                painter.drawEllipse(points[self._step], 3, 3)
+                painter.drawEllipse(at(here, curve[self._step]), 3, 3)
                 painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(text)
-            width = metrics.horizontalAdvance(name) + 8
-            painter.drawText(QRectF(x0 + 18, 0, width, line + 2), Qt.AlignmentFlag.AlignVCenter, name)
-            x0 += width + 26
+            painter.drawText(QRectF(x + 18, 0, area.width(), line + 2), where.AlignVCenter, name)
+            x += metrics.horizontalAdvance(name) + 34
         painter.end()

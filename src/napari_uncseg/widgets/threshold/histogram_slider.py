@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
+from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
+from superqt import QDoubleSlider
+from superqt.utils import signals_blocked
+
+from napari_uncseg.widgets.common import row
 
 Colours = Callable[[float], tuple[float, float, float]]
 """Red, green and blue, 0 to 1, of a value of the map."""
@@ -19,22 +23,12 @@ _STEPS = 200
 _PAGE = 10
 
 
-class HistogramStrip(QWidget):
-    """The histogram with its handle; drag or click to move it, arrow keys step by 1/200 of the range.
-
-    Attributes
-    ----------
-    moved : Signal
-        Value asked for, by mouse or key.
-    """
-
-    moved = Signal(float)
+class HistogramStrip(QDoubleSlider):
+    """The histogram with its handle; drag or click to move it, arrow keys step by 1/200 of the range."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Qt.Orientation.Horizontal)
         self._counts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-        self._upper = 1.0
-        self._value = 0.0
         self._colours: Colours | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.SplitHCursor)
@@ -49,14 +43,12 @@ class HistogramStrip(QWidget):
         """As high as a few lines of text."""
         return QSize(200, max(_HEIGHT, 4 * self.fontMetrics().height()))
 
-    def present(self, counts: Sequence[int] | npt.NDArray[np.int64], upper: float, colours: Colours | None) -> None:
-        """Draw another histogram."""
-        self._counts, self._upper, self._colours = np.asarray(counts, dtype=np.int64), upper, colours
-        self.update()
-
-    def place(self, value: float) -> None:
-        """Put the handle at a value."""
-        self._value = value
+    def present(self, counts: npt.NDArray[np.int64], upper: float, colours: Colours | None) -> None:
+        """Draw another histogram, whose range goes to `upper`."""
+        self._counts, self._colours = counts, colours
+        self.setRange(0.0, upper)
+        self.setSingleStep(upper / _STEPS)
+        self.setPageStep(_PAGE * upper / _STEPS)
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -66,20 +58,20 @@ class HistogramStrip(QWidget):
         text = self.palette().color(QPalette.ColorRole.WindowText)
         faint = QColor(text)
         faint.setAlphaF(0.35)
-        base = self.height() - _FOOT
+        base, upper = self.height() - _FOOT, self.maximum()
         heights = np.sqrt(self._counts / max(int(self._counts.max(initial=0)), 1))
         width = (self.width() - 2 * _INSET) / len(heights)
         painter.setPen(Qt.PenStyle.NoPen)
         for number, height in enumerate(heights):
             if height > 0:
-                low, high = (self._upper * edge / len(heights) for edge in (number, number + 1))
-                above = high > self._value and self._colours is not None
-                painter.setBrush(_colour(self._colours, (low + high) / 2) if above else faint)
+                low, high = (upper * edge / len(heights) for edge in (number, number + 1))
+                above = self._colours if high > self.value() else None
+                painter.setBrush(QColor.fromRgbF(*above((low + high) / 2)) if above is not None else faint)
                 tall = max(height * (base - 4), 1.0)
                 painter.drawRect(QRectF(_INSET + number * width, base - tall, width + 0.3, tall))
         painter.setPen(QPen(faint, 1))
         painter.drawLine(QPointF(_INSET, base), QPointF(self.width() - _INSET, base))
-        at = self._x(self._value)
+        at = _INSET + self.value() / upper * (self.width() - 2 * _INSET)
         painter.setPen(QPen(text, 1.6))
         painter.drawLine(QPointF(at, 1), QPointF(at, base))
         painter.setBrush(text if self.isEnabled() else faint)
@@ -100,40 +92,14 @@ class HistogramStrip(QWidget):
         """Drag the handle."""
         if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
             share = (event.position().x() - _INSET) / max(self.width() - 2 * _INSET, 1)
-            self.moved.emit(min(max(share, 0.0), 1.0) * self._upper)
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Step with the arrow keys, and in tens with Page Up and Page Down."""
-        if event is None:
-            return
-        steps = {
-            Qt.Key.Key_Left: -1,
-            Qt.Key.Key_Down: -1,
-            Qt.Key.Key_Right: 1,
-            Qt.Key.Key_Up: 1,
-            Qt.Key.Key_PageDown: -_PAGE,
-            Qt.Key.Key_PageUp: _PAGE,
-            Qt.Key.Key_Home: -_STEPS,
-            Qt.Key.Key_End: _STEPS,
-        }.get(Qt.Key(event.key()))
-        if steps is None:
-            super().keyPressEvent(event)
-        else:
-            self._step(steps)
+            self.setValue(min(max(share, 0.0), 1.0) * self.maximum())
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Step with the wheel, only while the strip has the focus: else the panel is scrolled."""
-        if event is None or not self.hasFocus():
-            if event is not None:
-                event.ignore()
-            return
-        self._step(1 if event.angleDelta().y() > 0 else -1)
-
-    def _step(self, steps: int) -> None:
-        self.moved.emit(min(max(self._value + steps * self._upper / _STEPS, 0.0), self._upper))
-
-    def _x(self, value: float) -> float:
-        return _INSET + value / self._upper * (self.width() - 2 * _INSET)
+        if event is not None and self.hasFocus():
+            self.setValue(self.value() + (1 if event.angleDelta().y() > 0 else -1) * self.singleStep())
+        elif event is not None:
+            event.ignore()
 
 
 class HistogramSlider(QWidget):
@@ -149,22 +115,19 @@ class HistogramSlider(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._value = 0.0
-        self._upper = 1.0
         self.strip = HistogramStrip()
         self.field = QDoubleSpinBox()
         self.field.setDecimals(_DECIMALS)
         self.field.setAccessibleName("Threshold, number")
         self.field.setToolTip("Threshold in the map's unit; type a number")
         self.field.setKeyboardTracking(False)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.strip, 1)
-        layout.addWidget(self.field)
-        self.strip.moved.connect(self.setValue)
+        layout = row(self.strip, self.field)
+        layout.setStretch(0, 1)
+        self.setLayout(layout)
+        self.strip.valueChanged.connect(self._on_strip)
         self.field.valueChanged.connect(self._on_field)
         self._fit_field()
-        self.setRange(1.0)
+        self.present(np.zeros(1, dtype=np.int64), 1.0, None)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme's letters."""
@@ -174,48 +137,32 @@ class HistogramSlider(QWidget):
 
     def value(self) -> float:
         """The threshold."""
-        return self._value
+        return float(self.strip.value())
 
     def maximum(self) -> float:
         """Upper end of the range, which starts at 0."""
-        return self._upper
-
-    def setRange(self, upper: float) -> None:
-        """Change the upper end; the value is kept within."""
-        self._upper = upper
-        self.field.blockSignals(True)
-        self.field.setRange(0.0, upper)
-        self.field.setSingleStep(upper / _STEPS)
-        self.field.blockSignals(False)
-        self.setValue(self._value)
+        return float(self.strip.maximum())
 
     def setValue(self, value: float) -> None:
         """Move the handle; says so when it moved."""
-        value = min(max(float(value), 0.0), self._upper)
-        moved = value != self._value
-        self._value = value
-        self.strip.place(value)
-        self.field.blockSignals(True)
-        self.field.setValue(value)
-        self.field.blockSignals(False)
-        if moved:
-            self.valueChanged.emit(value)
+        self.strip.setValue(value)
 
     def present(self, counts: npt.NDArray[np.int64], upper: float, colours: Colours | None) -> None:
         """Show the histogram of another map, whose range goes to `upper`."""
+        with signals_blocked(self.field):
+            self.field.setRange(0.0, upper)
+            self.field.setSingleStep(upper / _STEPS)
         self.strip.present(counts, upper, colours)
-        self.setRange(upper)
 
     def _fit_field(self) -> None:
         """Room for all digits between the buttons."""
         self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0.0000") + 56)
 
+    def _on_strip(self, value: float) -> None:
+        with signals_blocked(self.field):
+            self.field.setValue(value)
+        self.valueChanged.emit(value)
+
     def _on_field(self, value: float) -> None:
-        if abs(value - self._value) > 0.5 * 10**-_DECIMALS:  # the field rounds
+        if abs(value - self.value()) > 0.5 * 10**-_DECIMALS:  # the field rounds
             self.setValue(value)
-
-
-def _colour(colours: Colours | None, value: float) -> QColor:
-    if colours is None:
-        return QColor(Qt.GlobalColor.gray)
-    return QColor.fromRgbF(*colours(value))

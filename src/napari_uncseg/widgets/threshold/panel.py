@@ -1,12 +1,11 @@
-"""*Threshold*: hide a map below a value, read what lies above it, and walk through the places it flags."""
+"""*Findings*: hide a map below a value, read what lies above it, and walk through the places it flags."""
 
 from __future__ import annotations
 
 import math
 
 import napari
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
@@ -15,40 +14,26 @@ from napari_uncseg.review.threshold_sweep import ThresholdSweep, sweep_threshold
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.review.watershed import STEPS
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
+from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.colormaps import map_colormap
-from napari_uncseg.viewer.contours import FindingOutline
-from napari_uncseg.viewer.navigation import (
-    FINE,
-    KEYS,
-    NEXT,
-    OVERLAY,
-    PREVIOUS,
-    REAL_ERROR,
-    UNSURE,
-    go_to,
-    session_of,
-    world_of,
-)
-from napari_uncseg.viewer.region_maps import results_folder_of, show_only_map
-from napari_uncseg.viewer.tags import open_predictions
-from napari_uncseg.widgets.common import LayerWatch, fill_panel, heading, note_label
-from napari_uncseg.widgets.connections import Ties
-from napari_uncseg.widgets.map_choice import Chosen, MapChoice
-from napari_uncseg.widgets.segment.run import failure_sentence
+from napari_uncseg.viewer.layers import show_only_map
+from napari_uncseg.viewer.navigation import FindingOutline, go_to, session_of, world_of
+from napari_uncseg.viewer.tags import open_predictions, results_folder_of
+from napari_uncseg.widgets.base import Panel, failure_sentence
+from napari_uncseg.widgets.common import Note, heading
 from napari_uncseg.widgets.threshold.curve import ThresholdCurve
+from napari_uncseg.widgets.threshold.finder import Finder, Question
 from napari_uncseg.widgets.threshold.findings import FindingsBox
-from napari_uncseg.widgets.threshold.findings_task import Finder, Question
 from napari_uncseg.widgets.threshold.histogram_slider import HistogramSlider
+from napari_uncseg.widgets.threshold.map_choice import Chosen, MapChoice
 
 EMPTY = "No map is open. Run Segment with uncertainty, or open the folder that uncseg predict wrote."
 
 START = 0.2
 """Fraction of a map's range at which the slider starts when nobody has moved it."""
 
-PANEL_HEIGHT = 320
 
-
-class ThresholdWidget(QWidget):
+class ThresholdWidget(Panel):
     """Panel with a slider over one map: below it nothing is drawn, above it voxels are flagged and become findings.
 
     The slider changes the layer's colormap alone; what is flagged was counted when the map was chosen, and the
@@ -61,23 +46,23 @@ class ThresholdWidget(QWidget):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self._session = session_of(viewer)
         self._chosen: Chosen | None = None
-        self._sweep: ThresholdSweep | None = None
+        self.sweep: ThresholdSweep | None = None
+        """What each threshold of the chosen map flags."""
         self._outline = FindingOutline(viewer)
         self.choice = MapChoice(viewer, self._session)
         self.slider = HistogramSlider()
         self.volume = heading("")
-        self.share = note_label()
-        self.against = note_label()
+        self.share, self.against, self.explanation, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self.curve = ThresholdCurve()
-        self.explanation = note_label()
         self.findings = FindingsBox()
-        self.hint = note_label(EMPTY)
         self._finder = Finder(self)
-        self._lay_out()
+        self.fill(
+            *(self.choice, self.slider, self.volume, self.share, self.against, self.curve),
+            *(self.findings, self.explanation, self.hint),
+        )
         self.choice.changed.connect(self._on_choice)
         self.choice.asked.connect(self._show_chosen)
         self.slider.valueChanged.connect(self._on_threshold)
@@ -86,23 +71,15 @@ class ThresholdWidget(QWidget):
         self.findings.chosen.connect(self._session.go_to)
         self.findings.step_requested.connect(self._session.step)
         self.findings.judgement_requested.connect(self._judge)
-        self._ties = Ties(self)
-        self._ties.connect(self._session.current_changed, self._on_current)
-        self._ties.connect(self._session.study_changed, self.choice.go_to_study)
-        self._ties.connect(self._session.verdicts_changed, self._on_verdicts)
-        self._ties.bind(
-            viewer,
-            self,
-            {
-                KEYS[NEXT]: self._next,
-                KEYS[PREVIOUS]: self._previous,
-                KEYS[REAL_ERROR]: self._real_error,
-                KEYS[FINE]: self._fine,
-                KEYS[UNSURE]: self._unsure,
-                KEYS[OVERLAY]: self._toggle_overlay,
-            },
-        )
-        self._watch = LayerWatch(viewer, self, self.refresh)
+        for signal, method in (
+            (self._session.current_changed, self._on_current),
+            (self._session.study_changed, self.choice.go_to_study),
+            (self._session.verdicts_changed, self._on_verdicts),
+        ):
+            self._connections.connect(signal, method)
+        actions = (self._next, self._previous, self._real_error, self._fine, self._unsure, self._toggle_overlay)
+        self._connections.bind_keys(viewer, self, dict(zip(FINDING_KEYS.values(), actions, strict=True)))
+        self.watch_layers()
         self.refresh()
 
     @property
@@ -115,11 +92,6 @@ class ThresholdWidget(QWidget):
         """Whether the findings of the slider's threshold are still to come."""
         return self._finder.busy
 
-    @property
-    def sweep(self) -> ThresholdSweep | None:
-        """What each threshold of the chosen map flags."""
-        return self._sweep
-
     def refresh(self) -> None:
         """Offer the maps of the open predictions; stay at the chosen one, or at its successor after a new run."""
         offered = self.choice.refresh()
@@ -128,13 +100,10 @@ class ThresholdWidget(QWidget):
         self.hint.setVisible(not open_predictions(self._viewer))
         self._on_choice()
 
-    def event(self, event: QEvent | None) -> bool:
-        """Let go of the viewer when napari takes the panel out of its dock, which it does without deleting it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._finder.drop()
-            self._ties.let_go()
-            self._watch.let_go()
-        return super().event(event)
+    def release(self) -> None:
+        """Search no more."""
+        super().release()
+        self._finder.drop()
 
     # What is chosen
 
@@ -147,14 +116,16 @@ class ThresholdWidget(QWidget):
         chosen = self.choice.choose()
         before, self._chosen = self._chosen, chosen
         if chosen is None:
-            self._sweep = None
+            self.sweep = None
             self._finder.drop()
             self._outline.remove()
+            for widget in (self.against, self.curve):
+                widget.hide()
             self.findings.present(None, {})
             return
-        prediction, key = chosen.prediction, chosen.key
         if before is chosen:
             return
+        prediction, key = chosen.prediction, chosen.key
         other = self._session.study != prediction.study_id
         self._session.look_at(prediction.study_id, fingerprint(prediction.provenance))
         if other or self._session.results is None:
@@ -165,22 +136,18 @@ class ThresholdWidget(QWidget):
         upper = map_upper(prediction, key)
         # A new run of the same study keeps the threshold.
         value = self.threshold if same else self._session.state.thresholds.get(str(key), upper * START)
-        self._sweep = sweep_thresholds(prediction, key, chosen.within, chosen.reference)
+        self.sweep = sweep_thresholds(prediction, key, chosen.within, chosen.reference)
         values = map_values(prediction, key)
         counts = value_histogram(values if chosen.within is None else values[chosen.within], upper)
         colours = map_colormap(key.measure, 0.0)
-        self.slider.blockSignals(True)
-        self.slider.present(counts, upper, lambda at: tuple(colours.map(at / upper)[0][:3]))
-        self.slider.setValue(value)
-        self.slider.blockSignals(False)
-        self.curve.present(self._sweep)
-        self.curve.setVisible(chosen.reference is not None)
-        self.against.setVisible(chosen.reference is not None)
+        with signals_blocked(self.slider):
+            self.slider.present(counts, upper, lambda at: tuple(colours.map(at / upper)[0][:3]))
+            self.slider.setValue(value)
+        self.curve.present(self.sweep)
         unit = key.unit
-        self.explanation.setText(
-            f"{prediction.title(key)}: 0 to {upper:.2f}"
-            + (f" ({unit})" if unit else "")
-            + ". Below the threshold nothing is drawn."
+        self.explanation.tell(
+            f"{prediction.title(key)}: 0 to {upper:.2f}{f' ({unit})' if unit else ''}. Below the threshold nothing "
+            "is drawn."
         )
         self._session.change(map=str(key), voxel_set=chosen.voxel_set)
         self._session.present(None)
@@ -191,30 +158,25 @@ class ThresholdWidget(QWidget):
 
     def _on_threshold(self, value: float) -> None:
         """Follow the slider: colours and numbers at once, findings from their thread."""
-        chosen, sweep = self._chosen, self._sweep
+        chosen, sweep = self._chosen, self.sweep
         if chosen is None or sweep is None:
             return
         # The numbers belong to the nearest step; the colours are cut at the same one.
         step = sweep.step(value)
         chosen.layer.colormap = map_colormap(chosen.key.measure, step / STEPS)
         threshold = float(sweep.thresholds[step])
-        self.volume.setText(f"Flagged: {sweep.volume_ml(step):.1f} mL at {threshold:.3f} or more")
+        risk = chosen.key.is_probability_of_error
+        self.volume.setText(
+            f"{sweep.volume_ml(step):.1f} mL with "
+            + (f"error risk of {threshold * 100:.3g} % or more" if risk else f"a value of {threshold:.3f} or more")
+        )
         share = sweep.tumour_share(step)
-        self.share.setText(
+        self.share.tell(
             "No tumour was predicted." if math.isnan(share) else f"{share:.0%} of the predicted tumour is flagged."
         )
-        self._tell_against(sweep, step)
+        self.against.tell(_against(sweep, step))
         self.curve.place(step)
         self._finder.ask(Question(chosen.prediction, chosen.key, threshold, chosen.within, chosen.brain))
-
-    def _tell_against(self, sweep: ThresholdSweep, step: int) -> None:
-        caught, precision = sweep.errors_caught(step), sweep.precision(step)
-        parts = [
-            "No errors to catch." if math.isnan(caught) else f"{caught:.0%} of the errors are flagged",
-            "" if math.isnan(precision) else f"{precision:.0%} of what is flagged is an error",
-            f"Dice {sweep.filtered_dice()[step]:.3f} without the flagged voxels, {sweep.dice:.3f} with them",
-        ]
-        self.against.setText("; ".join(part for part in parts if part) + f" ({sweep.key.region}).")
 
     # Findings
 
@@ -228,15 +190,14 @@ class ThresholdWidget(QWidget):
         self._show_current(self._session.current, move=False)
 
     def _on_failed(self, error: Exception) -> None:
-        self.findings.show_problem(failure_sentence(error))
+        self.findings.message.fail(failure_sentence(error))
 
     def _on_current(self, finding: Finding | None) -> None:
         self._show_current(finding, move=True)
 
     def _show_current(self, finding: Finding | None, *, move: bool) -> None:
         chosen, findings = self._chosen, self._session.findings
-        judgement = self._session.judgement_of(finding) if finding is not None else None
-        self.findings.show_current(finding, judgement)
+        self.findings.show_current(finding, self._judgement())
         if chosen is None or findings is None or finding is None:
             self._outline.clear()
             return
@@ -245,6 +206,11 @@ class ThresholdWidget(QWidget):
             shape = chosen.prediction.segmentation.shape
             go_to(self._viewer, world_of(finding.voxel, shape, chosen.prediction.affine))
 
+    def _judgement(self) -> Judgement | None:
+        """What was said of the current finding."""
+        current = self._session.current
+        return self._session.judgement_of(current) if current is not None else None
+
     def _judge(self, judgement: Judgement | None) -> None:
         finding = self._session.current
         if finding is None:
@@ -252,14 +218,13 @@ class ThresholdWidget(QWidget):
         try:
             self._session.judge(finding, judgement)
         except UncsegError as error:
-            self.findings.show_current(finding, self._session.judgement_of(finding))
-            self.findings.show_problem(f"{error} The panel Verdict has the field for it.")
+            self.findings.show_current(finding, self._judgement())
+            self.findings.message.fail(f"{error} The panel Verdict has the field for it.")
 
     def _on_verdicts(self) -> None:
         if self._session.findings is not None:
-            current = self._session.current
             self.findings.mark(self._session.judgements())
-            self.findings.show_current(current, self._session.judgement_of(current) if current is not None else None)
+            self.findings.show_current(self._session.current, self._judgement())
 
     def _find_log(self) -> None:
         """Read the log of the folder that the result was opened from, if that is known."""
@@ -269,7 +234,7 @@ class ThresholdWidget(QWidget):
         try:
             self._session.open_log(folder)
         except UncsegError as error:
-            self.findings.show_problem(str(error))
+            self.findings.message.fail(str(error))
 
     # Keys
 
@@ -292,23 +257,15 @@ class ThresholdWidget(QWidget):
         if self._chosen is not None:
             self._chosen.layer.visible = not self._chosen.layer.visible
 
-    def _lay_out(self) -> None:
-        content = QWidget()
-        layout = QVBoxLayout(content)
-        layout.setContentsMargins(8, 4, 8, 8)
-        for widget in (
-            self.choice,
-            self.slider,
-            self.volume,
-            self.share,
-            self.against,
-            self.curve,
-            self.findings,
-            self.explanation,
-            self.hint,
-        ):
-            layout.addWidget(widget)
-        layout.addStretch(1)
-        for widget in (self.against, self.curve):
-            widget.hide()
-        fill_panel(self, content, PANEL_HEIGHT)
+
+def _against(sweep: ThresholdSweep, step: int) -> str:
+    """What a threshold is worth against the reference; nothing without one."""
+    if sweep.confusion is None:
+        return ""
+    caught, precision = sweep.errors_caught(step), sweep.precision(step)
+    parts = [
+        "No errors to catch." if math.isnan(caught) else f"{caught:.0%} of the errors are flagged",
+        "" if math.isnan(precision) else f"{precision:.0%} of what is flagged is an error",
+        f"Dice {sweep.filtered_dice()[step]:.3f} without the flagged voxels, {sweep.dice:.3f} with them",
+    ]
+    return "; ".join(part for part in parts if part) + f" ({sweep.key.region})."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import napari
-from napari.layers import Labels
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from napari.layers import Labels, Layer
+from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
@@ -14,8 +15,30 @@ from napari_uncseg.labels import REGIONS
 from napari_uncseg.review.corrections import Correction, compare, corrections_in, load_correction, save_correction
 from napari_uncseg.review.session import Session
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer, start_correction
-from napari_uncseg.widgets.common import note_label, show_failure, show_note
-from napari_uncseg.widgets.verdict.edit_watch import EditWatch
+from napari_uncseg.widgets.common import Note, button, column, row
+from napari_uncseg.widgets.connections import Watch
+
+EDIT_DELAY_MS = 400
+"""How long after the last change of labels a panel hears of it."""
+
+
+class EditWatch(Watch):
+    """Calls a method some time after labels changed; scrolling counts, for napari tells of undo no better.
+
+    Parameters
+    ----------
+    owner : QWidget
+        Owner of the method.
+    changed : callable
+        Bound method.
+    """
+
+    def __init__(self, owner: QWidget, changed: Callable[[], None]) -> None:
+        super().__init__(owner, changed, EDIT_DELAY_MS)
+
+    def follow_layers(self, layers: Iterable[Layer]) -> None:
+        """Watch these layers and no others."""
+        self.follow(emitter for layer in layers for emitter in (layer.events.set_data, layer.events.paint))
 
 
 class CorrectionBox(QWidget):
@@ -34,31 +57,15 @@ class CorrectionBox(QWidget):
         self._viewer = viewer
         self._session = session
         self._prediction: Prediction | None = None
-        self._changes: Correction | None = None
-        self.correct_button = QPushButton("Correct the segmentation")
-        self.save_button = QPushButton("Save correction")
-        self.correct_button.setToolTip("Open a copy of the segmentation to paint on; the original is kept")
-        self.save_button.setToolTip("Write the copy as a new file beside the result")
-        self.told = note_label()
-        self.message = note_label()
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.correct_button)
-        buttons.addWidget(self.save_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
-        layout.addWidget(self.told)
-        layout.addWidget(self.message)
-        self.message.hide()
-        self.correct_button.clicked.connect(self.correct)
-        self.save_button.clicked.connect(self.save)
+        self.changes: Correction | None = None
+        """What has been changed as far as it was measured; None without a correction."""
+        copy = "Open a copy of the segmentation to paint on; the original is kept"
+        self.correct_button = button("Correct the segmentation", copy, self.correct)
+        self.save_button = button("Save correction", "Write the copy as a new file beside the result", self.save)
+        self.told, self.message = Note(), Note()
+        self.setLayout(column(row(self.correct_button, self.save_button), self.told, self.message))
         self._edits = EditWatch(self, self._measure)
         self._measure()
-
-    @property
-    def changes(self) -> Correction | None:
-        """What has been changed as far as it was measured; None without a correction."""
-        return self._changes
 
     def present(self, prediction: Prediction | None) -> None:
         """Follow the correction of another result, or another layer of it."""
@@ -66,10 +73,10 @@ class CorrectionBox(QWidget):
             self.message.hide()
         self._prediction = prediction
         layer = self._layer()
-        self._edits.follow([layer] if layer is not None else [])
+        self._edits.follow_layers([layer] if layer is not None else [])
         self._measure()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Follow no layer."""
         self._edits.follow(())
 
@@ -83,11 +90,11 @@ class CorrectionBox(QWidget):
         try:
             labels = load_correction(earlier[-1], prediction) if earlier else None
         except UncsegError as error:
-            show_failure(self.message, str(error))
+            self.message.fail(str(error))
             return
         start_correction(self._viewer, prediction, labels)
         origin = f" It starts from {earlier[-1].name}." if earlier else ""
-        show_note(self.message, f"Paint with napari's tools; Ctrl+Z undoes. The original is kept.{origin}")
+        self.message.tell(f"Paint with napari's tools; Ctrl+Z undoes. The original is kept.{origin}")
         self.present(prediction)
 
     def save(self) -> None:
@@ -96,10 +103,10 @@ class CorrectionBox(QWidget):
         if prediction is None or layer is None:
             return
         if folder is None:
-            show_failure(self.message, "No folder of results is chosen; choose it above.")
+            self.message.fail("No folder of results is chosen; choose it above.")
             return
         if not self._session.reviewer:
-            show_failure(self.message, "No reviewer is named; write your name above.")
+            self.message.fail("No reviewer is named; write your name above.")
             return
         try:
             path = save_correction(
@@ -111,9 +118,9 @@ class CorrectionBox(QWidget):
                 comment=self._session.draft.comment,
             )
         except UncsegError as error:
-            show_failure(self.message, str(error))
+            self.message.fail(str(error))
             return
-        show_note(self.message, f"Saved as {path}")
+        self.message.tell(f"Saved as {path}")
 
     def _layer(self) -> Labels | None:
         return correction_layer(self._viewer, self._prediction) if self._prediction is not None else None
@@ -125,17 +132,17 @@ class CorrectionBox(QWidget):
     def _measure(self) -> None:
         """Tell what has been changed so far."""
         prediction, layer = self._prediction, self._layer()
-        self._changes = None
+        self.changes = None
         self.save_button.setEnabled(layer is not None)
-        self.told.setVisible(layer is not None)
+        self.told.tell("")
         if prediction is None or layer is None:
             return
         try:
-            self._changes = compare(prediction, corrected_labels(layer, prediction), self._session.findings)
+            self.changes = compare(prediction, corrected_labels(layer, prediction), self._session.findings)
         except UncsegError as error:
-            show_failure(self.told, str(error))
+            self.told.fail(str(error))
             return
-        show_note(self.told, _tell_changes(self._changes))
+        self.told.tell(_tell_changes(self.changes))
 
 
 def _tell_changes(changes: Correction) -> str:
@@ -150,5 +157,6 @@ def _tell_changes(changes: Correction) -> str:
                 f"−{change.removed_ml:.2f})"
             )
     ranks = ", ".join(str(rank) for rank in changes.touched)
-    touched = f" Findings touched: {ranks}." if ranks else " No finding touched."
+    what = "Finding" if len(changes.touched) == 1 else "Findings"
+    touched = f" {what} touched: {ranks}." if ranks else " No finding touched."
     return f"Changed: {changes.changed_ml:.2f} mL ({changes.voxels} voxels). {'; '.join(regions)}.{touched}"

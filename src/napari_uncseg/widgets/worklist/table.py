@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QColor, QFont
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView
 
 from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.review.verdicts import STATUS_OF, Status
 from napari_uncseg.review.worklist import CaseList, ListedCase
+from napari_uncseg.widgets.common import Table, is_dark
 
 STUDY, STATUS, SCORE, WT, TC, ET = range(6)
-_HEADERS = ("Study", "Status", "Score", *(f"{region} mL" for region in REGIONS))
-_TIPS = (
-    "Name of the study",
-    "new; flagged: findings were judged real errors or unsure, the study not yet; accepted; needs correction; rejected",
-    "Triage score: mean entropy of the whole tumour inside the cancer mask, nats; a study in which nothing was found "
-    "comes first",
-    *(f"Predicted volume of the {REGION_TITLES[region]}, mL" for region in REGIONS),
-)
+_COLUMNS = {
+    "Study": "Name of the study",
+    "Status": "new; flagged: findings were judged real errors or unsure, the study not yet; accepted; needs "
+    "correction; rejected",
+    "Doubt": "Mean entropy of the whole tumour inside the cancer mask, nats (0 sure, 0.69 coin toss); a study in which "
+    "nothing was found comes first",
+    **{f"{region} mL": f"Predicted volume of the {REGION_TITLES[region]}, mL" for region in REGIONS},
+}
 _COLOURS = {
     Status.FLAGGED: (QColor(125, 75, 0), QColor(240, 175, 80)),
     Status.ACCEPTED: (QColor(20, 100, 45), QColor(95, 185, 110)),
@@ -28,104 +30,152 @@ _COLOURS = {
     Status.REJECTED: (QColor(170, 35, 28), QColor(240, 101, 90)),
 }
 """On a light theme, and on a dark one."""
-SORT_ROLE = Qt.ItemDataRole.UserRole + 1
-CASE_ROLE = Qt.ItemDataRole.UserRole + 2
-_NO_INDEX = QModelIndex()
+
+_NAME_LENGTHS = (8, 24)
+"""Fewest and most characters of a name that room is kept for; what is longer is elided, and told as a tip."""
+
+_LEAST_HEIGHT = 140
 
 
-class CaseTable(QAbstractTableModel):
-    """Rows of a list, in its order."""
+class CaseTable(Table):
+    """Studies of a list: sorted by a column or, without one, in the order in which they need eyes; some are hidden.
+
+    Attributes
+    ----------
+    requested : Signal
+        A case was clicked twice: the :class:`ListedCase`.
+    """
+
+    requested = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_COLUMNS, "Studies")
         self._list = CaseList(())
+        self._cases: dict[str, ListedCase] = {}
         self._current = ""
-        self.dark = True
-        """Whether it is shown on a dark theme."""
+        self._only: tuple[Status | None, bool] = (None, False)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setMinimumHeight(_LEAST_HEIGHT)
+        self.header.setMinimumSectionSize(1)
+        self.header.setSortIndicatorClearable(True)
+        self.header.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
+        self.setSortingEnabled(True)
+        self.header.sortIndicatorChanged.connect(self._on_sort)
+        self.cellDoubleClicked.connect(self._on_double_click)
 
     def show_list(self, listed: CaseList) -> None:
-        """Show another list, or the same one with other verdicts."""
-        self.beginResetModel()
-        self._list = listed
-        self.endResetModel()
+        """Show another list, or the same one with other verdicts; stay at the row that was stood on."""
+        before = self.chosen()
+        self._list, self._cases = listed, {case.id: case for case in listed.cases}
+        self.setSortingEnabled(False)
+        columns = range(len(_COLUMNS))
+        texts = [[_text(case, column) for column in columns] for case in listed.cases]
+        values = [[_sort_value(case, column) for column in columns] for case in listed.cases]
+        self.write(texts, [_tip(case) for case in listed.cases], (STUDY, STATUS), values)
+        self.setSortingEnabled(True)
+        self._hide()
+        self.fit()
+        if before is not None:
+            self.choose(before.id)
 
     def mark(self, study_id: str) -> None:
         """Print the study that is open in bold."""
         self._current = study_id
-        if self._list.cases:
-            last = self.index(len(self._list.cases) - 1, len(_HEADERS) - 1)
-            self.dataChanged.emit(self.index(0, 0), last)
-
-    def rowCount(self, parent: QModelIndex = _NO_INDEX) -> int:
-        """Studies."""
-        return 0 if parent.isValid() else len(self._list.cases)
-
-    def columnCount(self, parent: QModelIndex = _NO_INDEX) -> int:
-        """What is told of each."""
-        return 0 if parent.isValid() else len(_HEADERS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Titles of the columns."""
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _HEADERS[section]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return _TIPS[section]
-        return None
-
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """One cell."""
-        case = self._list.cases[index.row()]
-        if role == CASE_ROLE:
-            return case
-        if role == SORT_ROLE:
-            return _sort_value(case, index.column())
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _text(case, index.column())
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return _tip(case)
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() >= SCORE:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.ForegroundRole and index.column() == STATUS:
-            colours = _COLOURS.get(case.status)
-            return colours[self.dark] if colours is not None else None
-        if role == Qt.ItemDataRole.FontRole and case.id == self._current:
-            font = QFont()
-            font.setBold(True)
-            return font
-        return None
-
-
-class CaseOrder(QSortFilterProxyModel):
-    """Rows as the reader sorts and filters them; unsorted, in the order in which they need eyes."""
-
-    def __init__(self, table: CaseTable) -> None:
-        super().__init__()
-        self.setSourceModel(table)
-        self.setSortRole(SORT_ROLE)
-        self._only: Status | None = None
-        self._open_only = False
+        self._paint()
 
     def keep(self, only: Status | None, *, open_only: bool = False) -> None:
         """Show the studies of one status, or those nobody decided on, or all."""
-        self._only, self._open_only = only, open_only
-        self.invalidateFilter()
-
-    def filterAcceptsRow(self, source_row: int, source_parent: QModelIndex) -> bool:
-        """Whether a study is shown."""
-        model = self.sourceModel()
-        assert model is not None
-        case: ListedCase = model.index(source_row, 0).data(CASE_ROLE)
-        return (self._only is None or case.status is self._only) and (not self._open_only or case.is_open)
+        self._only = (only, open_only)
+        self._hide()
 
     def cases(self) -> tuple[ListedCase, ...]:
         """Studies on show, from the top."""
-        return tuple(self.index(row, 0).data(CASE_ROLE) for row in range(self.rowCount()))
+        shown = (self._case(place) for place in range(self.rowCount()) if not self.isRowHidden(place))
+        return tuple(case for case in shown if case is not None)
 
-    def row_of(self, study_id: str) -> int:
-        """Row of a study; -1 when it is not on show."""
-        return next((row for row, case in enumerate(self.cases()) if case.id == study_id), -1)
+    def choose(self, study_id: str) -> None:
+        """Stand on a study's row, or on the first one."""
+        shown = [place for place in range(self.rowCount()) if not self.isRowHidden(place)]
+        if shown:
+            place = next((each for each in shown if self._case(each) is self._cases.get(study_id)), shown[0])
+            self.setCurrentCell(place, STUDY)
+            self.scrollToItem(self.item(place, STUDY))
+
+    def chosen(self) -> ListedCase | None:
+        """The case whose row is stood on."""
+        return self._case(self.currentRow())
+
+    def chosen_cases(self) -> tuple[ListedCase, ...]:
+        """All chosen cases, from the top."""
+        model = self.selectionModel()
+        places = {index.row() for index in model.selectedRows()} if model is not None else set()
+        return tuple(case for case in self.cases() if case in [self._case(place) for place in places])
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit the columns into the new width."""
+        super().resizeEvent(event)
+        self._fit_columns()
+
+    def fit(self) -> None:
+        """Follow the letters and the colours of the theme."""
+        super().fit()
+        self._paint()
+        self._fit_columns()
+
+    def _case(self, place: int) -> ListedCase | None:
+        item = self.item(place, STUDY)
+        return self._cases.get(item.text()) if item is not None else None
+
+    def _hide(self) -> None:
+        status, open_only = self._only
+        for place in range(self.rowCount()):
+            case = self._case(place)
+            assert case is not None
+            self.setRowHidden(place, (status not in (None, case.status)) or (open_only and not case.is_open))
+
+    def _paint(self) -> None:
+        dark = is_dark(self)
+        for place in range(self.rowCount()):
+            case = self._case(place)
+            for column in range(len(_COLUMNS)):
+                item = self.item(place, column)
+                if case is None or item is None:
+                    continue
+                font = self.font()
+                font.setBold(case.id == self._current)
+                item.setFont(font)
+                if column == STATUS and case.status in _COLOURS:
+                    item.setForeground(_COLOURS[case.status][dark])
+
+    def _fit_columns(self) -> None:
+        """Show the columns there is room for: names, status and doubt always, then volumes; names get what is left."""
+        port, character = self.viewport(), self.fontMetrics().averageCharWidth()
+        if port is None:
+            return
+        least, most = (number * character for number in _NAME_LENGTHS)
+        name = min(max(self.sizeHintForColumn(STUDY), least), most)
+        width = {
+            column: max(self.sizeHintForColumn(column), self.header.sectionSizeHint(column))
+            for column in (STATUS, SCORE, WT, TC, ET)
+        }
+        room = port.width() - width[STATUS] - width[SCORE]
+        fits = room >= name + width[WT] + width[TC] + width[ET]
+        for column in (WT, TC, ET):
+            self.setColumnHidden(column, not fits)
+            room -= width[column] if fits else 0
+        for column, size in width.items():
+            self.header.resizeSection(column, size)
+        self.header.resizeSection(STUDY, max(room, least))
+
+    def _on_sort(self, column: int, _order: object) -> None:
+        if column < 0:  # as in the list again
+            self.show_list(self._list)
+        self._hide()
+
+    def _on_double_click(self, place: int, _column: int) -> None:
+        self.requested.emit(self._case(place))
 
 
 def _text(case: ListedCase, column: int) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
+from napari_uncseg.inference.pipeline import Settings
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.models.identity import BUNDLED
 
 FROM_LAYERS = "napari: Segment with uncertainty, on open layers without files of their own"
 """What stands for a command when there is none."""
@@ -37,7 +37,7 @@ def predict_command(
     model_folder : Path or None
         Folder of a model; None for the bundled one.
     members : EnsembleSpec
-        What the probabilities are the mean of.
+        Ensembling or test-time augmentation method.
     calibration : Path, optional
         File of a calibration, or :data:`~napari_uncseg.models.identity.BUNDLED`.
 
@@ -49,12 +49,8 @@ def predict_command(
     files = {source.role: source.path.absolute() for source in study.sources}
     if not set(MODALITIES) <= set(files):
         return FROM_LAYERS
-    words = ["uncseg", "predict", *_study_words(study, files), "-o", str(out.absolute()), "--device", device]
-    words += ["--model", str(model_folder.absolute())] if model_folder is not None else []
-    words += ["--members", str(members)] if members != SINGLE else []
-    if calibration is not None:
-        words += ["--calibration", BUNDLED if str(calibration) == BUNDLED else str(calibration.absolute())]
-    return shlex.join([*words, *(["--resample"] if study.resampled else [])])
+    settings = Settings(out, members=members, calibration=calibration, resample=study.resampled)
+    return shlex.join(["uncseg", "predict", *_study_words(study, files), *settings.options(device, model_folder)])
 
 
 def _study_words(study: Study, files: dict[str, Path]) -> list[str]:

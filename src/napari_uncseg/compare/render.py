@@ -1,23 +1,88 @@
-"""From slices of arrays to pixels and lines: pure functions that neither Qt nor a screen is needed for."""
+"""From slices of arrays to pixels and lines, without Qt or a screen: what the windows and the printed figure draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.compare.data import Array, Colour, LabelOverlay, MapOverlay, Window
-from napari_uncseg.viewer.colormaps import TRANSPARENT_BELOW, map_colormap
+from napari_uncseg.compare.data import SEGMENTATION, Array, Colour, LabelOverlay, Window
+from napari_uncseg.compare.layout import ComparisonState, PaneView
+from napari_uncseg.labels import REGIONS_CLASS_ORDER
+from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.viewer.colormaps import map_colormap
 
 Pixels = npt.NDArray[np.uint8]
+Lines = npt.NDArray[np.float64]
 
 STEPS = 1024
 """Colours of a table: an alpha that jumps within a thousandth of the range needs as many."""
 
 LABEL_ALPHA = 0.65
 """Opacity of filled labels over an image."""
+
+_KEPT = 96
+"""Slices kept: two for each of six panes and for some slices back and forth."""
+
+
+class Renderer:
+    """Slices of panes as pixels; only what changed is computed again."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Pixels] = OrderedDict()
+
+    def clear(self) -> None:
+        """Forget all: an array has changed."""
+        self._kept.clear()
+
+    def image(self, state: ComparisonState, view: PaneView) -> Pixels | None:
+        """The slice of a pane's image, 0 to 255, shape (down, right); None without one."""
+        if view.data is None or view.pane.image not in view.data.images:
+            return None
+        array, window = view.data.images[view.pane.image], state.window_of(view)
+        index = view.slice_index(state.cut)
+        cut = cutter(state.cut.axes, index)
+        return self._get((id(array), state.cut.plane, index, window), lambda: grey(cut(array), window))
+
+    def overlay(self, state: ComparisonState, view: PaneView) -> Pixels | None:
+        """The slice of what lies on a pane's image, RGBA, shape (down, right, 4); None without one."""
+        overlay = view.overlay if state.overlays else None
+        if overlay is None:
+            return None
+        index = view.slice_index(state.cut)
+        cut = cutter(state.cut.axes, index)
+        key: tuple[Hashable, ...] = (id(overlay.array), state.cut.plane, index)
+        if isinstance(overlay, LabelOverlay):
+            return self._get((*key, id(overlay.before)), lambda: filled(overlay.cut(cut), overlay.colours))
+        how = (state.colours_of(overlay), state.range_of(overlay), state.edge_of(view, overlay))
+        return self._get((*key, *how), partial(coloured, cut(overlay.array), *how))
+
+    def outlines(self, state: ComparisonState, view: PaneView) -> list[tuple[Colour, Lines]]:
+        """Contours of the predicted segmentation where no labels lie on a pane, as :func:`border` has them.
+
+        Regions are nested: where two meet, the inner one's colour is seen. Errors lie at the contour itself, which
+        would cover them.
+        """
+        labels = view.data.overlays.get(SEGMENTATION) if view.data is not None else None
+        drawn = state.outline and state.overlays and not isinstance(view.overlay, LabelOverlay)
+        if not drawn or not isinstance(labels, LabelOverlay):
+            return []
+        if MapName.parse(view.pane.overlay).measure == Measure.ERROR:
+            return []
+        plane = labels.cut(cutter(state.cut.axes, view.slice_index(state.cut)))
+        return [
+            (labels.colours[label], border(plane == label)) for label in REGIONS_CLASS_ORDER if (plane == label).any()
+        ]
+
+    def _get(self, key: Hashable, make: Callable[[], Pixels]) -> Pixels:
+        found = self._kept.pop(key, None)
+        self._kept[key] = found = make() if found is None else found
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return found
 
 
 def cutter(axes: tuple[int, int, int], index: int) -> Callable[[Array], Array]:
@@ -38,7 +103,7 @@ def cutter(axes: tuple[int, int, int], index: int) -> Callable[[Array], Array]:
     across, down, right = axes
 
     def cut(array: Array) -> Array:
-        plane = array.take(index, axis=across) if array.ndim != 3 else array[(slice(None),) * across + (index,)]
+        plane = array[(slice(None),) * across + (index,)]
         return plane if down < right else plane.T
 
     return cut
@@ -88,12 +153,6 @@ def coloured(plane: Array, colours: str, upper: float, edge: float) -> Pixels:
     return np.asarray(table[steps.astype(np.int32)], dtype=np.uint8)
 
 
-def edge_of(overlay: MapOverlay, upper: float, threshold: float | None) -> float:
-    """Fraction of the range on show below which a map is transparent, 0 to 1."""
-    lowest = overlay.upper * TRANSPARENT_BELOW if threshold is None else threshold
-    return min(max(lowest / upper, 0.0), 1.0)
-
-
 @lru_cache(maxsize=64)
 def colour_table(colours: str, edge: float) -> Pixels:
     """RGBA of evenly spaced values of a map's range, shape (STEPS, 4); transparent below `edge`."""
@@ -125,25 +184,7 @@ def filled(labels: Array, colours: Mapping[int, Colour], alpha: float = LABEL_AL
     return np.asarray(table[np.clip(labels, 0, 255).astype(np.uint8)])
 
 
-def contours(labels: Array, overlay: LabelOverlay) -> dict[int, npt.NDArray[np.float64]]:
-    """Edges between each label and what surrounds it.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (down, right)
-        A slice.
-    overlay : LabelOverlay
-        Tells which labels there are.
-
-    Returns
-    -------
-    dict of int to ndarray of float, shape (lines, 4)
-        Per label that occurs, x0, y0, x1, y1 of its border lines in voxels; the first voxel reaches from 0 to 1.
-    """
-    return {label: border(labels == label) for label in overlay.colours if (labels == label).any()}
-
-
-def border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def border(mask: npt.NDArray[np.bool_]) -> Lines:
     """Edges of a mask's voxels that face other voxels or the rim of the picture; runs in one line are joined.
 
     Parameters
@@ -153,22 +194,19 @@ def border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     Returns
     -------
     ndarray of float, shape (lines, 4)
-        x0, y0, x1, y1 in voxels.
+        x0, y0, x1, y1 in voxels; the first voxel reaches from 0 to 1.
     """
     padded = np.pad(mask, 1).astype(np.int8)
     level = _runs(np.diff(padded, axis=0)[:, 1:-1])
     upright = _runs(np.diff(padded, axis=1)[1:-1].T)
-    lines = [(start, row, stop, row) for row, start, stop in level]
-    lines += [(column, start, column, stop) for column, start, stop in upright]
-    return np.array(lines, dtype=np.float64).reshape(-1, 4)
+    return np.concatenate([level[:, (1, 0, 2, 0)], upright[:, (0, 1, 0, 2)]]).astype(np.float64)
 
 
 def _runs(steps: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
     """Row, start and stop of every run of equal non-zero values along the rows."""
     ends = np.diff(steps, axis=1, prepend=0, append=0) != 0
     rows, columns = np.nonzero(ends)
-    starts = columns[:-1]
-    stops = columns[1:]
+    starts, stops = columns[:-1], columns[1:]
     inside = (rows[:-1] == rows[1:]) & (starts < steps.shape[1])
     inside[inside] = steps[rows[:-1][inside], starts[inside]] != 0
     return np.column_stack([rows[:-1][inside], starts[inside], stops[inside]])

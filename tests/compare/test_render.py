@@ -1,21 +1,23 @@
 """Pixels and lines of slices."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from napari_uncseg.compare.data import study_material
-from napari_uncseg.compare.pixels import (
+from napari_uncseg.compare.data import comparison_data
+from napari_uncseg.compare.layout import ComparisonState, Pane, PaneView
+from napari_uncseg.compare.render import (
     LABEL_ALPHA,
     STEPS,
+    Renderer,
     border,
     colour_table,
     coloured,
-    contours,
     cutter,
-    edge_of,
     filled,
     grey,
     scale_bar_mm,
@@ -40,12 +42,11 @@ def test_grey_spans_the_window():
     assert grey(values, (10.0, 30.0)).tolist() == [[0, 0, 128, 255, 255]]
 
 
-def test_a_map_is_transparent_below_its_threshold_and_nowhere_above(tiny_study, tiny_prediction):
-    overlay = study_material(tiny_study, tiny_prediction).overlays["entropy"]
-    values = np.linspace(0, overlay.upper, 200, dtype=np.float32).reshape(10, 20)
-    pixels = coloured(values, overlay.colours, overlay.upper, edge_of(overlay, overlay.upper, 0.3))
-    alpha = pixels[..., 3]
-    step = overlay.upper / STEPS
+def test_a_map_is_transparent_below_its_threshold_and_nowhere_above():
+    upper = float(np.log(2))
+    values = np.linspace(0, upper, 200, dtype=np.float32).reshape(10, 20)
+    alpha = coloured(values, "entropy", upper, 0.3 / upper)[..., 3]
+    step = upper / STEPS
     assert (alpha[values < 0.3 - 2 * step] == 0).all()
     assert (alpha[values > 0.3 + 3 * step] == 255).all()
 
@@ -98,15 +99,39 @@ def test_runs_in_one_line_are_joined(height, width):
     assert len(border(np.ones((height, width), bool))) == 4
 
 
-def test_contours_are_those_of_the_labels_there_are(tiny_study, tiny_prediction):
-    overlay = study_material(tiny_study, tiny_prediction).overlays["segmentation"]
-    labels = np.zeros((6, 6), np.uint8)
-    labels[1:5, 1:5] = Label.ED
-    labels[2, 2] = Label.ET
-    lines = contours(labels, overlay)
-    assert set(lines) == {Label.ED, Label.ET}
-    assert len(drawn(lines[Label.ET])) == 4
-    assert len(drawn(lines[Label.ED])) == 16 + 4
+@pytest.fixture
+def view(tiny_study, tiny_prediction):
+    data = comparison_data(tiny_study, tiny_prediction)
+    return PaneView(Pane("t1c", "entropy"), data, data.best_point)
+
+
+def test_a_pane_is_an_image_a_map_and_contours(view, tiny_study):
+    state, renderer = ComparisonState((view,)), Renderer()
+    image, overlay = renderer.image(state, view), renderer.overlay(state, view)
+    _, down, right = state.cut.axes
+    assert image.shape == overlay.shape[:2] == (view.data.shape[down], view.data.shape[right])
+    assert renderer.image(state, view) is image, "an unchanged slice is computed once"
+    inside = image[image > 0]
+    assert inside.size
+    labels = view.data.overlays["segmentation"]
+    plane = labels.array[view.slice_index(state.cut)]
+    drawn_colours = [colour for colour, lines in renderer.outlines(state, view) if len(lines)]
+    assert drawn_colours == [
+        LABEL_COLOURS[label] for label in (Label.ED, Label.NCR, Label.ET) if (plane == label).any()
+    ]
+
+
+@pytest.mark.parametrize(("overlay", "changes"), [("segmentation", {}), ("error", {}), ("entropy", {"outline": False})])
+def test_contours_are_left_out_where_they_would_cover_something(view, overlay, changes):
+    shown = dataclasses.replace(view, pane=Pane("t1c", overlay))
+    assert Renderer().outlines(ComparisonState((shown,), **changes), shown) == []
+
+
+def test_without_overlays_the_image_is_left(view):
+    state, renderer = ComparisonState((view,), overlays=False), Renderer()
+    assert renderer.overlay(state, view) is None
+    assert renderer.outlines(state, view) == []
+    assert renderer.image(state, view) is not None
 
 
 @pytest.mark.parametrize(("width", "length"), [(240.0, 50), (150.0, 50), (100.0, 20), (31.0, 10), (3.1, 1)])

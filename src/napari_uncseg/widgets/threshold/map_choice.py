@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QWidget
+from superqt.utils import signals_blocked
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
@@ -18,9 +19,9 @@ from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.watershed import REVIEW_SETS, review_voxels
 from napari_uncseg.uncertainty.prediction_maps import maps_of
-from napari_uncseg.viewer.region_maps import ensure_map_layer, find_map_layer
+from napari_uncseg.viewer.layers import ensure_map_layer, find_map_layer
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
-from napari_uncseg.widgets.common import narrow, row_label
+from napari_uncseg.widgets.common import choice, form, offer
 
 SET_TITLES = {**VOXEL_SET_TITLES, VoxelSet.PREDICTION: "predicted region", VoxelSet.TUMOUR: "predicted tumour + 5 mm"}
 
@@ -53,7 +54,7 @@ class Chosen:
 
 
 class MapChoice(QWidget):
-    """Three boxes: region, map, voxels.
+    """Three boxes: region, map, where to look.
 
     Parameters
     ----------
@@ -79,19 +80,13 @@ class MapChoice(QWidget):
         self._session = session
         self._chosen: Chosen | None = None
         self._remembered: tuple[str, str, VoxelSet] = ("", "", VoxelSet.ALL)
-        self.region_box = narrow(QComboBox())
-        self.map_box = narrow(QComboBox())
-        self.set_box = narrow(QComboBox())
-        for region in REGIONS:
-            self.region_box.addItem(f"{region} · {REGION_TITLES[region]}")
-        self.region_box.setToolTip("Region of the tumour that the map and the numbers speak of")
-        self.map_box.setToolTip("Map of the result that the threshold cuts; it is shown in the view")
-        self.set_box.setToolTip("Voxels that may be flagged and are counted; all others are left out")
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow(row_label("Region"), self.region_box)
-        form.addRow(row_label("Map"), self.map_box)
-        form.addRow(row_label("Voxels"), self.set_box)
+        self.region_box = choice(
+            "Region of the tumour that the map and the numbers speak of",
+            [f"{region} · {REGION_TITLES[region]}" for region in REGIONS],
+        )
+        self.map_box = choice("Map of the result that the threshold cuts; it is shown in the view")
+        self.set_box = choice("Voxels that may be flagged and are counted; all others are left out")
+        self.setLayout(form(Region=self.region_box, Map=self.map_box, Look_in=self.set_box))
         self.region_box.currentIndexChanged.connect(self._on_region)
         self.map_box.currentIndexChanged.connect(self._on_map)
         self.set_box.currentIndexChanged.connect(self._on_set)
@@ -113,21 +108,18 @@ class MapChoice(QWidget):
         predictions = dict(reversed(open_predictions(self._viewer).items()))
         if self.map_box.count() == 0 and predictions:
             self._restore(next(iter(predictions)))
-        entries = [(each, key) for each in predictions.values() for key in maps_of(each, self.region)]
+        entries = {}
+        for prediction in predictions.values():
+            for key in maps_of(prediction, self.region):
+                title = prediction.title(key)
+                entries[prediction.study_id, str(key)] = (
+                    f"{title} · {prediction.study_id}" if len(predictions) > 1 else title
+                )
         chosen = self.map_box.currentData()
-        self.map_box.blockSignals(True)
-        self.map_box.clear()
-        for prediction, key in entries:
-            title = prediction.title(key)
-            self.map_box.addItem(
-                f"{title} · {prediction.study_id}" if len(predictions) > 1 else title,
-                (prediction.study_id, str(key)),
-            )
-        index = self._index_of(chosen or self._remembered[:2])
-        if chosen is not None and index < 0:  # another region: the same measure of it, if it has one
-            index = self._index_of((chosen[0], str(MapName(MapName.parse(chosen[1]).measure, self.region))))
-        self.map_box.setCurrentIndex(max(index, 0) if entries else -1)
-        self.map_box.blockSignals(False)
+        wanted = chosen or self._remembered[:2]
+        if chosen is not None and wanted not in entries:  # another region: the same measure of it, if it has one
+            wanted = (chosen[0], str(MapName(MapName.parse(chosen[1]).measure, self.region)))
+        offer(self.map_box, entries, wanted, or_first=True)
         self._offer_sets()
         return bool(entries)
 
@@ -136,11 +128,11 @@ class MapChoice(QWidget):
         data = self.map_box.currentData()
         if data is None or data[0] == study_id:
             return
-        wanted = [self._index_of((study_id, name)) for name in (self._session.state.map, data[1])]
-        others = [n for n in range(self.map_box.count()) if self.map_box.itemData(n)[0] == study_id]
-        found = [index for index in (*wanted, *others) if index >= 0]
+        offered = [self.map_box.itemData(number) for number in range(self.map_box.count())]
+        wanted = [(study_id, self._session.state.map), (study_id, data[1])]
+        found = [each for each in (*wanted, *offered) if each in offered and each[0] == study_id]
         if found:
-            self.map_box.setCurrentIndex(found[0])
+            self.map_box.setCurrentIndex(offered.index(found[0]))
 
     def choose(self) -> Chosen | None:
         """What the boxes say; the same object while nothing in it has changed."""
@@ -153,7 +145,7 @@ class MapChoice(QWidget):
         if data is None or prediction is None:
             return None
         key = MapName.parse(data[1])
-        voxel_set = self.set_box.currentData() or VoxelSet.ALL
+        voxel_set = VoxelSet(self.set_box.currentData() or VoxelSet.ALL)
         study = open_studies(self._viewer).get(prediction.study_id)
         fits = study is not None and study.shape == prediction.segmentation.shape
         reference = study.reference if study is not None and fits else None
@@ -171,11 +163,6 @@ class MapChoice(QWidget):
         layer = ensure_map_layer(self._viewer, prediction, key)
         return Chosen(prediction, key, voxel_set, layer, within, reference, brain)
 
-    def _index_of(self, data: tuple[str, str]) -> int:
-        """Place of a study's map in the box, -1 when it is not offered; Qt itself finds no tuples."""
-        offered = (self.map_box.itemData(number) for number in range(self.map_box.count()))
-        return next((number for number, each in enumerate(offered) if each == data), -1)
-
     def _restore(self, study_id: str) -> None:
         """Choose what was chosen when a study was looked at last, or what is shown of it."""
         place = self._session.state_of(study_id)
@@ -183,27 +170,19 @@ class MapChoice(QWidget):
         name = place.map or (shown[-1] if shown else "")
         self._remembered = (study_id, name, place.voxel_set)
         if name:
-            self.region_box.blockSignals(True)
-            self.region_box.setCurrentIndex(REGIONS.index(MapName.parse(name).region))
-            self.region_box.blockSignals(False)
+            with signals_blocked(self.region_box):
+                self.region_box.setCurrentIndex(REGIONS.index(MapName.parse(name).region))
 
     def _offer_sets(self) -> None:
         """Offer the voxel sets; the brain is known only while the images are open."""
-        key = self.map_box.currentData()
-        known = key is not None and key[0] in open_studies(self._viewer)
-        sets = [each for each in REVIEW_SETS if known or each is not VoxelSet.BRAIN]
-        chosen = self.set_box.currentData() or self._remembered[2]
-        self.set_box.blockSignals(True)
-        self.set_box.clear()
-        for each in sets:
-            self.set_box.addItem(SET_TITLES[each], each)
-        self.set_box.setCurrentIndex(sets.index(chosen) if chosen in sets else 0)
-        self.set_box.blockSignals(False)
+        data = self.map_box.currentData()
+        known = data is not None and data[0] in open_studies(self._viewer)
+        sets = {each: SET_TITLES[each] for each in REVIEW_SETS if known or each is not VoxelSet.BRAIN}
+        offer(self.set_box, sets, self.set_box.currentData() or self._remembered[2], or_first=True)
 
     def _on_region(self, _index: int = 0) -> None:
         self.refresh()
-        self.changed.emit()
-        self.asked.emit()
+        self._on_map()
 
     def _on_map(self, _index: int = 0) -> None:
         self._offer_sets()

@@ -6,13 +6,13 @@ from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
 
 from napari_uncseg.viewer.bindings import (
-    BARE,
-    COMFORT_KEYS,
     HELP,
     HELP_PANEL,
+    HIDE_OVERLAYS,
+    PICTURE_KEYS,
+    bind_viewer,
     drag_window,
     dragged_window,
-    make_comfortable,
     overlays,
     show_values,
     values_at,
@@ -32,13 +32,13 @@ class Event:
 
 
 def press(viewer, key):
-    viewer.keymap[coerce_keybinding(key)](viewer)
+    viewer.keymap[coerce_keybinding(key.replace("+", "-"))](viewer)
 
 
 def fill(viewer, study, prediction):
     add_study(viewer, study)
     add_prediction(viewer, prediction)
-    make_comfortable(viewer)
+    bind_viewer(viewer)
     return viewer
 
 
@@ -55,23 +55,23 @@ def test_one_key_bares_the_images_and_brings_all_back(viewer, tiny_prediction):
     start_correction(viewer, tiny_prediction)
     before = visible(viewer)
     assert {"T1c", "unc_output"} <= set(before)
-    press(viewer, COMFORT_KEYS[BARE])
+    press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     assert visible(viewer) == ["T1c"]
-    press(viewer, COMFORT_KEYS[BARE])
+    press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     assert visible(viewer) == before
 
 
 def test_layers_of_the_users_own_stay(viewer):
     own = viewer.add_points(np.zeros((1, 3)), name="mine")
     assert own not in overlays(viewer)
-    press(viewer, COMFORT_KEYS[BARE])
+    press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     assert own.visible
 
 
 def test_a_layer_that_went_meanwhile_does_no_harm(viewer):
-    press(viewer, COMFORT_KEYS[BARE])
+    press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     viewer.layers.remove(viewer.layers["unc_output"])
-    press(viewer, COMFORT_KEYS[BARE])
+    press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     assert visible(viewer) == ["T1c", "Segmentation"]
 
 
@@ -85,7 +85,7 @@ def test_the_picture_is_bare(make_napari_viewer_proxy, qtbot, tiny_study, tiny_p
         return (np.ptp(canvas, axis=-1) > 40).mean(), canvas.mean()
 
     coloured, _ = colourful()
-    press(viewer, COMFORT_KEYS[BARE])
+    press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     bare, mean = colourful()
     assert coloured > 0.002
     assert bare == 0
@@ -94,7 +94,7 @@ def test_the_picture_is_bare(make_napari_viewer_proxy, qtbot, tiny_study, tiny_p
 
 def test_a_second_call_adds_nothing(viewer):
     before = list(viewer.mouse_drag_callbacks)
-    make_comfortable(viewer)
+    bind_viewer(viewer)
     assert list(viewer.mouse_drag_callbacks) == before
 
 
@@ -143,9 +143,9 @@ def test_the_help_key_asks_for_the_panel(tiny_study, tiny_prediction):
             return Window()
 
     viewer = fill(Viewer(), tiny_study, tiny_prediction)
-    press(viewer, COMFORT_KEYS[HELP])
+    press(viewer, PICTURE_KEYS[HELP])
     assert asked == [("napari-uncseg", HELP_PANEL)]
-    press(fill(ViewerModel(), tiny_study, tiny_prediction), COMFORT_KEYS[HELP])
+    press(fill(ViewerModel(), tiny_study, tiny_prediction), PICTURE_KEYS[HELP])
 
 
 def test_all_values_under_the_mouse_are_told_hidden_maps_too(viewer, tiny_prediction):

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from napari_uncseg.compare.data import study_material
-from napari_uncseg.compare.presets import PRESETS, correction, methods, modalities, paper
+from napari_uncseg.compare.data import comparison_data
+from napari_uncseg.compare.presets import METHODS, OVERVIEW, PRESETS, panes_of
 
 
 def with_members(prediction, method, **maps):
@@ -15,39 +15,39 @@ def with_members(prediction, method, **maps):
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_has_six_panes_that_show_or_say_something(tiny_study, tiny_prediction, name):
-    material = study_material(tiny_study, tiny_prediction)
-    panes = PRESETS[name](material)
+    data = comparison_data(tiny_study, tiny_prediction)
+    panes = panes_of(name, data)
     assert len(panes) == 6
     for pane in panes:
-        assert pane.image in material.images
-        assert not pane.overlay or pane.overlay in material.overlays
+        assert pane.image in data.images
+        assert not pane.overlay or pane.overlay in data.overlays
         assert not (pane.overlay and pane.missing)
 
 
 def test_paper_is_figure_two(tiny_study, tiny_prediction):
-    panes = paper(study_material(tiny_study, tiny_prediction))
+    panes = panes_of(OVERVIEW, comparison_data(tiny_study, tiny_prediction))
     assert [pane.overlay for pane in panes] == ["segmentation", "error", "unc_output", "variance", "entropy", ""]
     assert panes[-1].image == "t2f"
     with_var1shot = with_members(tiny_prediction, "tta:8", var1shot=tiny_prediction.maps["variance"])
-    assert paper(study_material(tiny_study, with_var1shot))[4].overlay == "var1shot"
+    assert panes_of(OVERVIEW, comparison_data(tiny_study, with_var1shot))[4].overlay == "var1shot"
 
 
 def test_without_a_reference_the_panes_say_so(tiny_study, tiny_prediction):
     maps = {name: array for name, array in tiny_prediction.maps.items() if name != "error"}
     study = dataclasses.replace(tiny_study, reference=None)
-    material = study_material(study, dataclasses.replace(tiny_prediction, maps=maps))
-    assert "reference" in paper(material)[1].missing
-    assert "reference" in modalities(material)[5].missing
+    data = comparison_data(study, dataclasses.replace(tiny_prediction, maps=maps))
+    assert "reference" in panes_of(OVERVIEW, data)[1].missing
+    assert "reference" in panes_of("Modalities", data)[5].missing
 
 
 def test_methods_take_what_results_there_are_and_tell_the_command_for_the_others(tiny_study, tiny_prediction):
-    alone = methods(study_material(tiny_study, tiny_prediction))
+    alone = panes_of(METHODS, comparison_data(tiny_study, tiny_prediction))
     assert [pane.overlay for pane in alone[:2]] == ["unc_output", "entropy"]
     for pane, words in zip(alone[2:], ("dropout_injection:10", "tta:8", "snapshots", "ensemble:"), strict=True):
         assert f"--members {words}" in pane.missing
     flips = with_members(tiny_prediction, "tta:8", mutual_information=tiny_prediction.maps["variance"])
     injected = with_members(tiny_prediction, "dropout_injection:10,p=0.1")
-    panes = methods(study_material(tiny_study, injected, others=(flips,)))
+    panes = panes_of(METHODS, comparison_data(tiny_study, injected, others=(flips,)))
     assert panes[2].overlay == "variance"
     assert panes[3].overlay == "tta:8/mutual_information"
     assert panes[4].missing
@@ -55,7 +55,7 @@ def test_methods_take_what_results_there_are_and_tell_the_command_for_the_others
 
 
 def test_before_and_after_need_a_correction(tiny_study, tiny_prediction):
-    assert "paint" in correction(study_material(tiny_study, tiny_prediction))[1].missing
+    assert "paint" in panes_of("Before and after", comparison_data(tiny_study, tiny_prediction))[1].missing
     corrected = tiny_prediction.segmentation.copy()
-    panes = correction(study_material(tiny_study, tiny_prediction, corrected=corrected))
+    panes = panes_of("Before and after", comparison_data(tiny_study, tiny_prediction, corrected=corrected))
     assert [pane.overlay for pane in panes[:3]] == ["segmentation", "corrected", "change"]

@@ -1,0 +1,310 @@
+"""Drawing a comparison with Qt's painter: the same code for the screen, for PNG and for PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
+
+from napari_uncseg.compare.data import Colour, ComparisonData, LabelOverlay, MapOverlay
+from napari_uncseg.compare.layout import ComparisonState, PaneView
+from napari_uncseg.compare.render import Pixels, Renderer, colour_table, scale_bar_mm
+
+INK, DIM, PAPER, FRAME = QColor(232, 232, 232), QColor(165, 165, 165), QColor(0, 0, 0), QColor(58, 58, 58)
+CROSSHAIR = QColor(120, 200, 255, 190)
+MAP_OPACITY = 0.85
+
+LETTERS = {"axial": "APRL", "coronal": "SIRL", "sagittal": "SIAP"}
+"""Where the top, the bottom, the left and the right of a picture lie in the patient."""
+
+_At = Qt.AlignmentFlag
+_BORDERS = (
+    *(_At.AlignTop | _At.AlignHCenter, _At.AlignBottom | _At.AlignHCenter),
+    *(_At.AlignLeft | _At.AlignVCenter, _At.AlignRight | _At.AlignVCenter),
+)
+_WRAP = int(Qt.TextFlag.TextWordWrap)
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes that all others follow from.
+
+    Parameters
+    ----------
+    text : float
+        Height of letters, in the painter's units.
+    hair : float
+        Width of thin lines.
+    headings : bool
+        Whether titles are painted; on the screen, choosers stand in their place.
+    """
+
+    text: float
+    hair: float = 1.0
+    headings: bool = True
+
+    @property
+    def head(self) -> float:
+        """Height of the strip above a picture."""
+        return self.text * 2.2
+
+    @property
+    def side(self) -> float:
+        """Width of the strip beside a picture, which holds the colour bar."""
+        return self.text * 5.2
+
+    def font(self, factor: float = 1.0, *, bold: bool = False) -> QFont:
+        """Font of this size."""
+        font = QFont()
+        font.setPixelSize(max(round(self.text * factor), 1))
+        font.setBold(bold)
+        return font
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a pane lies.
+
+    Parameters
+    ----------
+    whole : QRectF
+        All of it.
+    picture : QRectF
+        Where its slice is drawn.
+    scale : float
+        Painter's units per millimetre.
+    """
+
+    whole: QRectF
+    picture: QRectF
+    scale: float
+
+    def to_pixel(self, data: ComparisonData, state: ComparisonState, down_mm: float, right_mm: float) -> QPointF:
+        """Where a place of the cut plane, in world millimetres, is drawn."""
+        top, left = self._middle(data, state)
+        centre = self.picture.center()
+        return QPointF(centre.x() + (right_mm - left) * self.scale, centre.y() + (down_mm - top) * self.scale)
+
+    def to_world(self, data: ComparisonData, state: ComparisonState, pixel: QPointF) -> tuple[float, float]:
+        """Place of the cut plane that is drawn at a pixel, world millimetres down and to the right."""
+        top, left = self._middle(data, state)
+        away = (pixel - self.picture.center()) / self.scale
+        return away.y() + top, away.x() + left
+
+    def _middle(self, data: ComparisonData, state: ComparisonState) -> tuple[float, float]:
+        """What lies in the middle of the picture, world millimetres down and to the right."""
+        _, down, right = state.cut.axes
+        return data.middle[down] + state.cut.shift[0], data.middle[right] + state.cut.shift[1]
+
+
+def frames(state: ComparisonState, area: QRectF, style: Style) -> list[Frame]:
+    """Places of all panes in an area; all pictures have one size and one scale."""
+    gap = style.text * 0.35
+    width = (area.width() - gap * (state.columns - 1)) / state.columns
+    height = (area.height() - gap * (state.rows - 1)) / state.rows
+    tall, wide = state.extent()
+    found = []
+    for number in range(len(state.views)):
+        row, column = divmod(number, state.columns)
+        whole = QRectF(area.x() + column * (width + gap), area.y() + row * (height + gap), width, height)
+        picture = whole.adjusted(0, style.head, -style.side, 0)
+        fit = min(max(picture.height(), 1.0) / tall, max(picture.width(), 1.0) / wide)
+        found.append(Frame(whole, picture, fit * state.cut.zoom))
+    return found
+
+
+def paint(painter: QPainter, state: ComparisonState, area: QRectF, style: Style, renderer: Renderer) -> None:
+    """Draw all panes."""
+    painter.fillRect(area, FRAME)
+    for view, frame in zip(state.views, frames(state, area, style), strict=True):
+        painter.save()
+        painter.setClipRect(frame.whole)
+        painter.fillRect(frame.whole, PAPER)
+        PanePainter(painter, state, view, frame, style).paint(renderer)
+        painter.restore()
+
+
+@dataclass(frozen=True)
+class PanePainter:
+    """Draws one pane of a comparison."""
+
+    painter: QPainter
+    state: ComparisonState
+    view: PaneView
+    frame: Frame
+    style: Style
+
+    def paint(self, renderer: Renderer) -> None:
+        """Draw it, with all that stands beside and over its slice."""
+        view, text, picture = self.view, self.style.text, self.frame.picture
+        if self.style.headings:
+            strip = QRectF(self.frame.whole.topLeft(), self.frame.whole.size()).adjusted(text * 0.5, 0, 0, 0)
+            strip.setHeight(self.style.head)
+            self.write(strip, view.title, bold=True, elide=True)
+        if view.data is None or view.pane.missing:
+            inner = picture.adjusted(text * 2, 0, self.style.side - text * 2, 0)
+            self.painter.setPen(DIM)
+            self.painter.setFont(self.style.font())
+            words = view.pane.missing or "No patient here."
+            self.painter.drawText(inner, int(_At.AlignCenter) | _WRAP, words)
+            return
+        self.painter.save()
+        self.painter.setClipRect(picture)
+        self.paint_slice(view.data, renderer)
+        if self.state.crosshair:
+            self.paint_crosshair(view.data)
+        self.painter.restore()
+        self.paint_letters()
+        if view.pane.note:  # below the letter at the top
+            place = picture.adjusted(text, text * 1.8, -text, 0)
+            self.write(place, view.pane.note, _At.AlignTop | _At.AlignHCenter, wrap=True)
+        self.paint_scale_bar()
+        self.paint_position(view.data)
+        if isinstance(view.overlay, LabelOverlay):
+            colours, names = view.overlay.colours, view.overlay.names
+            self.paint_names([(colour, names.get(label, str(label))) for label, colour in colours.items()])
+        elif view.overlay is not None:
+            self.paint_colour_bar(view.overlay)
+
+    def paint_slice(self, data: ComparisonData, renderer: Renderer) -> None:
+        """The image, what lies on it, and contours."""
+        _, down, right = self.state.cut.axes
+        corners = [
+            self.frame.to_pixel(data, self.state, data.world(down, row), data.world(right, column))
+            for row, column in ((-0.5, -0.5), (data.shape[down] - 0.5, data.shape[right] - 0.5))
+        ]
+        target = QRectF(*corners)
+        opacity = MAP_OPACITY if isinstance(self.view.overlay, MapOverlay) else 1.0
+        image, overlay = renderer.image(self.state, self.view), renderer.overlay(self.state, self.view)
+        for pixels, smooth, alpha in ((image, True, 1.0), (overlay, False, opacity)):
+            if pixels is not None:
+                self.painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
+                self.painter.setOpacity(alpha)
+                drawn = qimage(pixels)
+                self.painter.drawImage(target, drawn, QRectF(drawn.rect()))
+        self.painter.setOpacity(1.0)
+        x, y = target.width() / data.shape[right], target.height() / data.shape[down]
+        for colour, lines in renderer.outlines(self.state, self.view):
+            self._pen(QColor.fromRgbF(*colour), 1.2)
+            for line in (lines * (x, y, x, y) + (target.x(), target.y()) * 2).tolist():
+                self.painter.drawLine(QLineF(*line))
+
+    def paint_crosshair(self, data: ComparisonData) -> None:
+        """Where all panes are cut; the place itself stays open to be seen."""
+        _, down, right = self.state.cut.axes
+        place, picture, gap = self.view.place(self.state.cut), self.frame.picture, self.style.text
+        at = self.frame.to_pixel(data, self.state, place[down], place[right])
+        self._pen(CROSSHAIR)
+        self.painter.drawLines(
+            QLineF(picture.left(), at.y(), at.x() - gap, at.y()),
+            QLineF(at.x() + gap, at.y(), picture.right(), at.y()),
+            QLineF(at.x(), picture.top(), at.x(), at.y() - gap),
+            QLineF(at.x(), at.y() + gap, at.x(), picture.bottom()),
+        )
+
+    def paint_letters(self) -> None:
+        """Where the borders of a picture lie in the patient."""
+        side, end = self.style.text * 0.4, self.style.text * 0.1
+        for letter, where in zip(LETTERS[self.state.cut.plane], _BORDERS, strict=True):
+            self.write(self.frame.picture.adjusted(side, end, -side, -end), letter, where)
+
+    def paint_scale_bar(self) -> None:
+        """A length in millimetres."""
+        picture, text = self.frame.picture, self.style.text
+        length = scale_bar_mm(picture.width() / self.frame.scale)
+        left, bottom = picture.left() + text * 0.8, picture.bottom() - text * 0.9
+        for colour, width in ((PAPER, 4), (INK, 2)):
+            self._pen(colour, width)
+            self.painter.drawLine(QLineF(left, bottom, left + length * self.frame.scale, bottom))
+        self.write(QRectF(left, bottom - text * 1.7, text * 8, text * 1.5), f"{length:g} mm", size=0.9)
+
+    def paint_position(self, data: ComparisonData) -> None:
+        """Which slice it is, as far as there is room between the letter in the middle and the right border."""
+        here, count = self.view.slice_index(self.state.cut) + 1, data.shape[self.state.cut.axes[0]]
+        inner = self.frame.picture.adjusted(0, 0, -self.style.text * 0.5, -self.style.text * 0.4)
+        room = inner.right() - self.frame.picture.center().x() - self.style.text
+        metrics = QFontMetricsF(self.style.font(0.9))
+        written = (f"{here} / {count}", f"{here}/{count}", f"{here}")
+        words = next((words for words in written if metrics.horizontalAdvance(words) <= room), written[-1])
+        self.write(inner, words, _At.AlignRight | _At.AlignBottom, DIM, size=0.9)
+
+    def paint_colour_bar(self, overlay: MapOverlay) -> None:
+        """What the colours of a map stand for."""
+        if overlay.two_valued:
+            red, green, blue, _ = (colour_table(overlay.colours, 0.0)[-1] / 255).tolist()
+            self.paint_names([((red, green, blue, 1.0), overlay.colours)])
+            return
+        text, picture, painter = self.style.text, self.frame.picture, self.painter
+        upper, edge = self.state.range_of(overlay), self.state.edge_of(self.view, overlay)
+        height = min(picture.height() * 0.6, text * 16)
+        bar = QRectF(picture.right() + text * 0.5, picture.center().y() - height / 2, text, height)
+        image = qimage(colour_table(self.state.colours_of(overlay), edge)[::-8].reshape(-1, 1, 4))
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+        painter.drawImage(bar, image, QRectF(image.rect()))
+        self._pen(DIM)
+        painter.drawRect(bar)
+        words = QRectF(bar.right() + text * 0.3, 0, self.style.side - text * 1.9, text * 1.2)
+        room = words.height() / bar.height()
+        for mark in (1.0, 0.0, *([edge] if room < edge < 1 - room else [])):
+            words.moveTop(bar.bottom() - mark * bar.height() - words.height() / 2)
+            self.write(words, f"{mark * upper:.2f}", size=0.85)
+
+    def paint_names(self, entries: Iterable[tuple[Colour, str]]) -> None:
+        """Squares of colours beside a picture, and the name of each."""
+        entries, text = list(entries), self.style.text
+        row, left = text * 1.6, self.frame.picture.right() + text * 0.5
+        top = self.frame.picture.center().y() - row * len(entries) / 2
+        size = 0.85 if max(len(name) for _, name in entries) <= 5 else 0.7
+        for number, (colour, name) in enumerate(entries):
+            line = QRectF(left, top + number * row, self.style.side - text * 0.6, row)
+            square = QRectF(left, line.center().y() - text * 0.4, text * 0.8, text * 0.8)
+            self.painter.fillRect(square, QColor.fromRgbF(*colour))
+            self.painter.setPen(INK)
+            self.painter.setFont(self.style.font(size))
+            where = int(_At.AlignVCenter | _At.AlignLeft) | _WRAP
+            self.painter.drawText(line.adjusted(text * 1.1, 0, 0, 0), where, name)
+
+    def write(
+        self,
+        place: QRectF,
+        words: str,
+        where: Qt.AlignmentFlag = _At.AlignLeft | _At.AlignVCenter,
+        colour: QColor = INK,
+        *,
+        size: float = 1.0,
+        bold: bool = False,
+        elide: bool = False,
+        wrap: bool = False,
+    ) -> None:
+        """Write words with a dark rim, so that they read on any image."""
+        font = self.style.font(size, bold=bold)
+        self.painter.setFont(font)
+        if elide:
+            words = QFontMetricsF(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+        how = int(where) | _WRAP if wrap else int(where)
+        self.painter.setPen(PAPER)
+        step = max(self.style.hair, self.style.text / 14)
+        for right, down in ((-step, 0), (step, 0), (0, -step), (0, step)):
+            self.painter.drawText(place.translated(right, down), how, words)
+        self.painter.setPen(colour)
+        self.painter.drawText(place, how, words)
+
+    def _pen(self, colour: QColor, width: float = 1.0) -> None:
+        pen = QPen(colour)
+        pen.setWidthF(self.style.hair * width)
+        pen.setCapStyle(Qt.PenCapStyle.SquareCap)
+        self.painter.setPen(pen)
+
+
+def qimage(pixels: Pixels) -> QImage:
+    """Pixels, grey of shape (height, width) or RGBA of shape (height, width, 4), as an image of its own."""
+    height, width = pixels.shape[:2]
+    grey = pixels.ndim == 2
+    data = np.ascontiguousarray(pixels).tobytes()
+    kind = QImage.Format.Format_Grayscale8 if grey else QImage.Format.Format_RGBA8888
+    best = QImage.Format.Format_RGB32 if grey else QImage.Format.Format_ARGB32_Premultiplied
+    # The conversion copies: the bytes need not outlive this call. Painting is quickest from this format.
+    return QImage(data, width, height, len(data) // height, kind).convertToFormat(best)
