@@ -39,10 +39,16 @@ def judgement(study, reviewer, said):
     return FindingVerdict(study, reviewer, now(), said, "unc_output", "WT", VOXEL, 0.25, 1.5, 0.9)
 
 
+def log_in(folder):
+    """Path of the log of a folder of results."""
+    folder.mkdir()
+    return log_path(folder)
+
+
 @pytest.fixture
 def logs(tmp_path):
     """Logs of R1 and R2: they differ on the verdict of b, the difficulty of a and a finding of a."""
-    one, two = log_path(tmp_path / "one"), log_path(tmp_path / "two")
+    one, two = log_in(tmp_path / "one"), log_in(tmp_path / "two")
     append(one, *(verdict(study, "R1", Decision.ACCEPT, 2) for study in ("a", "b", "c", "d")))
     append(one, judgement("a", "R1", Judgement.FINE))
     append(two, verdict("a", "R2", Decision.ACCEPT, 4), verdict("b", "R2", Decision.REJECT))
@@ -88,7 +94,7 @@ def test_two_logs_or_a_folder_are_compared(panel, logs):
 
 
 def test_an_undefined_kappa_says_why(panel, tmp_path):
-    log = log_path(tmp_path / "both")
+    log = log_in(tmp_path / "both")
     append(log, verdict("a", "R1", Decision.ACCEPT), verdict("a", "R2", Decision.ACCEPT))
     panel.show_logs(log)
     verdicts, difficulty, _ = panel.summary.text().splitlines()
