@@ -94,12 +94,15 @@ def test_what_is_dropped_or_overtaken_is_stopped_and_never_told(qtbot, job):
 def test_the_thread_stops_when_the_job_goes(qtbot, make_napari_viewer_proxy):
     make_napari_viewer_proxy()
     parent, work = QObject(), Work()
-    Job(parent, "counting").start(work)
+    job = Job(parent, "counting")  # who still refers to it hears of nothing
+    job.start(work)
     qtbot.waitUntil(lambda: bool(work.reports), timeout=PATIENCE)
     parent.deleteLater()
     del parent
     qtbot.waitUntil(work.reports[0].cancelled, timeout=PATIENCE)
     QThreadPool.globalInstance().waitForDone()
+    qtbot.wait(20)
+    assert not job.running
 
 
 def test_garbage_is_held_while_it_is_asked_to(qtbot, job):

@@ -135,7 +135,7 @@ class Job(QObject):
         super().__init__(parent)
         self._name = name
         self._reports: list[Report] = []
-        self.destroyed.connect(partial(_cancel_all, self._reports))
+        self.destroyed.connect(partial(_drop_all, self._reports))
 
     @property
     def report(self) -> Report | None:
@@ -175,12 +175,12 @@ class Job(QObject):
 
     def cancel(self) -> None:
         """Ask the work to stop; what it gives back nevertheless is welcome."""
-        _cancel_all(self._reports)
+        for report in self._reports:
+            report.cancel()
 
     def drop(self) -> None:
         """Ask the work to stop, and want nothing of it any more."""
-        self.cancel()
-        self._reports.clear()
+        _drop_all(self._reports)
 
     def _end(self, report: Report, signal: str, result: Any) -> None:
         if report is not self.report:  # dropped meanwhile
@@ -214,9 +214,10 @@ class _Task:
         self._work = None
 
 
-def _cancel_all(reports: list[Report], _object: object = None) -> None:
+def _drop_all(reports: list[Report], _object: object = None) -> None:
     for report in reports:
         report.cancel()
+    reports.clear()
 
 
 def _tell(job: weakref.ref[Job], report: Report, hold_garbage: bool, signal: str, result: Any) -> None:
