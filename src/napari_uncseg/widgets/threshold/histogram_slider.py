@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
+from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
 from superqt import QDoubleSlider
 from superqt.utils import signals_blocked
@@ -21,6 +21,11 @@ _HEIGHT, _FOOT, _INSET = 66, 9, 6
 _DECIMALS = 3
 _STEPS = 200
 _PAGE = 10
+_KEYS = {
+    **{Qt.Key.Key_Left: -1, Qt.Key.Key_Down: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: 1},
+    **{Qt.Key.Key_PageDown: -_PAGE, Qt.Key.Key_PageUp: _PAGE, Qt.Key.Key_Home: -_STEPS, Qt.Key.Key_End: _STEPS},
+}
+"""Steps of a key."""
 
 
 class HistogramStrip(QDoubleSlider):
@@ -48,7 +53,6 @@ class HistogramStrip(QDoubleSlider):
         self._counts, self._colours = counts, colours
         self.setRange(0.0, upper)
         self.setSingleStep(upper / _STEPS)
-        self.setPageStep(_PAGE * upper / _STEPS)
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -93,6 +97,14 @@ class HistogramStrip(QDoubleSlider):
         if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
             share = (event.position().x() - _INSET) / max(self.width() - 2 * _INSET, 1)
             self.setValue(min(max(share, 0.0), 1.0) * self.maximum())
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Step with the arrow keys, and in tens with Page Up and Page Down."""
+        steps = _KEYS.get(Qt.Key(event.key())) if event is not None else None
+        if steps is None:
+            super().keyPressEvent(event)
+        else:
+            self.setValue(self.value() + steps * self.singleStep())
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Step with the wheel, only while the strip has the focus: else the panel is scrolled."""
