@@ -226,7 +226,7 @@ def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: py
 def test_an_unusable_device_is_one_sentence(
     study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
-    def refuse(model: object, device: str, notify: object) -> batch.StudyPredictor:
+    def refuse(model: object, device: str, notify: object) -> batch.Predictor:
         raise DeviceError(f"{device} is not here.")
 
     monkeypatch.setattr(batch, "make_predictor", refuse)

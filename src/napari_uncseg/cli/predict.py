@@ -16,7 +16,8 @@ from napari_uncseg.labels import MODALITIES, REGIONS
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.ensemble_spec import EnsembleSpec
-    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings, StudyPredictor
+    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
+    from napari_uncseg.inference.predictor import Predictor
 
 
 @handle_errors
@@ -147,7 +148,7 @@ def run_jobs(
     return outcomes, False
 
 
-def _check_settings(predictor: StudyPredictor, settings: Settings) -> None:
+def _check_settings(predictor: Predictor, settings: Settings) -> None:
     """Refuse settings that the model cannot follow before the first study is read; they are wrong usage."""
     checked: dict[str, Any] = {}
     for name, value in settings.predict_kwargs().items():  # one by one, to know the option at fault

@@ -10,66 +10,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
-from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
-from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Coding
 from napari_uncseg.maps import Measure
 from napari_uncseg.models.identity import BUNDLED, find_calibration
-from napari_uncseg.uncertainty.recalibration.io import Calibration
+
+if TYPE_CHECKING:
+    from napari_uncseg.inference.predictor import Predictor
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""
 
 
-class StudyPredictor(Protocol):
-    """What is needed of :class:`napari_uncseg.inference.predictor.Predictor`; named here so that torch stays out."""
-
-    def check(
-        self,
-        *,
-        members: EnsembleSpec | str = ...,
-        maps: Sequence[str] | None = ...,
-        calibration: Calibration | None = ...,
-    ) -> None:
-        """Refuse, with an UncsegError, what the model cannot do."""
-        ...
-
-    def provenance(
-        self,
-        study: Study,
-        command: str | None = None,
-        *,
-        members: EnsembleSpec | str = ...,
-        maps: Sequence[str] | None = ...,
-        calibration: Calibration | None = ...,
-    ) -> Mapping[str, Any]:
-        """What the result of a study will say about its making."""
-        ...
-
-    def predict(
-        self,
-        study: Study,
-        *,
-        members: EnsembleSpec | str = ...,
-        maps: Sequence[str] | None = ...,
-        calibration: Calibration | None = ...,
-        progress: Progress | None = ...,
-        cancelled: Callable[[], bool] | None = ...,
-        command: str | None = ...,
-    ) -> Prediction:
-        """Segment a study and say where not to trust the result."""
-        ...
-
-
-def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> StudyPredictor:
+def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> Predictor:
     """Predictor of a model folder (``None``: the bundled one) on a device; loads torch.
 
     Raises
@@ -269,7 +229,7 @@ def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
 
 def predict_job(
     job: PredictionJob,
-    predictor: StudyPredictor,
+    predictor: Predictor,
     settings: Settings,
     *,
     progress: Progress,
