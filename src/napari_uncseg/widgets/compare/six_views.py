@@ -15,7 +15,7 @@ from napari_uncseg.compare.presets import OVERVIEW, PRESETS, panes_of
 from napari_uncseg.errors import StudyError, UncsegError
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.io.results import load_prediction
+from napari_uncseg.io.results import find_result_of, load_result_of
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.viewer.bindings import COMPARE_KEYS
@@ -222,9 +222,8 @@ class SixViewsWindow(ComparisonWindow):
 
     def open_result(self, folder: Path) -> None:
         """Add the result in a folder, ``OUT`` or ``OUT/<id>``; a failure is told in the status bar."""
-        inside = folder / self.study.id
         try:
-            self.add_result(load_prediction(inside if inside.is_dir() else folder))
+            self.add_result(load_result_of(self.study, find_result_of(self.study, folder) or folder))
         except UncsegError as error:
             self.show_message(str(error))
         else:
