@@ -17,7 +17,8 @@ from napari_uncseg.review.verdict_table import export_answers
 from napari_uncseg.review.verdicts import LOG_NAME, Log, StudyVerdict, latest, log_path, read_log
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.widgets.base import Panel
-from napari_uncseg.widgets.common import Note, PathRow, Table, button, choice, column, form, offer, row, row_label
+from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, form, offer, row, row_label
+from napari_uncseg.widgets.table import Table
 
 EMPTY = (
     f"Choose the log of a reviewer, {LOG_NAME} in the folder of results, and below it that of another one. "

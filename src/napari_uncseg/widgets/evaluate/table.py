@@ -17,8 +17,8 @@ from napari_uncseg.metrics.histograms import BINS
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
-from napari_uncseg.widgets.common import Table
 from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
+from napari_uncseg.widgets.table import Table
 
 DASH = "–"
 PADDING = 12

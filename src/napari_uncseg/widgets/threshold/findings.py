@@ -14,7 +14,8 @@ from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import EXPECTED_ERRORS, THICKNESS_LIMIT_MM, Finding, Findings
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.widgets.common import Note, Table, button, column, heading, row
+from napari_uncseg.widgets.common import Note, button, column, heading, row
+from napari_uncseg.widgets.table import Table
 
 MOST = 60
 """Findings that are listed; whoever has looked at so many raises the threshold."""

@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QAbstractItemView
 from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.review.verdicts import STATUS_OF, Status
 from napari_uncseg.review.worklist import CaseList, ListedCase
-from napari_uncseg.widgets.common import Table, is_dark
+from napari_uncseg.widgets.common import is_dark
+from napari_uncseg.widgets.table import Table
 
 STUDY, STATUS, SCORE, WT, TC, ET = range(6)
 _COLUMNS = {
