@@ -201,7 +201,7 @@ def compare_in_six_views(desk) -> None:
             rect = frame.picture.adjusted(30, 30, -30, -30).toRect()
             assert picture[rect.top() : rect.bottom(), rect.left() : rect.right()].mean() > 5
         assert colourful(picture) > 0.002
-        pictures.append(picture[:600].astype(float))
+        pictures.append(picture[:500].astype(float))
         assert window.canvas.state.cut.point == pytest.approx(desk.viewer.dims.point)
     for one, two in ((0, 1), (1, 2), (0, 2)):
         assert np.abs(pictures[one] - pictures[two]).mean() > 1
