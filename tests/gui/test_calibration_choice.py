@@ -13,9 +13,9 @@ from napari_uncseg.inference.ensemble_spec import SINGLE, parse_ensemble
 from napari_uncseg.inference.ensembling import plan_ensemble
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import REGIONS
+from napari_uncseg.models import identity
 from napari_uncseg.models.identity import NO_BUNDLED, identify, joint_sha256
 from napari_uncseg.models.model import load_model
-from napari_uncseg.uncertainty.recalibration import io as recalibrate
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 from napari_uncseg.widgets.segment.calibration_choice import NONE, OWN_FILE, SHIPPED, CalibrationChoice
@@ -29,9 +29,12 @@ FITS = "Fits this model with the members {}; the segmentation stays as it is."
 
 @pytest.fixture
 def bundle(monkeypatch, tmp_path):
-    """Folder that stands in for that of the bundled model where the bundled calibration is looked for."""
-    monkeypatch.setattr(recalibrate, "__file__", str(tmp_path / "uncertainty" / "recalibration" / "io.py"))
-    return tmp_path / "models" / "bundled"
+    """Folder that stands in for that of the bundled model: the same model, without a calibration."""
+    folder, real = tmp_path / "models" / "bundled", identity.bundled_model_folder()
+    folder.mkdir(parents=True)
+    shutil.copy(real / identity.PROVENANCE, folder)
+    monkeypatch.setattr(identity, "bundled_model_folder", lambda: folder)
+    return folder
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_without_a_bundled_one_the_choice_is_off_and_says_why(choice_of):
 
 
 def test_a_damaged_bundled_one_is_off_too(choice_of, bundle):
-    bundle.mkdir(parents=True)
+
     (bundle / "calibration.json").write_text("{")
     choice = choice_of()
     box = choice.box
