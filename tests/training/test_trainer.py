@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from napari_uncseg.models.model import load_model, load_snapshot
+from uncseg_training import trainer
 from uncseg_training.cli import app
 from uncseg_training.config import Config, read_config
 from uncseg_training.patches import Indices, Patches, augment
@@ -321,3 +322,23 @@ assert fit(Path({str(anatomies)!r}), Path({str(tmp_path)!r}), config_from(json.l
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "checkpoint.pt").is_file()
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_step_whose_gradient_is_not_finite_is_taken_once_more_in_float32(anatomies, tmp_path, monkeypatch, failures):
+    tried: list[bool] = []
+    honest = trainer._loss
+
+    def failing(output, *others):
+        tried.append(output.dtype == torch.bfloat16)
+        loss, named = honest(output, *others)
+        return (loss * float("nan") if len(tried) <= failures else loss), named
+
+    monkeypatch.setattr(trainer, "_loss", failing)
+    config = read_config("smoke", steps=1, snapshots=1)
+    if failures == 1:
+        assert trainer.fit(anatomies, tmp_path / "run", config).step == 1
+    else:
+        with pytest.raises(RuntimeError, match="non-finite"):
+            trainer.fit(anatomies, tmp_path / "run", config)
+    assert tried == [True, False]

@@ -201,21 +201,22 @@ def _train_step(
     for group in training.optimiser.param_groups:
         group["lr"] = learning_rate(config, step)
     training.network.train()
-    # Dropout masks and samples of logits, the only randomness on the device, depend on the step as well.
-    torch.manual_seed(config.seed * 1_000_003 + step)
     images, regions = sample.images.to(device), sample.regions.to(device).float()
-    with torch.autocast(device.type, torch.bfloat16):
-        output = trained(images)
-    if targets is not None:
-        error, visited = (target.to(device) for target in targets.of_patches(sample.patches))
-        terms = PaperLoss(mask=Mask(config.mask))(output, regions, error, visited)
-        loss, named = terms.total, {"segmentation": terms.segmentation, "uncertainty": terms.unc}
-        named |= {"rmsd": terms.rmsd, "correlation": terms.correlation}
-    else:
-        loss, named = _plain_loss(output, regions, config, step)
-    training.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(training.network.parameters(), config.clip, error_if_nonfinite=True)
+    named: dict[str, Tensor] = {}
+    # A processor's bfloat16 convolutions now and then give a tiny grid a gradient that is not finite (seen with
+    # torch 2.13 on AVX-512): that step is taken once more in float32.
+    for precision in (torch.bfloat16, torch.float32):
+        # Dropout masks and samples of logits, the only randomness on the device, depend on the step as well.
+        torch.manual_seed(config.seed * 1_000_003 + step)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            output = trained(images)
+        loss, named = _loss(output, regions, sample, training.config, step, targets)
+        training.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        last = precision == torch.float32
+        norm = nn.utils.clip_grad_norm_(training.network.parameters(), config.clip, error_if_nonfinite=last)
+        if bool(torch.isfinite(norm)):
+            break
     training.optimiser.step()
     average = config.average if step < cycles(config)[0] else config.cycle_average
     decay = min(average, (1 + step) / (10 + step))
@@ -223,6 +224,18 @@ def _train_step(
         for mean, value in zip(training.averaged.parameters(), training.network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
     return {name: float(value.detach()) for name, value in named.items()}
+
+
+def _loss(
+    output: Tensor, regions: Tensor, sample: Sample, config: Config, step: int, targets: Targets | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a step, and its parts by name."""
+    if targets is None:
+        return _plain_loss(output, regions, config, step)
+    error, visited = (target.to(output.device) for target in targets.of_patches(sample.patches))
+    terms = PaperLoss(mask=Mask(config.mask))(output, regions, error, visited)
+    named = {"segmentation": terms.segmentation, "uncertainty": terms.unc}
+    return terms.total, named | {"rmsd": terms.rmsd, "correlation": terms.correlation}
 
 
 def _plain_loss(output: Tensor, regions: Tensor, config: Config, step: int) -> tuple[Tensor, dict[str, Tensor]]:
