@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,6 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.model import load_model
-
-PATIENTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "brats2021"
-"""Development patients beside the checkout; they are not part of it."""
 
 LARGEST = 90
 
@@ -26,10 +22,9 @@ def quantised(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PATIENTS.is_dir(), reason=f"the development patients are not at {PATIENTS}")
-def test_ninety_steps_of_intensity_give_the_same_whole_tumour():
+def test_ninety_steps_of_intensity_give_the_same_whole_tumour(real_data):
     predictor = Predictor(load_model(), device="cpu")
-    for files in find_studies(PATIENTS):
+    for files in find_studies(real_data / "brats2021"):
         study = load_study(files)
         coarse = replace(study, images=np.stack([quantised(image) for image in study.images]))
         dice = [predictor.predict(each).provenance["dice"]["WT"] for each in (study, coarse)]
