@@ -106,8 +106,9 @@ def fit(
     data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
         "cache/anatomies.npz"
     ),
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/<config> by default.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/<config>[-<fold>] if none.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the configuration's.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Which fold to leave out, instead of the first.")] = None,
     arch: Annotated[
         str | None,
         typer.Option(
@@ -129,14 +130,14 @@ def fit(
     from uncseg_training.train.progress import reporter
     from uncseg_training.trainer import fit as train
 
-    changes = {} if steps is None else {"steps": steps}
+    changes = {name: value for name, value in (("steps", steps), ("fold", fold)) if value is not None}
     settings = read_config(config, **changes)
     if arch is not None:
         settings = settings.with_arch(arch)
     seconds = None if budget is None else _seconds(budget)
     # Here already, and not only in the process that makes phantoms.
     load_anatomies(data)
-    folder = out or Path("runs") / settings.name
+    folder = out or Path("runs") / (settings.name if fold is None else f"{settings.name}-{fold}")
     # Of several processes of torchrun the first one shows and says it.
     leads = not int(os.environ.get("RANK", 0))
     with leaving_nothing(folder), reporter(folder) if leads else nullcontext(lambda _: None) as report:

@@ -25,8 +25,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from napari_uncseg.models.heads import Head, split
+from napari_uncseg.models.masked import MaskedUncertaintyNetwork
 from uncseg_training.config import Config
-from uncseg_training.paper1.paper_losses import Mask, PaperLoss
+from uncseg_training.paper1.paper_losses import Mask, PaperLoss, segmentation_loss
 from uncseg_training.patches import Indices, Patches, Sample, stack, whole_case
 from uncseg_training.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
@@ -106,7 +107,11 @@ def _fit(
     targets = _targets(folder, cases, process, begins=training.step == 0) if config.uncertainty == "error_map" else None
     # Without deep supervision the lower output layers of nnU-Net's decoder stay unused.
     together = DistributedDataParallel(training.network, find_unused_parameters=True) if process.world > 1 else None
-    trained = together or training.network
+    trained: nn.Module = together or training.network
+    if targets is not None:
+        # The paper's wrapper; its mask is off, for the loss has a mask of its own.
+        trained = masked = MaskedUncertaintyNetwork(trained, config.head)
+        masked.masking = False
     makes_phantoms = process.device if config.workers == 0 else "cpu"
     # Cases that are held out, or phantoms of another stream, which are made once; they are always whole.
     plain = replace(config, whole_from=0.0, augment=False, reuse=1)
@@ -227,13 +232,21 @@ def _train_step(
 
 
 def _loss(
-    output: Tensor, regions: Tensor, sample: Sample, config: Config, step: int, targets: Targets | None
+    output: Tensor | tuple[Tensor, Tensor],
+    regions: Tensor,
+    sample: Sample,
+    config: Config,
+    step: int,
+    targets: Targets | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a step, and its parts by name."""
-    if targets is None:
+    if isinstance(output, Tensor):
         return _plain_loss(output, regions, config, step)
-    error, visited = (target.to(output.device) for target in targets.of_patches(sample.patches))
-    terms = PaperLoss(mask=Mask(config.mask))(output, regions, error, visited)
+    assert targets is not None
+    logits, uncertainty = output[0].float(), output[1]
+    error, visited = (target.to(logits.device) for target in targets.of_patches(sample.patches))
+    terms = PaperLoss(mask=Mask(config.mask)).compare(uncertainty, logits, regions, error, visited, config.head)
+    terms = terms.with_segmentation(segmentation_loss(logits, regions, config.head))
     named = {"segmentation": terms.segmentation, "uncertainty": terms.unc}
     return terms.total, named | {"rmsd": terms.rmsd, "correlation": terms.correlation}
 
