@@ -71,7 +71,7 @@ def test_a_cohort_is_written_once_and_read_as_the_phantoms_it_is(anatomies: Path
     with pytest.raises(ValueError, match="made for the grid"):
         Cases.open(tmp_path, replace(config, spacing=3.0))
     with pytest.raises(ValueError, match="another phantom-8-00000"):
-        write_phantom_cases(anatomies, tmp_path, replace(config, looks="matched"), 1, seed=8)
+        write_phantom_cases(anatomies, tmp_path, replace(config, appearance_prior="matched"), 1, seed=8)
     (tmp_path / "phantom-8-00002.npz").unlink()
     with pytest.raises(ValueError, match=r"lacks phantom-8-00002\.npz"):
         Cases.open(tmp_path, config)
@@ -92,7 +92,7 @@ def test_a_cut_cohort_goes_on_and_ends_with_the_same_bytes(anatomies: Path, tmp_
     with pytest.raises(ValueError, match="holds no cases"):
         Cases.open(tmp_path / "cut", config)  # nobody trains on a part of it
     with pytest.raises(ValueError, match="another phantom-8-00000"):
-        write_phantom_cases(anatomies, tmp_path / "cut", replace(config, looks="matched"), 3, seed=8)
+        write_phantom_cases(anatomies, tmp_path / "cut", replace(config, appearance_prior="matched"), 3, seed=8)
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("*.npz")}
     assert sorted(before) == ["phantom-8-00000.npz", "phantom-8-00001.npz"]
     assert write_phantom_cases(anatomies, tmp_path / "cut", config, 3, seed=8, tell=told.append).names == tuple(told)

@@ -141,8 +141,8 @@ def test_the_error_branch_learns_and_leaves_the_segmentation_alone(anatomies: Pa
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"misses": 1.2}, "misses is 1.2; take 0 to 1"),
-        ({"head": "regions_gaussian", "misses": 0.7}, "misses belongs to the plain loss"),
+        ({"false_negative_weight": 1.2}, "false_negative_weight is 1.2; take 0 to 1"),
+        ({"head": "regions_gaussian", "false_negative_weight": 0.7}, "false_negative_weight belongs to the plain loss"),
         ({"head": "spheres"}, "head is spheres"),
         ({"head": "regions_auxiliary", "uncertainty": "none"}, "learns failures"),
         ({"head": "regions_auxiliary", "arch": "segresnet"}, "features of the unet"),
@@ -159,13 +159,13 @@ def test_checkpoints_from_before_these_keys_are_gone_on_with(tmp_path: Path) -> 
     training = Training.fresh(config)
     training.save(tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    since = ("arch", "head", "samples", "misses")
+    since = ("arch", "head", "samples", "false_negative_weight")
     state["config"] = {key: value for key, value in asdict(config).items() if key not in since}
     save_state(state, tmp_path / "checkpoint.pt")
     assert config_from(state["config"]) == config
     assert Training.resume(tmp_path, config).config == config
     assert Training.of_run(tmp_path).config == config
-    for changes in ({"head": "regions_gaussian"}, {"arch": "segresnet"}, {"misses": 0.7}):
+    for changes in ({"head": "regions_gaussian"}, {"arch": "segresnet"}, {"false_negative_weight": 0.7}):
         key, value = next(iter(changes.items()))
         with pytest.raises(ValueError, match=f"trained with {key} = .*, not {value}"):
             Training.resume(tmp_path, replace(config, **changes))

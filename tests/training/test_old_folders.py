@@ -37,7 +37,11 @@ def test_a_run_exports_with_its_snapshots(run: Path, tmp_path: Path) -> None:
 
 def test_its_cases_and_maps_open_and_the_training_goes_on(run: Path, anatomies: Path) -> None:
     training = Training.of_run(run)
-    assert (training.step, training.config.looks, training.config.misses) == (4, "plaques", 0.5)
+    assert (training.step, training.config.appearance_prior, training.config.false_negative_weight) == (
+        4,
+        "plaques",
+        0.5,
+    )
     cases = Cases.open(Path("cases"), training.config)
     assert cases.load(cases.names[0]).images.shape == (4, 16, 16, 16)
     targets = Targets.of_run(run, cases, begins=False)

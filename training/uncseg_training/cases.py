@@ -165,7 +165,7 @@ def write_phantom_cases(
     folder : Path
         Takes them.
     config : Config
-        Grid, contrasts and looks.
+        Grid, contrasts and appearance prior.
     count : int
         How many.
     seed : int
@@ -174,9 +174,16 @@ def write_phantom_cases(
         Told the name of each case that is done.
     """
     stream = Phantoms(
-        load_anatomies(anatomies), config.volume, config.spacing, seed, config.wide, "cpu", prior=config.looks
+        load_anatomies(anatomies),
+        config.volume,
+        config.spacing,
+        seed,
+        config.wide,
+        "cpu",
+        prior=config.appearance_prior,
     )
-    origin = {"seed": seed, "looks": config.looks, "wide": config.wide}
+    # The key of the first files; what a run was trained on is told by it.
+    origin = {"seed": seed, "looks": config.appearance_prior, "wide": config.wide}
     writer = _Writer.open(folder, config)
     for index in range(count):
         name = f"phantom-{seed}-{index:05d}"

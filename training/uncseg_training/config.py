@@ -16,6 +16,9 @@ HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 
 CONFIGS = Path(__file__).parent / "configs"
 
+RENAMED: Mapping[str, str] = {"looks": "appearance_prior", "misses": "false_negative_weight"}
+"""Keys of older runs, and what they are called now."""
+
 LARGEST_SEED = 10**12
 """Multiples of it, which are the seeds of phantoms, must fit into 64 bits."""
 
@@ -67,7 +70,7 @@ class Config:
         branch that learns the error of each region, in place of the uncertainty channel.
     samples : int
         Samples of Gaussian logits in the loss.
-    misses : float
+    false_negative_weight : float
         Weight of what is missed in the loss of the regions, what is false weighs the rest to 1; see
         :func:`~uncseg_training.train.losses.region_loss`.
     features, encoder, decoder : tuple of int
@@ -81,7 +84,7 @@ class Config:
     augmentation : {"light", "strong"}
         What is done to cases when ``augment`` is on: as to endless phantoms, or
         :class:`~uncseg_training.data.augmentation.Augmentation`.
-    looks : str
+    appearance_prior : str
         Which ranges tumours are drawn from, see :data:`~uncseg_training.phantom.appearance_priors.APPEARANCE_PRIORS`.
     reuse : int
         How many phantoms in a row share head and tumour and differ in appearance.
@@ -144,13 +147,13 @@ class Config:
     arch: str = "unet"
     head: str = "regions"
     samples: int = 10
-    misses: float = 0.5
+    false_negative_weight: float = 0.5
     features: tuple[int, ...] = (16, 32, 64, 96, 112)
     encoder: tuple[int, ...] = (1, 2, 2, 2, 2)
     decoder: tuple[int, ...] = (1, 2, 2, 1)
     dropout: float = 0.0
     wide: float = 0.2
-    looks: str = "clinical"
+    appearance_prior: str = "clinical"
     augment: bool = True
     augmentation: str = "light"
     reuse: int = 2
@@ -180,8 +183,8 @@ class Config:
                 raise ValueError(f"{key} is {value:g}; take {least}.")
         if self.spacing <= 0 or self.dropout == 1 or min(self.features, default=0) < 1:
             raise ValueError("spacing and features must be above 0, and dropout below 1.")
-        if self.looks not in RETIRED:
-            appearance_prior(self.looks)
+        if self.appearance_prior not in RETIRED:
+            appearance_prior(self.appearance_prior)
         if self.arch == "unet" and not len(self.features) == len(self.encoder) == len(self.decoder) + 1:
             raise ValueError(
                 "features and encoder have one number per stage, decoder one less; mend the configuration."
@@ -220,8 +223,10 @@ class Config:
             raise ValueError(f"head is {self.head}; take one of {', '.join(HEADS)}.")
         if self.head != "regions" and self.uncertainty == "error_map":
             raise ValueError(f"An error map is learnt by the uncertainty channel of the head regions, not {self.head}.")
-        if self.misses != 0.5 and (self.head == "regions_gaussian" or self.uncertainty == "error_map"):
-            raise ValueError("misses belongs to the plain loss of the regions; leave it at 0.5 for this one.")
+        if self.false_negative_weight != 0.5 and (self.head == "regions_gaussian" or self.uncertainty == "error_map"):
+            raise ValueError(
+                "false_negative_weight belongs to the plain loss of the regions; leave it at 0.5 for this one."
+            )
         if self.head == "regions_auxiliary" and (self.arch != "unet" or self.uncertainty != "failure"):
             raise ValueError("The head regions_auxiliary learns failures on the features of the unet; take these two.")
 
@@ -316,6 +321,11 @@ def read_config(source: str | Path, **changes: Any) -> Config:
         raise ValueError(f"{source}: {error}") from None
 
 
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of an older run under the keys of today."""
+    return {RENAMED.get(key, key): value for key, value in values.items()}
+
+
 def config_from(values: Mapping[str, Any]) -> Config:
     """Configuration from plain JSON or YAML values, where tuples have become lists.
 
@@ -324,6 +334,7 @@ def config_from(values: Mapping[str, Any]) -> Config:
     ValueError
         When a key is unknown or a value of the wrong kind.
     """
+    values = renamed(values)
     unknown = sorted(str(key) for key in values if key not in Config.__dataclass_fields__)
     if unknown:
         raise ValueError(f"There is an unknown key {unknown[0]}; known are {', '.join(Config.__dataclass_fields__)}.")
@@ -338,7 +349,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("warmup", "workers", "validation", "folds", "fold", "weight_decay"), (0, math.inf)),
     **dict.fromkeys(("learning_rate", "clip", "uncertainty_weight", "uncertainty_late", "spacing"), (0, math.inf)),
     **dict.fromkeys(("decay", "cycle", "restart", "average", "cycle_average", "late_from", "whole_from"), (0, 1)),
-    **dict.fromkeys(("dropout", "wide", "share", "misses", "without_previous"), (0, 1)),
+    **dict.fromkeys(("dropout", "wide", "share", "false_negative_weight", "without_previous"), (0, 1)),
 }
 """Least and largest value of numbers."""
 

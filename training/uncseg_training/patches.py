@@ -103,7 +103,7 @@ class Patches(Dataset[Sample]):
                 config.wide,
                 self.device,
                 reuse=config.reuse,
-                prior=config.looks,
+                prior=config.appearance_prior,
             )
         phantom = self._phantoms[index]
         images, labels = phantom.normalised(), phantom.labels

@@ -17,7 +17,7 @@ from napari_uncseg.models.heads import Head
 from napari_uncseg.models.identity import PROVENANCE
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network, output_layer
-from uncseg_training.config import Config, config_from
+from uncseg_training.config import Config, config_from, renamed
 
 CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"
 
@@ -25,7 +25,7 @@ FREE = {"steps", "workers", "validate_every", "checkpoint_every", "validation", 
 FREE |= {"snapshots", "cycle", "restart", "cycle_average"}
 """What may change when a training is gone on with: where it runs, and the schedule of what has not come yet."""
 
-_BEFORE = {"arch": "unet", "head": "regions", "misses": 0.5}
+_BEFORE = {"arch": "unet", "head": "regions", "false_negative_weight": 0.5}
 """What checkpoints were trained with that do not say so, for they are older than these keys."""
 
 
@@ -82,8 +82,9 @@ class Training:
 
     @classmethod
     def _restored(cls, folder: Path, state: Mapping[str, Any], config: Config) -> Training:
+        trained = renamed(state["config"])
         for key, value in asdict(config).items():
-            found = state["config"].get(key, _BEFORE.get(key, value))
+            found = trained.get(key, _BEFORE.get(key, value))
             if key not in FREE and found != value:
                 raise ValueError(f"{folder} was trained with {key} = {found}, not {value}; take another folder.")
         training = cls.fresh(replace(config, start=""))

@@ -259,7 +259,7 @@ def _plain_loss(output: Tensor, regions: Tensor, config: Config, step: int) -> t
     if head is Head.REGIONS_GAUSSIAN:
         segmentation = gaussian_region_loss(logits, found[:, 3:], regions, config.samples)
     else:
-        segmentation = region_loss(logits, regions, config.misses)
+        segmentation = region_loss(logits, regions, config.false_negative_weight)
     if uncertainty is None:
         return segmentation, {"segmentation": segmentation}
     failure = auxiliary_loss if head is Head.REGIONS_AUXILIARY else failure_loss

@@ -64,7 +64,9 @@ SMALL: Mapping[str, Any] = MappingProxyType(
 BASE: Mapping[Size, str] = MappingProxyType({Size.SMOKE: "smoke", Size.CPU: "phantom", Size.GPU: "gpu"})
 """Configuration that each size starts from."""
 
-PINNED: Mapping[str, Any] = MappingProxyType({"start": "", "validation": 0, "looks": "clinical", "late_from": 0.4})
+PINNED: Mapping[str, Any] = MappingProxyType(
+    {"start": "", "validation": 0, "appearance_prior": "clinical", "late_from": 0.4}
+)
 """What all experiments set, whatever that configuration says."""
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for cohorts, runs, tables and figures.")]
