@@ -22,6 +22,7 @@ from napari_uncseg.labels import REGIONS, Region
 class Measure(StrEnum):
     """What a map measures; the most telling first, which is the order in which maps are offered."""
 
+    ERROR_RISK = "error_risk"
     UNC_OUTPUT = "unc_output"
     ENTROPY = "entropy"
     MUTUAL_INFORMATION = "mutual_information"
@@ -72,6 +73,7 @@ _LN2 = math.log(2.0)
 
 MAPS: Mapping[Measure, MapInfo] = MappingProxyType(
     {
+        Measure.ERROR_RISK: MapInfo("error risk", "probability of error", 1.0, Derivation.NETWORK, True),
         Measure.UNC_OUTPUT: MapInfo("unc_output", "predicted probability of error", 1.0, Derivation.NETWORK, True),
         Measure.ENTROPY: MapInfo("entropy", "nats", _LN2, Derivation.MEAN),
         Measure.MUTUAL_INFORMATION: MapInfo("mutual information", "nats, between members", _LN2, Derivation.MEMBERS),
@@ -81,7 +83,7 @@ MAPS: Mapping[Measure, MapInfo] = MappingProxyType(
         Measure.DISAGREEMENT: MapInfo("disagreement", "share of members against the majority", 0.5, Derivation.MEMBERS),
         Measure.ONE_MINUS_MAX: MapInfo("1 − max", "1 − max(p, 1−p)", 0.5, Derivation.MEAN, True),
         Measure.UNC_OUTPUT_UNMASKED: MapInfo(
-            "Error risk, whole brain", "predicted probability of error", 1.0, Derivation.NETWORK, True
+            "unc_output, unmasked", "predicted probability of error", 1.0, Derivation.NETWORK, True
         ),
         Measure.ERROR: MapInfo("error", "prediction ≠ reference", 1.0, Derivation.REFERENCE, True),
     }

@@ -32,7 +32,7 @@ def panel(qtbot, viewer):
     widget = ThresholdWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Threshold")
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
-    widget.choice.map_box.setCurrentText("Error risk, whole brain")
+    widget.choice.map_box.setCurrentText("unc_output, unmasked")
     widget.slider.setValue(0.05)
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
     yield widget
@@ -160,7 +160,7 @@ def test_world_is_where_the_layers_say(viewer, tiny_study, tiny_prediction):
 
 
 def test_h_hides_and_shows_the_map(viewer, panel, session, press_key):
-    layer = viewer.layers["Error risk, whole brain"]
+    layer = viewer.layers["unc_output, unmasked"]
     assert layer.visible
     press_key(viewer, "H")
     assert not layer.visible

@@ -168,7 +168,7 @@ def test_another_region_has_a_map_of_its_own(qtbot, viewer, opened, tiny_predict
 
 def test_a_voxel_set_cuts_what_is_flagged(qtbot, opened, tiny_study, tiny_prediction):
     panel = opened
-    panel.choice.map_box.setCurrentText("Error risk, whole brain")
+    panel.choice.map_box.setCurrentText("unc_output, unmasked")
     panel.slider.setValue(0.1)
     whole = panel.sweep.volume_ml(20)
     panel.choice.set_box.setCurrentIndex(panel.choice.set_box.findData(VoxelSet.PREDICTION))

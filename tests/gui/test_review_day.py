@@ -149,7 +149,7 @@ def set_the_threshold(desk) -> float:
     desk.browser.open(desk.browser.listed.case(WORST))
     desk.ready(WORST)
     assert list(open_predictions(desk.viewer)) == list(open_studies(desk.viewer)) == [WORST]
-    desk.threshold.choice.map_box.setCurrentText("Error risk, whole brain")
+    desk.threshold.choice.map_box.setCurrentText("unc_output, unmasked")
     desk.threshold.slider.setValue(0.4)
     desk.until(lambda: not desk.threshold.searching)
     high, high_ml = colourful(desk.picture()), desk.session.findings.flagged_ml
@@ -279,7 +279,7 @@ def find_everything_again(desk, results, threshold, corrected) -> None:
     desk.browser.open(desk.browser.listed.case(WORST))
     desk.ready(WORST)
     desk.until(lambda: desk.verdict.study_choice.currentText() == WORST)
-    assert desk.threshold.choice.map_box.currentText() == "Error risk, whole brain"
+    assert desk.threshold.choice.map_box.currentText() == "unc_output, unmasked"
     assert desk.threshold.threshold == pytest.approx(threshold, abs=0.005)
     assert Judgement.REAL_ERROR in desk.session.judgements().values()
     assert "needs correction, difficulty 4" in desk.verdict.status.text()

@@ -36,7 +36,7 @@ def names(viewer):
 
 
 NAMES = [
-    *("T2w", "T1n", "FLAIR (T2f)", "T1c", "Reference", "Error risk, whole brain"),
+    *("T2w", "T1n", "FLAIR (T2f)", "T1c", "Reference", "unc_output, unmasked"),
     *("variance (WT)", "entropy (WT)", "error (WT)", "unc_output", "Segmentation"),
 ]
 
@@ -233,3 +233,10 @@ def test_a_tilted_study_says_how_it_is_shown(tiny_study):
     rotation[1:3, 1:3] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
     tilted = dataclasses.replace(tiny_study, affine=rotation @ tiny_study.affine)
     assert "tilted by 8°" in study_notes(tilted)[-1]
+
+
+def test_error_risk_leads_where_there_is_one(tiny_prediction):
+    maps = {"unc_output": tiny_prediction.maps["unc_output"], "error_risk-tc": tiny_prediction.maps["unc_output"]}
+    risky = dataclasses.replace(tiny_prediction, maps={"error_risk": tiny_prediction.maps["unc_output"], **maps})
+    shown = [layer.name for layer in prediction_layers(risky) if layer.visible]
+    assert shown == ["error risk", "Segmentation"]

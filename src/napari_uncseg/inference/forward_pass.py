@@ -82,6 +82,7 @@ class ForwardPass:
         self.frame = frame
         self.report = report
         self.run_info: RunInfo | None = None
+        self._stage_overlaps: list[Tensor] = []
         self._study, self._device, self._notify = study, device, notify
         self._prepared: dict[InputPlan, tuple[Frame, Tensor]] = {}
         self._fits: dict[InputPlan, RunInfo] = {}
@@ -150,7 +151,16 @@ class ForwardPass:
         seen = torch.cat([image[place], onto[place]])
         tile = second_stage_tile(seen.shape[1:], plan.divisors)
         fine[place] = self._run(model, plan, seen, tile, SECOND_STAGE_STEP, mirror, wrap)
+        with torch.inference_mode():
+            found = region_probabilities(split(fine[place][None], model.head)[0], model.head)[0]
+            # Outside of the box there is nothing that one stage found and the other did not.
+            self._stage_overlaps.append(_overlap(onto[place] > 0.5, found > 0.5))
         return fine
+
+    @property
+    def stage_overlap(self) -> Tensor | None:
+        """Dice between the stages of a cascade in WT, TC and ET, shape (3,): the mean over passes; None without one."""
+        return torch.stack(self._stage_overlaps).mean(0) if self._stage_overlaps else None
 
     def _run(
         self,
@@ -203,3 +213,9 @@ class ForwardPass:
             frame = frame_of(self._study, plan)
             self._prepared[plan] = frame, network_input(self._study, plan, frame)
         return self._prepared[plan]
+
+
+def _overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Dice of masks (channels, x, y, z) in each channel; 1 where both are empty."""
+    both, sizes = (first & second).flatten(1).sum(1), first.flatten(1).sum(1) + second.flatten(1).sum(1)
+    return torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0)

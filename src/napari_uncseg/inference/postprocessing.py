@@ -22,11 +22,16 @@ from napari_uncseg.labels import REGIONS, Region, labels_from_regions
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningMean
+from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence
 from napari_uncseg.uncertainty.expected_dice import Quality, agreement_of, soft_dice_of
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 
 if TYPE_CHECKING:
     from napari_uncseg.uncertainty.recalibration.io import Calibration
+
+
+VARIANCE = MapName(Measure.VARIANCE)
+"""Of the whole tumour, which error risk is told by."""
 
 
 @dataclass(eq=False)
@@ -43,12 +48,15 @@ class Accumulated:
         Who they are, in the order they ran.
     votes : Tensor of uint8 or int16, shape (3, x, y, z), optional
         How many of them put a voxel into WT, TC and ET.
+    stages : Tensor of float, shape (3,), optional
+        Of a cascade, the Dice between its stages in WT, TC and ET: the mean over members.
     """
 
     reducer: MemberReducer[torch.Tensor]
     unc_output: RunningMean[torch.Tensor] = field(default_factory=RunningMean)
     names: list[str] = field(default_factory=list)
     votes: torch.Tensor | None = None
+    stages: torch.Tensor | None = None
 
     def add(self, output: MemberOutput) -> None:
         """Take in a member; its uncertainty channels unless those of other members are others."""
@@ -69,6 +77,7 @@ class Accumulated:
                 agreement_of(self.votes[index], len(self.names)),
                 soft_dice_of(mean[index]),
                 int((mean[index] > VOTE).sum()) * voxel_ml,
+                1.0 if self.stages is None else float(self.stages[index]),
             )
             for index, region in enumerate(REGIONS)
         }
@@ -98,9 +107,29 @@ def accumulate(ensemble: EnsemblePlan, maps: Sequence[MapName], forward: Forward
     except Cancelled:
         if not accumulated.names:
             raise
+    accumulated.stages = forward.stage_overlap
     if ensemble.count > 1:
         forward.report.finish_without_stopping()
     return accumulated
+
+
+def error_risk_maps(
+    study: Study, frame: Frame, accumulated: Accumulated, error_risk: ErrorRisk | None
+) -> dict[str, npt.NDArray[np.float32]]:
+    """``error_risk`` of WT, TC and ET; nothing when the members that are done lack what it was fitted on."""
+    if error_risk is None:
+        return {}
+    reducer, channel = accumulated.reducer, accumulated.unc_output
+    evidence = Evidence(
+        reducer.mean.numpy(),
+        [study.spacing[axis] for axis in frame.axes],
+        channel.value[0].numpy() if channel.count == reducer.count else None,
+        reducer.map(VARIANCE).numpy() if reducer.count > 1 else None,
+    )
+    if not error_risk.fits(evidence):
+        return {}
+    risk = frame.leave(error_risk.apply(evidence, frame.enter(study.brain)))
+    return {str(MapName(Measure.ERROR_RISK, region)): each for region, each in zip(REGIONS, risk, strict=True)}
 
 
 def cancer_mask_of(plans: Mapping[str, Any]) -> CancerMask:
@@ -127,6 +156,7 @@ def make_prediction(
     provenance: dict[str, Any],
     report: Reporter,
     mask: CancerMask,
+    estimates: Calibration | None = None,
 ) -> Prediction:
     """Bring what the members gave onto the study's grid; everything costly happens in the brain's box alone.
 
@@ -145,6 +175,8 @@ def make_prediction(
     report : Reporter
     mask : CancerMask
         Where ``unc_output`` is shown.
+    estimates : Calibration, optional
+        Gives ``error_risk`` and expected Dice, when it was fitted for such a result.
     """
     reducer = accumulated.reducer
     with torch.inference_mode():
@@ -167,10 +199,14 @@ def make_prediction(
         if accumulated.unc_output.count == reducer.count:
             channels = _uncertainty_maps(accumulated.unc_output.value, frame, cancer_mask)
             volumes = {"unc_output": channels.pop("unc_output"), **volumes, **channels}
+        risk = None if estimates is None else estimates.error_risk
+        volumes = error_risk_maps(study, frame, accumulated, risk) | volumes
+        report.check()
     if study.reference is not None:
         volumes["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
     quality = accumulated.quality(study.voxel_ml)
-    provenance = {**provenance, **describe_result(study, segmentation, entropy, cancer_mask, quality)}
+    expected = None if estimates is None else estimates.expected_dice
+    provenance = {**provenance, **describe_result(study, segmentation, entropy, cancer_mask, quality, expected)}
     report(report.total, "The result is ready")
     return Prediction(study.id, probabilities, segmentation, volumes, study.affine, provenance, study.header)
 

@@ -15,7 +15,7 @@ from napari_uncseg.inference.device import precision_name, precision_of, resolve
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, parse_ensemble
 from napari_uncseg.inference.ensembling import EnsemblePlan, check_head, plan_ensemble
 from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
-from napari_uncseg.inference.postprocessing import accumulate, cancer_mask_of, make_prediction, possible
+from napari_uncseg.inference.postprocessing import VARIANCE, accumulate, cancer_mask_of, make_prediction, possible
 from napari_uncseg.inference.preprocessing import InputPlan, frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.run_info import describe_members, describe_run
@@ -23,6 +23,7 @@ from napari_uncseg.inference.sliding_window import count_tiles
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.maps import MapName, Measure, parse_maps
+from napari_uncseg.models.identity import calibration_of
 from napari_uncseg.models.model import Model
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ class _Wanted:
     maps: tuple[MapName, ...]
     chosen: bool
     calibration: Calibration | None
+    estimates: Calibration | None
+
+    @property
+    def reduced(self) -> tuple[MapName, ...]:
+        """Maps, and what error risk is told by."""
+        several = self.ensemble.count > 1 and self.estimates is not None and self.estimates.error_risk is not None
+        return (*self.maps, VARIANCE) if several else self.maps
 
 
 class Predictor:
@@ -70,6 +78,7 @@ class Predictor:
         check_head(model)
         self._notify = notify
         self._ensembles: dict[EnsembleSpec, EnsemblePlan] = {}
+        self._brought = None if model.folder is None else calibration_of(model.folder)
 
     def check(
         self,
@@ -146,8 +155,9 @@ class Predictor:
             Maps to make, see :func:`napari_uncseg.maps.parse_maps`; by default entropy and variance, of
             several members the mutual information too. ``unc_output`` and ``error`` are always made where they can be.
         calibration : Calibration, optional
-            Acts on the mean probability in the brain's box before maps of it are made. The segmentation stays that of
-            the mean before: where a calibration moves 0.5, probabilities and segmentation may differ at the border.
+            Acts on the mean probability in the brain's box before maps of it are made; gives ``error_risk`` and
+            expected Dice in the place of the model's own. The segmentation stays that of the mean before: where a
+            calibration moves 0.5, probabilities and segmentation may differ at the border.
             Maps between members (mutual information, variance ...) are those of the members as they are.
         progress : callable, optional
             Called as ``progress(done, total, message)``, in the calling thread.
@@ -190,10 +200,11 @@ class Predictor:
         report = Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1)
         report(0, "Preparing the images")
         forward = ForwardPass(study, frame, self.device, report, tell)
-        accumulated = accumulate(ensemble, wanted.maps, forward)
-        done = accumulated.reducer.count
+        accumulated = accumulate(ensemble, wanted.reduced, forward)
+        done, estimates = accumulated.reducer.count, wanted.estimates
         if done < ensemble.count:
             fitted = "; its calibration was fitted for all of them" if calibration is not None else ""
+            estimates = None  # which were fitted for all of them
             said.append(f"Stopped early, so this result is partial: {done} of {ensemble.count} members{fitted}.")
         report(report.total - 1, "Putting the result onto the study's grid")
         provenance = self._provenance(study, command, wanted)
@@ -209,7 +220,7 @@ class Predictor:
             names, details = accumulated.names, ensemble.details
             provenance["members"] = describe_members(ensemble.spec.method, details, names, ensemble.count)
         mask = cancer_mask_of(self.model.plans)
-        return make_prediction(study, frame, wanted.maps, accumulated, calibration, provenance, report, mask)
+        return make_prediction(study, frame, wanted.maps, accumulated, calibration, provenance, report, mask, estimates)
 
     def _wanted(
         self, members: EnsembleSpec | str, maps: Sequence[str] | None, calibration: Calibration | None
@@ -229,7 +240,13 @@ class Predictor:
                 )
         if calibration is not None:
             calibration.check(str(ensemble.identity["sha256"]), ensemble.spec.method)
-        return _Wanted(ensemble, names, maps is not None and set(names) != set(usual), calibration)
+        chosen = maps is not None and set(names) != set(usual)
+        return _Wanted(ensemble, names, chosen, calibration, calibration or self._own_calibration(ensemble))
+
+    def _own_calibration(self, ensemble: EnsemblePlan) -> Calibration | None:
+        """What the model brings along to tell how good its predictions are, when it was fitted for these members."""
+        own, identity = self._brought, (ensemble.identity["sha256"], ensemble.spec.method)
+        return own if own is not None and (own.model_sha256, own.members) == identity else None
 
     def _provenance(self, study: Study, command: str | None, wanted: _Wanted) -> dict[str, Any]:
         ensemble = wanted.ensemble
@@ -249,6 +266,8 @@ class Predictor:
             settings["maps"] = sorted(map(str, wanted.maps))
         if wanted.calibration is not None:
             settings["calibration"] = _digest(wanted.calibration)
+        elif wanted.estimates is not None:
+            settings["estimates"] = wanted.estimates.sha256
         return describe_run(study, ensemble.identity, settings, command)
 
 

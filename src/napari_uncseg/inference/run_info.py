@@ -15,7 +15,7 @@ from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.metrics.overlap import dice
-from napari_uncseg.uncertainty.expected_dice import Quality
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality
 
 
 def describe_run(
@@ -56,6 +56,7 @@ def describe_result(
     entropy: npt.NDArray[np.float32],
     cancer_mask: npt.NDArray[np.bool_],
     quality: Mapping[Region, Quality],
+    expected_dice: ExpectedDice | None = None,
 ) -> dict[str, Any]:
     """Numbers about a result.
 
@@ -69,13 +70,15 @@ def describe_result(
         The predicted tumour with its margin.
     quality : mapping of Region to Quality
         What the members tell of their own quality.
+    expected_dice : ExpectedDice, optional
+        What makes an expected Dice of it.
 
     Returns
     -------
     dict
         ``volumes_ml`` and ``quality`` per region; ``triage_score``, the mean entropy in the cancer mask, None when
-        nothing was predicted; ``needs_review``, reasons with a code and a text each; ``dice`` per region when the study
-        has a reference.
+        nothing was predicted; ``expected_dice`` per region with the bounds of its interval, when it can be told;
+        ``needs_review``, reasons with a code and a text each; ``dice`` per region when the study has a reference.
     """
     masks = region_masks(segmentation)
     volumes = {
@@ -86,8 +89,14 @@ def describe_result(
         "volumes_ml": {str(region): volume for region, volume in volumes.items()},
         "triage_score": float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None,
         "quality": {str(region): asdict(each) for region, each in quality.items()},
-        "needs_review": [asdict(reason) for reason in reasons_for_review(volumes)],
     }
+    if expected_dice is None:
+        reasons = reasons_for_review(volumes)
+    else:
+        estimates = expected_dice.estimate(quality)
+        result["expected_dice"] = {str(region): asdict(each) for region, each in estimates.items()}
+        reasons = reasons_for_review(volumes, estimates, expected_dice.bound)
+    result["needs_review"] = [asdict(reason) for reason in reasons]
     if study.reference is not None:
         expected = region_masks(study.reference)
         result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}

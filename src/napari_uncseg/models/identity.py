@@ -23,6 +23,9 @@ FORMAT = "napari-uncseg model 1"
 MEND = "copy the model folder again"
 """What a user is to do about a damaged file of a model."""
 
+CALIBRATION = "calibration.json"
+"""File of a model folder that tells how good its predictions are, with the members it was fitted for."""
+
 BUNDLED = "bundled"
 """Stands for the calibration that comes with the package, where a file could be named."""
 
@@ -79,16 +82,21 @@ def identify(folder: Path | None = None) -> Identity:
     return Identity(str(provenance.get("name", folder.name)), sha256, 1 + len(snapshot_names(provenance)))
 
 
-def bundled_calibration() -> Calibration | None:
-    """The calibration of the network that comes with the package, fitted on phantoms; None when there is none.
+def calibration_of(folder: Path) -> Calibration | None:
+    """The calibration that a model folder brings along; None when there is none.
 
     Raises
     ------
     CalibrationError
         When it is damaged.
     """
-    path = bundled_model_folder() / "calibration.json"
+    path = folder / CALIBRATION
     return load_calibration(path) if is_file(path) else None
+
+
+def bundled_calibration() -> Calibration | None:
+    """The calibration of the network that comes with the package, see :func:`calibration_of`."""
+    return calibration_of(bundled_model_folder())
 
 
 def find_calibration(named: str | Path) -> Calibration:

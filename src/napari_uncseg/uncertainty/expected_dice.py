@@ -16,7 +16,7 @@ Statistics 49 (2021): intervals from the residuals of models that left the study
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -51,16 +51,20 @@ class Quality:
         Overlap between the mean probability and its own segmentation, see :func:`soft_dice_of`.
     volume_ml : float
         Predicted volume.
+    stages : float
+        Dice between the two stages of a cascade, 1 without one: two networks that look at other voxels.
     """
 
     agreement: float
     soft_dice: float
     volume_ml: float
+    stages: float = 1.0
 
     @property
     def features(self) -> Floats:
-        """Logits of the two overlaps and the logarithm of the volume, shape (3,)."""
-        return np.array([_logit(self.agreement), _logit(self.soft_dice), np.log10(max(self.volume_ml, EMPTY_ML))])
+        """Logits of the three overlaps and the logarithm of the volume, shape (4,)."""
+        overlaps = [_logit(each) for each in (self.agreement, self.soft_dice, self.stages)]
+        return np.array([*overlaps, np.log10(max(self.volume_ml, EMPTY_ML))])
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class RegionFit:
     empty: tuple[int, int] = (0, 0)
 
     def logit(self, features: Floats) -> Floats:
-        """Expected logit of Dice of features (..., 3)."""
+        """Expected logit of Dice of features (..., 4)."""
         standard = (features - np.array(self.centre)) / np.array(self.scale)
         logits: Floats = standard @ np.array(self.coefficients) + self.intercept
         return logits
@@ -228,27 +232,25 @@ def out_of_fold(
 
 @dataclass(frozen=True)
 class ExpectedDice:
-    """The models of all regions, bound to the model and the members whose predictions they were fitted on.
+    """The models of all regions, of one model and its members.
 
     Parameters
     ----------
     regions : mapping of Region to RegionFit
-    model_sha256 : str
-        Hash of the model; of folds, a hash over theirs.
-    members : str
-        As ``tta:2``.
-    studies : int
-        How many studies they were fitted on.
+    bound : float
+        Expected Dice of the whole tumour below which a study needs review: a quarter of the studies it was fitted on.
     """
 
     regions: Mapping[Region, RegionFit]
-    model_sha256: str
-    members: str
-    studies: int
+    bound: float
 
     def estimate(self, qualities: Mapping[Region, Quality]) -> dict[Region, Estimate]:
         """Expected Dice of every region of a prediction."""
         return {region: self.regions[region].estimate(qualities[region]) for region in REGIONS}
+
+    def content(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"bound": self.bound, "regions": {str(region): asdict(fit) for region, fit in self.regions.items()}}
 
 
 def _ridge(features: Floats, target: Floats, penalty: float) -> RegionFit:

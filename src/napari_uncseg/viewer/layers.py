@@ -29,7 +29,7 @@ WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
 """From the bottom of the layer list to the top: what is looked at first lies on top."""
 
-_MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "error", "unc_output")
+_MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "error", "unc_output", "error_risk")
 
 
 def add_study(viewer: ViewerModel, study: Study) -> list[Layer]:
@@ -100,7 +100,8 @@ def prediction_layers(prediction: Prediction) -> list[Layer]:
     """Layers of a prediction, from the bottom up, for readers and :func:`add_prediction`."""
     known = [name for name in _MAP_ORDER if name in prediction.maps]
     others = [name for name in prediction.maps if name not in _MAP_ORDER]
-    layers: list[Layer] = [map_layer(prediction, name, visible=name == "unc_output") for name in others + known]
+    leads = "error_risk" if "error_risk" in prediction.maps else "unc_output"
+    layers: list[Layer] = [map_layer(prediction, name, visible=name == leads) for name in others + known]
     segmentation = _labels_layer(
         prediction, "segmentation", prediction.segmentation, prediction.study_id, prediction.voxel_ml
     )

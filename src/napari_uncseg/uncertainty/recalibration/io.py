@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, NonNegativeInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    model_validator,
+)
 
 from napari_uncseg.errors import CalibrationError, UncsegError
 from napari_uncseg.io.files import read_json, sha256_of_json, write_files
@@ -20,10 +29,13 @@ from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.conformal import ASSUMPTION, GUARANTEE, RiskControl
+from napari_uncseg.uncertainty.error_risk import ErrorRisk, Perceptron
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, RegionFit
 from napari_uncseg.uncertainty.measures import at_least_float32, namespace
 from napari_uncseg.uncertainty.recalibration.models import STEPS, Isotonic, MonotoneMap, Platt, Temperature
 
 ArrayT = TypeVar("ArrayT")
+T = TypeVar("T")
 
 FORMAT = "napari-uncseg calibration 1"
 
@@ -31,7 +43,7 @@ SINGLE = "single"
 """How one pass of one network is told among members."""
 
 _ROUNDING = 0.5 / STEPS + 1e-6  # a recalibrated probability may have been rounded to a file's step
-_OWN = ("format", "research_use_only", "model", "members", "regions", "conformal")
+_OWN = ("format", "research_use_only", "model", "members", "regions", "conformal", "error_risk", "expected_dice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +62,10 @@ class Calibration:
         Thresholds that keep a false-negative rate; empty when none were asked for.
     provenance : mapping
         Method, voxel set, studies, figures, notes, versions, command; plain JSON values.
+    error_risk : ErrorRisk, optional
+        What makes the map ``error_risk``.
+    expected_dice : ExpectedDice, optional
+        What tells how good a segmentation is.
     """
 
     maps: Mapping[Region, MonotoneMap]
@@ -57,14 +73,17 @@ class Calibration:
     members: str
     controls: Mapping[Region, RiskControl] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    error_risk: ErrorRisk | None = None
+    expected_dice: ExpectedDice | None = None
 
     @property
     def sha256(self) -> str:
-        """Hash of all that decides what :meth:`apply` does and for whom; studies and figures do not."""
-        decisive = {
+        """Hash of all that decides what a prediction becomes with it; studies and figures do not."""
+        decisive: dict[str, Any] = {
             "model": self.model_sha256,
             "members": self.members,
             "maps": [self.maps[region].content() for region in REGIONS],
+            **self._estimates(),
         }
         return sha256_of_json(decisive)
 
@@ -172,6 +191,7 @@ class Calibration:
                 "assumption": ASSUMPTION,
                 "regions": {str(region): control.content() for region, control in self.controls.items()},
             }
+        result |= self._estimates()
         rest = {key: value for key, value in self.provenance.items() if key not in _OWN}
         return cast("dict[str, Any]", plain({**result, **rest}))
 
@@ -185,6 +205,10 @@ class Calibration:
         """
         text = json.dumps(self.content(), indent=1, allow_nan=False)
         write_files({Path(path): (text + "\n").encode()})
+
+    def _estimates(self) -> dict[str, Any]:
+        both = {"error_risk": self.error_risk, "expected_dice": self.expected_dice}
+        return {name: estimate.content() for name, estimate in both.items() if estimate is not None}
 
     def _recalibrated(self, threshold: float, region: Region) -> float:
         return float(self.maps[region].apply(np.array([threshold]))[0])
@@ -219,6 +243,8 @@ def load_calibration(path: str | Path) -> Calibration:
             for region, each in controls.items()
         },
         provenance={key: value for key, value in content.items() if key not in _OWN or key == "model"},
+        error_risk=None if read.error_risk is None else read.error_risk.model(),
+        expected_dice=None if read.expected_dice is None else read.expected_dice.model(),
     )
 
 
@@ -250,10 +276,63 @@ class _Conformal(BaseModel):
     regions: dict[Region, _Control]
 
 
-def _all_regions(maps: dict[Region, MonotoneMap]) -> dict[Region, MonotoneMap]:
+def _all_regions(maps: dict[Region, T]) -> dict[Region, T]:
     if set(maps) != set(REGIONS):
         raise ValueError("it holds other regions than WT, TC and ET")
     return maps
+
+
+class _Perceptron(BaseModel):
+    centre: list[FiniteFloat]
+    scale: list[PositiveFloat]
+    hidden: list[list[FiniteFloat]]
+    output: list[FiniteFloat]
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        count, units = len(self.centre), len(self.output) - 1
+        if len(self.scale) != count or len(self.hidden) != count + 1 or {len(row) for row in self.hidden} != {units}:
+            raise ValueError("its weights do not fit one another")
+        return self
+
+
+class _ErrorRisk(BaseModel):
+    """Weights of the perceptrons that make ``error_risk``."""
+
+    features: list[Text]
+    regions: Annotated[dict[Region, _Perceptron], AfterValidator(_all_regions)]
+
+    @model_validator(mode="after")
+    def _takes_its_features(self) -> Self:
+        if any(len(each.centre) != len(self.features) for each in self.regions.values()):
+            raise ValueError("its weights do not fit its features")
+        return self
+
+    def model(self) -> ErrorRisk:
+        arrays = {
+            region: {name: np.asarray(values, np.float32) for name, values in each}
+            for region, each in self.regions.items()
+        }
+        return ErrorRisk(tuple(self.features), {region: Perceptron(**each) for region, each in arrays.items()})
+
+
+class _ExpectedDice(BaseModel):
+    """The linear models of expected Dice."""
+
+    bound: Fraction
+    regions: Annotated[dict[Region, RegionFit], AfterValidator(_all_regions)]
+
+    @model_validator(mode="after")
+    def _takes_its_features(self) -> Self:
+        count = len(Quality(1.0, 1.0, 1.0).features)
+        if any(
+            len(each) != count for fit in self.regions.values() for each in (fit.centre, fit.scale, fit.coefficients)
+        ):
+            raise ValueError(f"its regions do not hold {count} features")
+        return self
+
+    def model(self) -> ExpectedDice:
+        return ExpectedDice(self.regions, self.bound)
 
 
 class CalibrationFormat(JsonFormat):
@@ -270,3 +349,5 @@ class CalibrationFormat(JsonFormat):
         dict[Region, Annotated[Temperature | Platt | Isotonic, Discriminator("kind")]], AfterValidator(_all_regions)
     ]
     conformal: _Conformal | None = None
+    error_risk: _ErrorRisk | None = None
+    expected_dice: _ExpectedDice | None = None

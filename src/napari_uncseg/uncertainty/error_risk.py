@@ -1,0 +1,260 @@
+"""How likely a voxel is wrong, of each region: ``error_risk``, the map that leads.
+
+What the network says of its own errors, what its probabilities leave open, what members disagree about, and the same
+of the voxels around, are brought together by a small perceptron. It is fitted on studies that no member had seen, to
+the errors made there, so that its value is read as a probability of error.
+
+References
+----------
+Wolpert, "Stacked generalization", Neural Networks 5 (1992): a second model that learns the errors of a first one from
+data the first one had not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.uncertainty.measures import entropy
+
+Floats = npt.NDArray[np.float32]
+
+WIDTHS_MM = (5.0, 9.0)
+"""Sides of the boxes whose means tell of the voxels around."""
+
+HIDDEN = 16
+"""Units of the hidden layer."""
+
+_PENALTY = 3e-4
+"""On the squared weights, beside the mean negative log-likelihood."""
+
+_LARGEST_LOGIT, _LARGEST_FEATURE = 8.0, 4.0
+"""Probabilities beyond the first are told apart no more; standardised features are cut at the second, so that a study
+unlike all others gets no answer from far outside of what was fitted."""
+
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a prediction tells of its errors, volumes of one grid.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (3, x, y, z)
+        WT, TC, ET, before any recalibration.
+    spacing : sequence of float
+        Voxel size in mm.
+    channel : ndarray of float32, shape (x, y, z), optional
+        ``unc_output_unmasked``, 0..1.
+    variance : ndarray of float32, shape (x, y, z), optional
+        Of the whole tumour between members, 0..0.25.
+    """
+
+    probabilities: Floats
+    spacing: Sequence[float]
+    channel: Floats | None = None
+    variance: Floats | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What :meth:`features` gives, in its order."""
+        maps = ["channel"] * (self.channel is not None) + ["deviation"] * (self.variance is not None)
+        names = [name for each in maps for name in (each, *(f"{each} {width:g} mm" for width in WIDTHS_MM))]
+        for region in REGIONS:
+            names += [f"logit {region}", f"entropy {region}", f"inside {region}"]
+            names += [f"logit {region} {width:g} mm" for width in WIDTHS_MM]
+        return tuple(names)
+
+    def features(self, voxels: npt.NDArray[np.intp]) -> Iterator[Floats]:
+        """Features of voxels (flat indices, C order), float32 (n,) each."""
+        if self.channel is not None:
+            yield from self._with_means(_logit(self.channel), voxels)
+        if self.variance is not None:
+            yield from self._with_means(np.sqrt(self.variance), voxels)
+        for probability in self.probabilities:
+            own = probability.ravel()[voxels]
+            yield _logit(own)
+            yield entropy(own)
+            yield (own > 0.5).astype(np.float32)
+            for mean in self._means(probability):
+                yield _logit(mean.ravel()[voxels])
+
+    def _with_means(self, volume: Floats, voxels: npt.NDArray[np.intp]) -> Iterator[Floats]:
+        for each in (volume, *self._means(volume)):
+            yield each.ravel()[voxels]
+
+    def _means(self, volume: Floats) -> Iterator[Floats]:
+        from scipy.ndimage import uniform_filter
+
+        for width in WIDTHS_MM:
+            sides = [2 * round(width / (2 * side) - 0.5) + 1 for side in self.spacing]
+            yield uniform_filter(volume, [max(1, side) for side in sides], mode="nearest")
+
+
+@dataclass(frozen=True, eq=False)
+class Perceptron:
+    """One hidden layer of rectified units, and a logistic output.
+
+    Parameters
+    ----------
+    centre, scale : ndarray of float32, shape (features,)
+        Of the features it was fitted on.
+    hidden : ndarray of float32, shape (features + 1, units)
+        Weights of the standardised features, and a bias.
+    output : ndarray of float32, shape (units + 1,)
+        Weights of the units, and a bias.
+    """
+
+    centre: Floats
+    scale: Floats
+    hidden: Floats
+    output: Floats
+
+    def __call__(self, features: Floats) -> Floats:
+        """Probability of error of features (n, features), float32 (n,) in 0..1."""
+        units = np.maximum(self._standard(features) @ self.hidden[:-1] + self.hidden[-1], 0)
+        with np.errstate(over="ignore"):
+            risk: Floats = 1 / (1 + np.exp(-(units @ self.output[:-1] + self.output[-1])))
+        return risk
+
+    def _standard(self, features: Floats) -> Floats:
+        standard: Floats = np.clip((features - self.centre) / self.scale, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+        return standard
+
+    def content(self) -> dict[str, Any]:
+        """The weights as plain lists, to six digits."""
+        return {field.name: _rounded(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorRisk:
+    """What turns the evidence of a prediction into the risk of each region.
+
+    Parameters
+    ----------
+    features : tuple of str
+        What it was fitted on, see :attr:`Evidence.names`.
+    regions : mapping of Region to Perceptron
+    """
+
+    features: tuple[str, ...]
+    regions: Mapping[Region, Perceptron]
+
+    def content(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        regions = {str(region): perceptron.content() for region, perceptron in self.regions.items()}
+        return {"features": list(self.features), "regions": regions}
+
+    def fits(self, evidence: Evidence) -> bool:
+        """Whether the evidence holds what this was fitted on."""
+        return self.features == evidence.names
+
+    def apply(self, evidence: Evidence, voxels: npt.NDArray[np.bool_]) -> Floats:
+        """Risk of each region.
+
+        Parameters
+        ----------
+        evidence : Evidence
+        voxels : ndarray of bool, shape (x, y, z)
+            The brain: elsewhere the risk is 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, x, y, z)
+            Probability that the segmentation of WT, TC and ET is wrong.
+
+        Raises
+        ------
+        ValueError
+            When the evidence holds other features.
+        """
+        if not self.fits(evidence):
+            raise ValueError(f"The error risk was fitted on {self.features}, and here are {evidence.names}.")
+        places = np.flatnonzero(voxels)
+        table = np.stack(list(evidence.features(places)), axis=1)
+        risk = np.zeros((len(REGIONS), voxels.size), np.float32)
+        for start in range(0, len(places), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            for row, region in zip(risk, REGIONS, strict=True):
+                row[places[part]] = self.regions[region](table[part])
+        return risk.reshape(len(REGIONS), *voxels.shape)
+
+
+def fit_perceptron(
+    features: Floats, wrong: npt.NDArray[np.bool_], weights: Floats, units: int = HIDDEN, seed: int = 0
+) -> Perceptron:
+    """Fit the risk of one region by weighted logistic loss.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, features)
+        Of voxels drawn from studies that no member had seen.
+    wrong : ndarray of bool, shape (n,)
+        Whether the segmentation errs there.
+    weights : ndarray of float32, shape (n,)
+        How many voxels each stands for.
+    units : int
+        Size of the hidden layer.
+    seed : int
+        Of the weights at first; the same seed gives the same result.
+
+    Raises
+    ------
+    ValueError
+        When no voxel is wrong, or none is right: there is nothing to learn.
+    """
+    from scipy.optimize import minimize
+
+    if not 0 < int(wrong.sum()) < len(wrong):
+        raise ValueError("Error risk is learnt from wrong voxels and right ones; here is one kind alone.")
+    centre, scale = features.mean(0), np.maximum(features.std(0), 1e-3)
+    count = features.shape[1]
+    start = Perceptron(centre, scale, np.empty((count + 1, units), np.float32), np.empty(units + 1, np.float32))
+    x, target, share = start._standard(features), wrong.astype(np.float32), weights / weights.sum(dtype=np.float64)
+    share = share.astype(np.float32)
+    split = (count + 1) * units
+
+    def loss(theta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        hidden, output = theta[:split].reshape(count + 1, units).astype(np.float32), theta[split:].astype(np.float32)
+        active = np.maximum(x @ hidden[:-1] + hidden[-1], 0)
+        logit = active @ output[:-1] + output[-1]
+        value = float((share * (np.logaddexp(0, logit) - target * logit)).sum(dtype=np.float64))
+        slope = share * (1 / (1 + np.exp(-np.clip(logit, -60, 60))) - target)
+        back = np.outer(slope, output[:-1]) * (active > 0)
+        gradient = np.concatenate(
+            [(x.T @ back).ravel(), back.sum(0), active.T @ slope, slope.sum(keepdims=True)]
+        ).astype(np.float64)
+        inner = np.concatenate([theta[: count * units], theta[split:-1]])
+        gradient[: count * units] += 2 * _PENALTY * theta[: count * units]
+        gradient[split:-1] += 2 * _PENALTY * theta[split:-1]
+        return value + _PENALTY * float(inner @ inner), gradient
+
+    random = np.random.default_rng(seed)
+    base = float((share * target).sum())
+    first = np.concatenate(
+        [
+            random.normal(0, 1 / np.sqrt(count), count * units),
+            np.zeros(units),
+            random.normal(0, 0.1, units),
+            [np.log(base / (1 - base))],
+        ]
+    )
+    theta = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": 150}).x.astype(np.float32)
+    return Perceptron(centre, scale, theta[:split].reshape(count + 1, units), theta[split:])
+
+
+def _logit(probability: Floats) -> Floats:
+    least = 1 / (1 + np.exp(np.float32(_LARGEST_LOGIT)))
+    p = np.clip(probability, least, 1 - least)
+    logit: Floats = np.log(p / (1 - p))
+    return logit
+
+
+def _rounded(weights: Floats) -> Any:
+    return [float(f"{value:.6g}") for value in weights] if weights.ndim == 1 else [_rounded(row) for row in weights]

@@ -1,0 +1,86 @@
+"""What a model brings along to tell how good its predictions are: error risk and expected Dice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import REGIONS
+from napari_uncseg.models.identity import CALIBRATION, identify
+from napari_uncseg.models.model import load_model
+from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, Perceptron
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice, RegionFit
+from napari_uncseg.uncertainty.recalibration.io import Calibration
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY
+
+RISKS = ["error_risk", "error_risk-tc", "error_risk-et"]
+
+
+def names(*, several: bool) -> tuple[str, ...]:
+    volume = np.zeros((1, 1, 1), np.float32)
+    return Evidence(np.zeros((3, 1, 1, 1), np.float32), (1, 1, 1), volume, volume if several else None).names
+
+
+def copies(features: tuple[str, ...], name: str) -> Perceptron:
+    """Gives back the sigmoid of one feature, as far as it lies between -4 and 4."""
+    hidden = np.zeros((len(features) + 1, 2), np.float32)
+    hidden[features.index(name)] = 1, -1
+    count = len(features)
+    return Perceptron(np.zeros(count, np.float32), np.ones(count, np.float32), hidden, np.array([1, -1, 0], np.float32))
+
+
+def bring(folder: Path, members: str, *, bound: float = 0.5) -> Calibration:
+    features = names(several=members != "single")
+    fit = RegionFit((0.0,) * 4, (1.0,) * 4, (0.0,) * 4, 0.0, tuple(np.linspace(-1, 1, 41)))
+    made = Calibration(
+        dict.fromkeys(REGIONS, IDENTITY),
+        identify(folder).sha256,
+        members,
+        error_risk=ErrorRisk(features, {region: copies(features, f"logit {region}") for region in REGIONS}),
+        expected_dice=ExpectedDice(dict.fromkeys(REGIONS, fit), bound),
+    )
+    made.save(folder / CALIBRATION)
+    return made
+
+
+@pytest.mark.parametrize("members", ["single", "tta:2"])
+def test_a_model_tells_the_risk_of_every_region(members: str, tiny_model_folder: Path, tiny_study: Study) -> None:
+    bring(tiny_model_folder, members)
+    prediction = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study, members=members)
+    assert list(prediction.maps)[:3] == RISKS
+    middle = np.clip(prediction.probabilities, 1 / (1 + np.exp(4)), 1 / (1 + np.exp(-4)))
+    for name, expected in zip(RISKS, middle, strict=True):
+        np.testing.assert_allclose(prediction.maps[name], np.where(tiny_study.brain, expected, 0), atol=1e-5)
+
+
+def test_it_tells_how_good_it_expects_to_be(tiny_model_folder: Path, tiny_study: Study) -> None:
+    made = bring(tiny_model_folder, "single", bound=0.6)
+    told = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study).provenance
+    assert told["settings"]["estimates"] == made.sha256
+    for region in REGIONS:
+        if told["volumes_ml"][region] >= 0.05:
+            low, value, high = (told["expected_dice"][region][key] for key in ("low", "value", "high"))
+            assert (low < value < high, value) == (True, 0.5)
+    assert told["volumes_ml"]["WT"] > 0
+    assert [reason["code"] for reason in told["needs_review"]] == ["low_expected_dice"]
+
+
+def test_other_members_get_no_estimate_that_was_not_fitted_for_them(tiny_model_folder: Path, tiny_study: Study) -> None:
+    bring(tiny_model_folder, "tta:2")
+    predictor = Predictor(load_model(tiny_model_folder), device="cpu")
+    for members in ("single", "tta:4"):
+        prediction = predictor.predict(tiny_study, members=members)
+        assert not set(RISKS) & set(prediction.maps)
+        assert "expected_dice" not in prediction.provenance
+
+
+def test_a_chosen_map_leaves_the_risk_as_it_is(tiny_model_folder: Path, tiny_study: Study) -> None:
+    bring(tiny_model_folder, "tta:2")
+    predictor = Predictor(load_model(tiny_model_folder), device="cpu")
+    usual, chosen = (predictor.predict(tiny_study, members="tta:2", maps=maps) for maps in (None, ["entropy"]))
+    assert "variance" not in chosen.maps
+    np.testing.assert_array_equal(usual.maps["error_risk"], chosen.maps["error_risk"])
