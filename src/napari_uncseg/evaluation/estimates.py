@@ -1,0 +1,147 @@
+"""From studies with references to what tells errors without one: error risk and expected Dice.
+
+Both are judged on studies that they were not fitted on: studies are dealt into folds, those of one network into one
+fold where several networks predicted them, and each fold is estimated by what was fitted on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.case import Case
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import Measure
+from napari_uncseg.metrics.morphology import bounding_box
+from napari_uncseg.metrics.overlap import dice
+from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, fit_perceptron
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, fit_region, out_of_fold
+
+NEAR, FAR = 6000, 3000
+"""Voxels drawn from a study near the tumour and in the rest of the brain; each stands for as many as there are."""
+
+REVIEWED = 0.25
+"""Share of the studies that the bound on expected Dice sends to review."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What is learnt from one study.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Features, see :attr:`napari_uncseg.uncertainty.error_risk.Evidence.names`.
+    features : ndarray of float32, shape (n, features)
+        Of voxels drawn in the brain.
+    wrong : ndarray of bool, shape (n, 3)
+        Whether WT, TC and ET are wrong there.
+    weights : ndarray of float32, shape (n,)
+        How many voxels each stands for.
+    quality : mapping of Region to Quality
+        What the prediction tells of itself.
+    dice : mapping of Region to float
+        True Dice.
+    fold : int
+    """
+
+    names: tuple[str, ...]
+    features: npt.NDArray[np.float32]
+    wrong: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.float32]
+    quality: Mapping[Region, Quality]
+    dice: Mapping[Region, float]
+    fold: int
+
+
+def evidence_of(case: Case) -> tuple[Evidence, tuple[slice, ...]]:
+    """What a case tells of its errors, in the bounding box of its brain.
+
+    Raises
+    ------
+    EvaluationError
+        When it has no probabilities, or no brain.
+    """
+    box = bounding_box(case.brain)
+    if case.probabilities is None or box is None:
+        raise EvaluationError(f"Case {case.id} has no probabilities or no brain, so nothing tells of its errors.")
+    channel, variance = (case.maps.get(str(name)) for name in (Measure.UNC_OUTPUT_UNMASKED, Measure.VARIANCE))
+    several = variance is not None and case.members > 1
+    evidence = Evidence(
+        np.ascontiguousarray(case.probabilities[:, *box]),
+        case.spacing,
+        None if channel is None else np.ascontiguousarray(channel[box]),
+        np.ascontiguousarray(variance[box]) if variance is not None and several else None,
+    )
+    return evidence, box
+
+
+def sample_of(case: Case, quality: Mapping[Region, Quality], fold: int, seed: int = 0) -> Sample:
+    """Draw voxels of a study; the same seed draws the same ones."""
+    evidence, box = evidence_of(case)
+    near = case.voxels(VoxelSet.TUMOUR, Region.WT)[box] & case.brain[box]
+    random = np.random.default_rng(seed)
+    drawn, weights = [], []
+    for places, count in ((np.flatnonzero(near), NEAR), (np.flatnonzero(case.brain[box] & ~near), FAR)):
+        taken = random.choice(places, min(count, len(places)), replace=False)
+        drawn.append(taken)
+        weights.append(np.full(len(taken), len(places) / max(len(taken), 1), np.float32))
+    voxels = np.concatenate(drawn)
+    return Sample(
+        evidence.names,
+        np.stack(list(evidence.features(voxels)), axis=1),
+        np.stack([case.failure(region)[box].ravel()[voxels] for region in REGIONS], axis=1),
+        np.concatenate(weights),
+        quality,
+        {region: dice(case.predicted(region), case.true(region)) for region in REGIONS},
+        fold,
+    )
+
+
+def fit_error_risk(samples: Sequence[Sample]) -> ErrorRisk:
+    """Fit the risk of every region on voxels of studies.
+
+    Raises
+    ------
+    EvaluationError
+        When the studies do not tell the same, or a region has no error to learn.
+    """
+    names = {sample.names for sample in samples}
+    if len(names) != 1:
+        raise EvaluationError(
+            "The results do not hold the same maps, so that error risk cannot be fitted; predict them all in one way."
+        )
+    features = np.concatenate([sample.features for sample in samples])
+    wrong = np.concatenate([sample.wrong for sample in samples])
+    weights = np.concatenate([sample.weights for sample in samples])
+    try:
+        fits = {region: fit_perceptron(features, wrong[:, i], weights) for i, region in enumerate(REGIONS)}
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
+    return ErrorRisk(names.pop(), fits)
+
+
+def fit_expected_dice(samples: Sequence[Sample]) -> ExpectedDice:
+    """Fit the expected Dice of every region; a quarter of the studies lie below its bound.
+
+    Raises
+    ------
+    EvaluationError
+        When there are too few studies.
+    """
+    folds = [sample.fold for sample in samples]
+    try:
+        fits = {region: fit_region(*_qualities(samples, region), folds) for region in REGIONS}
+        whole = out_of_fold(*_qualities(samples, Region.WT), folds)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
+    return ExpectedDice(fits, round(float(np.quantile([each.value for each in whole], REVIEWED)), 3))
+
+
+def _qualities(samples: Sequence[Sample], region: Region) -> tuple[list[Quality], list[float]]:
+    return [sample.quality[region] for sample in samples], [sample.dice[region] for sample in samples]
