@@ -23,9 +23,9 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import Model, load_model
-from uncseg_training.config import read_config
-from uncseg_training.state import Training
 from uncseg_training.train.architectures import ARCHES
+from uncseg_training.train.config import read_config
+from uncseg_training.train.state import Training
 
 
 def main() -> int:

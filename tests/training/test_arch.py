@@ -13,9 +13,9 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import study_from_arrays
 from napari_uncseg.models.model import load_model, load_snapshot
 from uncseg_training.cli import app
-from uncseg_training.config import Config, read_config
 from uncseg_training.train.architectures import ARCHES, divisor, fitting
-from uncseg_training.trainer import fit
+from uncseg_training.train.config import Config, read_config
+from uncseg_training.train.trainer import fit
 
 MONAI = [
     pytest.param("segresnet", (1,), id="segresnet"),

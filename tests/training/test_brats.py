@@ -19,7 +19,7 @@ from napari_uncseg.labels import MODALITIES
 from uncseg_training.cli import app
 from uncseg_training.data import brats, brats_check
 from uncseg_training.data.brats import convert
-from uncseg_training.splits import join_groups, patient, split_by_group
+from uncseg_training.data.splits import join_groups, patient, split_by_group
 
 IDS = ("00000-000", "00001-000", "00001-001", "00002-000", "00003-000", "00004-000")
 

@@ -17,12 +17,11 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.model import load_model
 from napari_uncseg.models.unet import output_layer
 from tests.training.conftest import head
-from uncseg_training.cases import Cases, fit_into, write_phantom_cases, write_study_cases
 from uncseg_training.cli import app
-from uncseg_training.config import Config, read_config
-from uncseg_training.patches import Patches, whole_case
+from uncseg_training.data.cases import Cases, fit_into, write_phantom_cases, write_study_cases
+from uncseg_training.data.patches import Patches, whole_case
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
-from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.crossfit import (
     Example,
     examples_of_cases,
@@ -32,8 +31,9 @@ from uncseg_training.train.crossfit import (
 )
 from uncseg_training.train.curves import read_log
 from uncseg_training.train.refresh import ERRORS
+from uncseg_training.train.state import CHECKPOINT, Training
 from uncseg_training.train.targets import Targets, predict_case
-from uncseg_training.trainer import cycles, fit
+from uncseg_training.train.trainer import cycles, fit
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uncseg_training.cases import STUDY, Cases
-from uncseg_training.config import read_config
+from uncseg_training.data.cases import STUDY, Cases
 from uncseg_training.data.cohort_splits import Traits, alike, balanced_splits, source_of
-from uncseg_training.splits import SPLITS, read_splits, write_splits
+from uncseg_training.data.splits import SPLITS, read_splits, write_splits
+from uncseg_training.train.config import read_config
 
 
 def test_source_is_data_set_and_site():

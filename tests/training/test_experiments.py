@@ -18,14 +18,14 @@ from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import load_model
 from tests.training.conftest import head, run
-from uncseg_training.cases import Cases, write_phantom_cases
-from uncseg_training.config import Config, read_config
+from uncseg_training.data.cases import Cases, write_phantom_cases
 from uncseg_training.experiments import ablation, harness, limits, outline, paper1, phantom_statistics, tune_injection
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.paper1.variance import Reading
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
+from uncseg_training.train.config import Config, read_config
 
 
 def test_statistics_of_a_ball_by_hand() -> None:

@@ -11,11 +11,11 @@ import torch
 
 from napari_uncseg.models.heads import Head, split
 from napari_uncseg.models.model import load_model, save_model
-from uncseg_training.config import config_from, read_config
-from uncseg_training.state import Training, save_state
+from uncseg_training.train.config import config_from, read_config
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.train.losses import region_loss
-from uncseg_training.trainer import _train_step, fit
+from uncseg_training.train.state import Training, save_state
+from uncseg_training.train.trainer import _train_step, fit
 
 
 def sigmoid(x: float) -> float:
@@ -122,7 +122,7 @@ def test_a_training_that_was_cut_ends_with_the_same_bits(anatomies: Path, tmp_pa
 
 
 def test_the_error_branch_learns_and_leaves_the_segmentation_alone(anatomies: Path) -> None:
-    from uncseg_training.patches import Patches, stack
+    from uncseg_training.data.patches import Patches, stack
 
     plain = read_config("smoke", uncertainty="none", dropout=0.0, clip=1e9)
     config = replace(plain, head="regions_auxiliary", uncertainty="failure", late_from=0.0, uncertainty_late=100.0)

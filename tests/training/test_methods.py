@@ -17,7 +17,6 @@ from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 from tests.training.conftest import run
-from uncseg_training.config import read_config
 from uncseg_training.experiments import methods
 from uncseg_training.experiments.harness import CUT, Clock, Size, TimeOver, is_finished, train_all
 from uncseg_training.experiments.judging import (
@@ -31,6 +30,7 @@ from uncseg_training.experiments.judging import (
     scaled,
 )
 from uncseg_training.experiments.networks import ENSEMBLE, configs_of, plan_of
+from uncseg_training.train.config import read_config
 
 
 def cube(study_id: str = "cube") -> tuple[Prediction, Study]:

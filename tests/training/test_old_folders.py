@@ -10,12 +10,12 @@ import pytest
 
 from napari_uncseg.models.model import load_model, load_snapshot
 from tests.training.conftest import head
-from uncseg_training.cases import Cases
+from uncseg_training.data.cases import Cases
 from uncseg_training.phantom.cohort import Phantoms
-from uncseg_training.state import Training, export_run
 from uncseg_training.train.curves import read_log
+from uncseg_training.train.state import Training, export_run
 from uncseg_training.train.targets import Targets
-from uncseg_training.trainer import fit
+from uncseg_training.train.trainer import fit
 
 SAVED = Path(__file__).parent / "data" / "version-0.1"
 

@@ -20,14 +20,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from uncseg_training.cli import app
-from uncseg_training.config import Config, config_from, read_config
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.phantom_statistics import draw
 from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies, read_freesurfer
-from uncseg_training.state import CHECKPOINT, leaving_nothing, load_state
+from uncseg_training.train.config import Config, config_from, read_config
 from uncseg_training.train.curves import read_log
 from uncseg_training.train.progress import reporter
 from uncseg_training.train.sentences import plainly, sentence_of
+from uncseg_training.train.state import CHECKPOINT, leaving_nothing, load_state
 
 
 def refused(*words: object) -> str:

@@ -14,17 +14,17 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.model import load_model
 from tests.training.conftest import head
-from uncseg_training.cases import Cases, fit_into, write_study_cases
 from uncseg_training.cli import app
-from uncseg_training.config import Config, read_config
+from uncseg_training.data.cases import Cases, fit_into, write_study_cases
+from uncseg_training.data.patches import Patches
 from uncseg_training.data.previous_stage import mirrored_probabilities, write_previous_stage
-from uncseg_training.patches import Patches
+from uncseg_training.data.splits import write_splits
 from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
-from uncseg_training.splits import write_splits
-from uncseg_training.state import Training, export_run
+from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.cross_validation import predict_out_of_fold
-from uncseg_training.trainer import fit
+from uncseg_training.train.state import Training, export_run
+from uncseg_training.train.trainer import fit
 
 CPU = torch.device("cpu")
 NAMES = [f"UNCSEG-{number:05d}" for number in range(3)]

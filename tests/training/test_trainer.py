@@ -18,15 +18,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from napari_uncseg.models.model import load_model, load_snapshot
-from uncseg_training import trainer
 from uncseg_training.cli import app
-from uncseg_training.config import Config, read_config
-from uncseg_training.patches import Indices, Patches, augment
-from uncseg_training.state import Training
+from uncseg_training.data.patches import Indices, Patches, augment
+from uncseg_training.train import trainer
+from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.curves import draw_curves, read_log
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.progress import reporter
-from uncseg_training.trainer import cycles, fit, learning_rate
+from uncseg_training.train.state import Training
+from uncseg_training.train.trainer import cycles, fit, learning_rate
 
 
 def test_region_loss_by_hand() -> None:
@@ -315,8 +315,8 @@ class Bare(importlib.abc.MetaPathFinder):
             raise ImportError(name)
 sys.meta_path.insert(0, Bare())
 from pathlib import Path
-from uncseg_training.config import config_from
-from uncseg_training.trainer import fit
+from uncseg_training.train.config import config_from
+from uncseg_training.train.trainer import fit
 assert fit(Path({str(anatomies)!r}), Path({str(tmp_path)!r}), config_from(json.loads({json.dumps(config)!r}))).step == 2
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

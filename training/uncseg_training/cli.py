@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from napari_uncseg.labels import Coding
-from uncseg_training.config import LARGEST_SEED
 from uncseg_training.nnunet.cli import register
 from uncseg_training.phantom.appearance_priors import APPEARANCE_PRIORS, appearance_prior
+from uncseg_training.train.config import LARGEST_SEED
 from uncseg_training.train.sentences import plainly
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
@@ -124,11 +124,11 @@ def fit(
 
     For several GPUs: torchrun --nproc-per-node N -m uncseg_training fit
     """
-    from uncseg_training.config import read_config
     from uncseg_training.phantom.anatomy import load_anatomies
-    from uncseg_training.state import leaving_nothing
+    from uncseg_training.train.config import read_config
     from uncseg_training.train.progress import reporter
-    from uncseg_training.trainer import fit as train
+    from uncseg_training.train.state import leaving_nothing
+    from uncseg_training.train.trainer import fit as train
 
     changes = {name: value for name, value in (("steps", steps), ("fold", fold)) if value is not None}
     settings = read_config(config, **changes)
@@ -172,8 +172,8 @@ def cases(
     ),
 ) -> None:
     """Write a fixed cohort to train on (key 'cases' of a configuration): phantoms, studies with references, or both."""
-    from uncseg_training.cases import write_phantom_cases, write_study_cases
-    from uncseg_training.config import read_config
+    from uncseg_training.data.cases import write_phantom_cases, write_study_cases
+    from uncseg_training.train.config import read_config
 
     # The folder is still to be written that a configuration names.
     fresh = {"cases": "", "phantoms": "", "previous_stage": "", "splits": "", "folds": 0, "uncertainty": "failure"}
@@ -201,10 +201,10 @@ def splits(
     config: Annotated[str, typer.Option(help="Configuration the cases were written for.")] = "phantom",
 ) -> None:
     """Split patients into folds balanced by source, size and enhancement; studies that look like one head are named."""
-    from uncseg_training.cases import Cases
-    from uncseg_training.config import read_config
+    from uncseg_training.data.cases import Cases
     from uncseg_training.data.cohort_splits import alike, balanced_splits, traits_of
-    from uncseg_training.splits import write_splits
+    from uncseg_training.data.splits import write_splits
+    from uncseg_training.train.config import read_config
 
     settings = read_config(config)
     found = Cases.open(folder, settings)
@@ -225,10 +225,10 @@ def predict_next_stage(
 ) -> None:
     """Write what the second stage of a cascade sees of the first (key 'previous_stage' of a configuration)."""
     from napari_uncseg.inference.device import resolve_device
-    from uncseg_training.cases import Cases
-    from uncseg_training.config import read_config
+    from uncseg_training.data.cases import Cases
     from uncseg_training.data.previous_stage import write_previous_stage
-    from uncseg_training.state import Training
+    from uncseg_training.train.config import read_config
+    from uncseg_training.train.state import Training
 
     device = resolve_device("auto")
     training = Training.of_run(run)
@@ -270,7 +270,7 @@ def predict_folds(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand there.")] = False,
 ) -> None:
     """Predict every study by the model of the fold that held it out, into one folder that 'uncseg evaluate' reads."""
-    from uncseg_training.splits import SPLITS, read_splits
+    from uncseg_training.data.splits import SPLITS, read_splits
     from uncseg_training.train.cross_validation import predict_out_of_fold
 
     named: dict[int, Path] = {}
@@ -318,7 +318,7 @@ def export(
     halfway: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
-    from uncseg_training.state import export_run
+    from uncseg_training.train.state import export_run
 
     if halfway is not None:
         typer.echo("note: --halfway is now called --average-with.", err=True)

@@ -23,7 +23,7 @@ from napari_uncseg.io.nifti import SUFFIXES, stem
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.model import DATASET_JSON
 from uncseg_training.data.brats_check import Progress, check_all, find_alike
-from uncseg_training.splits import FOLDS, SEED, join_groups, patient, split_by_group
+from uncseg_training.data.splits import FOLDS, SEED, join_groups, patient, split_by_group
 
 EXPECTED = 1251
 """Studies with a reference in the training data of BraTS 2023, adult glioma."""

@@ -19,7 +19,7 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
-from uncseg_training.splits import join_groups
+from uncseg_training.data.splits import join_groups
 
 Progress = Callable[[int, int, str], None]
 

@@ -12,7 +12,7 @@ import torch
 
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.labels import region_masks
-from uncseg_training.cases import Cases
+from uncseg_training.data.cases import Cases
 
 ALIKE = 0.9
 """Least correlation of the T1n images of two studies that are looked at as one patient's."""

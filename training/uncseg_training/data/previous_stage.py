@@ -14,8 +14,8 @@ from torch import nn
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.io.files import write_files
 from napari_uncseg.models.heads import region_probabilities, split
-from uncseg_training.cases import Cases, fit_into
-from uncseg_training.patches import whole_case
+from uncseg_training.data.cases import Cases, fit_into
+from uncseg_training.data.patches import whole_case
 
 
 def write_previous_stage(

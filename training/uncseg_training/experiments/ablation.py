@@ -28,10 +28,10 @@ import typer
 
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.models.model import Model, load_model, save_model
-from uncseg_training.config import Config, read_config
 from uncseg_training.experiments import harness
 from uncseg_training.phantom.anatomy import load_anatomies, save_anatomies
-from uncseg_training.state import Training
+from uncseg_training.train.config import Config, read_config
+from uncseg_training.train.state import Training
 
 ICBM = "icbm152"
 
@@ -52,7 +52,7 @@ class Variant:
     factor, level : str
         What is changed, and to what.
     changes : mapping
-        Fields of :class:`~uncseg_training.config.Config` that differ from the base.
+        Fields of :class:`~uncseg_training.train.config.Config` that differ from the base.
     anatomies : callable, optional
         Which anatomies, by name; all of them when left out.
     starts_at : float, optional

@@ -31,11 +31,11 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.bootstrap import Interval, bootstrap_bca
 from napari_uncseg.metrics.overlap import dice, is_small
-from uncseg_training.config import Config
 from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
-from uncseg_training.state import CHECKPOINT, Training
+from uncseg_training.train.config import Config
 from uncseg_training.train.sentences import plainly
-from uncseg_training.trainer import fit
+from uncseg_training.train.state import CHECKPOINT, Training
+from uncseg_training.train.trainer import fit
 
 P = ParamSpec("P")
 Row = dict[str, Any]

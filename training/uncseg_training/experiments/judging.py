@@ -30,9 +30,9 @@ from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.models.model import load_model
 from napari_uncseg.uncertainty.recalibration.fit import fit
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, Method, MonotoneMap
-from uncseg_training.cases import Cases
-from uncseg_training.config import Config
+from uncseg_training.data.cases import Cases
 from uncseg_training.experiments import harness
+from uncseg_training.train.config import Config
 
 SETS = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR)
 """Voxels whose ranking by uncertainty is judged; the larger the set, the more easy background it holds."""
@@ -129,7 +129,7 @@ class Source:
     Parameters
     ----------
     folder : Path
-        Of cases (:mod:`uncseg_training.cases`), or of studies.
+        Of cases (:mod:`uncseg_training.data.cases`), or of studies.
     config : Config, optional
         Of the cases' grid; None for a folder of studies.
     """

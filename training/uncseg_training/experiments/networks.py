@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from uncseg_training.cases import write_phantom_cases
-from uncseg_training.config import Config, read_config
+from uncseg_training.data.cases import write_phantom_cases
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import Source
-from uncseg_training.state import export_run
 from uncseg_training.train.architectures import DROPOUT
+from uncseg_training.train.config import Config, read_config
+from uncseg_training.train.state import export_run
 
 TRAINING, CALIBRATION, UNSEEN = "training", "calibration", "unseen"
 SEEDS: Mapping[str, int] = {TRAINING: 51, CALIBRATION: 67, UNSEEN: 77}

@@ -30,16 +30,16 @@ from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.labels import Region, labels_from_regions
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
-from uncseg_training.cases import Cases, write_phantom_cases
-from uncseg_training.config import Config, read_config
+from uncseg_training.data.cases import Cases, write_phantom_cases
 from uncseg_training.data.normalise import Normalisation, normalise
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.paper1_figures import Panel, draw_cases, draw_progress, drawn_cases
 from uncseg_training.experiments.paper1_tables import Map, compare, write_table1, write_table2
 from uncseg_training.paper1.variance import readings
-from uncseg_training.state import Training
+from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
 from uncseg_training.train.curves import read_log
+from uncseg_training.train.state import Training
 from uncseg_training.train.targets import Targets, predict_case
 
 COHORT_SEED, UNSEEN_SEED = 41, 77

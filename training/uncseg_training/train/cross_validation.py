@@ -30,7 +30,7 @@ def predict_out_of_fold(
     models : mapping of int to Path
         Model folder of each fold; folds without one are left out.
     splits : sequence of mapping
-        Folds, see :func:`uncseg_training.splits.read_splits`.
+        Folds, see :func:`uncseg_training.data.splits.read_splits`.
     sources : sequence of Path
         Folders of studies with references.
     out : Path

@@ -25,12 +25,12 @@ from napari_uncseg.models.heads import Head, split
 from napari_uncseg.models.model import Model, save_model
 from napari_uncseg.models.unet import output_layer
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
-from uncseg_training.cases import Cases
 from uncseg_training.data.case_manifest import MANIFEST, Manifest
+from uncseg_training.data.cases import Cases
+from uncseg_training.data.patches import Patches, whole_case
 from uncseg_training.paper1.error_map import ErrorMaps
-from uncseg_training.patches import Patches, whole_case
-from uncseg_training.state import SNAPSHOTS, Training, load_state
 from uncseg_training.train.losses import failure_loss
+from uncseg_training.train.state import SNAPSHOTS, Training, load_state
 from uncseg_training.train.targets import predict_case
 
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities, split
 from napari_uncseg.models.masked import get_cancer_mask
-from uncseg_training.cases import Cases
 from uncseg_training.data.case_maps import Box
+from uncseg_training.data.cases import Cases
+from uncseg_training.data.patches import whole_case
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.variance import VarianceMaps
-from uncseg_training.patches import whole_case
 from uncseg_training.train.refresh import Inference, open_maps, refresh_sweep
 
 

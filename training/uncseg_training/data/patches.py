@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from uncseg_training.config import Config
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
+from uncseg_training.train.config import Config
 
 if TYPE_CHECKING:
     # Endless phantoms need neither NIfTI files nor maps on disk, and no library for them.
-    from uncseg_training.cases import Cases, TrainingCase
     from uncseg_training.data.augmentation import Augmentation
     from uncseg_training.data.case_maps import Box
+    from uncseg_training.data.cases import Cases, TrainingCase
 
 REACH = 1.35
 """How much wider than a patch is cut out before it is turned and resized."""

@@ -14,7 +14,7 @@ from uncseg_training.train.architectures import ARCHES, DROPOUT, architecture, d
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.models.heads.Head`."""
 
-CONFIGS = Path(__file__).parent / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 RENAMED: Mapping[str, str] = {"looks": "appearance_prior", "misses": "false_negative_weight"}
 """Keys of older runs, and what they are called now."""
@@ -89,7 +89,7 @@ class Config:
     reuse : int
         How many phantoms in a row share head and tumour and differ in appearance.
     cases : str
-        Folder of a fixed cohort (:mod:`uncseg_training.cases`) to train on instead of endless phantoms.
+        Folder of a fixed cohort (:mod:`uncseg_training.data.cases`) to train on instead of endless phantoms.
     share : float
         Probability that a sample comes from there, and not from the phantoms.
     phantoms : str

@@ -26,16 +26,16 @@ from torch.utils.data import DataLoader
 
 from napari_uncseg.models.heads import Head, split
 from napari_uncseg.models.masked import MaskedUncertaintyNetwork
-from uncseg_training.config import Config
+from uncseg_training.data.patches import Indices, Patches, Sample, stack, whole_case
 from uncseg_training.paper1.paper_losses import Mask, PaperLoss, segmentation_loss
-from uncseg_training.patches import Indices, Patches, Sample, stack, whole_case
-from uncseg_training.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
+from uncseg_training.train.config import Config
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.processes import Process, agreed, joined, meet
+from uncseg_training.train.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
 
 if TYPE_CHECKING:
-    from uncseg_training.cases import Cases
+    from uncseg_training.data.cases import Cases
     from uncseg_training.train.targets import Targets
 
 
@@ -179,7 +179,7 @@ def _cohort(config: Config) -> tuple[Cases | None, tuple[str, ...], tuple[str, .
     """The fixed cohort, the cases to train on and those held out, and phantoms that are not made on the spot."""
     if not config.cases and not config.phantoms:
         return None, (), (), None
-    from uncseg_training.cases import Cases
+    from uncseg_training.data.cases import Cases
 
     phantoms = Cases.open(Path(config.phantoms), config) if config.phantoms else None
     if not config.cases:

@@ -17,7 +17,7 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.files import write_files
 
 FOLDS, SEED = 5, 12345
-SPLITS = Path(__file__).parent / "configs" / "splits_gliomas.json"
+SPLITS = Path(__file__).parents[1] / "configs" / "splits_gliomas.json"
 """Folds of the patients that the release network learns from."""
 
 

@@ -17,7 +17,7 @@ from napari_uncseg.models.heads import Head
 from napari_uncseg.models.identity import PROVENANCE
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network, output_layer
-from uncseg_training.config import Config, config_from, renamed
+from uncseg_training.train.config import Config, config_from, renamed
 
 CHECKPOINT, LOG, SNAPSHOTS = "checkpoint.pt", "log.jsonl", "snapshots"
 
@@ -141,7 +141,7 @@ class Training:
             return self.trained_on
         config, seen = self.config, set[str]()
         if config.cases:
-            from uncseg_training.cases import Cases
+            from uncseg_training.data.cases import Cases
 
             seen |= set(Cases.open(Path(config.cases), config).split(config.folds, config.fold, config.splits)[0])
         if config.start:

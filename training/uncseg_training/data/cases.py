@@ -27,11 +27,11 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Coding, labels_from_regions, region_masks
-from uncseg_training.config import Config
 from uncseg_training.data.case_manifest import preprocessing_hash
+from uncseg_training.data.splits import SPLITS, patient, read_splits, split_by_group
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
-from uncseg_training.splits import SPLITS, patient, read_splits, split_by_group
+from uncseg_training.train.config import Config
 
 INDEX, UNFINISHED = "cases.json", "cases-unfinished.json"
 FORMAT = 1
@@ -132,7 +132,7 @@ class Cases:
         """Cases to train on and cases held out; with 0 folds all are trained on.
 
         Without a file of folds, studies of one patient stay together, as
-        :func:`~uncseg_training.splits.split_by_group` has it.
+        :func:`~uncseg_training.data.splits.split_by_group` has it.
 
         Raises
         ------
