@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,9 @@ def test_a_file_named_after_another_modality_is_told(quick: Any, study_folder: P
     files = [word for m, n in names.items() for word in (f"--{m}", study_folder / f"{study_folder.name}-{n}.nii.gz")]
     result = uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    told = f"{study_folder.name}-t2f.nii.gz is given as T1c, but its name says FLAIR (T2f); check which is which."
-    assert f"note: mine: {told}" in result.stderr
-    assert told in json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())["warnings"]
+    warnings = json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())["warnings"]
+    assert warnings[0].startswith(f"{study_folder.name}-t2f.nii.gz")
+    assert f"note: mine: {warnings[0]}" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -348,6 +349,17 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert heavy == "[]"
     # Time of the processor, which a busy machine stretches little; well below a second on an idle one.
     assert float(seconds) < 2.0
+
+
+def test_why_a_study_needs_review_is_printed(study_folder: Path, quick: Any, tmp_path: Path, uncseg) -> None:
+    reason = {"code": "no_tumour", "text": "No tumour was found."}
+    provenance = {**quick.prediction.provenance, "needs_review": [reason]}
+    quick.prediction = replace(quick.prediction, provenance=provenance)
+    for state in ("saved", "already there"):
+        result = uncseg("predict", study_folder, "-o", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert state in result.stdout
+        assert f"{study_folder.name} needs review: {reason['text']}" in result.stdout
 
 
 def test_review_needs_no_torch(study_folder: Path, quick: Any, tmp_path: Path, uncseg) -> None:

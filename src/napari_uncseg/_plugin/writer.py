@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_uncseg.errors import SaveError
+from napari_uncseg.io.files import exists
 
 
 def write_layer(path: str, data: npt.NDArray[Any], attributes: dict[str, Any]) -> list[str]:
@@ -65,21 +69,14 @@ def write_layers(path: str, layers: list[tuple[npt.NDArray[Any], dict[str, Any],
     UncsegError
         As for :func:`write_layer`.
     """
-    from napari_uncseg.errors import SaveError
-
-    folder = Path(path)
     files: dict[Path, tuple[npt.NDArray[Any], dict[str, Any]]] = {}
     for data, attributes, _ in layers:
         name = re.sub(r"[^\w.+-]+", "_", str(attributes["name"])).strip("_.") or "layer"
-        file = folder / f"{name}.nii.gz"
-        number = 2
-        while file in files:
-            file = folder / f"{name}_{number}.nii.gz"
-            number += 1
-        files[file] = (data, attributes)
-    there = [file for file in files if file.exists()]
-    if there:
-        raise SaveError(f"{there[0]} is there already; choose another folder.")
+        numbered = (Path(path) / f"{name}{f'_{number}' * (number > 1)}.nii.gz" for number in count(1))
+        files[next(file for file in numbered if file not in files)] = (data, attributes)
+    for file in files:
+        if exists(file, SaveError):
+            raise SaveError(f"{file} is there already; choose another folder.")
     for file, (data, attributes) in files.items():
         write_layer(str(file), data, attributes)
     return [str(file) for file in files]

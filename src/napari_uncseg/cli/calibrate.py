@@ -12,6 +12,7 @@ import typer
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import SaveError
+from napari_uncseg.io.files import check_writable, exists, is_dir
 from napari_uncseg.uncertainty.recalibration.models import Method
 
 if TYPE_CHECKING:
@@ -29,22 +30,13 @@ class FitSet(StrEnum):
 
 @handle_errors
 def calibrate(
-    predictions: Annotated[
-        Path, typer.Argument(metavar="PRED_DIR", help="Results of uncseg predict.", show_default=False)
-    ],
+    predictions: Annotated[Path, typer.Argument(metavar="PRED_DIR", help="Results of uncseg predict.")],
     reference: Reference,
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write (.json).", show_default=False)],
-    method: Annotated[
-        Method, typer.Option("--method", help="One number, two numbers, or any rising curve per region.")
-    ] = Method.TEMPERATURE,
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write (.json).")],
+    method: Annotated[Method, typer.Option(help="One number, two, or any rising curve.")] = Method.TEMPERATURE,
     voxel_set: Annotated[FitSet, typer.Option("--voxels", help="Voxels to fit on.")] = FitSet.BRAIN,
     alpha: Annotated[
-        float | None,
-        typer.Option(
-            "--alpha",
-            help="Also find thresholds that miss at most this share of a region on average, such as 0.1.",
-            show_default=False,
-        ),
+        float | None, typer.Option(help="Find thresholds that miss at most this share of a region.")
     ] = None,
     images: Images = None,
     coding: LabelCoding = None,
@@ -60,25 +52,19 @@ def calibrate(
     from napari_uncseg.evaluation.matching import match
     from napari_uncseg.inference.pipeline import stop_on_interrupt
     from napari_uncseg.io.command import command_line
-    from napari_uncseg.io.files import check_writable
     from napari_uncseg.metrics.voxel_sets import VoxelSet
 
     if alpha is not None and not 0 < alpha < 1:
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")
-    if out.is_dir():
+    if is_dir(out, SaveError):
         raise SaveError(f"{out} is a folder; name the file to write, such as {out / 'calibration.json'}.")
-    if out.exists() and not overwrite:
+    if exists(out, SaveError) and not overwrite:
         raise SaveError(f"{out} is there already; choose another name, or replace it with --overwrite.")
     check_writable(out.parent)
     settings = FitSettings(method, VoxelSet(voxel_set.value), alpha, coding)
-    command = command_line(
-        "calibrate",
-        predictions,
-        options={
-            **{"--reference": reference, "-o": out, "--method": method, "--voxels": voxel_set},
-            **{"--alpha": alpha, "--images": images, "--coding": coding},
-        },
-    )
+    said: dict[str, object] = {"--reference": reference, "-o": out, "--method": method, "--voxels": voxel_set}
+    said |= {"--alpha": alpha, "--images": images, "--coding": coding}
+    command = command_line("calibrate", predictions, options=said)
     pairs = match(predictions, reference, images).pairs
     with stop_on_interrupt() as cancelled, study_progress("Counting") as progress:
         fit = calibrate_pairs(pairs, settings, command=command, progress=progress, cancelled=cancelled)
@@ -98,27 +84,21 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
     calibration = fit.calibration
     rows = []
     for region, found in fit.regions.items():
-        figures = (
-            f"{_number(found.before[name])} → {_number(found.after[name])}"
-            for name in ("ece_classwise", "nll", "brier")
-        )
+        names = ("ece_classwise", "nll", "brier")
+        figures = (f"{_number(found.before[name])} → {_number(found.after[name])}" for name in names)
         share = f"{found.positives / found.voxels:.2%}" if found.voxels else "–"
         rows.append([str(region), found.map.words(), str(found.studies), f"{found.voxels:,}", share, *figures])
     head = ("region", "map", "studies", "voxels", "prevalence", "ECE", "NLL, nats", "Brier")
     print_table(head, rows, words=(0, 1))
-    print_lines(
-        f"Before → after, on the voxel set {voxel_set}, voxels of {_studies(len(fit.studies))} together; after: each "
-        "study recalibrated by a map fitted on the others. ECE class-wise, 15 bins."
-    )
+    what = f"Before → after, on the voxel set {voxel_set}, voxels of {len(fit.studies)} studies together"
+    print_lines(f"{what}; after: each study recalibrated by a map fitted on the others. ECE class-wise, 15 bins.")
     for region, control in calibration.controls.items():
         marked = fit.regions[region].marked
         if control.threshold is not None:
-            print_lines(
-                f"{region}: above a threshold of {control.threshold:.3g} (before recalibration) at most "
-                f"{control.alpha:.3g} of the region is missed on average; here {control.risk:.3g}, in "
-                f"{_studies(control.studies)}"
-                + (f", by a mask {marked:.3g} times as large as the region." if marked is not None else ".")
-            )
+            mask = f", by a mask {marked:.3g} times as large as the region" if marked is not None else ""
+            what = f"{region}: above a threshold of {control.threshold:.3g} (before recalibration) at most"
+            here = f"here {control.risk:.3g}, in {control.studies} studies{mask}"
+            print_lines(f"{what} {control.alpha:.3g} of the region is missed on average; {here}.")
     if calibration.controls:
         print_lines(f"{GUARANTEE} It holds for studies like these, not for a single one.")
     print_lines(
@@ -130,7 +110,3 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}" if value >= 0.01 else f"{value:.2g}"
-
-
-def _studies(count: int) -> str:
-    return f"{count} {'study' if count == 1 else 'studies'}"

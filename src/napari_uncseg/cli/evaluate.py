@@ -10,6 +10,7 @@ import typer
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import Cancelled, EvaluationError
+from napari_uncseg.io.files import check_writable, read_text, versions
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
@@ -19,29 +20,16 @@ if TYPE_CHECKING:
 
 @handle_errors
 def evaluate(
-    predictions: Annotated[
-        Path, typer.Argument(metavar="PRED_DIR", help="Results of uncseg predict, or label files.", show_default=False)
-    ],
+    predictions: Annotated[Path, typer.Argument(metavar="PRED_DIR", help="Results of uncseg predict, or label files.")],
     reference: Reference,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the report.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the report.")],
     images: Images = None,
-    calibration_ids: Annotated[
-        Path | None, typer.Option("--calibration-ids", help="File of study ids that only fix thresholds, one a line.")
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option("--calibration", help="OUT of uncseg evaluate on other studies: they fix thresholds."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Studies measured at the same time.", show_default="2")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Address of a dask.distributed scheduler that measures instead.")
-    ] = None,
+    calibration_ids: Annotated[Path | None, typer.Option(help="File of ids, one a line, that fix thresholds.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="OUT of other studies, which fix thresholds.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Studies measured at once.", show_default="2")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler that measures instead.")] = None,
     coding: LabelCoding = None,
-    prediction_coding: Annotated[
-        Coding | None, typer.Option("--prediction-coding", help="The same for label files of another tool.")
-    ] = None,
+    prediction_coding: Annotated[Coding | None, typer.Option(help="The same for label files of another tool.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another evaluation in OUT.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -56,7 +44,6 @@ def evaluate(
     from napari_uncseg.evaluation.summary import summarise
     from napari_uncseg.inference.pipeline import stop_on_interrupt
     from napari_uncseg.io.command import command_line
-    from napari_uncseg.io.files import check_writable, versions
     from napari_uncseg.reporting.evaluation_report import HTML, Making, check_free, write_report
 
     if calibration is not None and calibration_ids is not None:
@@ -85,15 +72,9 @@ def evaluate(
     test, fixing = _split(cohort, chosen, earlier)
     note("Computing intervals and drawing figures")
     summary = summarise(test, fixing)
-    command = command_line(
-        "evaluate",
-        predictions,
-        options={
-            **{"--reference": reference, "-o": out, "--images": images},
-            **{"--calibration-ids": calibration_ids, "--calibration": calibration},
-            **{"--coding": coding, "--prediction-coding": prediction_coding},
-        },
-    )
+    said: dict[str, object] = {"--reference": reference, "-o": out, "--images": images, "--coding": coding}
+    said |= {"--calibration-ids": calibration_ids, "--calibration": calibration}
+    command = command_line("evaluate", predictions, options={**said, "--prediction-coding": prediction_coding})
     making = Making(
         command,
         versions("numpy", "scipy", "nibabel", "matplotlib"),
@@ -121,17 +102,12 @@ def print_summary(summary: Summary, place: Path) -> None:
 
 def _read_ids(path: Path, known: list[str]) -> set[str]:
     """Ids of calibration studies; each must be there, for a typing error would put it among the test studies."""
-    from napari_uncseg.io.files import read_text
-
     lines = read_text(path, EvaluationError).splitlines()
     ids = {line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")}
     if not ids:
         raise EvaluationError(f"{path} holds no study id; write one a line.")
     if unknown := sorted(ids - set(known)):
-        raise EvaluationError(
-            f"{path} names {unknown[0]}, which is not among the predictions"
-            f"{f' (nor are {len(unknown) - 1} others)' if len(unknown) > 1 else ''}; correct the list."
-        )
+        raise EvaluationError(f"{path} names {', '.join(unknown[:3])}, not among the predictions; correct the list.")
     if not set(known) - ids:
         raise EvaluationError(f"{path} names every study, so that none is left to test; shorten the list.")
     return ids
@@ -145,10 +121,7 @@ def _earlier(folder: Path) -> Cohort:
 
     paths = sorted((folder / STUDIES).glob("*.json"))
     if not paths:
-        raise EvaluationError(
-            f"{folder} holds no evaluation ({STUDIES}/<id>.json); evaluate the calibration studies first: uncseg "
-            f"evaluate PRED_DIR --reference DIR -o {folder}."
-        )
+        raise EvaluationError(f"{folder} holds no evaluation ({STUDIES}/<id>.json); evaluate those studies first.")
     return merge([Measured(path.stem, path, kept=True) for path in paths])
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -14,6 +16,7 @@ import typer
 from napari_uncseg.cli.errors import handle_errors
 from napari_uncseg.cli.options import Debug, ModelFolder
 from napari_uncseg.errors import UncsegError
+from napari_uncseg.io.files import versions
 
 if TYPE_CHECKING:
     from napari_uncseg.models.model import Model
@@ -31,9 +34,7 @@ MEMORY_NEEDED_GIB = 4.0
 @handle_errors
 def info(
     model: ModelFolder = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Also check the installation: device, memory, and whether a window opens.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check device, memory and whether a window opens.")] = False,
     debug: Debug = False,
 ) -> None:
     """Print versions, and the model: its name, hash, making, card and plans in short."""
@@ -55,15 +56,13 @@ def info(
 
 def package_versions() -> dict[str, str]:
     """Versions of :data:`PACKAGES` and of the Qt bindings that are there; ``"not installed"`` for what is missing."""
-    from napari_uncseg.io.files import versions
-
     found = versions("python", *PACKAGES, *BINDINGS)
     return {name: version for name, version in found.items() if name not in BINDINGS or version != "not installed"}
 
 
 def describe_model(model: Model) -> dict[str, str]:
     """A model in a few lines, by what each line is about."""
-    architecture = model.configuration["architecture"]
+    network = model.configuration["architecture"]["network_class_name"].rsplit(".", 1)[-1]
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     cards = sorted(model.folder.glob("*.md")) if model.folder is not None else []
     lines = {
@@ -71,8 +70,8 @@ def describe_model(model: Model) -> dict[str, str]:
         "sha256": model.sha256,
         "folder": str(model.folder),
         "model card": str(cards[0]) if cards else "none",
-        "network": f"{architecture['network_class_name'].rsplit('.', 1)[-1]}, {parameters / 1e6:.2f} M parameters",
-        "tile": f"{' × '.join(str(size) for size in model.patch_size)} voxels",
+        "network": f"{network}, {parameters / 1e6:.2f} M parameters",
+        "tile": f"{' × '.join(map(str, model.patch_size))} voxels",
         "spacing": f"{' × '.join(f'{size:g}' for size in model.spacing)} mm",
         "head": f"{model.head}, {'with' if model.has_uncertainty else 'without'} an uncertainty channel",
         "orientation": model.orientation or "as the study lies",
@@ -112,11 +111,10 @@ def check_machine() -> Iterator[Check]:
 
 def available_memory_gib() -> float | None:
     """Memory that can still be taken, in GiB; ``None`` where the system does not say."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) / 2**20
-    except (OSError, ValueError, KeyError, IndexError):
-        return None
+    with suppress(OSError):
+        if found := re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text()):
+            return int(found[1]) / 2**20
+    return None
 
 
 def check_window() -> Check:
@@ -127,10 +125,9 @@ def check_window() -> Check:
         return Check("window", False, 'there is no Qt binding; install one: pip install "napari-uncseg[all]"')
     try:
         result = run_windowed(["-c", "from napari_uncseg.cli.info import probe_window; probe_window()"], timeout=60.0)
+        found = json.loads(result.stdout.strip().splitlines()[-1])
     except UncsegError as error:
         return Check("window", False, str(error))
-    try:
-        found = json.loads(result.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
         reason = next(iter(reversed(result.stderr.strip().splitlines())), "no reason given")
         return Check("window", False, f"Qt opens none ({reason}); Debian and Ubuntu: apt-get install {SYSTEM_PACKAGES}")

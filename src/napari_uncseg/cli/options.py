@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from napari_uncseg.inference.device_name import Device
 from napari_uncseg.labels import Coding
+
+
+class Device(StrEnum):
+    """Where a network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Put modalities on another grid onto T1c's.")]
@@ -16,13 +25,9 @@ LabelCoding = Annotated[
     Coding | None,
     typer.Option("--coding", help="Label convention of the reference, where the file names leave it open."),
 ]
-ModelFolder = Annotated[
-    Path | None, typer.Option("--model", help="Model folder instead of the bundled one.", show_default=False)
-]
+ModelFolder = Annotated[Path | None, typer.Option("--model", help="Model folder instead of the bundled one.")]
 OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a CUDA device when there is one.")]
-Reference = Annotated[
-    Path, typer.Option("--reference", help="Folder of studies, or of expert segmentations.", show_default=False)
-]
+Reference = Annotated[Path, typer.Option("--reference", help="Folder of studies, or of expert segmentations.")]
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the studies' images, if not that of the references.")
 ]

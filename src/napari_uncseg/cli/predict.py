@@ -2,68 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
-from napari_uncseg.cli.options import Debug, LabelCoding, ModelFolder, OnDevice, Resample
+from napari_uncseg.cli.options import Debug, Device, LabelCoding, ModelFolder, OnDevice, Resample
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
-from napari_uncseg.inference.device_name import Device
+from napari_uncseg.inference.ensemble_spec import EXAMPLES, EnsembleSpec, parse_ensemble
+from napari_uncseg.io.files import check_writable
 from napari_uncseg.labels import MODALITIES, REGIONS
+from napari_uncseg.maps import COMPUTED, parse_maps
 
 if TYPE_CHECKING:
-    from napari_uncseg.inference.ensemble_spec import EnsembleSpec
     from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
     from napari_uncseg.inference.predictor import Predictor
 
 
 @handle_errors
 def predict(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.", show_default=False)],
-    studies: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="STUDY", help="Study folders or files, or folders of studies.", show_default=False),
-    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.")],
+    studies: Annotated[list[Path] | None, typer.Argument(metavar="STUDY", help="Studies, or folders of them.")] = None,
     device: OnDevice = Device.AUTO,
     model: ModelFolder = None,
     members: Annotated[
-        str,
-        typer.Option(
-            "--members",
-            metavar="KIND[:N][,OPTION=VALUE]",
-            help="Ensembling or test-time augmentation method: single, tta:8, snapshots, dropout_injection:10,p=0.05, "
-            "mc_dropout:20,p=0.2, logit_sampling:20, or ensemble:DIR,DIR of model folders.",
-        ),
+        str, typer.Option(metavar="KIND[:N][,OPTION=VALUE]", help=f"Ensembling or test-time augmentation: {EXAMPLES}.")
     ] = "single",
     maps: Annotated[
         str | None,
         typer.Option(
-            "--maps",
-            metavar="MAP[,MAP]",
-            help="Instead of entropy, variance and, of several members, mutual_information; also expected_entropy, "
-            "disagreement, var1shot, one_minus_max, and any of them of a region: entropy-tc, entropy-et.",
-            show_default=False,
+            metavar="MAP[,MAP]", help=f"Instead of the usual: {', '.join(COMPUTED)}; of a region: entropy-et."
         ),
     ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
-            "--calibration",
-            metavar="FILE|bundled",
-            help="File of `uncseg calibrate` for this model and these members, or the one that comes with the package.",
+            metavar="FILE|bundled", help="A file of `uncseg calibrate`, or the one that comes with the package."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,
     resample: Resample = False,
     coding: LabelCoding = None,
-    t1c: Annotated[Path | None, typer.Option("--t1c", help="T1 with contrast, to name four files.")] = None,
-    t1n: Annotated[Path | None, typer.Option("--t1n", help="T1 without contrast.")] = None,
-    t2f: Annotated[Path | None, typer.Option("--t2f", help="T2 FLAIR.")] = None,
-    t2w: Annotated[Path | None, typer.Option("--t2w", help="T2.")] = None,
-    reference: Annotated[Path | None, typer.Option("--reference", help="Expert segmentation, if there is one.")] = None,
+    t1c: Annotated[Path | None, typer.Option(help="T1 with contrast, to name four files.")] = None,
+    t1n: Annotated[Path | None, typer.Option(help="T1 without contrast.")] = None,
+    t2f: Annotated[Path | None, typer.Option(help="T2 FLAIR.")] = None,
+    t2w: Annotated[Path | None, typer.Option(help="T2.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Expert segmentation, if there is one.")] = None,
     study_id: Annotated[str | None, typer.Option("--id", help="The study's name, with --t1c and the others.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -73,14 +60,12 @@ def predict(
     Stopped in the middle of several members, it saves those that are done as a partial result; run again, it makes all.
     """
     from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
-    from napari_uncseg.io.files import check_writable
 
     named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
     by_file = any(named.values()) or reference is not None or study_id is not None
     if bool(studies) == by_file:
-        raise typer.BadParameter(
-            "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w", param_hint="STUDY..."
-        )
+        what = "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w"
+        raise typer.BadParameter(what, param_hint="STUDY...")
     missing = [f"--{modality}" for modality, path in named.items() if path is None]
     if by_file and missing:
         raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
@@ -101,21 +86,24 @@ def predict(
     finish([*outcomes, *failures], out, stopped=stopped, table=bool(jobs) or len(failures) > 1)
 
 
+@contextmanager
+def _wrong_usage_of(option: str) -> Iterator[None]:
+    """Report an error as wrong usage of an option."""
+    try:
+        yield
+    except UncsegError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
 def _members_and_maps(
     members: str, maps: str | None, model: Path | None
 ) -> tuple[EnsembleSpec, tuple[str, ...] | None]:
     """What the words stand for; wrong ones are wrong usage."""
-    from napari_uncseg.inference.ensemble_spec import Kind, parse_ensemble
-    from napari_uncseg.maps import parse_maps
-
-    option = "--members"
-    try:
+    with _wrong_usage_of("--members"):
         wanted = parse_ensemble(members)
-        option = "--maps"
+    with _wrong_usage_of("--maps"):
         names = None if maps is None else tuple(map(str, parse_maps(maps.split(","))))
-    except UncsegError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
-    if wanted.kind is Kind.ENSEMBLE and model is not None:
+    if wanted.folders and model is not None:
         raise typer.BadParameter("name every network in ensemble:DIR,DIR and leave out --model", param_hint="--model")
     return wanted, names
 
@@ -153,12 +141,9 @@ def _check_settings(predictor: Predictor, settings: Settings) -> None:
     checked: dict[str, Any] = {}
     for name, value in settings.predict_kwargs().items():  # one by one, to know the option at fault
         checked[name] = value
-        try:
+        folders = name == "members" and settings.members.folders  # a folder that is no model is none after --model too
+        with nullcontext() if folders else _wrong_usage_of(f"--{name}"):
             predictor.check(**checked)
-        except UncsegError as error:
-            if name == "members" and settings.members.folders:  # a folder that is no model, as after --model
-                raise
-            raise typer.BadParameter(str(error), param_hint=f"--{name}") from error
 
 
 def finish(outcomes: Sequence[Outcome], out: Path, *, stopped: bool, table: bool = True) -> None:
@@ -171,7 +156,7 @@ def finish(outcomes: Sequence[Outcome], out: Path, *, stopped: bool, table: bool
 
 
 def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
-    """Print a table of studies: volumes in mL, Dice where there is a reference, triage score, time, what became of it.
+    """Print a table of studies (volumes, Dice, triage score, what became of them), and why some need review.
 
     Parameters
     ----------
@@ -183,21 +168,24 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     from napari_uncseg.cli.console import print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 
-    digits = {"volumes_ml": 1, "dice": 3}
-    if not any(_numbers(outcome.provenance, "dice") for outcome in outcomes):
-        del digits["dice"]
-    head = ["study", *(f"{region} mL" for region in REGIONS)]
-    head += [f"Dice {region}" for region in REGIONS] if "dice" in digits else []
+    blocks = {"volumes_ml": ("{} mL", 1), "dice": ("Dice {}", 3)}
+    if not any(outcome.provenance.get("dice") for outcome in outcomes):
+        del blocks["dice"]
+    head = ["study", *(title.format(region) for title, _ in blocks.values() for region in REGIONS)]
     rows = []
     for outcome in outcomes:
         cells = [outcome.study_id]
-        for block, places in digits.items():
-            cells += [_number(_numbers(outcome.provenance, block).get(region), places) for region in REGIONS]
+        for block, (_, digits) in blocks.items():
+            numbers = outcome.provenance.get(block) or {}
+            cells += [_number(numbers.get(region), digits) for region in REGIONS]
         cells.append(_number(outcome.provenance.get("triage_score"), 4))
         cells += ["–" if outcome.error else f"{outcome.seconds:.1f} s", str(outcome.status)]
         rows.append(cells)
     failed = [number for number, outcome in enumerate(outcomes) if outcome.error]
     print_table([*head, "triage score", "time", "result"], rows, words=(0, len(head) + 2), red=failed)
+    for outcome in outcomes:
+        for reason in outcome.provenance.get("needs_review") or ():
+            print_lines(f"{outcome.study_id} needs review: {reason.get('text')}")
     if len(failed) < len(outcomes):
         print_lines(
             "WT whole tumour, TC tumour core, ET enhancing tumour. Triage score: mean WT entropy in the cancer mask, "
@@ -205,12 +193,6 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
             f"Saved in {out}, one folder per study.",
         )
     print_lines(RESEARCH_USE_ONLY)
-
-
-def _numbers(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A block of numbers per region; empty when the result has none."""
-    block = provenance.get(name)
-    return block if isinstance(block, Mapping) else {}
 
 
 def _number(value: object, digits: int) -> str:

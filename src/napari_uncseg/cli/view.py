@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_uncseg.cli.errors import handle_errors
-from napari_uncseg.cli.options import Debug, LabelCoding, ModelFolder, OnDevice, Resample, Screenshot
+from napari_uncseg.cli.options import Debug, Device, LabelCoding, ModelFolder, OnDevice, Resample, Screenshot
 from napari_uncseg.errors import StudyError
-from napari_uncseg.inference.device_name import Device
+from napari_uncseg.io.files import check_writable, exists, is_dir
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
@@ -25,11 +25,8 @@ DEMO_FOLDER = Path("demo-output")
 
 @handle_errors
 def view(
-    study: Annotated[Path, typer.Argument(help="A study folder or file.", show_default=False)],
-    results: Annotated[
-        Path | None,
-        typer.Option("--results", help="Where `uncseg predict` saved; else looked for beside the study and here."),
-    ] = None,
+    study: Annotated[Path, typer.Argument(help="A study folder or file.")],
+    results: Annotated[Path | None, typer.Option(help="OUT of uncseg predict; else looked for nearby.")] = None,
     resample: Resample = False,
     coding: LabelCoding = None,
     screenshot: Screenshot = None,
@@ -44,13 +41,10 @@ def view(
     try:
         files = only_study(study)
     except StudyError:
-        there = results_instead(study)
-        if there is None:
+        if (there := results_instead(study)) is None:
             raise
-        raise StudyError(
-            f"{study} holds results, not the images they were made from; view the study with: "
-            f"uncseg view STUDY --results {there}."
-        ) from None
+        what = f"{study} holds results, not images: view them with uncseg view STUDY --results {there}."
+        raise StudyError(what) from None
     if not has_display():
         _take_picture(study, results, resample, coding, screenshot, Path("uncseg.png"))
         return
@@ -75,9 +69,7 @@ def view(
 
 @handle_errors
 def demo(
-    study: Annotated[
-        Path | None, typer.Argument(help="A study of your own instead of the phantom.", show_default=False)
-    ] = None,
+    study: Annotated[Path | None, typer.Argument(help="A study of your own instead of the phantom.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the result.")] = DEMO_FOLDER,
     screenshot: Screenshot = None,
     device: OnDevice = Device.AUTO,
@@ -92,7 +84,6 @@ def demo(
     from napari_uncseg.cli.window import is_watched
     from napari_uncseg.inference.pipeline import Settings, find_jobs
     from napari_uncseg.io.discovery import only_study
-    from napari_uncseg.io.files import check_writable
 
     path = study if study is not None else phantom_folder()
     only_study(path)
@@ -145,10 +136,8 @@ def result_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> tuple
         if not found:
             return None
     elif not found:
-        raise StudyError(
-            f"{named} holds no result of {study.id} ({study.id}{JSON_SUFFIX} is not there): name the folder given to "
-            "`uncseg predict -o`, or leave out --results."
-        )
+        what = f"{named} holds no result of {study.id} ({study.id}{JSON_SUFFIX} is not there)"
+        raise StudyError(f"{what}: name the folder given to `uncseg predict -o`, or leave out --results.")
     return load_result_of(study, found[0]), found[0].parent
 
 
@@ -166,13 +155,12 @@ def results_instead(path: Path) -> Path | None:
         What ``--results`` takes; None when there is a study, or no result either.
     """
     from napari_uncseg.io.discovery import find_studies
-    from napari_uncseg.io.files import exists, is_dir
     from napari_uncseg.io.results import find_results
 
     with suppress(StudyError):
         find_studies(path)
         return None
-    if not exists(path):
-        return None
-    folder = path if is_dir(path) else path.parent
-    return folder if any(is_dir(path) or result.parent == folder for result in find_results(folder)) else None
+    whole = is_dir(path)
+    folder = path if whole else path.parent
+    results = find_results(folder) if exists(path) else []
+    return folder if any(whole or result.parent == folder for result in results) else None

@@ -13,9 +13,10 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_uncseg.errors import SaveError, UncsegError, reason_of
+from napari_uncseg.io.files import is_file
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -99,30 +100,19 @@ def run_windowed(arguments: Sequence[str], timeout: float) -> subprocess.Complet
     if not has_display():
         program = shutil.which("xvfb-run")
         if program is None:
-            raise UncsegError(
-                "There is no display to open a window on, and xvfb-run, which would provide one, is not installed: "
-                "install it (Debian and Ubuntu: `apt-get install xvfb xauth`), or run this where there is a screen."
-            )
+            what = "There is no display to open a window on, and no xvfb-run, which would provide one"
+            raise UncsegError(f"{what}: install it (Debian and Ubuntu: `apt-get install xvfb xauth`).")
         width, height = WINDOW_SIZE
         command = [program, "-a", "-s", f"-screen 0 {width}x{height}x24 -nolisten tcp", *command]
         environment.pop("WAYLAND_DISPLAY", None)
         environment["QT_QPA_PLATFORM"] = "xcb"
     # A session of its own: Ctrl-C in the terminal reaches us first, and the display goes with what ran on it.
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        raise UncsegError(
-            f"The window did not open within {timeout:.0f} s: run `uncseg info --check` to see what stops it."
-        ) from error
+        raise UncsegError(f"The window did not open within {timeout:.0f} s: see `uncseg info --check`.") from error
     finally:
         if process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
@@ -157,10 +147,8 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
 
         viewer = napari.Viewer(title=f"napari-uncseg: {study.id}")
     except OSError as error:
-        raise UncsegError(
-            f"napari cannot write its settings to {error.filename} ({reason_of(error)}); name a folder that can be "
-            "written with NAPARI_CONFIG or XDG_CONFIG_HOME."
-        ) from error
+        what = f"napari cannot write its settings to {error.filename} ({reason_of(error)})"
+        raise UncsegError(f"{what}; name a folder with NAPARI_CONFIG or XDG_CONFIG_HOME.") from error
     add_study(viewer, study)
     if prediction is not None:
         add_prediction(viewer, prediction)
@@ -231,21 +219,10 @@ def picture_elsewhere(view_arguments: Sequence[str], path: Path) -> None:
     """
     path = path.resolve()
     command = ["-m", "napari_uncseg.cli.app", "view", *view_arguments, "--screenshot", str(path)]
-    before = _modified(path)
     result = run_windowed(command, timeout=PICTURE_TIMEOUT_S)
-    if result.returncode == 0 and _modified(path) != before:
+    if result.returncode == 0 and is_file(path):
         return
     reason = next(iter(reversed(result.stderr.strip().splitlines())), f"it ended with code {result.returncode}")
     if reason.startswith("error: "):
         raise UncsegError(reason.removeprefix("error: "))
-    raise UncsegError(
-        f"No picture of the window could be taken ({reason}): run `uncseg info --check` to see what is missing."
-    )
-
-
-def _modified(path: Path) -> int | None:
-    """When a file was last written, in nanoseconds; ``None`` when there is none."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
+    raise UncsegError(f"No picture of the window could be taken ({reason}): see `uncseg info --check`.")

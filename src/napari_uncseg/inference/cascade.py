@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.io.geometry import three
 from napari_uncseg.metrics.morphology import bounding_box
 
 THRESHOLD = 0.1
@@ -57,8 +58,7 @@ def second_stage_box(
         # At the edge of the grid the box moves inwards before it is cut.
         start, stop = max(0, min(start, size - (stop - start))), min(size, max(stop, stop - start))
         box.append(slice(start, min(size, stop)))
-    x, y, z = box
-    return x, y, z
+    return three(box)
 
 
 def second_stage_tile(shape: Sequence[int], divisors: Sequence[int]) -> tuple[int, int, int]:
@@ -75,5 +75,4 @@ def second_stage_tile(shape: Sequence[int], divisors: Sequence[int]) -> tuple[in
     for size, unit in zip(shape, divisors, strict=True):
         pieces = 1 if size <= LARGEST_SIDE else math.ceil((size - OVERLAP) / (LARGEST_SIDE - OVERLAP))
         sides.append(math.ceil((size + OVERLAP * (pieces - 1)) / pieces / unit) * unit)
-    x, y, z = sides
-    return x, y, z
+    return three(sides)

@@ -15,11 +15,6 @@ SHRINKS = 2
 """How many times tiles are made smaller on a device before it is given up."""
 
 
-def available_devices() -> list[str]:
-    """Devices a user may choose, ``"auto"`` first."""
-    return ["auto", "cuda", "cpu"] if torch.cuda.is_available() else ["auto", "cpu"]
-
-
 def resolve_device(name: str) -> torch.device:
     """Find the device of a name.
 
@@ -38,17 +33,12 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name if name.split(":")[0] in ("cpu", "cuda") else "")
     except RuntimeError as error:
-        raise DeviceError(f"There is no device {name!r}; choose one of {', '.join(available_devices())}.") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise DeviceError(
-                f"Device {name!r} was asked for, but this PyTorch ({torch.__version__}) finds no usable NVIDIA GPU; "
-                "choose 'cpu' or 'auto', or install a driver and a PyTorch built with CUDA."
-            )
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise DeviceError(
-                f"Device {name!r} was asked for, but there are only {torch.cuda.device_count()} GPUs, counted from 0."
-            )
+        raise DeviceError(f"There is no device {name!r}; choose auto, cpu, cuda or cuda:<number>.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        what = f"Device {name!r} was asked for, but this PyTorch ({torch.__version__}) finds no usable NVIDIA GPU"
+        raise DeviceError(f"{what}; choose 'cpu' or 'auto', or install a driver and a PyTorch built with CUDA.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"There is no {name!r}: there are {torch.cuda.device_count()} GPUs, counted from 0.")
     return device
 
 
@@ -129,8 +119,11 @@ def run_within_memory(
     DeviceError
         When even the smallest tile on the processor does not fit.
     """
-    planned = list(attempts(device, tile, divisors))
-    for number, (place, size) in enumerate(planned):
+    failed = ""
+    for place, size in attempts(device, tile, divisors):
+        what = f"tiles of {'×'.join(map(str, size))} voxels on {place}"
+        if failed:
+            notify(f"Not enough memory for {failed}; trying {what}.")
         try:
             return run(place, size)
         except (RuntimeError, MemoryError) as error:
@@ -139,11 +132,5 @@ def run_within_memory(
             # Fall through: the traceback holds the tensors that filled the memory until this block is left.
         if place.type == "cuda":
             torch.cuda.empty_cache()
-        if number + 1 < len(planned):
-            next_place, next_size = planned[number + 1]
-            how = "the processor" if next_place != place else f"tiles of {'×'.join(map(str, next_size))} voxels"
-            notify(f"Not enough memory on {place} for tiles of {'×'.join(map(str, size))} voxels; trying {how}.")
-    raise DeviceError(
-        f"There is not enough memory on {planned[-1][0]} even for tiles of {'×'.join(map(str, planned[-1][1]))} "
-        "voxels; close other programs or choose a smaller model."
-    )
+        failed = what
+    raise DeviceError(f"There is not enough memory for {failed}; close other programs or choose a smaller model.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import torch
@@ -54,18 +54,15 @@ def dropout_layers(network: nn.Module, members: EnsembleSpec, name: str) -> list
     ModelError
         When the network has no such layers there.
     """
-    layers: list[tuple[nn.Module, float]]
     if members.kind is Kind.MC_DROPOUT:
         own = [module for module in network.modules() if isinstance(module, _Dropout) and module.p > 0]
         if not own:
-            raise ModelError(
-                f"Model {name} was trained without dropout, so mc_dropout would tell nothing; choose "
-                f"dropout_injection:{members.count}, which puts dropout into a trained network."
-            )
-        layers = [(module, module.p if members.p is None else members.p) for module in own]
+            instead = f"choose dropout_injection:{members.count}, which puts dropout into a trained network"
+            raise ModelError(f"Model {name} was trained without dropout, so mc_dropout would tell nothing; {instead}.")
+        dropped: list[nn.Module] = list(own)
     else:
-        p = 0.0 if members.p is None else members.p
-        layers = [(module, p) for module in _blocks(network)]
+        dropped = _blocks(network)
+    layers = [(module, float(getattr(module, "p", 0.0)) if members.p is None else members.p) for module in dropped]
     if members.layers is not Layers.ALL:
         part = getattr(network, str(members.layers), None)
         if not isinstance(network, _UNets) or not isinstance(part, nn.Module):
@@ -81,19 +78,12 @@ def dropout_layers(network: nn.Module, members: EnsembleSpec, name: str) -> list
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
     """Convolution blocks, or in a foreign network the convolutions that look at neighbours, without the last one."""
-    ours = [
-        module
-        for module in network.modules()
-        if isinstance(module, ConvDropoutNormReLU) and max(module.conv.kernel_size) > 1
-    ]
-    if ours:
-        return cast(list[nn.Module], ours)
+    blocks = [module for module in network.modules() if isinstance(module, ConvDropoutNormReLU)]
+    if ours := [block for block in blocks if max(block.conv.kernel_size) > 1]:
+        return list(ours)
     last = output_layer(network)
-    return [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.Conv3d) and max(module.kernel_size) > 1 and module is not last
-    ]
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv3d) and module is not last]
+    return [module for module in convolutions if max(module.kernel_size) > 1]
 
 
 @contextmanager
@@ -107,19 +97,11 @@ def dropping(layers: Sequence[tuple[nn.Module, float]], seed: int, number: int) 
     seed, number : int
         Which pass.
     """
-    handles = [
-        module.register_forward_hook(_drop(p, whole=not _by_voxel(module), words=(seed, number, index)))
-        for index, (module, p) in enumerate(layers)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for index, (module, p) in enumerate(layers):
+            drop = _drop(p, whole=not isinstance(module, nn.Dropout), words=(seed, number, index))
+            hooks.callback(module.register_forward_hook(drop).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _by_voxel(module: nn.Module) -> bool:
-    return isinstance(module, nn.Dropout)
 
 
 def _drop(p: float, *, whole: bool, words: tuple[int, ...]) -> Callable[..., Tensor | None]:

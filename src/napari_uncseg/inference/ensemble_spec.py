@@ -6,6 +6,7 @@ Needs no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -41,27 +42,34 @@ FLIPS = 8
 MOST = 1000
 """More members than this are taken for a slip of the pen."""
 
-_COUNTS: Mapping[Kind, int] = MappingProxyType(
-    {Kind.TTA: FLIPS, Kind.MC_DROPOUT: 20, Kind.DROPOUT_INJECTION: 10, Kind.LOGIT_SAMPLING: 20}
-)
-"""EnsembleSpec when nobody says how many. Without an entry the networks that are there are counted."""
-
-_OPTIONS: Mapping[Kind, frozenset[str]] = MappingProxyType(
+_KINDS: Mapping[Kind, tuple[int | None, tuple[str, ...]]] = MappingProxyType(
     {
-        Kind.TTA: frozenset({"noise", "seed"}),
-        Kind.MC_DROPOUT: frozenset({"p", "layers", "seed"}),
-        Kind.DROPOUT_INJECTION: frozenset({"p", "layers", "seed"}),
-        Kind.LOGIT_SAMPLING: frozenset({"seed"}),
+        Kind.SINGLE: (1, ()),
+        Kind.TTA: (FLIPS, ("noise", "seed")),
+        Kind.MC_DROPOUT: (20, ("layers", "p", "seed")),
+        Kind.DROPOUT_INJECTION: (10, ("layers", "p", "seed")),
+        Kind.SNAPSHOTS: (None, ()),
+        Kind.LOGIT_SAMPLING: (20, ("seed",)),
     }
 )
+"""How many members there are when nobody says (None: the networks that are there are counted), and what may follow."""
+
+_OPTIONS: Mapping[str, tuple[Callable[[str], Any], Callable[[Any], bool], str]] = MappingProxyType(
+    {
+        "p": (float, lambda p: 0 <= p < 1, "a share of channels from 0 to below 1"),
+        "layers": (Layers, lambda layers: True, f"one of {', '.join(Layers)}"),
+        "noise": (float, lambda noise: 0 <= noise <= 1, "a standard deviation from 0 to 1"),
+        "seed": (int, lambda seed: 0 <= seed < 2**31, "a whole number from 0 to 2147483647"),
+    }
+)
+"""How an option is read, what it may be, and that in words."""
 
 INJECTED_P = 0.05
 """Share of channels that injected dropout drops when nobody says."""
 
-INJECTION_CANDIDATES: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
-"""Shares that tuning tries when nobody says."""
-
-EXAMPLES = "single, tta:8, snapshots, mc_dropout:20,p=0.2, dropout_injection:10,p=0.05, ensemble:DIR,DIR"
+EXAMPLES = (
+    "single, tta:8, snapshots, mc_dropout:20,p=0.2, dropout_injection:10,p=0.05, logit_sampling:20, ensemble:DIR,DIR"
+)
 
 
 @dataclass(frozen=True)
@@ -121,14 +129,10 @@ class EnsembleSpec:
             return str(self.kind)
         if self.kind is Kind.ENSEMBLE:
             return f"{self.kind}:{folders}"
-        options = {
-            "p": self.p,
-            "layers": self.layers if self.layers is not default_layers(self.kind) else None,
-            "noise": self.noise or None,
-            "seed": self.seed or None,
-        }
+        layers = self.layers if self.layers is not default_layers(self.kind) else None
+        options = {"p": self.p, "layers": layers, "noise": self.noise or None, "seed": self.seed or None}
         head = str(self.kind) if self.count is None else f"{self.kind}:{self.count}"
-        return ",".join([head, *(f"{name}={_plain(value)}" for name, value in options.items() if value is not None)])
+        return ",".join([head, *(f"{name}={value}" for name, value in options.items() if value is not None)])
 
 
 SINGLE = EnsembleSpec()
@@ -160,26 +164,24 @@ def parse_ensemble(text: str | EnsembleSpec) -> EnsembleSpec:
     if isinstance(text, EnsembleSpec):
         return text
     head, *parts = [part.strip() for part in text.split(",")]
-    name, colon, first = head.partition(":")
-    try:
-        kind = Kind(name.strip())
-    except ValueError as error:
-        raise UncsegError(
-            f"There are no members {name!r}; choose from {', '.join(Kind)} (as in {EXAMPLES})."
-        ) from error
+    name, colon, first = (part.strip() for part in head.partition(":"))
+    if name not in list(Kind):
+        raise UncsegError(f"There are no members {name!r}; choose from {', '.join(Kind)} (as in {EXAMPLES}).")
+    kind = Kind(name)
     if kind is Kind.ENSEMBLE:
-        return _ensemble([first.strip(), *parts])
-    count = _count(kind, first.strip()) if colon else _COUNTS.get(kind, 1 if kind is Kind.SINGLE else None)
-    options = _options(kind, parts)
+        return _ensemble([first, *parts])
+    count, known = _KINDS[kind]
+    if colon:
+        count = int(first) if first.isdecimal() else 0
+        if kind is Kind.SINGLE or not 1 <= count <= MOST:
+            what = "single is one pass and takes no number" if kind is Kind.SINGLE else f"write 1 to {MOST} members"
+            raise UncsegError(f"{head} is no number of members: {what}, as in {EXAMPLES}.")
+    options = _options(kind, known, parts)
     if kind is Kind.DROPOUT_INJECTION:
         options.setdefault("p", INJECTED_P)
-    options.setdefault("layers", default_layers(kind))
-    members = EnsembleSpec(kind, count, **options)
-    if kind is Kind.TTA and not members.noise and count is not None and count > FLIPS:
-        raise UncsegError(
-            f"There are {FLIPS} ways to flip a volume, not {count}; choose at most {FLIPS}, or add noise: "
-            f"tta:{count},noise=0.1."
-        )
+    members = EnsembleSpec(kind, count, **{"layers": default_layers(kind), **options})
+    if kind is Kind.TTA and not members.noise and (count or 0) > FLIPS:
+        raise UncsegError(f"There are {FLIPS} ways to flip a volume, not {count}; add noise: tta:{count},noise=0.1.")
     return members
 
 
@@ -192,70 +194,17 @@ def _ensemble(folders: list[str]) -> EnsembleSpec:
     return EnsembleSpec(Kind.ENSEMBLE, len(paths), folders=paths)
 
 
-def _count(kind: Kind, word: str) -> int:
-    if kind is Kind.SINGLE:
-        raise UncsegError(f"single is one pass and takes no number, but {word!r} follows it; leave it out.")
-    try:
-        count = int(word)
-    except ValueError as error:
-        raise UncsegError(f"{kind}:{word} does not say how many members; write a number, as in {EXAMPLES}.") from error
-    if not 1 <= count <= MOST:
-        raise UncsegError(f"{kind}:{word} is no number of members; choose 1 to {MOST}.")
-    return count
-
-
-def _options(kind: Kind, parts: list[str]) -> dict[str, Any]:
-    known = _OPTIONS.get(kind, frozenset())
+def _options(kind: Kind, known: tuple[str, ...], parts: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in parts:
-        name, equals, word = (piece.strip() for piece in part.partition("="))
-        if name not in known or not equals:
-            may = f"it takes {', '.join(sorted(known))}, as in p=0.1" if known else "it takes no options"
-            raise UncsegError(f"{kind} has no option {part!r}: {may.replace('p=0.1', _example(known))}.")
+        name, _, word = (piece.strip() for piece in part.partition("="))
+        if name not in known:
+            raise UncsegError(f"{kind} has no option {part!r}: it takes {' and '.join(known) or 'none'}.")
         if name in found:
             raise UncsegError(f"{name} is given twice for {kind}; give it once.")
-        read, wanted = _READERS[name]
-        try:
+        read, fits, wanted = _OPTIONS[name]
+        with suppress(ValueError):
             found[name] = read(word)
-        except ValueError as error:
-            raise UncsegError(f"{name}={word} of {kind} is not {wanted}.") from error
+        if name not in found or not fits(found[name]):
+            raise UncsegError(f"{name}={word} of {kind} is not {wanted}.")
     return found
-
-
-def _example(known: frozenset[str]) -> str:
-    return "p=0.1" if "p" in known else "noise=0.1" if "noise" in known else "seed=1"
-
-
-def _probability(word: str) -> float:
-    value = float(word)
-    if not 0 <= value < 1:
-        raise ValueError(word)
-    return value
-
-
-def _deviation(word: str) -> float:
-    value = float(word)
-    if not 0 <= value <= 1:
-        raise ValueError(word)
-    return value
-
-
-def _seed(word: str) -> int:
-    value = int(word)
-    if not 0 <= value < 2**31:
-        raise ValueError(word)
-    return value
-
-
-_READERS: Mapping[str, tuple[Callable[[str], Any], str]] = MappingProxyType(
-    {
-        "p": (_probability, "a share of channels from 0 to below 1"),
-        "layers": (Layers, f"one of {', '.join(Layers)}"),
-        "noise": (_deviation, "a standard deviation from 0 to 1"),
-        "seed": (_seed, "a whole number from 0 to 2147483647"),
-    }
-)
-
-
-def _plain(value: object) -> str:
-    return f"{value!r}" if isinstance(value, float) else str(value)

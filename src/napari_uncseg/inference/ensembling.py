@@ -21,7 +21,6 @@ from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.dropout import SharedEncoder, can_share, dropout_layers, dropping, generator_of
 from napari_uncseg.inference.ensemble_spec import EnsembleSpec, Kind
 from napari_uncseg.inference.forward_pass import ForwardPass, RunInfo
-from napari_uncseg.inference.logit_sampling import check_gaussian, sample_probabilities
 from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.models.heads import Head, region_probabilities, split
 from napari_uncseg.models.identity import joint_sha256
@@ -104,9 +103,9 @@ class TestTimeAugmentation(EnsemblePlan):
         """Each mirrored input in the order of :data:`FLIP_AXES`."""
         for number in range(self.count):
             axes = FLIP_AXES[number % len(FLIP_AXES)]
-            name = "as it is" if not axes else f"flip {''.join('xyz'[axis] for axis in axes)}"
             noise = self.spec.noise if number else 0.0
-            name += " + noise" if noise else ""
+            name = f"flip {''.join('xyz'[axis] for axis in axes)}" if axes else "as it is"
+            name += " + noise" * bool(noise)
 
             def noisy(image: Tensor, noise: float = noise, number: int = number) -> Tensor:
                 generator = generator_of("noise", self.spec.seed, number)
@@ -149,10 +148,8 @@ class Snapshots(EnsemblePlan):
     def __init__(self, spec: EnsembleSpec, model: Model) -> None:
         super().__init__(spec.resolved(model.snapshots), model)
         if not 1 < self.count <= model.snapshots:
-            held = "one network" if model.snapshots == 1 else f"{model.snapshots} snapshots"
-            raise ModelError(
-                f"Model {model.name} holds {held}, so {self.spec} is not available; choose another method (tta:8)."
-            )
+            what = f"Model {model.name} holds {model.snapshots} network(s), so {self.spec} is not available"
+            raise ModelError(f"{what}; choose another method (tta:8).")
 
     def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each snapshot, the latest first."""
@@ -167,7 +164,8 @@ class LogitSampling(EnsemblePlan):
 
     def __init__(self, spec: EnsembleSpec, model: Model) -> None:
         super().__init__(spec, model)
-        check_gaussian(model)
+        if model.head is not Head.REGIONS_GAUSSIAN:
+            raise ModelError(f"Model {model.name} has no log-variance channels to sample; choose others, as tta:8.")
 
     def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each sample of the same logits."""
@@ -197,13 +195,11 @@ class DeepEnsemble(EnsemblePlan):
 
     def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each network, in the order of the folders."""
-        for number, (folder, known) in enumerate(
-            zip(self.spec.folders, self.identity["networks"], strict=True), start=1
-        ):
+        for number, folder in enumerate(self.spec.folders):
             model = load_model(folder)
-            if model.sha256 != known["sha256"]:
+            if model.sha256 != self.identity["networks"][number]["sha256"]:
                 raise ModelError(f"Model folder {folder} was changed while it was in use; start the run again.")
-            name = f"network {number}"
+            name = f"network {number + 1}"
             yield output_of(name, forward.logits(model, name), model)
 
 
@@ -256,3 +252,29 @@ def _split(logits: Tensor, model: Model) -> tuple[Tensor, Tensor | None]:
     except ValueError as error:
         raise ModelError(f"The network of model {model.name} does not fit its plans: {error}.") from error
     return segmentation[0], None if uncertainty is None else torch.sigmoid(uncertainty[0])
+
+
+def sample_probabilities(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Probabilities of one sample of the logits, ``sigmoid(mu + sigma eps)``.
+
+    Parameters
+    ----------
+    logits : Tensor of float32, shape (6, ...)
+        Means of WT, TC, ET, then ln of their variances.
+    generator : torch.Generator
+        On the processor.
+
+    Returns
+    -------
+    Tensor of float32, shape (3, ...)
+        In 0..1.
+
+    References
+    ----------
+    Kendall and Gal, "What uncertainties do we need in Bayesian deep learning for computer vision?", NeurIPS 2017;
+    Nair et al., "Exploring uncertainty measures in deep networks for multiple sclerosis lesion detection and
+    segmentation", Medical Image Analysis 59 (2020).
+    """
+    mean, log_variance = logits[:3], logits[3:]
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device)
+    return torch.sigmoid(mean + torch.exp(log_variance / 2) * noise)

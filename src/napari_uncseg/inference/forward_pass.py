@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -173,35 +174,26 @@ class ForwardPass:
         wrap: Wrap | None,
     ) -> Tensor:
         """Logits of one network on an image of its own grid, in the precision and the tiles that work."""
+        known = self._fits.get(plan)
 
         def run(place: torch.device, tile: tuple[int, ...], precision: torch.dtype | None = None) -> Tensor:
             if precision is None:
-                known = self._fits.get(plan)
                 precision = known.precision if known is not None and known.device == place else precision_of(place)
             info = RunInfo(place, precision, tile)
             network = model.network.to(place).eval()
             with nullcontext(network) if wrap is None else wrap(network, info) as wrapped:
-                logits = predict_logits(
-                    Mirrored(wrapped, mirror) if mirror else wrapped,
-                    image.to(place),
-                    tile,
-                    step=step,
-                    precision=precision,
-                    progress=self.report.tiles,
-                    cancelled=self.report.cancelled,
-                ).cpu()
+                seen_by = Mirrored(wrapped, mirror) if mirror else wrapped
+                told: dict[str, Any] = {"progress": self.report.tiles, "cancelled": self.report.cancelled}
+                logits = predict_logits(seen_by, image.to(place), tile, step=step, precision=precision, **told).cpu()
             if bool(torch.isfinite(logits).all()):
                 self._fits[plan] = self.run_info = info
                 return logits
             if precision == torch.float32:
-                raise ModelError(
-                    f"The network of model {model.name} answered with numbers that are not finite; "
-                    "its weights are damaged or it does not fit this study."
-                )
+                what = f"The network of model {model.name} answered with numbers that are not finite"
+                raise ModelError(f"{what}; its weights are damaged or it does not fit this study.")
             self._notify(f"The network's numbers went out of the range of {precision_name(precision)}; trying float32.")
             return run(place, tile, torch.float32)
 
-        known = self._fits.get(plan)
         place = self._device if known is None else known.device
         # Where a smaller tile than planned had to do before, it does again.
         limits = tile if known is None or model.previous_stage is not None else known.tile

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -78,15 +78,11 @@ class Settings:
         calibration = self.calibration
         if calibration is not None and str(calibration) != BUNDLED:
             calibration = calibration.absolute()
-        return option_words(
-            {
-                **{"-o": self.out.absolute(), "--device": device},
-                **{"--model": model.absolute() if model is not None else None},
-                **{"--members": self.members if self.members != SINGLE else None},
-                **{"--maps": ",".join(self.maps) if self.maps is not None else None},
-                **{"--calibration": calibration, "--resample": self.resample, "--coding": self.coding},
-            }
-        )
+        members = self.members if self.members != SINGLE else None
+        maps = ",".join(self.maps) if self.maps is not None else None
+        said = {"-o": self.out.absolute(), "--device": device, "--model": model.absolute() if model else None}
+        said |= {"--members": members, "--maps": maps, "--calibration": calibration}
+        return option_words({**said, "--resample": self.resample, "--coding": self.coding})
 
     def predict_kwargs(self) -> dict[str, Any]:
         """What a predictor is asked for besides the usual, by the names of its arguments.
@@ -182,10 +178,8 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Predi
             job = PredictionJob(files, command_line("predict", own, *options))
             known = jobs.setdefault(files.id, job)
             if not known.files.same_images(files):
-                raise StudyError(
-                    f"Two studies are called {files.id} ({_place(known.files)} and {_place(files)}) and would be saved "
-                    "in the same folder: predict them in two runs with different output folders."
-                )
+                what = f"Two studies are called {files.id} ({known.files.folder} and {files.folder})"
+                raise StudyError(f"{what}; predict them in two runs with different output folders.")
     return list(jobs.values()), failures
 
 
@@ -211,20 +205,12 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
     return PredictionJob(study, command_line("predict", *option_words(named), *options))
 
 
-def _place(files: StudyFiles) -> Path:
-    """Folder of a study's first file."""
-    return next(iter(files.paths.values()), Path()).parent
-
-
 def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
     """Path that stands for one study: the given one, or for one of many its own folder if it holds nothing else."""
-    own = _place(files)
-    if found == 1 or own == given:
-        return given
-    try:
-        return own if [other.id for other in find_studies(own)] == [files.id] else given
-    except StudyError:
-        return given
+    with suppress(StudyError):
+        if found > 1 and files.folder != given and [other.id for other in find_studies(files.folder)] == [files.id]:
+            return files.folder
+    return given
 
 
 def predict_job(
@@ -248,24 +234,19 @@ def predict_job(
     start = time.monotonic()
     progress(0, 0, "Reading the images")
     study = load_study(job.files, resample=settings.resample, coding=settings.coding)
-    _stop_if(cancelled)
+    if cancelled():
+        raise Cancelled("Stopped before the study was finished; nothing of it was written.")
     kwargs = settings.predict_kwargs()
     provenance = predictor.provenance(study, job.command, **kwargs)
     target = check_target(settings.out, study.id, provenance, (*Measure, *(settings.maps or ())))
     if target.state is State.SAME and target.result is not None:
-        seconds = time.monotonic() - start
-        return Outcome(study.id, Status.SKIPPED, seconds, target.folder, target.result.provenance)
+        return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, target.folder, target.result.provenance)
     target.refuse(overwrite=settings.overwrite)
     prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **kwargs)
     progress(0, 0, "Saving")
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
     status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED
     return Outcome(study.id, status, time.monotonic() - start, saved.folder, prediction.provenance)
-
-
-def _stop_if(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise Cancelled("Stopped before the study was finished; nothing of it was written.")
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from napari_uncseg.inference.preprocessing import InputPlan, frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.run_info import describe_members, describe_run
 from napari_uncseg.inference.sliding_window import count_tiles
+from napari_uncseg.io.files import sha256
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.maps import MapName, Measure, parse_maps
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 ONE_PASS_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.VARIANCE))
 SEVERAL_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.MUTUAL_INFORMATION), MapName(Measure.VARIANCE))
 """Maps of a prediction of several members when nobody chooses."""
+
+
+class Asked(TypedDict, total=False):
+    """What a prediction may be asked for, see :meth:`Predictor.predict`."""
+
+    members: EnsembleSpec | str
+    maps: Sequence[str] | None
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,36 +88,22 @@ class Predictor:
         self._ensembles: dict[EnsembleSpec, EnsemblePlan] = {}
         self._brought = None if model.folder is None else calibration_of(model.folder)
 
-    def check(
-        self,
-        *,
-        members: EnsembleSpec | str = SINGLE,
-        maps: Sequence[str] | None = None,
-        calibration: Calibration | None = None,
-    ) -> None:
+    def check(self, **asked: Unpack[Asked]) -> None:
         """Make sure, before a study is read, that the model can do what will be asked for.
 
         Parameters
         ----------
-        members, maps, calibration
-            As for :meth:`predict`.
+        **asked
+            ``members``, ``maps`` and ``calibration`` as for :meth:`predict`.
 
         Raises
         ------
         UncsegError
             When the model cannot have such members or maps, or the calibration is not theirs.
         """
-        self._wanted(members, maps, calibration)
+        self._wanted(**asked)
 
-    def provenance(
-        self,
-        study: Study,
-        command: str | None = None,
-        *,
-        members: EnsembleSpec | str = SINGLE,
-        maps: Sequence[str] | None = None,
-        calibration: Calibration | None = None,
-    ) -> dict[str, Any]:
+    def provenance(self, study: Study, command: str | None = None, **asked: Unpack[Asked]) -> dict[str, Any]:
         """Tell what a result will say of its model, inputs and settings, known before the run.
 
         Parameters
@@ -117,8 +111,8 @@ class Predictor:
         study : Study
         command : str, optional
             The command that remakes the result.
-        members, maps, calibration
-            As for :meth:`predict`.
+        **asked
+            ``members``, ``maps`` and ``calibration`` as for :meth:`predict`.
 
         Returns
         -------
@@ -130,7 +124,7 @@ class Predictor:
         UncsegError
             When the model cannot have such members or maps, or the calibration is not theirs.
         """
-        return self._provenance(study, command, self._wanted(members, maps, calibration))
+        return self._provenance(study, command, self._wanted(**asked))
 
     def predict(
         self,
@@ -223,7 +217,10 @@ class Predictor:
         return make_prediction(study, frame, wanted.maps, accumulated, calibration, provenance, report, mask, estimates)
 
     def _wanted(
-        self, members: EnsembleSpec | str, maps: Sequence[str] | None, calibration: Calibration | None
+        self,
+        members: EnsembleSpec | str = SINGLE,
+        maps: Sequence[str] | None = None,
+        calibration: Calibration | None = None,
     ) -> _Wanted:
         spec = parse_ensemble(members)
         if spec not in self._ensembles:
@@ -234,10 +231,7 @@ class Predictor:
         if ensemble.count == 1:
             undefined = [str(name) for name in names if name not in possible(names, 1)]
             if undefined:
-                raise UncsegError(
-                    f"{undefined[0]} is a map between members and there is only one; choose several, such as tta:8, or "
-                    "leave the map out."
-                )
+                raise UncsegError(f"{undefined[0]} is a map between members; choose several (tta:8), or leave it out.")
         if calibration is not None:
             calibration.check(str(ensemble.identity["sha256"]), ensemble.spec.method)
         chosen = maps is not None and set(names) != set(usual)
@@ -275,4 +269,4 @@ def _digest(calibration: Calibration) -> str:
     """Hash of what a calibration does: two that give the same probabilities are the same."""
     logits = np.linspace(-12, 12, 4097, dtype=np.float64)
     probabilities = np.tile((1 / (1 + np.exp(-logits))).astype(np.float32), (3, 1)).reshape(3, -1, 1, 1)
-    return hashlib.sha256(np.ascontiguousarray(calibration.apply(probabilities), dtype="<f4").tobytes()).hexdigest()
+    return sha256(np.ascontiguousarray(calibration.apply(probabilities), dtype="<f4").tobytes())

@@ -72,10 +72,8 @@ class InputPlan:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"The model's plans.json does not say how to prepare its input ({error}).") from error
         if len(schemes) != len(MODALITIES) or set(schemes) != {"ZScoreNormalization"} or len(masked) != len(schemes):
-            raise ModelError(
-                f"The model's plans.json asks for the normalisation {', '.join(map(str, schemes))}; this program knows "
-                f"ZScoreNormalization of the {len(MODALITIES)} modalities {', '.join(MODALITIES)}."
-            )
+            what = f"The model's plans.json asks for the normalisation {', '.join(map(str, schemes))}"
+            raise ModelError(f"{what}; only ZScoreNormalization of each of {', '.join(MODALITIES)} is known here.")
         return cls(patch_size, spacing, orientation, masked, divisors)
 
 

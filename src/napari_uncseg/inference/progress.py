@@ -13,33 +13,6 @@ WORTH_TELLING_S = 2.0
 """Less than this is not told: it would be over before it is read."""
 
 
-class Stopwatch:
-    """Time of units of work of like size (tiles), of which the first ones may be slower.
-
-    Parameters
-    ----------
-    clock : callable
-        Seconds that only grow.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._start = clock()
-        self._units = 0
-
-    def restart(self) -> None:
-        """Forget the pace so far."""
-        self._start, self._units = self._clock(), 0
-
-    def count(self, units: int) -> None:
-        """Tell how many units are done since the last restart."""
-        self._units = units
-
-    def remaining(self, units: int) -> float | None:
-        """Seconds that so many more units take; None before the first one is done."""
-        return (self._clock() - self._start) / self._units * units if self._units else None
-
-
 def spell(seconds: float) -> str:
     """A duration for a reader, rounded up to what can be known of it: ``about 40 s``, ``about 3 min``."""
     if seconds < 90:
@@ -73,7 +46,7 @@ class Reporter:
         self._before = self._since = 0
         self._number = 0
         self._title = ""
-        self._watch = Stopwatch()
+        self._start = time.monotonic()
 
     @property
     def total(self) -> int:
@@ -91,9 +64,8 @@ class Reporter:
         """Go on to the next pass, called so."""
         if self._number:
             self._before += self._tiles
-        if self._number == 1:  # the first pass warmed up what the others use
-            self._watch.restart()
-            self._since = self._before
+        if self._number == 1:  # the first pass warmed up what the others use: the pace is taken anew
+            self._start, self._since = time.monotonic(), self._before
         self._number += 1
         self._title = f" {self._number} of {self._passes} ({name})" if self._passes > 1 else ""
 
@@ -101,12 +73,11 @@ class Reporter:
         """Report tiles of the pass; with smaller tiles than planned their number grows."""
         self._tiles = count
         finished = self._before + done
-        self._watch.count(finished - self._since)
-        left = self._watch.remaining(self.total - 2 - finished)
         message = f"Running member{self._title}" if self._title else "Running the network"
         message += f", tile {min(done + 1, count)} of {count}" if count > 1 else ""
-        if left is not None and left > WORTH_TELLING_S:
-            message += f"; {spell(left)} left"
+        if timed := finished - self._since:
+            left = (time.monotonic() - self._start) / timed * (self.total - 2 - finished)
+            message += f"; {spell(left)} left" if left > WORTH_TELLING_S else ""
         self(1 + finished, message)
 
     def finish_without_stopping(self) -> None:

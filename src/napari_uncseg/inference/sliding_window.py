@@ -139,7 +139,7 @@ def predict_logits(
     weight = gaussian_weight(tile, image.device) if len(places) > 1 else None
     total: torch.Tensor | None = None
     weights = torch.zeros(padded.shape[1:], dtype=torch.float32, device=image.device) if len(places) > 1 else None
-    report = progress if progress is not None else _silent
+    report = progress or (lambda done, tiles: None)
     report(0, len(places))
     with (
         torch.inference_mode(),
@@ -179,7 +179,3 @@ def _pad(image: torch.Tensor, tile: Sequence[int]) -> tuple[torch.Tensor, tuple[
     # pad() wants both sides of the last axis first.
     padding = [side for axis in (2, 1, 0) for side in (before[axis], missing[axis] - before[axis])]
     return nn.functional.pad(image, padding), inside
-
-
-def _silent(done: int, tiles: int) -> None:
-    """Progress that nobody asked for."""

@@ -102,10 +102,7 @@ def has_skull(
 
 def _border(image: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Voxels of the six faces."""
-    faces = [image[index] for index in (0, -1)]
-    faces += [image[:, index] for index in (0, -1)]
-    faces += [image[:, :, index] for index in (0, -1)]
-    return np.concatenate([face.ravel() for face in faces])
+    return np.concatenate([np.take(image, (0, -1), axis=axis).ravel() for axis in range(3)])
 
 
 def _above_noise(images: npt.NDArray[np.float32]) -> Mask:
@@ -114,6 +111,8 @@ def _above_noise(images: npt.NDArray[np.float32]) -> Mask:
     Otsu's threshold alone costs the dark CSF at the brain's surface; half-way down to the background, missed and
     added voxels balance (Dice 0.98 to 0.99 with the true mask on skull-stripped images with 2 to 5 % of Rician noise).
     """
+    from skimage.filters import threshold_otsu
+
     combined = np.zeros(images.shape[1:], dtype=np.float32)
     for image in images:
         low = np.median(_border(image))
@@ -124,29 +123,13 @@ def _above_noise(images: npt.NDArray[np.float32]) -> Mask:
     border = _border(smooth)
     floor = float(np.median(border))
     noise = 1.4826 * float(np.median(np.abs(border - floor)))
-    otsu = _otsu(smooth)
+    otsu = float(threshold_otsu(smooth))
     return np.asarray(smooth > min(otsu, max(floor + 8 * noise, (floor + otsu) / 2)))
-
-
-def _otsu(image: npt.NDArray[np.float32]) -> float:
-    """Threshold that parts an image's histogram into two classes as far apart as can be."""
-    counts, edges = np.histogram(image, bins=256)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    sums = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(centres[int(np.nanargmax(between[:-1]))])
 
 
 def _largest_piece(mask: Mask) -> Mask:
     pieces, number = ndimage.label(mask)
-    if number < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return np.asarray(pieces == sizes.argmax())
+    return mask if number < 2 else np.asarray(pieces == 1 + np.bincount(pieces[mask])[1:].argmax())
 
 
 def _fill_holes(mask: Mask) -> Mask:

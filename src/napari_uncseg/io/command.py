@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise, takewhile
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import Any
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
+from napari_uncseg.io.files import is_file
 from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import MODALITIES
 
@@ -67,20 +69,17 @@ def find_inputs(study: str, result: Path, searched: dict[Path, dict[str, StudyFi
     """
     words = _words(read_result(result).provenance.get("command"))
     bases = (*result.absolute().parents[1 : 1 + _LEVELS], Path.cwd())
-    try:
-        for word in takewhile(lambda word: not word.startswith("-"), words):  # paths of studies come first
-            if Path(word).name in ("", ".."):  # it names nothing, so it would be found anywhere
-                continue
-            for base in bases:
-                path = base / word
-                if path not in searched:
-                    searched[path] = _studies_at(path)
-                if study in searched[path]:
-                    return searched[path][study]
-        named = {word[2:]: value for word, value in pairwise(words) if word[2:] in (*MODALITIES, "reference")}
-        return next((files for base in bases if (files := _named_files(study, base, named)) is not None), None)
-    except (OSError, ValueError):  # no words of ours: too long for a path, for instance
-        return None
+    for word in takewhile(lambda word: not word.startswith("-"), words):  # paths of studies come first
+        if Path(word).name in ("", ".."):  # it names nothing, so it would be found anywhere
+            continue
+        for base in bases:
+            path = base / word
+            if path not in searched:
+                searched[path] = _studies_at(path)
+            if study in searched[path]:
+                return searched[path][study]
+    named = {word[2:]: value for word, value in pairwise(words) if word[2:] in (*MODALITIES, "reference")}
+    return next((files for base in bases if (files := _named_files(study, base, named)) is not None), None)
 
 
 def _words(command: Any) -> list[str]:
@@ -93,18 +92,14 @@ def _words(command: Any) -> list[str]:
 
 
 def _studies_at(path: Path) -> dict[str, StudyFiles]:
-    try:
+    with suppress(StudyError):
         return {files.id: files for files in find_studies(path)}
-    except StudyError:
-        return {}
+    return {}
 
 
 def _named_files(study: str, base: Path, named: Mapping[str, str]) -> StudyFiles | None:
     """The study whose files were named one by one, as seen from a folder; None unless all four images are there."""
-    there = {role: base / name for role, name in named.items() if (base / name).is_file()}
-    if not set(MODALITIES) <= set(there):
-        return None
-    try:
-        return study_files(**there, id=study)
-    except StudyError:
-        return None
+    with suppress(StudyError):
+        there = {role: base / name for role, name in named.items() if is_file(base / name)}
+        return study_files(**there, id=study) if set(MODALITIES) <= set(there) else None
+    return None

@@ -27,11 +27,14 @@ class Dataset:
         Coding that the names of the labels spell out.
     undecided : str, optional
         Why there is none, a sentence.
+    size : int
+        How many channels it names.
     """
 
     channels: Mapping[str, int]
     coding: Coding | None
     undecided: str | None
+    size: int = 0
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -65,15 +68,8 @@ def read_dataset(path: Path) -> Dataset:
         channels[modality] = int(number)
     missing = [MODALITY_TITLES[modality] for modality in MODALITIES if modality not in channels]
     if missing:
-        raise StudyError(
-            f"{path} names no channel for {', '.join(missing)}: it has {', '.join(map(str, names.values()))}."
-        )
+        raise StudyError(f"{path} names no channel for {', '.join(missing)}: {names}; correct it.")
     labels = content.get("labels")
     coding = coding_of_names(labels) if isinstance(labels, dict) else None
-    undecided = None
-    if coding is None:
-        undecided = (
-            f"The label names in {path} ({labels}) do not tell necrosis from oedema; say which coding the references "
-            "have with --coding."
-        )
-    return Dataset(channels, coding, undecided)
+    unclear = f"The label names in {path} do not tell necrosis from oedema; say which coding they have with --coding."
+    return Dataset(channels, coding, unclear if coding is None else None, len(names))

@@ -9,21 +9,14 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io import naming
 from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.io.files import entries, exists, is_dir, is_file
-from napari_uncseg.io.naming import (
-    REFERENCE,
-    NamedFile,
-    channel_of_name,
-    implied_coding,
-    name_of_study,
-    read_name,
-    says_whose,
-)
+from napari_uncseg.io.naming import REFERENCE, NamedFile
 from napari_uncseg.io.nifti import SUFFIXES, is_nifti, stem
 from napari_uncseg.io.results import is_own_segmentation
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding
@@ -55,6 +48,8 @@ class StudyFiles:
         Why these files are no study, a sentence; loading raises it.
     warnings : tuple of str
         What the user should know about the files before they are read, a sentence each.
+    folder : Path
+        Where they were found.
     """
 
     id: str
@@ -64,6 +59,7 @@ class StudyFiles:
     undecided: str | None = None
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    folder: Path = field(default=Path(), compare=False)
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -102,10 +98,7 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
         return [_study_of_file(path)]
     studies = _search(path, _DEPTH)
     if not studies:
-        raise StudyError(
-            f"{path} holds no study; expected four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w, a folder of "
-            "such folders, or an nnU-Net or Decathlon dataset."
-        )
+        raise StudyError(f"{path} holds no study: no four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w.")
     return _distinct(studies)
 
 
@@ -152,94 +145,77 @@ def study_files(
     for modality, file in paths.items():
         other = seen.setdefault(os.path.realpath(file), modality)
         if other != modality:
-            raise StudyError(
-                f"{file} is given for both {MODALITY_TITLES[other]} and {MODALITY_TITLES[modality]}; name four files."
-            )
-    named = [name for name in map(read_name, paths.values()) if name is not None]
-    coding = implied_coding(named) if len(named) == len(paths) else None
-    return StudyFiles(
-        id=id or _common_id(list(paths.values()), named),
-        modalities=dict(paths),
-        reference=Path(reference) if reference is not None else None,
-        coding=coding,
-        warnings=_other_names(paths if reference is None else {**paths, REFERENCE: Path(reference)}),
+            raise StudyError(f"{file} is given for both {other} and {modality}; name four files.")
+    named = [name for name in map(naming.read_name, paths.values()) if name is not None]
+    coding = naming.implied_coding(named) if len(named) == len(paths) else None
+    expert = Path(reference) if reference is not None else None
+    warnings = tuple(
+        f"{path.name} is given as {role}, but its name says {name.role}; check which is which."
+        for role, path in (*paths.items(), *([(REFERENCE, expert)] if expert is not None else []))
+        if (name := naming.read_name(path)) is not None and name.role != role
     )
-
-
-def _other_names(paths: Mapping[str, Path]) -> tuple[str, ...]:
-    """What to say of files whose names tell another role than the one they are given for."""
-    title = {**MODALITY_TITLES, REFERENCE: "the reference"}
-    return tuple(
-        f"{path.name} is given as {title[role]}, but its name says {title[named.role]}; check which is which."
-        for role, path in paths.items()
-        if (named := read_name(path)) is not None and named.role != role
-    )
+    study_id = id or _common_id(list(paths.values()), named)
+    return StudyFiles(study_id, dict(paths), expert, coding, warnings=warnings)
 
 
 def _common_id(paths: list[Path], named: list[NamedFile]) -> str:
     """What four file names have in common, or the name of the folder they share."""
-    prefixes = {name.prefix for name in named}
-    if len(named) == len(paths) and len(prefixes) == 1:
-        common = prefixes.pop()
-    else:
-        stems = [stem(path) for path in paths]
-        # Letter by letter on purpose: these are names, not paths.
-        common = os.path.commonprefix(stems)  # noqa: RUF071
-        if common not in stems:  # cut inside a word, as in "x_t1" and "x_t2"
-            common = common[: max((common.rfind(separator) for separator in "-_. "), default=-1) + 1]
+    stems = [name.prefix for name in named] if len(named) == len(paths) else [stem(path) for path in paths]
+    # Letter by letter on purpose: these are names, not paths.
+    common = os.path.commonprefix(stems)  # noqa: RUF071
+    if common not in stems:  # cut inside a word, as in "x_t1" and "x_t2"
+        common = common[: max((common.rfind(separator) for separator in "-_. "), default=-1) + 1]
     common = common.strip("-_. ")
     folders = {path.absolute().parent for path in paths}
-    if says_whose(common) or len(folders) > 1:
+    if naming.says_whose(common) or len(folders) > 1:
         return common or "study"
-    return name_of_study(folders.pop())
+    return naming.name_of_study(folders.pop())
 
 
 def _study_of_file(path: Path) -> StudyFiles:
     """The study that an image file belongs to."""
     if not is_nifti(path):
         raise StudyError(f"{path} is not a NIfTI file (.nii or .nii.gz); give a study folder.")
-    for _, study in _studies_in(path.parent):
+    for study in _studies_in(path.parent):
         if path in study.paths.values():
             return study
     raise StudyError(f"{path} is one image that belongs to no study; give a folder with T1c, T1n, FLAIR (T2f) and T2w.")
 
 
-def _search(folder: Path, depth: int) -> list[tuple[Path, StudyFiles]]:
-    """Studies of a folder, or else of the folders below it, each with the folder it stands in."""
+def _search(folder: Path, depth: int) -> list[StudyFiles]:
+    """Studies of a folder, or else of the folders below it."""
     here = _studies_in(folder)
     if here or depth == 0:
         return here
-    found: list[tuple[Path, StudyFiles]] = []
+    found: list[StudyFiles] = []
     for entry in entries(folder):
         if entry.name.startswith(".") or is_nifti(entry):
             continue
         try:
             found += _search(entry, depth - 1) if is_dir(entry) else []
         except StudyError as error:  # a bad folder does not hide its neighbours
-            found.append((entry, StudyFiles(entry.name, {}, problem=str(error))))
+            found.append(StudyFiles(entry.name, {}, problem=str(error), folder=entry))
     return found
 
 
-def _studies_in(folder: Path) -> list[tuple[Path, StudyFiles]]:
+def _studies_in(folder: Path) -> list[StudyFiles]:
     """Studies whose files stand in this very folder, or in the image folders of a dataset."""
     images = [folder / name for name in IMAGE_FOLDERS if is_dir(folder / name)]
     if images:
         return [found for part in images for found in _studies_in(part)]
     # A segmentation of ours that was saved beside the images is no expert's.
     files = [entry for entry in entries(folder) if is_nifti(entry) and not is_own_segmentation(entry)]
-    named = [name for name in map(read_name, files) if name is not None]
+    named = [name for name in map(naming.read_name, files) if name is not None]
     if any(name.role != REFERENCE for name in named):
-        return [(folder, study) for study in _named_studies(folder, named)]
-    if not folder.name.startswith("images"):
-        # Without channel numbers it may be a folder of predictions, to which nnU-Net adds a dataset.json too.
-        files = [file for file in files if channel_of_name(file)]
-    if not files:
-        return []
-    places = (folder, folder.parent) if folder.name.startswith("images") else (folder,)
+        return _named_studies(folder, named)
+    whole_dataset = folder.name.startswith("images")
+    # Without channel numbers it may be a folder of predictions, to which nnU-Net adds a dataset.json too.
+    files = [file for file in files if whole_dataset or naming.channel_of_name(file)]
+    places = (folder, folder.parent) if whole_dataset else (folder,)
     dataset_json = next((place / DATASET_JSON for place in places if is_file(place / DATASET_JSON)), None)
-    if dataset_json is not None:
-        return [(folder, study) for study in _dataset_studies(folder, files, read_dataset(dataset_json))]
-    if folder.name in IMAGE_FOLDERS:
+    if files and dataset_json is not None:
+        return _dataset_studies(folder, files, read_dataset(dataset_json))
+    if files and folder.name in IMAGE_FOLDERS:
         raise StudyError(f"{folder} has no {DATASET_JSON} beside it, so the order of its channels is unknown; add it.")
     return []
 
@@ -249,75 +225,57 @@ def _named_studies(folder: Path, named: list[NamedFile]) -> list[StudyFiles]:
     groups: dict[str, list[NamedFile]] = defaultdict(list)
     for name in named:
         groups[name.prefix].append(name)
-    complete = [prefix for prefix, group in groups.items() if {name.role for name in group} >= set(MODALITIES)]
-    if len(complete) > 1:
-        return [
-            _named_study(_id_in(folder, prefix.strip("-_. ")), folder, group)
-            for prefix, group in sorted(groups.items())
-            if any(name.role != REFERENCE for name in group)
-        ]
-    prefixes = {name.prefix for name in named if name.role != REFERENCE}
-    return [_named_study(name_of_study(folder, prefixes.pop() if len(prefixes) == 1 else ""), folder, named)]
+    prefixes = sorted({name.prefix for name in named if name.role != REFERENCE})
+    if sum({name.role for name in group} >= set(MODALITIES) for group in groups.values()) > 1:
+        return [_named_study(_id_in(folder, prefix.strip("-_. ")), folder, groups[prefix]) for prefix in prefixes]
+    return [_named_study(naming.name_of_study(folder, prefixes[0] if len(prefixes) == 1 else ""), folder, named)]
 
 
 def _id_in(folder: Path, prefix: str) -> str:
     """Name of one of several studies in a folder."""
-    return prefix if says_whose(prefix) else "_".join(filter(None, (name_of_study(folder), prefix)))
+    return prefix if naming.says_whose(prefix) else "_".join(filter(None, (naming.name_of_study(folder), prefix)))
 
 
 def _named_study(study_id: str, folder: Path, named: list[NamedFile]) -> StudyFiles:
+    prefixes = {name.prefix for name in named if name.role != REFERENCE}
     by_role: dict[str, list[Path]] = defaultdict(list)
     for name in named:
-        by_role[name.role].append(name.path)
-    prefixes = {name.prefix for name in named if name.role != REFERENCE}
-    if len(prefixes) == 1 and REFERENCE in by_role:
         # "brain_segmentation" beside the tumour's is another thing.
-        own = [name.path for name in named if name.role == REFERENCE and name.prefix in prefixes]
-        by_role[REFERENCE] = own
-    modalities = {modality: by_role[modality][0] for modality in MODALITIES if by_role[modality]}
+        if name.role != REFERENCE or len(prefixes) > 1 or name.prefix in prefixes:
+            by_role[name.role].append(name.path)
     problem = None
     for role, paths in by_role.items():
         if len(paths) > 1:
-            title = MODALITY_TITLES.get(role, "reference")
-            names = " and ".join(path.name for path in paths)
-            problem = f"{folder} holds {len(paths)} files for {title}: {names}; keep one or name the files one by one."
-    references = by_role[REFERENCE]
-    return StudyFiles(
-        id=study_id,
-        modalities=dict(modalities),
-        reference=references[0] if references else None,
-        coding=implied_coding(named),
-        problem=problem or _missing(folder, study_id, modalities),
+            what = f"{len(paths)} files for {MODALITY_TITLES.get(role, role)}: {' and '.join(p.name for p in paths)}"
+            problem = f"{folder} holds {what}; keep one or name the files one by one."
+    modalities = {modality: by_role[modality][0] for modality in MODALITIES if modality in by_role}
+    reference = next(iter(by_role[REFERENCE]), None)
+    return _checked(
+        StudyFiles(study_id, modalities, reference, naming.implied_coding(named), problem=problem, folder=folder)
     )
 
 
-def _missing(folder: Path, study_id: str, modalities: Mapping[str, Path]) -> str | None:
-    missing = [MODALITY_TITLES[modality] for modality in MODALITIES if modality not in modalities]
-    if not missing:
-        return None
-    found = ", ".join(f"{MODALITY_TITLES[modality]} ({path.name})" for modality, path in modalities.items())
-    return (
-        f"Study {study_id} in {folder} has no {' and no '.join(missing)}; found only {found or 'other files'}: add "
-        "what is missing, or name the four files one by one."
-    )
+def _checked(study: StudyFiles) -> StudyFiles:
+    """A study, with the problem that modalities are missing where they are."""
+    missing = [MODALITY_TITLES[modality] for modality in MODALITIES if modality not in study.modalities]
+    if not missing or study.problem is not None:
+        return study
+    found = ", ".join(f"{MODALITY_TITLES[modality]} ({path.name})" for modality, path in study.paths.items())
+    what = f"Study {study.id} in {study.folder} has no {' and no '.join(missing)}; found only {found or 'other files'}"
+    return replace(study, problem=f"{what}: add what is missing, or name the four files one by one.")
 
 
 def _dataset_studies(folder: Path, files: Iterable[Path], dataset: Dataset) -> list[StudyFiles]:
     """Studies of an nnU-Net or Decathlon image folder."""
-    cases: dict[str, dict[int, Path]] = defaultdict(dict)
-    whole: list[Path] = []
+    cases: dict[str, dict[str, Path | tuple[Path, int]]] = defaultdict(dict)
+    names = {number: modality for modality, number in dataset.channels.items()}
     for file in files:
-        channel = channel_of_name(file)
-        if channel is None:
-            whole.append(file)
+        if (numbered := naming.channel_of_name(file)) is None:
+            cases[stem(file)] = {modality: (file, number) for number, modality in names.items()}
         else:
-            cases[channel[0]][channel[1]] = file
+            cases[numbered[0]] |= {names[numbered[1]]: file} if numbered[1] in names else {}
     labels = folder.parent / folder.name.replace("images", "labels", 1) if folder.name.startswith("images") else folder
-    studies: list[StudyFiles] = []
-    for case, channels in sorted(cases.items()):
-        modalities = {m: channels[number] for m, number in dataset.channels.items() if number in channels}
-        studies.append(StudyFiles(case, dict(modalities), problem=_missing(folder, case, modalities)))
-    studies += [StudyFiles(stem(file), {m: (file, n) for m, n in dataset.channels.items()}) for file in whole]
+    studies = [_checked(StudyFiles(case, found, folder=folder)) for case, found in sorted(cases.items())]
     return [_with_labels(study, labels, dataset) for study in studies]
 
 
@@ -329,13 +287,12 @@ def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFile
     return study
 
 
-def _distinct(studies: list[tuple[Path, StudyFiles]]) -> list[StudyFiles]:
+def _distinct(found: list[StudyFiles]) -> list[StudyFiles]:
     """Studies with ids that differ: where two have the same, the nearest folders above that tell them apart are added.
 
     A result of such a study is found by the hashes of its images where the study is searched for by itself.
     """
-    places = [folder for folder, _ in studies]
-    found = [study for _, study in studies]
+    places = [study.folder for study in found]
     for _ in range(_DEPTH + 1):
         counts = Counter(study.id for study in found)
         for index, study in enumerate(found):

@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,20 @@ def exists(path: Path, error: Error = StudyError) -> bool:
 
 def entries(folder: Path, error: Error = StudyError) -> list[Path]:
     """What a folder holds, in the order of the names; an error of the package's when it cannot be read."""
-    try:
+    with _reading(folder, error):
         return sorted(folder.iterdir())
-    except (OSError, ValueError) as reason:
-        raise _unreadable(folder, reason, error) from reason
 
 
 def read_bytes(path: Path, error: Error = StudyError) -> bytes:
     """All bytes of a file; an error of the package's when it cannot be read."""
-    try:
+    with _reading(path, error):
         return path.read_bytes()
-    except (OSError, ValueError) as reason:
-        raise _unreadable(path, reason, error) from reason
 
 
 def read_text(path: Path, error: Error = StudyError) -> str:
     """A text file in UTF-8, with or without its mark; an error of the package's when it cannot be read."""
-    try:
-        return read_bytes(path, error).decode("utf-8-sig")
-    except UnicodeError as reason:
-        raise _unreadable(path, reason, error) from reason
+    with _reading(path, error):
+        return path.read_text(encoding="utf-8-sig")
 
 
 def read_json(path: Path, error: Error = StudyError, do: str = "repair it") -> dict[str, Any]:
@@ -97,11 +91,8 @@ def sha256(data: bytes | memoryview) -> str:
 
 def sha256_of(path: Path, error: Error = StudyError) -> str:
     """Hash of a file's bytes, in hexadecimal; an error of the package's when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as reason:
-        raise _unreadable(path, reason, error) from reason
+    with _reading(path, error), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_json(content: Any) -> str:
@@ -132,9 +123,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     """
     for target in contents:
         if is_dir(target, SaveError):
-            raise SaveError(
-                f"{target} is a folder where a file is to be written; move it away or choose another folder."
-            )
+            raise SaveError(f"{target} is a folder where a file is to be written; choose another folder.")
     made: list[Path] = []
     temporary: dict[Path, Path] = {}
     renamed = 0
@@ -148,8 +137,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             os.replace(name, target)
             renamed += 1
     except OSError as error:
-        kept = " (what stood there before is unchanged)" if not renamed else " and save again"
-        raise SaveError(_sentence(error, next(iter(contents)).parent) + kept + ".") from error
+        what = f"Results cannot be written to {next(iter(contents)).parent} ({reason_of(error)})"
+        raise SaveError(f"{what}; free some space or choose another output folder, and save again.") from error
     finally:
         if renamed < len(contents):  # also when the user interrupts
             for name in temporary:
@@ -181,38 +170,18 @@ def check_writable(folder: Path) -> None:
         When it, or the nearest folder above it that exists, is no folder or cannot be written.
     """
     nearest = folder
-    while not _is_there(nearest, folder) and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not is_dir(nearest, SaveError):
-        raise SaveError(
-            f"Results cannot be written to {folder}: {nearest} is not a folder; choose another output folder."
-        )
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise SaveError(
-            f"Results cannot be written to {folder}: {nearest} may not be written; choose another output folder or "
-            "change its permissions."
-        )
-
-
-def _is_there(path: Path, wanted: Path) -> bool:
-    """Whether there is anything of this name, a link that leads nowhere included."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError) as error:
-        raise SaveError(_sentence(error, wanted) + ".") from error
-    return True
+    while not (os.path.islink(nearest) or exists(nearest, SaveError)) and nearest != nearest.parent:
+        nearest = nearest.parent  # a link that leads nowhere is there: nothing can be made in its place
+    if not is_dir(nearest, SaveError) or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "may not be written" if is_dir(nearest, SaveError) else "is not a folder"
+        raise SaveError(f"Results cannot be written to {folder}: {nearest} {why}; choose another output folder.")
 
 
 def _mode(path: Path, error: Error) -> int:
     """Kind of what has this name; 0 when there is nothing."""
-    try:
+    with _reading(path, error), contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except (OSError, ValueError) as reason:  # no permission, a ring of links, a name that is too long or holds a NUL
-        raise _unreadable(path, reason, error) from reason
+    return 0
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:
@@ -228,13 +197,12 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _unreadable(path: Path, reason: Exception, error: Error) -> UncsegError:
-    if isinstance(reason, FileNotFoundError):
-        return error(f"{path} does not exist; check how it is written.")
-    return error(f"{path} cannot be read ({reason_of(reason)}); check its name and its permissions.")
-
-
-def _sentence(error: Exception, folder: Path) -> str:
-    return (
-        f"Results cannot be written to {folder} ({reason_of(error)}); free some space or choose another output folder"
-    )
+@contextlib.contextmanager
+def _reading(path: Path, error: Error) -> Iterator[None]:
+    """Turn what the system says of a path (no permission, a ring of links, no text ...) into an error of ours."""
+    try:
+        yield
+    except FileNotFoundError as reason:
+        raise error(f"{path} does not exist; check how it is written.") from reason
+    except (OSError, ValueError) as reason:
+        raise error(f"{path} cannot be read ({reason_of(reason)}); check its name and its permissions.") from reason

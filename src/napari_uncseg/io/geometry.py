@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +13,39 @@ _TOLERANCE_VOXELS = 0.1
 """Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
 
 
+T = TypeVar("T")
+
+
+def three(values: Iterable[T]) -> tuple[T, T, T]:
+    """The three of x, y and z; a ValueError when there are more or fewer."""
+    x, y, z = values
+    return x, y, z
+
+
 def spacing(affine: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     """Voxel size along x, y and z in millimetres."""
-    x, y, z = (float(length) for length in voxel_sizes(affine))
-    return x, y, z
+    return three(float(length) for length in voxel_sizes(affine))
 
 
 def voxel_ml(affine: npt.NDArray[np.floating]) -> float:
     """Volume of a voxel in millilitres, of sheared grids too."""
     return float(abs(np.linalg.det(affine[:3, :3]))) / 1000.0
+
+
+class OnGrid:
+    """Base of what lies on a grid of voxels: its affine tells their size."""
+
+    affine: npt.NDArray[np.float64]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along x, y and z in millimetres."""
+        return spacing(self.affine)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return voxel_ml(self.affine)
 
 
 def corners(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

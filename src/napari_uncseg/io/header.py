@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 from nibabel.spatialimages import HeaderDataError
 
 from napari_uncseg.errors import StudyError
@@ -53,20 +54,17 @@ def geometry_header(
 
 def parse_header(path: Path, head: bytes) -> nib.Nifti1Header:
     """Header of the first bytes of a file, not yet checked."""
-    kinds: dict[int, tuple[Any, bytes, bytes]] = {
-        348: (nib.Nifti1Header, head[344:347], b"n+1"),
-        540: (nib.Nifti2Header, head[4:7], b"n+2"),
+    kinds: dict[int, tuple[Any, bool]] = {
+        348: (nib.Nifti1Header, head[344:347] == b"n+1"),
+        540: (nib.Nifti2Header, head[4:7] == b"n+2"),
     }
-    for order in ("little", "big"):
-        size = int.from_bytes(head[:4], order)
+    for order in ("<", ">"):
+        size = int(np.frombuffer(head.ljust(4)[:4], f"{order}i4")[0])
         if size in kinds and len(head) >= size:
-            kind, magic, expected = kinds[size]
-            if magic != expected:
-                raise StudyError(
-                    f"{path} is an Analyze or two-file NIfTI header without voxels; "
-                    "convert it to a single .nii.gz file."
-                )
-            header: nib.Nifti1Header = kind(head[:size], "<" if order == "little" else ">", check=False)
+            kind, has_voxels = kinds[size]
+            if not has_voxels:
+                raise StudyError(f"{path} is a header without voxels (Analyze); convert it to one .nii.gz file.")
+            header: nib.Nifti1Header = kind(head[:size], order, check=False)
             return header
     raise StudyError(f"{path} is not a NIfTI file (its first bytes are {head[:8]!r}); convert it to .nii.gz.")
 
@@ -76,9 +74,7 @@ def check_header(path: Path, header: nib.Nifti1Header) -> tuple[tuple[int, ...],
     dimensions = int(header["dim"][0])
     shape = tuple(int(length) for length in header["dim"][1 : 1 + dimensions]) if 1 <= dimensions <= 7 else ()
     if not shape or min(shape) < 1:
-        raise StudyError(
-            f"{path} has a damaged header (dimensions {[int(n) for n in header['dim']]}); convert it again."
-        )
+        raise StudyError(f"{path} has a damaged header (dimensions {header['dim'].tolist()}); convert it again.")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     size = " × ".join(map(str, shape))
@@ -91,11 +87,9 @@ def check_header(path: Path, header: nib.Nifti1Header) -> tuple[tuple[int, ...],
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError) as error:
-        code = int(header["datatype"])
-        raise StudyError(f"{path} stores its voxels in an unknown type ({code}); convert it to float32.") from error
+        raise StudyError(f"{path} has voxels of an unknown type ({header['datatype']}); convert it.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        name = "colours" if dtype.kind == "V" else f"values of type {dtype}"
-        raise StudyError(f"{path} holds {name}, not grey values; give the MRI itself, as integers or float32.")
+        raise StudyError(f"{path} holds values of type {dtype}, not grey values; give the MRI itself.")
     return shape, dtype
 
 
@@ -139,8 +133,7 @@ def read_geometry(
     except (HeaderDataError, ValueError) as error:
         raise StudyError(f"{path} has a damaged qform ({error}); repair its header.") from error
     if not _usable(affine):
-        rows = ", ".join(str([round(float(value), 4) for value in row]) for row in affine[:3])
-        raise StudyError(f"{path} has a degenerate affine ({rows}); repair its header or convert it again.")
+        raise StudyError(f"{path} has a degenerate affine {affine.tolist()}; repair its header or convert it again.")
     if not (clean["sform_code"] > 0 or clean["qform_code"] > 0):
         warnings.append(f"{path.name} does not say how it is oriented; left and right may be swapped.")
     return affine, clean, tuple(warnings)
@@ -159,8 +152,6 @@ def _bare(shape: tuple[int, ...], header: nib.Nifti1Header | None) -> nib.Nifti1
 
 def _usable(affine: npt.NDArray[np.floating]) -> bool:
     """Whether an affine is finite and spans a volume."""
-    matrix = affine[:3, :3]
-    lengths = np.linalg.norm(matrix, axis=0)
-    if not np.isfinite(affine).all() or lengths.min() <= 1e-6:
-        return False
-    return bool(abs(np.linalg.det(matrix / lengths)) > 1e-3)
+    lengths = voxel_sizes(affine)
+    sound = np.isfinite(affine).all() and lengths.min() > 1e-6
+    return bool(sound and abs(np.linalg.det(affine[:3, :3] / lengths)) > 1e-3)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.nifti import Volume
-from napari_uncseg.labels import CODINGS, Coding, Label
+from napari_uncseg.labels import CODINGS, Coding, Label, Region
 
 _WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (Label.ED, ("edema", "oedema", "peritumoral", "snfh")),
@@ -46,23 +46,18 @@ def choose_coding(values: Iterable[int], implied: Coding | None, *, name: str) -
     """
     found = set(values) - {0}
     if implied is Coding.DECATHLON:
-        _check_values(found, Coding.DECATHLON, name)
-        return Coding.DECATHLON
+        _check_values(found, implied, name)
+        return implied
     if not found <= {1, 2, 3, 4}:
-        raise StudyError(
-            f"{name} holds the label values {_listing(found)}, which no BraTS coding knows; "
-            "expected some of 1, 2, 3, 4: give another file or take this one out of the study."
-        )
+        raise StudyError(f"{name} holds the label values {_listing(found)}, which no coding knows; take the file out.")
     if 4 not in found:
         # A subset such as {1, 2} means the same in every year; what the naming says is the better name for it.
         return implied if implied is not None and found <= set(CODINGS[implied]) else Coding.BRATS2023
     if 3 in found or implied is Coding.BRATS2024:
         return Coding.BRATS2024
     if implied is Coding.BRATS2023:
-        raise StudyError(
-            f"{name} holds the label values {_listing(found)} under a name of BraTS 2023 or later, where 4 may be "
-            "enhancing tumour (brats2021) or a resection cavity (brats2024); say which with --coding."
-        )
+        what = f"{name} holds a 4 under a name of BraTS 2023 or later: enhancing tumour (brats2021) or a resection"
+        raise StudyError(f"{what} cavity (brats2024); say which with --coding.")
     return Coding.BRATS2021
 
 
@@ -106,11 +101,7 @@ def decode_reference(
     nonzero = values != 0
     present = np.unique(values[nonzero])
     if not np.isfinite(present).all() or (np.abs(present - np.rint(present)) > 1e-3).any():
-        shown = ", ".join(f"{value:g}" for value in present[:5])
-        raise StudyError(
-            f"{name} holds values that are not whole numbers ({shown} …) where labels are expected; take it "
-            "out of the study."
-        )
+        raise StudyError(f"{name} holds values that are no labels, for they are not whole numbers; take it out.")
     if present.size and np.abs(present).max() > 2**31:
         raise StudyError(f"{name} holds label values up to {present.max():g}, which no BraTS coding knows.")
     found = {int(np.rint(value)) for value in present} - {0}
@@ -122,14 +113,10 @@ def decode_reference(
     else:
         coding = choose_coding(found, implied, name=name)
     labels = np.zeros(values.shape, dtype=np.uint8)
-    rounded = np.rint(values[nonzero]).astype(np.int64)
-    table = np.zeros(max(found, default=0) + 1, dtype=np.uint8)
-    for value in found:
-        table[value] = CODINGS[coding][value]
-    labels[nonzero] = table[rounded]
-    if coding is Coding.BRATS2024 and 4 in found:
-        return labels, coding, (f"{name} marks a resection cavity (4), which belongs to no region and was left out.",)
-    return labels, coding, ()
+    table = np.array([CODINGS[coding].get(value, 0) for value in range(1 + max(found, default=0))], dtype=np.uint8)
+    labels[nonzero] = table[np.rint(values[nonzero]).astype(np.int64)]
+    cavity = f"{name} marks a resection cavity (4), which belongs to no region and was left out."
+    return labels, coding, (cavity,) if coding is Coding.BRATS2024 and 4 in found else ()
 
 
 def labels_of(
@@ -156,71 +143,43 @@ def coding_of_names(names: Mapping[object, object]) -> Coding | None:
     -------
     Coding or None
     """
-    meant: dict[int, int] = {}
-    regions: dict[str, set[int]] = {}
+    regions = {str(key).lower(): set(map(str, value)) for key, value in names.items() if isinstance(value, list)}
+    meant = _labels_of_regions(regions)
     for key, value in names.items():
         if isinstance(value, list):
-            if not all(isinstance(number, int) for number in value):
-                return None
-            regions[str(key).lower()] = set(value)
             continue
         name, number = (value, key) if isinstance(value, str) else (key, value)
-        try:
-            index = int(str(number))
-        except ValueError:
+        label = _label_of_name(str(name).strip().lower())
+        if not str(number).isdecimal() or (int(str(number)) and label is None):
             return None
-        if index == 0:
-            continue
-        label = _label_of_name(str(name))
-        if label is None:
-            return None
-        meant[index] = int(label)
-    if regions:
-        from_regions = _labels_of_regions(regions)
-        if from_regions is None:
-            return None
-        meant.update(from_regions)
-    for coding, mapping in CODINGS.items():
-        if meant == {value: int(label) for value, label in mapping.items()}:
-            return coding
-    return None
+        if int(str(number)) and label is not None:
+            meant[int(str(number))] = label
+    return next((coding for coding, mapping in CODINGS.items() if meant == dict(mapping)), None)
 
 
 def _label_of_name(name: str) -> int | None:
-    name = name.strip().lower()
-    if name in _SHORT:
-        return int(_SHORT[name])
-    for label, words in _WORDS:
-        if any(word in name for word in words):
-            return int(label)
-    return None
+    return _SHORT.get(name, next((label for label, words in _WORDS if any(word in name for word in words)), None))
 
 
-def _labels_of_regions(regions: Mapping[str, set[int]]) -> dict[int, int] | None:
-    """Value -> label when the nested regions of BraTS are spelt out."""
-    sets: dict[str, set[int]] = {}
+def _labels_of_regions(regions: Mapping[str, set[str]]) -> dict[int, int]:
+    """Value -> label when the nested regions of BraTS are spelt out; empty when they are not."""
+    sets: dict[str, set[str]] = {}
     for name, numbers in regions.items():
-        if "whole" in name or name == "wt":
-            sets["wt"] = numbers
-        elif "core" in name or name == "tc":
-            sets["tc"] = numbers
-        elif "enhanc" in name or name == "et":
-            sets["et"] = numbers
-    if set(sets) != {"wt", "tc", "et"} or not sets["et"] <= sets["tc"] <= sets["wt"]:
-        return None
-    labels = dict.fromkeys(sets["et"], int(Label.ET))
-    labels.update(dict.fromkeys(sets["tc"] - sets["et"], int(Label.NCR)))
-    labels.update(dict.fromkeys(sets["wt"] - sets["tc"], int(Label.ED)))
-    return labels
+        for region, word in ((Region.WT, "whole"), (Region.TC, "core"), (Region.ET, "enhanc")):
+            if word in name or name == region.lower():
+                sets[region] = numbers
+                break
+    if set(sets) != set(Region) or not sets["ET"] <= sets["TC"] <= sets["WT"] or not "".join(sets["WT"]).isdecimal():
+        return {}
+    labels = dict.fromkeys(sets["WT"], Label.ED) | dict.fromkeys(sets["TC"], Label.NCR)
+    return {int(number): label for number, label in (labels | dict.fromkeys(sets["ET"], Label.ET)).items()}
 
 
 def _check_values(found: set[int], coding: Coding, name: str) -> None:
     known = set(CODINGS[coding])
     if not found <= known:
-        raise StudyError(
-            f"{name} holds the label values {_listing(found)}, but the coding {coding} knows only {_listing(known)}; "
-            "give another one with --coding."
-        )
+        what = f"{name} holds the label values {_listing(found)}, but {coding} knows only {_listing(known)}"
+        raise StudyError(f"{what}; give another coding with --coding.")
 
 
 def _listing(values: Iterable[int]) -> str:

@@ -143,30 +143,24 @@ def study_from_arrays(
         raise StudyError(f"Study {id} has complex values; give magnitude images.")
     geometry = geometry_header(_checked_affine(affine, id), images.shape[1:], header)
     exact = np.asarray(geometry.get_best_affine(), dtype=np.float64)
-    names = {source.role: str(source.path) for source in sources}
+    names = {modality: f"The {title} image of study {id}" for modality, title in MODALITY_TITLES.items()}
+    names |= {source.role: str(source.path) for source in sources}
     cleaned = np.ascontiguousarray(images, dtype=np.float32)
     for index, modality in enumerate(MODALITIES):
-        name = names.get(modality, f"The {MODALITY_TITLES[modality]} image of study {id}")
         finite = np.isfinite(cleaned[index])
         if not finite.all():
-            if not finite.any():
-                raise StudyError(f"{name} holds no finite value; export it again.")
             cleaned = cleaned.copy() if np.shares_memory(cleaned, images) else cleaned
             cleaned[index][~finite] = 0.0
             count = finite.size - np.count_nonzero(finite)
-            notes.append(
-                f"{MODALITY_TITLES[modality]} held {count} values that are not finite (NaN or inf); they count as 0."
-            )
+            notes.append(f"{MODALITY_TITLES[modality]} held {count} values that are NaN or inf; they count as 0.")
         if cleaned[index].min() == cleaned[index].max():
-            raise StudyError(f"{name} holds nothing but the value {cleaned[index].flat[0]:g}; give another file.")
+            raise StudyError(f"{names[modality]} holds but one finite value; give another file.")
     brain = brain_mask(cleaned)
     if not brain.any():
         raise StudyError(f"No brain stands out in the images of study {id}; check that they are the MRI and not masks.")
     for image, modality in zip(cleaned, MODALITIES, strict=True):
-        inside = image[brain]
-        if inside.min() == inside.max():
-            name = names.get(modality, f"The {MODALITY_TITLES[modality]} image of study {id}")
-            raise StudyError(f"{name} is a mask: all of the brain has the value {inside[0]:g}; give the MRI itself.")
+        if image[brain].min() == image[brain].max():
+            raise StudyError(f"{names[modality]} is a mask: all of the brain has one value; give the MRI itself.")
     notes += _same_files(sources) + _notes(cleaned, brain, exact)
     return Study(
         id=id,
@@ -187,10 +181,8 @@ def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:
     entry = files.modalities[modality]
     if isinstance(entry, tuple):
         if entry[1] >= volume.channels:
-            raise StudyError(
-                f"{volume.path} has {volume.channels} volume(s), but its dataset.json puts {MODALITY_TITLES[modality]} "
-                f"in channel {entry[1]}; expected a 4-D file."
-            )
+            what = f"{volume.path} has {volume.channels} volume(s)"
+            raise StudyError(f"{what}, but its dataset.json puts {modality} in channel {entry[1]}; correct it.")
         return entry[1]
     if volume.channels > 1:
         raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; give one 3-D image per modality.")
@@ -209,14 +201,12 @@ def _read_all(files: StudyFiles) -> dict[str, Volume]:
 
 
 def _grids_sentence(study_id: str, volumes: Mapping[str, Volume], moved: Sequence[str]) -> str:
-    own, *others = (
+    grids = "; ".join(
         f"{volume.path.name} has {describe_grid(volume.shape, volume.affine)}"
-        for volume in map(volumes.__getitem__, ("t1c", *moved))
+        for volume in (volumes[role] for role in ("t1c", *moved))
     )
-    return (
-        f"Study {study_id} in {volumes['t1c'].path.parent} has images on different grids: {own}; {'; '.join(others)}; "
-        "register them, or put all on the grid of T1c with --resample."
-    )
+    what = f"Study {study_id} in {volumes['t1c'].path.parent} has images on different grids: {grids}"
+    return f"{what}; register them, or put all on the grid of T1c with --resample."
 
 
 def _on_t1c(image: npt.NDArray[np.floating], volume: Volume, t1c: Volume) -> npt.NDArray[np.floating]:
@@ -233,9 +223,7 @@ def _on_t1c(image: npt.NDArray[np.floating], volume: Volume, t1c: Volume) -> npt
 def _checked_affine(affine: npt.NDArray[np.floating], study_id: str) -> npt.NDArray[np.float64]:
     exact = np.asarray(affine, dtype=np.float64)
     if exact.shape != (4, 4) or not np.isfinite(exact).all() or abs(np.linalg.det(exact[:3, :3])) < 1e-9:
-        raise StudyError(
-            f"Study {study_id} has a degenerate affine {exact.tolist()}; it must be an invertible 4 × 4 matrix."
-        )
+        raise StudyError(f"Study {study_id} has the affine {exact.tolist()}, which has no inverse; correct it.")
     return exact
 
 
@@ -244,9 +232,7 @@ def _checked_reference(reference: npt.NDArray[np.integer] | None, study_id: str)
         return None
     found = set(np.unique(reference).tolist())
     if not found <= {0, *map(int, Label)}:
-        raise StudyError(
-            f"The reference of study {study_id} holds the label values {sorted(found)}; expected 0, 1, 2, 3."
-        )
+        raise StudyError(f"The reference of study {study_id} holds the labels {sorted(found)}; expected 0, 1, 2, 3.")
     return np.ascontiguousarray(reference, dtype=np.uint8)
 
 
@@ -263,18 +249,12 @@ def _same_files(sources: Sequence[Source]) -> list[str]:
 
 def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> list[str]:
     """What the user should know about images that are sound but not as the network learned them."""
-    notes = []
-    sizes = spacing(affine)
-    if has_skull(images, brain, sizes):
-        notes.append(
-            "The images still show the skull; the network learned from skull-stripped brains, so remove it first."
-        )
-    if (angle := float(np.degrees(obliquity(affine).max()))) > _OBLIQUE_DEGREES:
-        notes.append(
-            f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse than on an upright one."
-        )
-    if max(sizes) > _THICK_MM:
-        notes.append(
-            f"Voxels are up to {max(sizes):.1f} mm thick; the network learned from 1 mm, so small parts may be missed."
-        )
-    return notes
+    sizes, angle = spacing(affine), float(np.degrees(obliquity(affine).max()))
+    found = {
+        "The images still show the skull; the network learned without it, so remove it first.": has_skull(
+            images, brain, sizes
+        ),
+        f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse.": angle > _OBLIQUE_DEGREES,
+        f"Voxels are up to {max(sizes):.1f} mm thick; small parts may be missed.": max(sizes) > _THICK_MM,
+    }
+    return [note for note, applies in found.items() if applies]

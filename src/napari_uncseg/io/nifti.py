@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.files import is_dir, read_bytes, sha256, write_files
+from napari_uncseg.io.geometry import three
 from napari_uncseg.io.header import (
     check_header,
     geometry_header,
@@ -64,8 +65,7 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y and z."""
-        x, y, z = self.data.shape[:3]
-        return x, y, z
+        return three(self.data.shape[:3])
 
     @property
     def channels(self) -> int:
@@ -75,12 +75,12 @@ class Volume:
     def values(self, channel: int = 0, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[np.floating]:
         """Values of one channel with the slope applied, in C order, shape (x, y, z)."""
         data = self.data[..., channel] if self.data.ndim == 4 else self.data
+        scaled = (self.slope, self.intercept) != (1.0, 0.0)
         # A double keeps only what a float32 can: what lies beyond becomes inf, and is reported as such.
         with np.errstate(over="ignore", invalid="ignore"):
-            wide = np.float64 if data.dtype.itemsize > 2 and (self.slope, self.intercept) != (1.0, 0.0) else dtype
-            values = np.ascontiguousarray(data, dtype=wide)
-            if (self.slope, self.intercept) != (1.0, 0.0):
-                values = values * np.asarray(self.slope, wide) + np.asarray(self.intercept, wide)
+            values = np.ascontiguousarray(data, dtype=np.float64 if data.dtype.itemsize > 2 and scaled else dtype)
+            if scaled:  # plain numbers leave an array's type as it is
+                values = values * self.slope + self.intercept
             return values.astype(dtype, copy=False)
 
 
@@ -127,10 +127,7 @@ def read_volume(path: Path) -> Volume:
     size = offset + count * dtype.itemsize
     content, complete = _unzip(path, raw, size, to_its_end=True) if zipped else (raw, True)
     if len(content) < size or not complete:
-        raise StudyError(
-            f"{path} is truncated: it ends before its {size / 1e6:.1f} MB of voxels are complete; "
-            "copy or download it again."
-        )
+        raise StudyError(f"{path} is truncated: it ends before its {size / 1e6:.1f} MB of voxels do; copy it again.")
     data = np.frombuffer(content, dtype=dtype, count=count, offset=offset).reshape(shape, order="F")
     slope, intercept = read_scaling(path, header)
     affine, clean, warnings = read_geometry(path, header, shape[:3])
@@ -167,18 +164,16 @@ def encode_volume(
         When fractions are not finite.
     """
     new = geometry_header(affine, array.shape, header)
-    slope: float | None = None
-    stored = np.ascontiguousarray(array.T)  # NIfTI runs x fastest
+    stored, slope = np.ascontiguousarray(array.T), np.float32(1)  # NIfTI runs x fastest
     if upper is not None:
         # The largest float32 whose 32767-fold does not pass the upper bound: no reader ever sees 1.00000003.
-        step = np.float32(upper / _FRACTION_STEPS)
-        if float(step) * _FRACTION_STEPS > upper:
-            step = np.nextafter(step, np.float32(0))
-        stored = _steps(stored, float(step))
-        slope = float(step)
+        slope = np.float32(upper / _FRACTION_STEPS)
+        if float(slope) * _FRACTION_STEPS > upper:
+            slope = np.nextafter(slope, np.float32(0))
+        stored = _steps(stored, float(slope))
     stored = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
     new.set_data_dtype(stored.dtype)
-    new.set_slope_inter(slope if slope is not None else 1.0, 0.0)
+    new.set_slope_inter(float(slope), 0.0)
     new["vox_offset"] = 352
     new["magic"] = b"n+1"
     little = new.as_byteswapped("<")
@@ -228,11 +223,8 @@ def _unzip(path: Path, raw: bytes, size: int, *, to_its_end: bool = False) -> tu
         while missing > 0 or spare > 0:
             part = stream.decompress(rest, missing or 2**20)
             rest = stream.unconsumed_tail
-            if missing:
-                parts.append(part)
-                missing -= len(part)
-            else:
-                spare -= len(part)
+            parts += [part] if missing else []
+            missing, spare = (missing - len(part), spare) if missing else (0, spare - len(part))
             if stream.eof:
                 rest = stream.unused_data
                 if rest[:2] != _GZIP:

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.io.geometry import spacing, voxel_ml
+from napari_uncseg.io.geometry import OnGrid, three
 from napari_uncseg.maps import MapName
 
 
@@ -33,7 +33,7 @@ def partial_of(provenance: Mapping[str, Any]) -> Partial | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(OnGrid):
     """Region probabilities, segmentation and named uncertainty maps on the study's own grid.
 
     Parameters
@@ -84,20 +84,9 @@ class Prediction:
         return bool(self.provenance.get("settings", {}).get("calibration"))
 
     @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along x, y and z in millimetres."""
-        return spacing(self.affine)
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel in millilitres."""
-        return voxel_ml(self.affine)
-
-    @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y and z."""
-        x, y, z = self.segmentation.shape
-        return x, y, z
+        return three(self.segmentation.shape)
 
     def title(self, name: str | MapName) -> str:
         """Title of a map for a reader; a partial result says that it is one."""

@@ -74,6 +74,8 @@ class Provenance(JsonFormat):
     command: str | None = None
     volumes_ml: dict[Region, FiniteFloat | None] | None = None
     triage_score: FiniteFloat | None = None
+    dice: dict[Region, float | None] | None = None
+    needs_review: list[dict[str, Any]] | None = None
 
 
 def fingerprint(provenance: Mapping[str, Any]) -> str:
@@ -115,7 +117,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        Words such as ``the model (a there, b here)``; empty when nothing that is known differs.
+        Such as ``the model (a there, b here)``, settings by their names; empty when nothing that is known differs.
     """
     found: list[str] = []
     old, new = (_block(content, "model") for content in (there, here))
@@ -124,53 +126,27 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         how = f"{new.get('name')}, with other weights" if same else f"{old.get('name')} there, {new.get('name')} here"
         found.append(f"the model ({how})")
     before, after = input_hashes(there), input_hashes(here)
-    old, new = (_block(content, "settings") for content in (there, here))
-    names = [name for name in dict.fromkeys((*old, *new)) if plain(old.get(name)) != plain(new.get(name))]
+    old, new = ({"method": "single"} | plain(_block(content, "settings")) for content in (there, here))
+    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
     causes = {*names, *(["model"] if found else []), *({"reference"} & (before.keys() ^ after.keys()))}
     for name in names:
-        if _FOLLOWS.get(name) in causes:
-            continue
-        word = _SETTINGS.get(name, str(name))
-        known = name != "calibration"  # of which the hash is kept, and that says nothing
-        found.append(f"{word} ({_words(name, old)} there, {_words(name, new)} here)" if known else word)
+        if _FOLLOWS.get(name) not in causes:
+            known = name != "calibration"  # of which the hash is kept, and that says nothing
+            found.append(name + f" ({old.get(name)} there, {new.get(name)} here)" * known)
     roles = [role for role in dict.fromkeys((*before, *after)) if before.get(role) != after.get(role)]
     if roles:
         found.append(f"the input files ({', '.join(MODALITY_TITLES.get(role, role) for role in roles)})")
     return found
 
 
-_SETTINGS = {
-    "members": "the number of members",
-    "method": "the members",
-    "maps": "the maps",
-    "calibration": "the calibration",
-    "coding": "the coding",
-    "device": "the device",
-    "precision": "the precision",
-    "resampled": "resampling",
-}
-"""Names of settings in a JSON -> what they are called; others are told by their own."""
-
 _FOLLOWS = {"members": "method", "precision": "device", "tile": "model", "coding": "reference"}
 """Settings that differ because another does."""
-
-_UNSAID = {"method": "single", "maps": "the usual ones"}
-"""What a setting is when a JSON says nothing of it."""
 
 
 def _block(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a JSON; empty when it is not there or not built as ours are."""
     block = content.get(name)
     return block if isinstance(block, Mapping) else {}
-
-
-def _words(name: str, settings: Mapping[str, Any]) -> str:
-    value = settings.get(name)
-    if value is None:
-        return _UNSAID.get(name, "none")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def plain(value: Any) -> Any:

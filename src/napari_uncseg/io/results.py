@@ -18,12 +18,7 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.errors import StudyError, UncsegError
-from napari_uncseg.io.files import (
-    entries,
-    is_dir,
-    is_file,
-    read_json,
-)
+from napari_uncseg.io.files import entries, is_dir, is_file, read_json
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.io.prediction import Partial, Prediction, partial_of
@@ -133,14 +128,15 @@ def find_result_of(study: Study, folder: Path) -> Path | None:
     Path or None
         Whether a result of its id was made from its images is another question, see :func:`made_from`.
     """
-    named = find_results(folder, study.id)
+    if named := find_results(folder, study.id):
+        return named[0]
     own = {role: study.inputs[role]["sha256"] for role in MODALITIES}
-    for path in () if named else find_results(folder):
+    for path in find_results(folder):
         with suppress(StudyError):
             told = input_hashes(read_result(path).provenance)
             if {role: told.get(role) for role in MODALITIES} == own:
                 return path
-    return named[0] if named else None
+    return None
 
 
 def is_result(path: Path) -> bool:
@@ -214,10 +210,8 @@ def check_made_from(
     """Refuse, with an error, a result (``where`` it stands) that was made from other images than those of a study."""
     other = [MODALITY_TITLES[role] for role in other_inputs(provenance, inputs) if role in MODALITY_TITLES]
     if other:
-        raise error(
-            f"The result {where} was made from other images than those of study {study_id}: {', '.join(other)} differ; "
-            "name the result of these images, or predict the study again."
-        )
+        what = f"The result {where} was made from other images than study {study_id} has ({', '.join(other)})"
+        raise error(f"{what}; name the result of these images, or predict the study again.")
 
 
 def load_prediction(folder: Path) -> Prediction:
@@ -245,12 +239,10 @@ def load_prediction(folder: Path) -> Prediction:
     first = volumes[SEGMENTATION]
     for what, volume in volumes.items():
         if volume.sha256 != result.hashes[what]:
-            raise StudyError(
-                f"{volume.path} is not the file that {result.path.name} was written with; run the prediction again."
-            )
+            raise StudyError(f"{volume.path} is not the file that was saved with {result.path.name}; predict again.")
         expected = len(REGIONS) if what == PROBABILITIES else 1
         if volume.channels != expected or not same_grid(first.shape, first.affine, volume.shape, volume.affine):
-            raise StudyError(f"{volume.path} does not lie on the grid of {first.path.name}; run the prediction again.")
+            raise StudyError(f"{volume.path} does not lie on the grid of {first.path.name}; predict again.")
     segmentation = first.values().astype(np.int64)
     if not np.isin(segmentation, (0, *Label)).all():
         raise StudyError(f"{first.path} holds other values than 0, 1, 2, 3; run the prediction again.")
@@ -283,9 +275,7 @@ def load_result_of(study: Study, path: Path) -> Prediction:
     prediction = load_prediction(path)
     check_made_from(prediction.provenance, study.inputs, study.id, f"in {path}")
     if not same_grid(study.shape, study.affine, prediction.shape, prediction.affine):
-        raise StudyError(
-            f"The result in {path} was made on another grid than study {study.id} has now; predict the study again."
-        )
+        raise StudyError(f"The result in {path} lies on another grid than study {study.id}; predict the study again.")
     return prediction
 
 

@@ -22,8 +22,6 @@ from napari_uncseg.io.provenance import SCHEMA, differences, fingerprint, input_
 from napari_uncseg.io.results import JSON_SUFFIX, PROBABILITIES, SEGMENTATION, SavedResult, read_result
 from napari_uncseg.maps import MapName, Measure
 
-_FILE_NAMES = {SEGMENTATION: "seg"}
-
 
 class State(Enum):
     """What stands where a result would be saved."""
@@ -120,36 +118,21 @@ def check_target(
         if digest in inputs:
             raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
     mark = fingerprint(provenance)
-    same = result is not None and mark and result.fingerprint == mark and _is_whole(result, hashes)
-    if same and result is not None and result.partial is None:
+    same = result is not None and result.fingerprint == mark != ""
+    whole = result is not None and all(hashes.get(path) == result.hashes[what] for what, path in result.files.items())
+    if same and whole and result is not None and result.partial is None:
         return Target(folder, State.SAME, result)
     check_writable(folder)
-    foreign = sorted(hashes.keys() - ours)
-    if foreign:
-        unread = foreign[0] == json_path
-        what = (
-            f"{foreign[0]} cannot be read as the JSON of a result" if unread else f"{foreign[0]} belongs to no result"
-        )
-        return Target(folder, State.FOREIGN, result, what)
+    if foreign := sorted(hashes.keys() - ours):
+        why = "cannot be read as the JSON of a result" if foreign[0] == json_path else "belongs to no result"
+        return Target(folder, State.FOREIGN, result, f"{foreign[0]} {why}")
     if result is None:
         return Target(folder, State.FREE)
-    if same:
+    if same and whole:
         return Target(folder, State.PARTIAL, result)
-    return Target(folder, State.OTHER, result, _what_stands(result, provenance))
-
-
-def _is_whole(result: SavedResult, hashes: Mapping[Path, str]) -> bool:
-    """Whether every file of a result is there and unchanged."""
-    return all(hashes.get(path) == result.hashes[what] for what, path in result.files.items())
-
-
-def _what_stands(result: SavedResult, provenance: Mapping[str, Any]) -> str:
-    """What is in the way of a result, and where its making differs."""
-    if different := differences(result.provenance, provenance):
-        return f"another result, which differs in {' and '.join(different)}"
-    if not fingerprint(provenance):
-        return "another result"
-    return "a result of the same model, settings and images, with files that are missing or were changed"
+    different = " and ".join(differences(result.provenance, provenance))
+    what = "this very result, with files that are missing or were changed" if same else "another result"
+    return Target(folder, State.OTHER, result, f"{what}, which differs in {different}" if different else what)
 
 
 @dataclass(frozen=True)
@@ -197,54 +180,39 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
         is still there.
     """
     target = check_target(out, prediction.study_id, prediction.provenance, tuple(prediction.maps))
-    names = _file_names(prediction.study_id, _arrays(prediction))
+    names = _file_names(prediction.study_id, (SEGMENTATION, PROBABILITIES, *prediction.maps))
     json_path = target.folder / f"{prediction.study_id}{JSON_SUFFIX}"
     paths = (*(target.folder / name for name in names.values()), json_path)
-    if target.state is State.SAME or (target.state is State.PARTIAL and _as_far(target.result, prediction)):
+    old, new = target.result.partial if target.result is not None else None, prediction.partial
+    as_far = old is not None and new is not None and old.done >= new.done
+    if target.state is State.SAME or (target.state is State.PARTIAL and as_far):
         return Saved(target.folder, paths, skipped=True)
     target.refuse(overwrite=overwrite)
-    contents = _encode(prediction, target.folder, names)
-    files = {what: {"file": name, "sha256": sha256(contents[target.folder / name])} for what, name in names.items()}
+    with ThreadPoolExecutor() as pool:  # compression runs beside the interpreter, on all cores
+        encoded = list(pool.map(lambda what: _encode(what, prediction), names))
+    files = {
+        what: {"file": name, "sha256": sha256(data)} for (what, name), data in zip(names.items(), encoded, strict=True)
+    }
     content = {**prediction.provenance, "schema": SCHEMA, "study": prediction.study_id, "files": files}
-    write_files({**contents, json_path: (json.dumps(plain(content), indent=2) + "\n").encode()})
+    write_files(dict(zip(paths, (*encoded, (json.dumps(plain(content), indent=2) + "\n").encode()), strict=True)))
     for path in set(target.result.files.values()) - set(paths) if target.result is not None else ():
         with suppress(OSError):  # a map that the new result has not: a leftover that no JSON lists does no harm
             path.unlink()
     return Saved(target.folder, paths, skipped=False)
 
 
-def _as_far(result: SavedResult | None, prediction: Prediction) -> bool:
-    """Whether a partial result came at least as far as a prediction did."""
-    old, new = result.partial if result is not None else None, prediction.partial
-    return old is not None and new is not None and old.done >= new.done
-
-
-def _arrays(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """What is written, by name."""
-    return {
-        SEGMENTATION: prediction.segmentation,
-        PROBABILITIES: np.moveaxis(prediction.probabilities, 0, -1),
-        **prediction.maps,
-    }
-
-
 def _file_names(study_id: str, names: Iterable[str]) -> dict[str, str]:
     """File of each array, by name."""
-    return {what: f"{study_id}_{_FILE_NAMES.get(what, what)}.nii.gz" for what in names}
+    return {what: f"{study_id}_{'seg' if what == SEGMENTATION else what}.nii.gz" for what in names}
 
 
-def _encode_one(what: str, array: np.ndarray[Any, Any], prediction: Prediction) -> bytes:
+def _encode(what: str, prediction: Prediction) -> bytes:
     encode = partial(encode_volume, affine=prediction.affine, header=prediction.header)
+    if what == SEGMENTATION:
+        return encode(np.asarray(prediction.segmentation, dtype=np.uint8))
+    if what == PROBABILITIES:
+        return encode(np.asarray(np.moveaxis(prediction.probabilities, 0, -1), dtype=np.float32), upper=1.0)
     name = MapName.parse(what)
-    if what == SEGMENTATION or name.measure == Measure.ERROR:
-        return encode(np.asarray(array, dtype=np.uint8))
-    upper = 1.0 if what == PROBABILITIES else name.upper  # None for a map this version knows no bound of
-    return encode(np.asarray(array, dtype=np.float32), upper=upper)
-
-
-def _encode(prediction: Prediction, folder: Path, names: Mapping[str, str]) -> dict[Path, bytes]:
-    """Bytes of every file; compression runs beside the interpreter, on all cores."""
-    arrays = _arrays(prediction)
-    with ThreadPoolExecutor() as pool:
-        encoded = pool.map(lambda what: _encode_one(what, arrays[what], prediction), names)
-        return {folder / name: data for name, data in zip(names.values(), encoded, strict=True)}
+    whole = name.measure == Measure.ERROR
+    array = np.asarray(prediction.maps[what], dtype=np.uint8 if whole else np.float32)
+    return encode(array, upper=None if whole else name.upper)  # None for a map this version knows no bound of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.io.geometry import spacing, voxel_ml
+from napari_uncseg.io.geometry import OnGrid, three
 from napari_uncseg.labels import MODALITIES, Coding
 
 
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Study(OnGrid):
     """Four MRI volumes on one grid.
 
     Parameters
@@ -76,21 +76,16 @@ class Study:
     sources: tuple[Source, ...] = ()
     reference: npt.NDArray[np.uint8] | None = None
     header: nib.Nifti1Header | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
     resampled: bool = False
     coding: Coding | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(MODALITIES):
-            raise StudyError(
-                f"Study {self.id} has images of shape {self.images.shape}; expected (4, x, y, z) in the order "
-                f"{', '.join(MODALITIES)}."
-            )
+            raise StudyError(f"Study {self.id} has images of shape {self.images.shape}; expected (4, x, y, z).")
         for name, array in (("brain mask", self.brain), ("reference", self.reference)):
             if array is not None and array.shape != self.shape:
-                raise StudyError(
-                    f"Study {self.id} has a {name} of shape {array.shape} on images of shape {self.shape}."
-                )
+                raise StudyError(f"Study {self.id} has a {name} of shape {array.shape} on images of {self.shape}.")
 
     @cached_property
     def inputs(self) -> dict[str, dict[str, str | None]]:
@@ -107,18 +102,7 @@ class Study:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y and z."""
-        x, y, z = self.images.shape[1:]
-        return x, y, z
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along x, y and z in millimetres."""
-        return spacing(self.affine)
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel in millilitres."""
-        return voxel_ml(self.affine)
+        return three(self.images.shape[1:])
 
 
 def _digest(*arrays: npt.NDArray[Any]) -> str:

@@ -76,9 +76,7 @@ def identify(folder: Path | None = None) -> Identity:
     try:
         sha256 = model_sha256(provenance["files"])
     except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder / PROVENANCE} does not name the model's files; copy the model folder again."
-        ) from error
+        raise ModelError(f"{folder / PROVENANCE} does not name the model's files; {MEND}.") from error
     return Identity(str(provenance.get("name", folder.name)), sha256, 1 + len(snapshot_names(provenance)))
 
 
@@ -107,9 +105,7 @@ def find_calibration(named: str | Path) -> Calibration:
     CalibrationError
         When there is none of this name.
     """
-    if str(named) != BUNDLED:
-        return load_calibration(named)
-    calibration = bundled_calibration()
+    calibration = load_calibration(named) if str(named) != BUNDLED else bundled_calibration()
     if calibration is None:
         raise CalibrationError(NO_BUNDLED)
     return calibration

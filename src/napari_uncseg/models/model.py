@@ -13,27 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.io.files import entries, is_dir, is_file, parse_json, read_bytes, sha256, sha256_of, write_files
+from napari_uncseg.io.files import entries, is_dir, is_file, parse_json, read_bytes, sha256, write_files
+from napari_uncseg.io.geometry import three
 from napari_uncseg.labels import MODALITIES, REGIONS
+from napari_uncseg.models import identity
 from napari_uncseg.models.heads import Head
-from napari_uncseg.models.identity import (
-    DATASET,
-    FORMAT,
-    MEND,
-    PLANS,
-    PREVIOUS_PROVENANCE,
-    PREVIOUS_STAGE,
-    PROVENANCE,
-    SNAPSHOT,
-    WEIGHTS,
-    bundled_model_folder,
-    model_sha256,
-    read_provenance,
-    snapshot_names,
-)
+from napari_uncseg.models.identity import DATASET, FORMAT, MEND, PLANS, PREVIOUS_PROVENANCE, PREVIOUS_STAGE, WEIGHTS
 from napari_uncseg.models.unet import build_network
 
 CONFIGURATION = "3d_fullres"
+_PICKLED = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
 
 DATASET_JSON: Mapping[str, Any] = {
     "channel_names": {str(index): name for index, name in enumerate(MODALITIES)},
@@ -42,6 +31,12 @@ DATASET_JSON: Mapping[str, Any] = {
     "file_ending": ".nii.gz",
 }
 """nnU-Net's ``dataset.json`` of the BraTS 2023 coding; the order of the labels matters."""
+
+
+def make_plans(configuration: Mapping[str, Any], **told: Any) -> dict[str, Any]:
+    """Plans of one configuration on the axes x, y, z; what else is told stands beside it (nnU-Net's names)."""
+    axes = {"transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2]}
+    return {**told, **axes, "configurations": {CONFIGURATION: dict(configuration)}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +89,12 @@ class Model:
     @property
     def patch_size(self) -> tuple[int, int, int]:
         """Tile in voxels."""
-        x, y, z = (int(size) for size in self.configuration["patch_size"])
-        return x, y, z
+        return three(int(size) for size in self.configuration["patch_size"])
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size the network works at, in millimetres."""
-        x, y, z = (float(size) for size in self.configuration["spacing"])
-        return x, y, z
+        return three(float(size) for size in self.configuration["spacing"])
 
     @property
     def orientation(self) -> str | None:
@@ -116,7 +109,7 @@ class Model:
     @property
     def snapshots(self) -> int:
         """How many networks of its run the model holds: 1, or more when earlier snapshots were kept."""
-        return 1 + len(snapshot_names(self.provenance))
+        return 1 + len(identity.snapshot_names(self.provenance))
 
 
 def input_channels(plans: Mapping[str, Any]) -> int:
@@ -138,9 +131,7 @@ def output_channels(plans: Mapping[str, Any]) -> int:
     except ValueError as error:
         raise ModelError(f"The model's plans.json names an unknown head ({error}).") from error
     if extra not in head.uncertainties:
-        raise ModelError(
-            f"The model's plans.json asks for {extra} uncertainty channels, too many or too few for {head}."
-        )
+        raise ModelError(f"The model's plans.json asks for {extra} uncertainty channels, which {head} cannot have.")
     return head.channels + extra
 
 
@@ -157,52 +148,28 @@ def load_model(folder: str | Path | None = None) -> Model:
     ModelError
         When a file is missing, changed, foreign or does not fit the plans. Nothing in the folder is ever executed.
     """
-    folder = bundled_model_folder() if folder is None else Path(folder)
+    folder = identity.bundled_model_folder() if folder is None else Path(folder)
     if not is_dir(folder, ModelError):
-        raise ModelError(
-            f"{folder} is not a model folder; give the folder that holds {WEIGHTS}, {PLANS} and {PROVENANCE}."
-        )
-    missing = [name for name in (WEIGHTS, PLANS, DATASET, PROVENANCE) if not is_file(folder / name, ModelError)]
+        raise ModelError(f"{folder} is not a model folder; give the folder that holds {WEIGHTS} and {PLANS}.")
+    missing = [
+        name for name in (WEIGHTS, PLANS, DATASET, identity.PROVENANCE) if not is_file(folder / name, ModelError)
+    ]
     if missing:
-        foreign = [
-            path.name for path in entries(folder, ModelError) if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}
-        ]
-        hint = (
-            f"{foreign[0]} is a pickled checkpoint, which is never executed"
-            if foreign
-            else "it was not written by napari-uncseg, or not completely"
-        )
+        pickled = (path.name for path in entries(folder, ModelError) if path.suffix in _PICKLED)
+        hint = next((f"{name} is a pickled checkpoint, which is never executed" for name in pickled), MEND)
         raise ModelError(f"Model folder {folder} lacks {', '.join(missing)}: {hint}.")
-    provenance = read_provenance(folder)
-    contents = {name: read_bytes(folder / name, ModelError) for name in (WEIGHTS, PLANS, DATASET)}
-    _refuse_pickle(folder / WEIGHTS, contents[WEIGHTS])
-    for name, found in _hashes(contents).items():
-        _check_hash(folder / name, found, provenance)
-    plans, dataset = (parse_json(contents[name], folder / name, ModelError, MEND) for name in (PLANS, DATASET))
-    network = build_network(plans, input_channels(plans), output_channels(plans))
-    _load_weights(network, folder / WEIGHTS, contents[WEIGHTS])
-    network.eval()
-    return Model(
-        network=network,
-        plans=plans,
-        dataset=dataset,
-        provenance=provenance,
-        name=str(provenance.get("name", folder.name)),
-        sha256=model_sha256(provenance["files"]),
-        folder=folder,
-        previous_stage=_load_previous_stage(folder, plans, provenance),
+    provenance = identity.read_provenance(folder)
+    plans, dataset = (
+        parse_json(_read(folder / name, provenance), folder / name, ModelError, MEND) for name in (PLANS, DATASET)
     )
-
-
-def _load_previous_stage(folder: Path, plans: Mapping[str, Any], provenance: Mapping[str, Any]) -> Model | None:
-    """The model that runs before a cascade's own network, held by the hash of its provenance."""
-    if not plans.get("uncseg", {}).get("previous_stage"):
-        return None
-    path = folder / PREVIOUS_PROVENANCE
-    found = sha256_of(path, ModelError)
-    if provenance["files"].get(PREVIOUS_PROVENANCE) != found:
-        raise ModelError(f"{path} is not that of the stage the model was saved with; copy the model folder again.")
-    return load_model(folder / PREVIOUS_STAGE)
+    network = build_network(plans, input_channels(plans), output_channels(plans))
+    _load_weights(network, folder / WEIGHTS, provenance)
+    previous = None
+    if plans.get("uncseg", {}).get("previous_stage"):
+        _read(folder / PREVIOUS_PROVENANCE, provenance, PREVIOUS_PROVENANCE)
+        previous = load_model(folder / PREVIOUS_STAGE)
+    name, digest = str(provenance.get("name", folder.name)), identity.model_sha256(provenance["files"])
+    return Model(network.eval(), plans, dataset, provenance, name, digest, folder, previous)
 
 
 def load_snapshot(model: Model, number: int) -> Model:
@@ -222,15 +189,11 @@ def load_snapshot(model: Model, number: int) -> Model:
     """
     if number == model.snapshots:
         return model
-    names = snapshot_names(model.provenance)
+    names = identity.snapshot_names(model.provenance)
     if not 1 <= number <= len(names) or model.folder is None:
         raise ModelError(f"Model {model.name} holds snapshots 1 to {model.snapshots}, not {number}.")
-    path = model.folder / names[number - 1]
-    data = read_bytes(path, ModelError)
-    _refuse_pickle(path, data)
-    _check_hash(path, sha256(data), model.provenance)
     network = deepcopy(model.network)
-    _load_weights(network, path, data)
+    _load_weights(network, model.folder / names[number - 1], model.provenance)
     return replace(model, network=network.eval())
 
 
@@ -255,39 +218,30 @@ def save_model(
     Model
         The same model with its hash and folder; ``half`` weights are not rounded in the network given.
     """
-    folder = Path(folder)
-    previous = (
-        None if model.previous_stage is None else save_model(model.previous_stage, folder / PREVIOUS_STAGE, half=half)
-    )
-    contents = {
-        WEIGHTS: _pack(model.network.state_dict(), half),
-        PLANS: _dump(model.plans),
-        DATASET: _dump(model.dataset),
-        **{SNAPSHOT.format(number): _pack(weights, half) for number, weights in enumerate(snapshots, start=1)},
-    }
-    hashes = _hashes(contents)
+    folder, previous = Path(folder), model.previous_stage
+    contents = {WEIGHTS: _pack(model.network.state_dict(), half)}
+    contents |= {identity.SNAPSHOT.format(number): _pack(each, half) for number, each in enumerate(snapshots, start=1)}
+    contents |= {PLANS: _dump(model.plans), DATASET: _dump(model.dataset)}
+    hashes = {name: sha256(data) for name, data in contents.items()}
     if previous is not None:
+        previous = save_model(previous, folder / PREVIOUS_STAGE, half=half)
         hashes[PREVIOUS_PROVENANCE] = sha256(_dump(previous.provenance))
     provenance = {**model.provenance, "format": FORMAT, "name": model.name, "files": hashes}
-    contents[PROVENANCE] = _dump(provenance)
+    contents[identity.PROVENANCE] = _dump(provenance)
     write_files({folder / name: data for name, data in contents.items()})
-    for stale in {path.name for path in folder.glob(SNAPSHOT.format("*"))} - set(contents):
+    for stale in {path.name for path in folder.glob(identity.SNAPSHOT.format("*"))} - set(contents):
         (folder / stale).unlink()
-    return Model(
-        model.network, model.plans, model.dataset, provenance, model.name, model_sha256(hashes), folder, previous
-    )
+    digest = identity.model_sha256(hashes)
+    return replace(model, provenance=provenance, sha256=digest, folder=folder, previous_stage=previous)
 
 
 def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
     """Weights as the bytes of a safetensors file."""
     from safetensors.torch import save as save_tensors
 
-    tensors = {
-        name: _stored(tensor.detach().cpu(), half).contiguous()
-        for name, tensor in weights.items()
-        if not _repeats(name)
-    }
-    return bytes(save_tensors(tensors))
+    # A parameter may have a second name (nnU-Net registers modules twice), and is stored once.
+    names = [name for name in weights if ".all_modules." not in name and not name.startswith("decoder.encoder.")]
+    return bytes(save_tensors({name: _stored(weights[name].detach().cpu(), half).contiguous() for name in names}))
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
@@ -297,50 +251,57 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
     return tensor.half() if half else tensor.float()
 
 
-def _check_hash(path: Path, found: str, provenance: Mapping[str, Any]) -> None:
-    if provenance.get("files", {}).get(path.name) != found:
-        raise ModelError(
-            f"{path} is not the file the model was saved with (its sha256 differs); copy the model folder again."
-        )
+def _read(path: Path, provenance: Mapping[str, Any], name: str = "") -> bytes:
+    """Bytes of a file of a model folder, held by its hash."""
+    data = read_bytes(path, ModelError)
+    if path.suffix == ".safetensors" and (data[:2] == b"PK" or data[:1] == b"\x80"):
+        raise ModelError(f"{path} is a pickled checkpoint under another name, which is never executed.")
+    if provenance.get("files", {}).get(name or path.name) != sha256(data):
+        raise ModelError(f"{path} is not the file the model was saved with (its sha256 differs); {MEND}.")
+    return data
 
 
-def _repeats(name: str) -> bool:
-    """Whether a parameter is a second name of another one (nnU-Net registers modules twice)."""
-    return ".all_modules." in name or name.startswith("decoder.encoder.")
-
-
-def _load_weights(network: nn.Module, path: Path, data: bytes) -> None:
+def _load_weights(network: nn.Module, path: Path, provenance: Mapping[str, Any]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
     try:
-        tensors: dict[str, Tensor] = load_tensors(data)
+        put_weights(network, load_tensors(_read(path, provenance)), path, "its plans")
     except SafetensorError as error:
-        raise ModelError(f"{path} is not a safetensors file ({error}); copy the model folder again.") from error
-    tensors = {name: _stored(tensor, half=False) for name, tensor in tensors.items()}
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items() if not _repeats(name)}
-    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
-        different = sorted(
-            name
-            for name in expected.keys() | tensors.keys()
-            if name not in expected or name not in tensors or expected[name] != tensors[name].shape
-        )
-        raise ModelError(f"The weights in {path} do not fit its plans (first difference: {different[0]}).")
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ModelError(f"{path} is not a safetensors file ({error}); {MEND}.") from error
+
+
+def put_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, described_by: str) -> None:
+    """Put weights into a network; names must fit one to one, repeated ones apart.
+
+    Parameters
+    ----------
+    network : nn.Module
+    weights : mapping of str to Tensor
+    path : Path
+        Where they come from, for messages.
+    described_by : str
+        What says how the network is built, for messages.
+
+    Raises
+    ------
+    ModelError
+        When they do not fit, or are not finite.
+    """
+    state = network.state_dict()
+    # A module that is registered twice appears under its first name alone.
+    needed = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    wrong = sorted(
+        (needed - weights.keys())
+        | (weights.keys() - state.keys())
+        | {name for name in state.keys() & weights.keys() if state[name].shape != weights[name].shape}
+    )
+    if wrong:
+        raise ModelError(f"The weights in {path} do not fit {described_by} (first difference: {wrong[0]}).")
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
         raise ModelError(f"The weights in {path} are not finite; train or copy the model again.")
-    network.load_state_dict(tensors, strict=False)
-
-
-def _refuse_pickle(path: Path, data: bytes) -> None:
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ModelError(
-            f"{path} is a pickled checkpoint under another name; it is never executed: give safetensors weights."
-        )
+    network.load_state_dict({name: _stored(weights[name], half=False) for name in needed}, strict=False)
 
 
 def _dump(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
-
-
-def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: sha256(data) for name, data in contents.items() if name != PROVENANCE}

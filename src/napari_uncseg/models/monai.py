@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import nn
 
 from napari_uncseg.errors import ModelError
+from napari_uncseg.io.geometry import three
 
 PREFIX = "monai.networks.nets."
 """Begins the ``network_class_name`` of such networks in plans."""
@@ -67,10 +68,8 @@ def build_monai(name: str, kwargs: Mapping[str, Any], inputs: int, outputs: int)
         if name == "SwinUNETR":
             importlib.import_module("einops")  # MONAI asks for it only when the network runs
     except ImportError as error:
-        raise ModelError(
-            f"The network is MONAI's {name}, which needs {(error.name or 'monai').partition('.')[0]}; install it with: "
-            'pip install ".[monai]" in the folder of the clone.'
-        ) from error
+        what = f"The network is MONAI's {name}, which needs {(error.name or 'monai').partition('.')[0]}"
+        raise ModelError(f'{what}; install it with: pip install ".[monai]" in the folder of the clone.') from error
     try:
         return cast(nn.Module, getattr(nets, name)(spatial_dims=3, in_channels=inputs, out_channels=outputs, **kwargs))
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError, NotImplementedError) as error:
@@ -90,14 +89,14 @@ def monai_divisors(name: str, kwargs: Mapping[str, Any]) -> tuple[int, int, int]
     """
     _check(name, kwargs)
     if name == "SegResNet":
-        side = 2 ** (len(kwargs.get("blocks_down", (1, 2, 2, 4))) - 1)
-        return side, side, side
-    if name == "SwinUNETR":
-        side = int(kwargs.get("patch_size", 2)) ** 5
-        return side, side, side
-    levels = [[stride] * 3 if isinstance(stride, int) else list(stride) for stride in kwargs["strides"]]
-    x, y, z = (math.prod(int(level[axis]) for level in levels) for axis in range(3))
-    return x, y, z
+        return product_of([2] * (len(kwargs.get("blocks_down", (1, 2, 2, 4))) - 1))
+    return product_of([int(kwargs.get("patch_size", 2))] * 5 if name == "SwinUNETR" else kwargs["strides"])
+
+
+def product_of(strides: Sequence[int | Sequence[int]]) -> tuple[int, int, int]:
+    """Product of the strides of all levels along x, y and z; those of a level may be told by one number."""
+    levels = [[stride] * 3 if isinstance(stride, int) else list(stride) for stride in strides]
+    return three(math.prod(int(level[axis]) for level in levels) for axis in range(3))
 
 
 def _check(name: str, kwargs: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ modules are named as in ``dynamic_network_architectures``, so that its state dic
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -14,34 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from napari_uncseg.errors import ModelError
+from napari_uncseg.io.geometry import three
 from napari_uncseg.models.arguments import Arguments, Parts
-from napari_uncseg.models.error_branch import ErrorBranch
-from napari_uncseg.models.heads import Head
-from napari_uncseg.models.monai import build_monai, is_monai, monai_divisors
+from napari_uncseg.models.heads import ErrorBranch, Head
+from napari_uncseg.models.monai import build_monai, is_monai, monai_divisors, product_of
+
+Sides = tuple[int, int, int]
+ONE: Sides = (1, 1, 1)
 
 
 class ConvDropoutNormReLU(nn.Module):
     """Convolution, dropout, norm and non-linearity, in nnU-Net's order; absent parts are left out."""
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        parts: Parts,
-        *,
-        last: bool = False,
+        self, inputs: int, outputs: int, kernel: Sides, stride: Sides, parts: Parts, *, last: bool = False
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(
-            inputs,
-            outputs,
-            _triple(kernel),
-            _triple(stride),
-            _triple([(k - 1) // 2 for k in kernel]),
-            bias=parts.conv_bias,
-        )
+        padding = three((side - 1) // 2 for side in kernel)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=parts.conv_bias)
         modules: list[nn.Module] = [self.conv]
         if parts.dropout is not None and not last:
             self.dropout = parts.dropout(**parts.dropout_kwargs)
@@ -63,13 +52,11 @@ class ConvDropoutNormReLU(nn.Module):
 class StackedConvBlocks(nn.Module):
     """Several :class:`ConvDropoutNormReLU` in a row, the first with the stride."""
 
-    def __init__(
-        self, count: int, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], parts: Parts
-    ) -> None:
+    def __init__(self, count: int, inputs: int, outputs: int, kernel: Sides, stride: Sides, parts: Parts) -> None:
         super().__init__()
         self.convs = nn.Sequential(
             ConvDropoutNormReLU(inputs, outputs, kernel, stride, parts),
-            *(ConvDropoutNormReLU(outputs, outputs, kernel, (1, 1, 1), parts) for _ in range(count - 1)),
+            *(ConvDropoutNormReLU(outputs, outputs, kernel, ONE, parts) for _ in range(count - 1)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,19 +67,18 @@ class StackedConvBlocks(nn.Module):
 class BasicBlockD(nn.Module):
     """Residual block of ResNet-D (He et al. 2019): pooled shortcut, two convolutions, sum, non-linearity."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], parts: Parts) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: Sides, stride: Sides, parts: Parts) -> None:
         super().__init__()
         self.conv1 = ConvDropoutNormReLU(inputs, outputs, kernel, stride, parts)
-        self.conv2 = ConvDropoutNormReLU(outputs, outputs, kernel, (1, 1, 1), parts, last=True)
+        self.conv2 = ConvDropoutNormReLU(outputs, outputs, kernel, ONE, parts, last=True)
         self.nonlin2 = parts.nonlin(**parts.nonlin_kwargs) if parts.nonlin is not None else nn.Identity()
         shortcut: list[nn.Module] = []
         if any(step != 1 for step in stride):
-            pool = _triple(stride)
-            shortcut.append(nn.AvgPool3d(pool, pool))
+            shortcut.append(nn.AvgPool3d(stride, stride))
         if inputs != outputs:
             bare = Parts({"norm_op": None})
             bare.norm, bare.norm_kwargs = parts.norm, parts.norm_kwargs
-            shortcut.append(ConvDropoutNormReLU(inputs, outputs, (1, 1, 1), (1, 1, 1), bare, last=True))
+            shortcut.append(ConvDropoutNormReLU(inputs, outputs, ONE, ONE, bare, last=True))
         self.skip = nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,13 +89,11 @@ class BasicBlockD(nn.Module):
 class StackedResidualBlocks(nn.Module):
     """Several :class:`BasicBlockD` in a row, the first with the stride."""
 
-    def __init__(
-        self, count: int, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], parts: Parts
-    ) -> None:
+    def __init__(self, count: int, inputs: int, outputs: int, kernel: Sides, stride: Sides, parts: Parts) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
             BasicBlockD(inputs, outputs, kernel, stride, parts),
-            *(BasicBlockD(outputs, outputs, kernel, (1, 1, 1), parts) for _ in range(count - 1)),
+            *(BasicBlockD(outputs, outputs, kernel, ONE, parts) for _ in range(count - 1)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +109,7 @@ class Encoder(nn.Module):
         inputs = arguments.input_channels
         if residual:
             stem = arguments.features[0]
-            self.stem = StackedConvBlocks(1, inputs, stem, arguments.kernels[0], (1, 1, 1), arguments.parts)
+            self.stem = StackedConvBlocks(1, inputs, stem, arguments.kernels[0], ONE, arguments.parts)
             inputs = stem
         stages: list[nn.Module] = []
         for count, outputs, kernel, stride in zip(
@@ -162,20 +146,10 @@ class Decoder(nn.Module):
         stages, transpconvs, seg_layers = [], [], []
         depth = len(arguments.features)
         for step in range(1, depth):
-            below, skip = arguments.features[-step], arguments.features[-step - 1]
-            stride = arguments.strides[-step]
-            up = _triple(stride)
+            below, skip, up = arguments.features[-step], arguments.features[-step - 1], arguments.strides[-step]
+            count, kernel = arguments.decoder_blocks[step - 1], arguments.kernels[-step - 1]
             transpconvs.append(nn.ConvTranspose3d(below, skip, up, up, bias=arguments.parts.conv_bias))
-            stages.append(
-                StackedConvBlocks(
-                    arguments.decoder_blocks[step - 1],
-                    2 * skip,
-                    skip,
-                    arguments.kernels[-step - 1],
-                    (1, 1, 1),
-                    arguments.parts,
-                )
-            )
+            stages.append(StackedConvBlocks(count, 2 * skip, skip, kernel, ONE, arguments.parts))
             seg_layers.append(nn.Conv3d(skip, arguments.outputs, 1, bias=True))
         self.stages = nn.ModuleList(stages)
         self.transpconvs = nn.ModuleList(transpconvs)
@@ -293,9 +267,7 @@ def tile_divisors(configuration: Mapping[str, Any]) -> tuple[int, int, int]:
     path, kwargs = str(architecture.get("network_class_name", "")), architecture.get("arch_kwargs", {})
     if is_monai(path):
         return monai_divisors(path.rsplit(".", 1)[-1], kwargs)
-    levels = [[stride] * 3 if isinstance(stride, int) else list(stride) for stride in kwargs.get("strides", [])]
-    x, y, z = (math.prod(int(level[axis]) for level in levels) for axis in range(3))
-    return x, y, z
+    return product_of(kwargs.get("strides", []))
 
 
 def output_layer(network: nn.Module) -> nn.Conv3d:
@@ -320,14 +292,7 @@ def _architecture(plans: Mapping[str, Any], configuration: str) -> tuple[str, Ma
         architecture = plans["configurations"][configuration]["architecture"]
         return str(architecture["network_class_name"]), architecture["arch_kwargs"]
     except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"The plans have no architecture for {configuration}; take nnU-Net v2's plans.json."
-        ) from error
-
-
-def _triple(values: Sequence[int]) -> tuple[int, int, int]:
-    x, y, z = values
-    return x, y, z
+        raise ModelError(f"The plans have no architecture for {configuration}; take nnU-Net v2's.") from error
 
 
 def _initialise(module: nn.Module) -> None:

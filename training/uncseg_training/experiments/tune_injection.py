@@ -22,7 +22,7 @@ import pandas as pd
 import typer
 
 from napari_uncseg.errors import Cancelled, EvaluationError
-from napari_uncseg.inference.ensemble_spec import INJECTION_CANDIDATES, MOST, SINGLE, EnsembleSpec, Kind, Layers
+from napari_uncseg.inference.ensemble_spec import MOST, SINGLE, EnsembleSpec, Kind, Layers
 from napari_uncseg.inference.forward_pass import Notify
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.progress import Progress
@@ -36,6 +36,9 @@ from napari_uncseg.uncertainty.recalibration.models import STEPS, steps_of
 from uncseg_training.experiments import harness
 
 STOPPED = "Stopped before all candidates were tried on all studies; nothing was chosen."
+
+INJECTION_CANDIDATES: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
+"""Shares of channels that are tried when nobody says."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities
-from napari_uncseg.models.importers.nnunet import read_checkpoint
+from napari_uncseg.models.importers.checkpoint import read_checkpoint
 from napari_uncseg.models.masked import MaskedUncertaintyNetwork
 from uncseg_training.data.case_manifest import MANIFEST
 from uncseg_training.nnunet.data import ErrorLoader, Labelling, describe_preprocessing

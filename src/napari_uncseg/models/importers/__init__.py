@@ -1,0 +1,4 @@
+"""Networks trained elsewhere, as models."""
+
+CHECKPOINT = "checkpoint_final.pth"
+"""File that nnU-Net leaves in the folder of a fold."""

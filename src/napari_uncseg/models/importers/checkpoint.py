@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from napari_uncseg.errors import ModelError
+from napari_uncseg.errors import ModelError, reason_of
 
 _SAFE: tuple[Any, ...] = (
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         what = f"asks for {asked[1]}" if asked else "is damaged or no checkpoint"
         raise ModelError(f"{path} {what}; it was not opened, for a pickle could run any program.") from error
     except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ModelError(f"{path} cannot be read as a checkpoint ({first_line(error)}); copy it again.") from error
+        raise ModelError(f"{path} cannot be read as a checkpoint ({reason_of(error)}); copy it again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not weights by name.")
     return content
@@ -68,40 +68,3 @@ def plain_weights(weights: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     if not all(isinstance(value, Tensor) for value in plain.values()):
         raise ModelError(f"{path} holds something else than tensors among its weights.")
     return plain
-
-
-def put_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, described_by: str) -> None:
-    """Put weights into a network; names must fit one to one, repeated ones apart.
-
-    Parameters
-    ----------
-    network : nn.Module
-    weights : mapping of str to Tensor
-    path : Path
-        Where they come from, for messages.
-    described_by : str
-        What says how the network is built, for messages.
-
-    Raises
-    ------
-    ModelError
-        When they do not fit, or are not finite.
-    """
-    state = network.state_dict()
-    # A module that is registered twice appears under its first name alone.
-    needed = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
-    wrong = sorted(
-        (needed - weights.keys())
-        | (weights.keys() - state.keys())
-        | {name for name in state.keys() & weights.keys() if state[name].shape != weights[name].shape}
-    )
-    if wrong:
-        raise ModelError(f"The weights in {path} do not fit {described_by} (first difference: {wrong[0]}).")
-    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise ModelError(f"The weights in {path} are not finite; train it again.")
-    network.load_state_dict({name: weights[name].float() for name in needed}, strict=False)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,6 @@ and the model that comes out runs like any other.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +15,10 @@ import torch
 from torch import Tensor
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.io.files import is_dir, is_file, sha256_of
+from napari_uncseg.io.files import is_dir, is_file, parse_json, sha256_of
 from napari_uncseg.labels import MODALITIES, REGIONS, Label
 from napari_uncseg.models.heads import Head
-from napari_uncseg.models.importers.checkpoint import plain_weights, put_weights, read_checkpoint
+from napari_uncseg.models.importers.checkpoint import plain_weights, read_checkpoint
 from napari_uncseg.models.importers.monai_bundle import (
     KNOWN,
     WEIGHTS,
@@ -28,11 +27,17 @@ from napari_uncseg.models.importers.monai_bundle import (
     read_bundle,
     read_mapping,
 )
-from napari_uncseg.models.model import CONFIGURATION, Model
+from napari_uncseg.models.model import Model, make_plans, put_weights
 from napari_uncseg.models.monai import PREFIX, build_monai, monai_divisors
 
 TILE = (128, 128, 128)
 """Voxels of a tile where nobody says."""
+
+_NEEDED: Mapping[str, str] = {
+    "network": "how its network is built; say it with --arch",
+    "inputs": "which modality each input channel is; say it with --inputs, such as t1c,t1n,t2w,t2f",
+    "outputs": "what each output channel is; say it with --outputs, such as tc,wt,et",
+}
 
 _OURS = ("spatial_dims", "in_channels", "out_channels", "img_size", "use_checkpoint")
 """Arguments of a definition that are not handed on: they follow from elsewhere, or change nothing of the answer."""
@@ -113,14 +118,9 @@ def import_monai(
         said, path = _described(arch, source), source
     given = {"inputs": inputs, "outputs": outputs, "tile": tile, "spacing": spacing, "orientation": orientation}
     said |= {key: value for key, value in given.items() if value is not None}
-    missing = [key for key in ("network", "inputs", "outputs") if key not in said]
-    if missing:
-        what = {
-            "network": "how its network is built; say it with --arch",
-            "inputs": "which modality each input channel is; say it with --inputs, such as t1c,t1n,t2w,t2f",
-            "outputs": "what each output channel is; say it with --outputs, such as tc,wt,et",
-        }
-        raise ModelError(f"{source} does not tell {what[missing[0]]}.")
+    for key, what in _NEEDED.items():
+        if key not in said:
+            raise ModelError(f"{source} does not tell {what}.")
     kind, kwargs = _network(said["network"], source)
     channels = _order(said["inputs"], MODALITIES, source)
     head, rows = _head(said["outputs"], source)
@@ -132,36 +132,29 @@ def import_monai(
     turned = {key: _turned(kind, key, value, channels, rows) for key, value in weights.items()}
     put_weights(network, turned, path, f"MONAI's {kind} as it is described")
     sides = zip(said.get("tile", TILE), monai_divisors(kind, kwargs), strict=True)
-    plans = {
-        "dataset_name": "MONAI",
-        "plans_name": "uncseg",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {
-            CONFIGURATION: {
-                "patch_size": [-(-int(side) // unit) * unit for side, unit in sides],
-                "spacing": [float(size) for size in said.get("spacing", (1.0, 1.0, 1.0))],
-                "batch_size": 1,
-                "normalization_schemes": ["ZScoreNormalization"] * len(MODALITIES),
-                "use_mask_for_norm": [True] * len(MODALITIES),
-                "architecture": {"network_class_name": PREFIX + kind, "arch_kwargs": kwargs},
-            }
-        },
-        "uncseg": {"head": str(head), "uncertainty_channels": 0, "orientation": said.get("orientation")},
+    configuration = {
+        "patch_size": [-(-int(side) // unit) * unit for side, unit in sides],
+        "spacing": [float(size) for size in said.get("spacing", (1.0, 1.0, 1.0))],
+        "batch_size": 1,
+        "normalization_schemes": ["ZScoreNormalization"] * len(MODALITIES),
+        "use_mask_for_norm": [True] * len(MODALITIES),
+        "architecture": {"network_class_name": PREFIX + kind, "arch_kwargs": kwargs},
     }
-    own = source.resolve().name
+    uncseg = {"head": str(head), "uncertainty_channels": 0, "orientation": said.get("orientation")}
+    plans = make_plans(configuration, dataset_name="MONAI", plans_name="uncseg", uncseg=uncseg)
+    own, bundle = source.resolve().name, path != source
     return Model(
         network.eval(),
         plans,
         provenance={
             "trained_by": f"MONAI, {kind}",
-            "imported_from": f"{own}/{path.relative_to(source).as_posix()}" if is_dir(source, ModelError) else own,
+            "imported_from": f"{own}/{path.relative_to(source).as_posix()}" if bundle else own,
             "bundle_version": said.get("version", "none"),
             "checkpoint_sha256": sha256_of(path, ModelError),
             "input_channels": list(said["inputs"]),
             "output_channels": list(said["outputs"]),
         },
-        name=name or (own if is_dir(source, ModelError) else source.stem),
+        name=name or (own if bundle else source.stem),
     )
 
 
@@ -171,22 +164,18 @@ def _described(arch: str | None, source: Path) -> dict[str, Any]:
         raise ModelError(f"{source} is not there; give the folder of a MONAI bundle, or a .pt or .pth file.")
     if arch is None:
         return {}
-    known = known_as(arch)
-    if known is not None:
+    if (known := known_as(arch)) is not None:
         return dict(known)
     path = Path(arch)
     if arch.lstrip().startswith("{"):
-        try:
-            config = json.loads(arch)
-        except ValueError as error:
-            raise ModelError(f"The definition of the network is not JSON ({error}); put it into a file.") from error
         path = Path("The definition of the network")
+        config = parse_json(arch.encode(), path, ModelError, "put it into a file")
     elif is_file(path, ModelError):
         config = read_mapping(path)
     else:
+        example = '{"_target_": "SegResNet", "init_filters": 16}'
         raise ModelError(
-            f"{arch} is neither a file nor a public bundle that is known ({', '.join(KNOWN)}); give the network's "
-            'definition, such as {"_target_": "SegResNet", "init_filters": 16}.'
+            f"{arch} is neither a file nor a known bundle ({', '.join(KNOWN)}); write a file as {example}."
         )
     network = find_network(config, path)
     return {} if network is None else {"network": network}
@@ -196,9 +185,7 @@ def _weights_file(folder: Path) -> Path:
     for name in WEIGHTS:
         if is_file(folder / name, ModelError):
             return folder / name
-    raise ModelError(
-        f"{folder} lacks {WEIGHTS[0]}; download the weights of the bundle too (python -m monai.bundle download)."
-    )
+    raise ModelError(f"{folder} lacks {WEIGHTS[0]}; download it too (python -m monai.bundle download).")
 
 
 def _weights(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -206,8 +193,7 @@ def _weights(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     if content and all(isinstance(value, Tensor) for value in content.values()):
         return content
     for key in ("model", "network", "net", "state_dict", "model_state_dict", "network_weights"):
-        if isinstance(content.get(key), dict):
-            found: dict[str, Any] = content[key]
+        if isinstance(found := content.get(key), dict):
             return found
     raise ModelError(f"{path} holds no weights by name; save the network's state_dict() with torch.save.")
 

@@ -85,17 +85,16 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     metadata = read_mapping(folder / METADATA) if is_file(folder / METADATA, ModelError) else {}
     known = known_as(folder.resolve().name) or known_as(str(metadata.get("name", "")))
     said: dict[str, Any] = {**(known or {}), **_prepared(config, path)}
-    network = find_network(config, path)
-    if network is not None:
-        said["network"] = network
+    said |= {"network": network} if (network := find_network(config, path)) is not None else {}
     roi = _resolved(config, config.get("inferer"), path, ("roi_size",)).get("roi_size")
     if roi is not None:
         said["tile"] = _three(roi, "roi_size", path)
     channels = metadata.get("network_data_format", {})
     for kind, read in (("inputs", modality_of_name), ("outputs", meaning_of_name)):
-        names = _channel_names(channels.get(kind))
-        if names:
-            said[kind] = tuple(_read_name(name, read, folder / METADATA) for name in names)
+        for name in (names := _channel_names(channels.get(kind))):
+            if read(name) is None:
+                raise ModelError(f"{folder / METADATA} has a channel {name!r}, which is no modality, region or label.")
+        said |= {kind: tuple(str(read(name)) for name in names)} if names else {}
     return said | {"version": str(metadata.get("version", "unknown"))}
 
 
@@ -118,12 +117,9 @@ def find_network(config: Mapping[str, Any], path: Path) -> dict[str, Any] | None
     ModelError
         When an argument is an expression.
     """
-    if "_target_" in config:
-        return _resolved(config, config, path)
-    for key in ("network_def", "network", "net", "model"):
-        if isinstance(config.get(key), dict) and "_target_" in config[key]:
-            return _resolved(config, config[key], path)
-    return None
+    blocks = (config, *(config.get(key) for key in ("network_def", "network", "net", "model")))
+    found = next((block for block in blocks if isinstance(block, Mapping) and "_target_" in block), None)
+    return None if found is None else _resolved(config, found, path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -166,10 +162,7 @@ def _prepared(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         elif "Intensity" in name or "Histogram" in name:
             raise ModelError(f"{path} prepares images with {name}, which is not done here; only z-scores are.")
     if not normalised:
-        raise ModelError(
-            f"{path} does not normalise images with NormalizeIntensityd, nonzero and channel_wise, which is what is "
-            "done here; its network would see other images than it was trained with."
-        )
+        raise ModelError(f"{path} does not normalise with NormalizeIntensityd, nonzero and channel_wise, as done here.")
     return found
 
 
@@ -184,9 +177,7 @@ def _resolved(
         if isinstance(value, list):
             return [value_of(item, depth) for item in value]
         if isinstance(value, str) and value.startswith("$"):
-            raise ModelError(
-                f"{path} computes a value ({value}), which would have to be executed; write the value itself in a copy."
-            )
+            raise ModelError(f"{path} computes a value ({value}), which is never executed; write its value in a copy.")
         if isinstance(value, str) and value.startswith("@"):
             target: object = config
             for part in re.split(r"::|#", value[1:]):
@@ -203,20 +194,10 @@ def _resolved(
 
 def _channel_names(block: object) -> list[str]:
     """Names of the channels of the first input or output, in their order."""
-    if not isinstance(block, dict) or not block:
-        return []
-    first = next(iter(block.values()))
+    first = next(iter(block.values()), None) if isinstance(block, dict) else None
     names = first.get("channel_def") if isinstance(first, dict) else None
-    if not isinstance(names, dict):
-        return []
-    return [str(names[key]) for key in sorted(names, key=lambda key: int(key) if str(key).isdigit() else 0)]
-
-
-def _read_name(name: str, read: Any, path: Path) -> str:
-    meant = read(name)
-    if meant is None:
-        raise ModelError(f"{path} has a channel {name!r}, which is no modality, region or label of a glioma.")
-    return str(meant)
+    found = names if isinstance(names, dict) else {}
+    return [str(found[key]) for key in sorted(found, key=lambda key: int(key) if str(key).isdigit() else 0)]
 
 
 def _three(values: object, name: str, path: Path, kind: type = int) -> tuple[Any, ...]:

@@ -23,14 +23,12 @@ from napari_uncseg.io.dataset import read_dataset
 from napari_uncseg.io.files import is_file, read_json, sha256_of
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.identity import DATASET, PLANS
-from napari_uncseg.models.importers.checkpoint import plain_weights, put_weights
-from napari_uncseg.models.importers.checkpoint import read_checkpoint as read_checkpoint
+from napari_uncseg.models.importers import CHECKPOINT
+from napari_uncseg.models.importers.checkpoint import plain_weights, read_checkpoint
 from napari_uncseg.models.importers.outputs import read_outputs
 from napari_uncseg.models.importers.plans import plain_plans
-from napari_uncseg.models.model import Model, output_channels
+from napari_uncseg.models.model import Model, output_channels, put_weights
 from napari_uncseg.models.unet import build_network
-
-CHECKPOINT = "checkpoint_final.pth"
 
 _READERS: Mapping[str, str | None] = {"SimpleITKIO": None, "NibabelIO": None, "NibabelIOWithReorient": "RAS"}
 """nnU-Net's readers whose arrays are (z, y, x), and the orientation they turn a volume to."""
@@ -49,10 +47,8 @@ def find_folds(folder: str | Path, checkpoint: str = CHECKPOINT) -> list[str]:
         path.parent.name for path in folder.glob(f"fold_*/{checkpoint}") if re.search(r"_(\d+|all)$", str(path.parent))
     ]
     if not found:
-        raise ModelError(
-            f"{folder} holds no fold_<k>/{checkpoint}; give the folder of a trained configuration, such as "
-            "nnUNet_results/Dataset137_BraTS2023/nnUNetTrainer__nnUNetPlans__3d_fullres."
-        )
+        example = "nnUNet_results/Dataset137_BraTS2023/nnUNetTrainer__nnUNetPlans__3d_fullres"
+        raise ModelError(f"{folder} holds no fold_<k>/{checkpoint}; give a trained configuration, as {example}.")
     return sorted(found, key=lambda name: (not name[5:].isdigit(), int(name[5:]) if name[5:].isdigit() else 0))
 
 
@@ -111,15 +107,10 @@ def import_nnunet(
     extra = _last_layer(weights, path).shape[0] - outputs.count
     declared = "uncseg" in arguments or "uncertainty" in trainer.lower()
     if extra not in (0, 1) or (extra == 1 and not declared):
-        raise ModelError(
-            f"{path} has {outputs.count + extra} output channels where {folder / DATASET} asks for {outputs.count}, "
-            f"and its trainer {trainer} does not say that one of them is an uncertainty."
-        )
-    settled["uncseg"] = {
-        "head": str(outputs.head),
-        "uncertainty_channels": extra,
-        "orientation": orientation or _READERS[reader],
-    }
+        what = f"{path} has {outputs.count + extra} output channels where {folder / DATASET} asks for {outputs.count}"
+        raise ModelError(f"{what}, and its trainer {trainer} does not say that one of them is an uncertainty.")
+    axes_codes = orientation or _READERS[reader]
+    settled["uncseg"] = {"head": str(outputs.head), "uncertainty_channels": extra, "orientation": axes_codes}
     network = build_network(settled, len(MODALITIES), output_channels(settled))
     rows = (*outputs.rows, *range(outputs.count, outputs.count + extra))
     turned = {key: _turned(key, value, axes, channels, rows) for key, value in weights.items()}
@@ -146,10 +137,8 @@ def _channels(path: Path) -> list[int]:
         dataset = read_dataset(path)
     except StudyError as error:
         raise ModelError(str(error)) from error
-    content = _read_json(path)
-    names = content.get("channel_names") or content.get("modality") or {}
-    if len(names) != len(MODALITIES):
-        raise ModelError(f"{path} names {len(names)} channels; a model here takes {', '.join(MODALITIES)} alone.")
+    if dataset.size != len(MODALITIES):
+        raise ModelError(f"{path} names {dataset.size} channels; a model here takes {', '.join(MODALITIES)} alone.")
     return [dataset.channels[modality] for modality in MODALITIES]
 
 
@@ -185,8 +174,5 @@ def _turned(key: str, value: Tensor, axes: Sequence[int], channels: Sequence[int
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not is_file(path, ModelError):
-        raise ModelError(
-            f"{path} is not there; give the folder of a trained nnU-Net configuration, which holds {PLANS}, {DATASET} "
-            "and fold_0, fold_1 and so on."
-        )
+        raise ModelError(f"{path} is not there; give the folder nnU-Net trained into, with {PLANS}, {DATASET}, fold_0.")
     return read_json(path, ModelError, "copy it again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,23 +51,16 @@ def read_outputs(labels: object, path: Path) -> Outputs:
     spelt = _spelt_out(labels)
     coding = coding_of_names(spelt)
     if coding is None:
-        raise ModelError(
-            f"The labels in {path} ({labels}) are not those of a glioma: necrosis, oedema and enhancing tumour, or the "
-            "regions whole tumour, tumour core and enhancing tumour."
-        )
+        raise ModelError(f"The labels in {path} ({labels}) are neither the labels nor the regions of a glioma.")
     meant = CODINGS[coding]
-    if any(_is_region(value) for value in spelt.values()):
-        regions = [
-            {meant.get(int(number), 0) for number in value} for value in spelt.values() if isinstance(value, list)
-        ]
+    regions = [{meant.get(int(number), 0) for number in value} for value in spelt.values() if isinstance(value, list)]
+    if any(len(region) > 1 for region in regions):
         wanted = [set(map(int, REGION_LABELS[region])) for region in REGIONS]
         return Outputs(Head.REGIONS, tuple(regions.index(region) for region in wanted), len(regions), coding)
-    values = sorted(int(str(number)) for number in _values(spelt))
+    # Names and numbers may stand either way round.
+    values = sorted(int(str(key if isinstance(value, str) else value)) for key, value in spelt.items())
     if len(values) != 1 + len(Label):
-        raise ModelError(
-            f"{path} has {len(values)} labels with a softmax over all; only background, necrosis, oedema and enhancing "
-            "tumour can be taken apart into regions."
-        )
+        raise ModelError(f"{path} has {len(values)} labels; a network of labels has background, NCR, ED and ET alone.")
     number_of = {label: number for number, label in {0: 0, **meant}.items()}
     rows = tuple(values.index(number_of[label]) for label in (0, *Label))
     return Outputs(Head.LABELS4, rows, len(values), coding)
@@ -77,15 +69,6 @@ def read_outputs(labels: object, path: Path) -> Outputs:
 def _spelt_out(labels: object) -> dict[object, object]:
     """Labels without the ignored one; where there are regions, one of a single value is a list too."""
     plain = {key: value for key, value in labels.items() if key != "ignore"} if isinstance(labels, dict) else {}
-    if not any(_is_region(value) for value in plain.values()):
+    if not any(isinstance(value, list) and len(value) > 1 for value in plain.values()):
         return plain
     return {key: [value] if isinstance(value, int) and value else value for key, value in plain.items()}
-
-
-def _is_region(value: object) -> bool:
-    return isinstance(value, list) and len(value) > 1
-
-
-def _values(spelt: Mapping[object, object]) -> list[object]:
-    """Label numbers, whichever way round names and numbers stand."""
-    return [key if isinstance(value, str) else value for key, value in spelt.items()]

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.models.model import CONFIGURATION
-
-_PER_AXIS = ("kernel_sizes", "strides")
+from napari_uncseg.models.model import make_plans
 
 
 def plain_plans(
@@ -61,13 +59,7 @@ def plain_plans(
     others = sorted({str(schemes[channel]) for channel in channels} - {"ZScoreNormalization"})
     if others:
         raise ModelError(f"{path} normalises with {', '.join(others)}; only ZScoreNormalization is done here.")
-    return {
-        "dataset_name": str(plans.get("dataset_name", "")),
-        "plans_name": str(plans.get("plans_name", "")),
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {CONFIGURATION: settled},
-    }
+    return make_plans(settled, **{name: str(plans.get(name, "")) for name in ("dataset_name", "plans_name")})
 
 
 def _inherited(plans: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
@@ -116,10 +108,9 @@ def _architecture(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _turned(architecture: dict[str, Any], axes: Sequence[int]) -> dict[str, Any]:
     """The same network with its kernels and strides on the axes x, y, z."""
-    kwargs = architecture["arch_kwargs"]
-    for key in _PER_AXIS:
-        kwargs[key] = [
-            stage if isinstance(stage, int) else [int(stage[axis]) for axis in axes] for stage in kwargs[key]
-        ]
+    for key in ("kernel_sizes", "strides"):
+        stages = architecture["arch_kwargs"][key]
+        turned = [stage if isinstance(stage, int) else [int(stage[axis]) for axis in axes] for stage in stages]
+        architecture["arch_kwargs"][key] = turned
     architecture["_kw_requires_import"] = ["conv_op", "norm_op", "dropout_op", "nonlin"]
     return architecture
