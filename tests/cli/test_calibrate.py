@@ -111,7 +111,7 @@ SETTINGS = {"device": "cpu", "members": 8, "method": "tta:8"}
     [
         ({"model": OTHER}, r"first and fourth were predicted by different models (000000000000, 555555555555)"),
         ({"model": {"name": "lost"}}, "fourth does not tell the hash of its model"),
-        ({"settings": SETTINGS}, "first and fourth were predicted with different members (single, tta:8)"),
+        ({"settings": SETTINGS}, "first and fourth were predicted by different members (single, tta:8)"),
         ({"settings": {"members": 8}}, "fourth does not tell which members it is the mean of"),
         ({"settings": {"members": 1, "calibration": "7" * 64}}, "fourth was recalibrated already"),
         ({"members": {"members_done": 3, "members_wanted": 8}}, "fourth is a partial result (3 of 8 members)"),

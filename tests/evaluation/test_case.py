@@ -95,29 +95,27 @@ GOOD = np.zeros((4, 5, 6), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "array"),
     [
-        ({"reference": GOOD[0]}, "shape \\(5, 6\\)"),
-        ({"segmentation": GOOD[:3]}, "segmentation has shape"),
-        ({"segmentation": GOOD + 4}, "label 4; recode"),
-        ({"reference": GOOD.astype(int) - 1}, "label -1"),
-        ({"reference": GOOD + 0.5}, "no labels"),
-        ({"reference": np.full(GOOD.shape, np.nan)}, "no labels"),
-        ({"probabilities": np.zeros(GOOD.shape)}, "array of probabilities has shape"),
-        ({"probabilities": np.full((3, *GOOD.shape), 1.1)}, "spans 1.1 to 1.1"),
-        ({"maps": {"mine": np.full(GOOD.shape, np.nan)}}, "map 'mine' holds values that are not finite"),
-        ({"maps": {"variance": np.full(GOOD.shape, 0.5)}}, "0 to 0.25"),
-        ({"maps": {"mine": np.full(GOOD.shape, -0.5)}}, "spans -0.5"),
-        ({"brain": GOOD[:2]}, "brain mask has shape"),
-        ({"spacing": (1.0, 0.0, 1.0)}, "voxel sizes in mm"),
-        ({"spacing": (1.0, 1.0)}, "voxel sizes in mm"),
+        ({"reference": GOOD[0]}, "reference"),
+        ({"segmentation": GOOD[:3]}, "segmentation"),
+        ({"segmentation": GOOD + 4}, "segmentation"),
+        ({"reference": GOOD.astype(int) - 1}, "reference"),
+        ({"reference": GOOD + 0.5}, "reference"),
+        ({"reference": np.full(GOOD.shape, np.nan)}, "reference"),
+        ({"probabilities": np.zeros(GOOD.shape)}, "array of probabilities"),
+        ({"probabilities": np.full((3, *GOOD.shape), 1.1)}, "array of probabilities"),
+        ({"maps": {"mine": np.full(GOOD.shape, np.nan)}}, "map 'mine'"),
+        ({"maps": {"variance": np.full(GOOD.shape, 0.5)}}, "map 'variance'"),
+        ({"maps": {"mine": np.full(GOOD.shape, -0.5)}}, "map 'mine'"),
+        ({"brain": GOOD[:2]}, "brain mask"),
+        ({"spacing": (1.0, 0.0, 1.0)}, "spacing"),
+        ({"spacing": (1.0, 1.0)}, "spacing"),
     ],
 )
-def test_bad_arrays_are_refused_in_one_sentence(arguments, sentence):
-    with pytest.raises(EvaluationError, match=sentence) as refused:
+def test_bad_arrays_are_refused_by_name(arguments, array):
+    with pytest.raises(EvaluationError, match=f"^Case P7: the {array} "):
         case_from_arrays(**{"segmentation": GOOD, "reference": GOOD, "id": "P7", **arguments})
-    assert str(refused.value).startswith("Case P7")
-    assert "\n" not in str(refused.value)
 
 
 def test_voxel_sets(case):

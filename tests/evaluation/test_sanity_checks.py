@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.sanity_check_rules import patient_of, run_checks
-from napari_uncseg.evaluation.sanity_checks import Evidence, Severity
+from napari_uncseg.evaluation.sanity_checks import Evidence, Severity, patient_of, run_checks
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.metrics.overlap import better_numbering, confusion, region_dice
@@ -24,7 +23,7 @@ VOLUMES = {"reference": dict.fromkeys(Region, 5.0), "prediction": dict.fromkeys(
 def record(study: str = "a", **fields: Any) -> Record:
     checks = {"confusion": GOOD, "volumes_ml": VOLUMES, "agreement": dict.fromkeys(Region, 1.0)}
     inputs = {"prediction": f"p-{study}", "reference": f"r-{study}"} | fields.pop("inputs", {})
-    return Record(study, "", {}, inputs, fields.pop("brain", "images"), checks=checks | fields)
+    return Record(study=study, inputs=inputs, brain=fields.pop("brain", "images"), checks=checks | fields)
 
 
 def rules(*records: Record, **evidence: Any) -> dict[str, Severity]:

@@ -17,8 +17,8 @@ from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, lo
 
 
 def summary_of(cases: tuple[Case, ...]) -> Summary:
-    records = tuple(Record(case.id, "", {}, {}, "images") for case in cases)
-    return summarise(Cohort(records, evaluate(cases).metrics))
+    records = tuple(Record(study=case.id, brain="images") for case in cases)
+    return summarise(Cohort(evaluate(cases).metrics, records))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_uncseg.evaluation.case import TUMOUR_MARGIN_MM, Case, upper_bound
 from napari_uncseg.evaluation.metric import Metric, Statistic
@@ -111,12 +112,11 @@ class Aggregates(Metric):
         """See the class."""
         numbers, counts = statistic["aggregates"].tolist(), statistic["counts"].tolist()
         results = [
-            result
+            self.result(name, number, count, undefined, voxels)
             for (name, (_, voxels, undefined)), number, count in zip(AGGREGATORS.items(), numbers, counts, strict=False)
-            for result in self.results({name: number}, count, undefined, voxel_set=voxels)
         ]
-        volume, units = {"volume_confounder": float(statistic["volume_ml"])}, {"volume_confounder": "mL"}
-        return results + self.results(volume, counts[-1], units=units, voxel_set=VoxelSet.PREDICTION)
+        volume = float(statistic["volume_ml"])
+        return [*results, self.result("volume_confounder", volume, counts[-1], "", VoxelSet.PREDICTION, unit="mL")]
 
 
 def top_patch_mean(values: npt.NDArray[np.floating], size: Sequence[int]) -> float:
@@ -135,14 +135,11 @@ def top_patch_mean(values: npt.NDArray[np.floating], size: Sequence[int]) -> flo
     """
     if not values.size:
         return math.nan
-    sums, number = values.astype(np.float64), 1
-    for axis, wanted in enumerate(size):
-        extent = min(max(wanted, 1), sums.shape[axis])
-        running = np.cumsum(sums, axis=axis)
-        ends = np.moveaxis(running, axis, 0)[extent - 1 :].copy()
-        ends[1:] -= np.moveaxis(running, axis, 0)[:-extent]
-        sums, number = np.moveaxis(ends, 0, axis), number * extent
-    return float(sums.max() / number)
+    extents = [min(max(wanted, 1), whole) for wanted, whole in zip(size, values.shape, strict=True)]
+    means = ndimage.uniform_filter(values.astype(np.float64), extents, mode="constant")
+    pairs = zip(extents, values.shape, strict=True)
+    inner = tuple(slice(extent // 2, whole - extent + extent // 2 + 1) for extent, whole in pairs)
+    return float(means[inner].max())
 
 
 def _mean(values: npt.NDArray[np.float32]) -> tuple[float, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -111,8 +111,9 @@ class ErrorCalibration(Metric):
         """Those of :class:`Calibration`, but for the top label, with the map for p and failure for y."""
         errors = calibration_errors(statistic, self.bins)
         del errors["ece_top_label"]
-        numbers = {"error_" + name.removesuffix("_classwise"): number for name, number in errors.items()}
-        return _results(self, numbers, statistic, self.bins)
+        return _results(
+            self, {f"error_{name.removesuffix('_classwise')}": errors[name] for name in errors}, statistic, self.bins
+        )
 
 
 @dataclass(eq=False)
@@ -160,15 +161,15 @@ class ShellCalibration(Metric):
         ends = [f"{end:g}" for end in SHELL_EDGES_MM]
         names = [f"{low}_{high}mm" for low, high in zip(("0", *ends), ends, strict=False)] + [f"beyond_{ends[-1]}mm"]
         return [
-            result
-            for shell, count, gap in zip(names, counts, gaps, strict=True)
-            for result in self.results(
-                {f"ece_by_distance_{shell}": float(gap / count) if count else math.nan},
+            self.result(
+                f"ece_by_distance_{shell}",
+                float(gap / count) if count else math.nan,
                 int(count),
                 reason,
-                voxel_set=VoxelSet.BRAIN,
+                VoxelSet.BRAIN,
                 bins=self.bins,
             )
+            for shell, count, gap in zip(names, counts, gaps, strict=True)
         ]
 
 
@@ -189,6 +190,8 @@ def _sums(case: Case, name: str, region: Region, voxel_set: VoxelSet, true: npt.
 
 def _results(metric: Metric, numbers: Mapping[str, float], statistic: Statistic, bins: int) -> list[MetricResult]:
     total = int(statistic["count"].sum())
-    reason = NO_VOXELS if not total else f"no bin of {MINIMUM_COUNT} voxels"
-    found = metric.results(numbers, total, reason, bins=bins)
-    return [replace(each, bins=None) if each.metric.endswith("brier") else each for each in found]
+    reason = f"no bin of {MINIMUM_COUNT} voxels" if total else NO_VOXELS
+    return [
+        metric.result(name, number, total, reason, bins=None if name.endswith("brier") else bins)
+        for name, number in numbers.items()
+    ]

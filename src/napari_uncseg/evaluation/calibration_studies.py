@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
 from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
@@ -104,32 +103,21 @@ def common_origin(pairs: Sequence[Pair]) -> Origin:
         When predictions are of several models or members, were recalibrated already, are partial, or hold no
         probabilities.
     """
-    first: tuple[str, Origin] | None = None
     for pair in pairs:
         if pair.foreign:
-            raise EvaluationError(
-                f"{pair.prediction.path} is a label file without probabilities; a calibration is fitted on results of "
-                "uncseg predict."
-            )
-        if pair.problem is not None:
-            continue
-        own = _origin(pair)
-        if first is None:
-            first = pair.id, own
-        elif own.sha256 != first[1].sha256:
-            raise EvaluationError(
-                f"{first[0]} and {pair.id} were predicted by different models ({first[1].sha256[:12]}, "
-                f"{own.sha256[:12]}); fit a calibration for one model at a time."
-            )
-        elif own.members != first[1].members:
-            raise EvaluationError(
-                f"{first[0]} and {pair.id} were predicted with different members ({first[1].members}, {own.members}); "
-                "fit a calibration for one kind of members at a time."
-            )
-    if first is None:
-        reasons = [pair.problem for pair in pairs if pair.problem is not None]
-        raise EvaluationError(reasons[0] if reasons else "There is no prediction to fit a calibration on.")
-    return first[1]
+            raise EvaluationError(f"{pair.prediction.path} is a label file without probabilities; take it out.")
+    origins = {pair.id: _origin(pair) for pair in pairs if pair.problem is None}
+    if not origins:
+        raise EvaluationError(next((pair.problem for pair in pairs if pair.problem), "There is no prediction."))
+    (first, origin), *others = origins.items()
+    for study, other in others:
+        models, members = (origin.sha256[:12], other.sha256[:12]), (origin.members, other.members)
+        for what, (here, there) in (("models", models), ("members", members)):
+            if here != there:
+                raise EvaluationError(
+                    f"{first} and {study} were predicted by different {what} ({here}, {there}); fit one at a time."
+                )
+    return origin
 
 
 def calibrate_pairs(
@@ -182,7 +170,7 @@ def calibrate_pairs(
     if not hashes:
         raise next(iter(failures.values()), EvaluationError("There is no study to fit a calibration on."))
     fits = {metric.region: fit_region(metric, settings.method, settings.alpha) for metric in metrics}
-    notes = tuple(note for fit in fits.values() for note in fit.notes) + _twins(hashes) + _missing(failures)
+    notes = (*(note for fit in fits.values() for note in fit.notes), *_remarks(hashes, failures))
     calibration = Calibration(
         maps={region: fit.map for region, fit in fits.items()},
         model_sha256=origin.sha256,
@@ -209,22 +197,19 @@ def calibrate_pairs(
 
 def _origin(pair: Pair) -> Origin:
     """Model and members of a prediction that can be calibrated."""
-    content = read_result(pair.prediction.path).provenance
-    model, settings, members = (_mapping(content.get(name)) for name in ("model", "settings", "members"))
-    sha256 = model.get("sha256")
-    if not isinstance(sha256, str) or not sha256:
-        raise EvaluationError(f"{pair.id} does not tell the hash of its model; predict it again with a saved model.")
+    result = read_result(pair.prediction.path)
+    model, settings = (result.provenance.get(name) or {} for name in ("model", "settings"))
+    method = settings.get("method", SINGLE if settings.get("members", 1) == 1 else "")
     if settings.get("calibration") is not None:
-        raise EvaluationError(
-            f"{pair.id} was recalibrated already; predict it again without --calibration, into another folder."
-        )
-    done, wanted = members.get("members_done"), members.get("members_wanted")
-    if done != wanted:
-        raise EvaluationError(f"{pair.id} is a partial result ({done} of {wanted} members); predict it again.")
-    method = settings.get("method", SINGLE if settings.get("members", 1) == 1 else None)
-    if not isinstance(method, str) or not method:
-        raise EvaluationError(f"{pair.id} does not tell which members it is the mean of; predict it again.")
-    return Origin(str(model.get("name") or ""), sha256, method)
+        why = "was recalibrated already; predict it again without --calibration, into another folder"
+    elif result.partial is not None:
+        why = f"is a partial result ({result.partial.done} of {result.partial.wanted} members); predict it again"
+    elif not model.get("sha256") or not method:
+        unsaid = "which members it is the mean of" if model.get("sha256") else "the hash of its model"
+        why = f"does not tell {unsaid}; predict it again with a saved model"
+    else:
+        return Origin(str(model.get("name") or ""), model["sha256"], method)
+    raise EvaluationError(f"{pair.id} {why}.")
 
 
 def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSettings) -> dict[str, str]:
@@ -236,25 +221,16 @@ def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSetting
         # The last note tells why the brain is not known; what follows from it is another thing here.
         why = read.notes[-1].partition(";")[0]
         raise StudyError(f"{why}; name the folder of the images with --images, or choose --voxels all or tumour.")
-    statistics = [metric.measure(read.case) for metric in metrics]
-    for metric, statistic in zip(metrics, statistics, strict=True):
+    for metric, statistic in [(metric, metric.measure(read.case)) for metric in metrics]:
         metric.put(pair.id, statistic)
     return {role: hashes[role] for role in ("prediction", "prediction/probabilities", "reference") if role in hashes}
 
 
-def _twins(hashes: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """A remark when studies are not independent of one another."""
+def _remarks(hashes: Mapping[str, Mapping[str, str]], failures: Mapping[str, Exception]) -> Iterator[str]:
+    """Whether studies are independent of one another, and which were left out."""
     seen: dict[str, str] = {}
-    for study, files in hashes.items():
-        other = seen.setdefault(files.get("reference", study), study)
-        if other != study:
-            return (f"{other} and {study} have the same reference; the figures after recalibration flatter.",)
-    return ()
-
-
-def _missing(failures: Mapping[str, Exception]) -> tuple[str, ...]:
-    return (f"Not used, for they could not be read: {', '.join(failures)}.",) if failures else ()
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    twins = [(seen.setdefault(files.get("reference", study), study), study) for study, files in hashes.items()]
+    for first, study in [pair for pair in twins if pair[0] != pair[1]][:1]:
+        yield f"{first} and {study} have the same reference; the figures after recalibration flatter."
+    if failures:
+        yield f"Not used, for they could not be read: {', '.join(failures)}."

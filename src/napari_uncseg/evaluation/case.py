@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.validation import Map, Mask, bounded_values, brain_of, regions_of, upper_bound, voxel_size
+from napari_uncseg.evaluation.validation import Map, Mask, bounded_values, label_map, shaped, upper_bound, voxel_size
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.surface import boundary_shells
@@ -88,13 +88,11 @@ class Case:
 
     def predicted(self, region: Region) -> Mask:
         """Voxels of a region in the prediction, bool (x, y, z)."""
-        mask: Mask = self.prediction[REGIONS.index(region)]
-        return mask
+        return cast(Mask, self.prediction[REGIONS.index(region)])
 
     def true(self, region: Region) -> Mask:
         """Voxels of a region in the reference, bool (x, y, z)."""
-        mask: Mask = self.reference[REGIONS.index(region)]
-        return mask
+        return cast(Mask, self.reference[REGIONS.index(region)])
 
     def failure(self, region: Region) -> Mask:
         """Voxels of a region where prediction and reference differ, bool (x, y, z)."""
@@ -102,19 +100,13 @@ class Case:
 
     def voxels(self, voxel_set: VoxelSet, region: Region) -> Mask:
         """Voxels of a set of a region, bool (x, y, z); shared with the case and not to be written to."""
-        match voxel_set:
-            case VoxelSet.ALL:
-                return self.once("all", lambda: np.ones(self.shape, dtype=bool))
-            case VoxelSet.BRAIN:
-                return self.brain
-            case VoxelSet.TUMOUR:
-                return self.tumour
-            case VoxelSet.UNION:
-                return self.once(("union", region), lambda: self.predicted(region) | self.true(region))
-            case VoxelSet.REFERENCE:
-                return self.true(region)
-            case VoxelSet.PREDICTION:
-                return self.predicted(region)
+        predicted, true = self.predicted(region), self.true(region)
+        masks = {VoxelSet.BRAIN: self.brain, VoxelSet.REFERENCE: true, VoxelSet.PREDICTION: predicted}
+        if voxel_set in masks:
+            return masks[voxel_set]
+        if voxel_set is VoxelSet.UNION:
+            return predicted | true
+        return self.tumour if voxel_set is VoxelSet.TUMOUR else np.ones(self.shape, dtype=bool)
 
     def indices(self, voxel_set: VoxelSet, region: Region) -> npt.NDArray[np.intp]:
         """Flat indices (C order) of the voxels of a set, computed once per case; see :meth:`voxels`."""
@@ -140,9 +132,8 @@ class Case:
 
     def uncertainties(self, region: Region) -> tuple[str, ...]:
         """Names that :meth:`uncertainty` knows for a region."""
-        derived = tuple(str(name) for name in DERIVED if self._derives(name))
         own = [name.measure for name in map(MapName.parse, self.maps) if name.region is region]
-        return tuple(dict.fromkeys((*own, *derived)))
+        return tuple(dict.fromkeys((*own, *(str(name) for name in DERIVED if self._derives(name)))))
 
     def uncertainty(self, name: str, region: Region) -> Map:
         """Uncertainty map of a region.
@@ -164,27 +155,21 @@ class Case:
         EvaluationError
             When the case has no such map for the region.
         """
-        stored = self._stored(name, region)
-        if stored is not None:
+        if (stored := self._stored(name, region)) is not None:
             return stored
         return self.once(("uncertainty", name, region), lambda: self._derived(name, region, self.probability(region)))
 
     def uncertainty_at(self, name: str, region: Region, voxels: npt.NDArray[np.intp]) -> Map:
         """Values of :meth:`uncertainty` at some voxels (flat indices in C order) only, float32 (n,)."""
-        stored = self._stored(name, region)
-        if stored is not None:
-            values: Map = stored.ravel()[voxels]
-            return values
+        if (stored := self._stored(name, region)) is not None:
+            return stored.ravel()[voxels]
         return self._derived(name, region, self.probability(region).ravel()[voxels])
 
     def probability(self, region: Region) -> Map:
         """Probability of a region, float32 (x, y, z); an :class:`EvaluationError` when the case has none."""
         if self.probabilities is None:
-            raise EvaluationError(
-                f"Case {self.id} has no probabilities; give them, or leave out metrics that need them."
-            )
-        probability: Map = self.probabilities[REGIONS.index(region)]
-        return probability
+            raise EvaluationError(f"Case {self.id} has no probabilities; leave out metrics that need them.")
+        return cast(Map, self.probabilities[REGIONS.index(region)])
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Compute something once per case and keep it, so that metrics share distance transforms and histograms.
@@ -301,21 +286,23 @@ def case_from_arrays(
     shape = np.shape(reference)
     if len(shape) != 3:
         raise EvaluationError(f"Case {id}: the reference has shape {shape}; give a label map of shape (x, y, z).")
+    named = {MapName.parse(name): values for name, values in (maps or {}).items()}
     arrays = {
-        str(MapName.parse(name)): bounded_values(values, id, f"map {name!r}", shape, upper_bound(name))
-        for name, values in (maps or {}).items()
-        if MapName.parse(name).measure != Measure.ERROR
+        str(name): bounded_values(values, f"Case {id}: the map {str(name)!r}", shape, name.upper or 1.0)
+        for name, values in named.items()
+        if name.measure != Measure.ERROR
     }
+    regions = (len(REGIONS), *shape)
     return Case(
         id=id,
-        prediction=regions_of(segmentation, id, "segmentation", shape),
-        reference=regions_of(reference, id, "reference", shape),
+        prediction=region_masks(label_map(segmentation, f"Case {id}: the segmentation", shape)),
+        reference=region_masks(label_map(reference, f"Case {id}: the reference", shape)),
         probabilities=None
         if probabilities is None
-        else bounded_values(probabilities, id, "array of probabilities", (len(REGIONS), *shape), 1.0),
+        else bounded_values(probabilities, f"Case {id}: the array of probabilities", regions, 1.0),
         maps=arrays,
-        brain=brain_of(brain, id, shape),
-        spacing=voxel_size(spacing, id),
+        brain=np.ones(shape, bool) if brain is None else shaped(brain, f"Case {id}: the brain mask", shape) != 0,
+        spacing=voxel_size(spacing, f"Case {id}: the spacing"),
         members=members,
         notes=() if brain is not None else (NO_BRAIN,),
     )

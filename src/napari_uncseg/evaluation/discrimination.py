@@ -72,7 +72,8 @@ class Discrimination(Metric):
         """AUROC, AUPRC (also over its chance level, the prevalence), FPR at 95 % TPR, errors caught and precision."""
         correct, failure = int(statistic["correct"].sum()), int(statistic["failure"].sum())
         reason = NO_VOXELS if not correct + failure else NO_ERRORS if not failure else ONLY_ERRORS
-        return self.results(discrimination_scores(statistic), correct + failure, reason, bins=BINS)
+        scores = discrimination_scores(statistic).items()
+        return [self.result(name, number, correct + failure, reason, bins=BINS) for name, number in scores]
 
 
 @dataclass(eq=False)
@@ -111,7 +112,8 @@ class QUBraTS(Metric):
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """Areas of the three curves, the score and its gain over no uncertainty; always defined."""
         count = sum(int(statistic[kind][-1]) for kind in ("tp", "fp", "fn", "tn"))
-        return self.results(qubrats_scores(statistic), count, voxel_set=VoxelSet.BRAIN, bins=len(THRESHOLDS))
+        scores, brain = qubrats_scores(statistic).items(), VoxelSet.BRAIN
+        return [self.result(name, score, count, voxel_set=brain, bins=len(THRESHOLDS)) for name, score in scores]
 
 
 @dataclass(eq=False)
@@ -170,8 +172,4 @@ class Alignment(Metric):
             rank_u, rank_v, rank_uv = (float(number) for number in statistic["ranks"])
             found["spearman"] = correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
         suffix = "" if self.against is None else f"_to_{self.against}"
-        return [
-            result
-            for name, (number, why) in found.items()
-            for result in self.results({name + suffix: number}, count, why)
-        ]
+        return [self.result(name + suffix, number, count, why) for name, (number, why) in found.items()]

@@ -56,10 +56,20 @@ def histogram(case: Case, name: str, region: Region, *, outside: bool = False) -
     EvaluationError
         When the case has no such map.
     """
-    inner = case.once(("histogram", name, region), lambda: _inner(case, name, region))
-    if not outside:
-        return inner
-    return case.once(("histogram outside", name, region), lambda: _whole(case, name, region, inner))
+
+    def count() -> Histogram:
+        upper = upper_bound(name)
+        if not outside:
+            counts = np.bincount(_joint(case, name, region), minlength=len(CODES) * BINS).reshape(len(CODES), BINS)
+            values = values_at(case, name, region, inside(case))
+            return Histogram(counts.astype(np.int64, copy=False), distinct_levels(values, upper))
+        inner, (nonzero, zeros) = histogram(case, name, region), _outside(case, name, region)
+        counts = inner.counts.copy()
+        counts[0] += np.bincount(bin_indices(nonzero, upper), minlength=BINS)
+        counts[0, 0] += zeros
+        return Histogram(counts, inner.levels + distinct_levels(nonzero, upper))
+
+    return case.once(("histogram", name, region, outside), count)
 
 
 def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> npt.NDArray[np.float64]:
@@ -75,10 +85,19 @@ def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> 
     ndarray of float64, shape (2, 16, 4096)
         Sum and sum of squares by code and bin.
     """
-    inner = case.once(("moments", name, region), lambda: _inner_moments(case, name, region))
-    if not outside:
-        return inner
-    return case.once(("moments outside", name, region), lambda: inner + _outer_moments(case, name, region))
+
+    def add_up() -> npt.NDArray[np.float64]:
+        if outside:
+            values, _ = _outside(case, name, region)
+            places = bin_indices(values, upper_bound(name))
+        else:
+            values, places = values_at(case, name, region, inside(case)), _joint(case, name, region)
+        weights = values.astype(np.float64)
+        sums = [np.bincount(places, power, minlength=len(CODES) * BINS) for power in (weights, weights * weights)]
+        added = np.array(sums, dtype=np.float64).reshape(2, len(CODES), BINS)
+        return added + moments(case, name, region) if outside else added
+
+    return case.once(("moments", name, region, outside), add_up)
 
 
 def inside(case: Case) -> npt.NDArray[np.intp]:
@@ -112,51 +131,18 @@ def values_at(case: Case, name: str, region: Region, at: npt.NDArray[np.intp]) -
     return values
 
 
-def _inner(case: Case, name: str, region: Region) -> Histogram:
-    values = values_at(case, name, region, inside(case))
-    counts = np.bincount(_joint(case, name, region), minlength=len(CODES) * BINS).reshape(len(CODES), BINS)
-    return Histogram(counts.astype(np.int64, copy=False), distinct_levels(values, _bound(name)))
-
-
 def _joint(case: Case, name: str, region: Region) -> npt.NDArray[np.uint16]:
     """Code and bin of every voxel inside, in one number."""
 
     def join() -> npt.NDArray[np.uint16]:
-        bins = bin_indices(values_at(case, name, region, inside(case)), _bound(name))
+        bins = bin_indices(values_at(case, name, region, inside(case)), upper_bound(name))
         return np.asarray(bins | codes(case, region).astype(np.uint16) << 12)
 
     return case.once(("joint", name, region), join)
 
 
-def _inner_moments(case: Case, name: str, region: Region) -> npt.NDArray[np.float64]:
-    joint = _joint(case, name, region)
-    values = values_at(case, name, region, inside(case)).astype(np.float64)
-    sums = [np.bincount(joint, weights=weights, minlength=len(CODES) * BINS) for weights in (values, values * values)]
-    return np.asarray(np.stack(sums).reshape(2, len(CODES), BINS))
-
-
-def _whole(case: Case, name: str, region: Region, inner: Histogram) -> Histogram:
-    """The histogram with the voxels outside, which are nearly always 0 and then need only be counted."""
-    counts, levels = inner.counts.copy(), inner.levels
-    nonzero, zeros = _nonzero_outside(case, name, region)
-    counts[0, 0] += zeros
-    if nonzero.size:
-        counts[0] += np.bincount(bin_indices(nonzero, _bound(name)), minlength=BINS)
-        levels = levels + distinct_levels(nonzero, _bound(name))
-    return Histogram(counts, levels)
-
-
-def _outer_moments(case: Case, name: str, region: Region) -> npt.NDArray[np.float64]:
-    nonzero, _ = _nonzero_outside(case, name, region)
-    outer = np.zeros((2, len(CODES), BINS))
-    if nonzero.size:
-        bins, weights = bin_indices(nonzero, _bound(name)), nonzero.astype(np.float64)
-        outer[:, 0] = [np.bincount(bins, weights=power, minlength=BINS) for power in (weights, weights * weights)]
-    return outer
-
-
-def _nonzero_outside(case: Case, name: str, region: Region) -> tuple[Map, int]:
-    """Values beyond the voxels inside, without those that are 0, and the number of these."""
+def _outside(case: Case, name: str, region: Region) -> tuple[Map, int]:
+    """Values beyond the voxels inside that are not 0, which nearly all are, and the number of those that are."""
 
     def find() -> npt.NDArray[np.intp]:
         elsewhere = np.ones(case.brain.size, dtype=bool)
@@ -166,7 +152,3 @@ def _nonzero_outside(case: Case, name: str, region: Region) -> tuple[Map, int]:
     values = values_at(case, name, region, case.once("outside", find))
     nonzero = values[values > 0]
     return nonzero, values.size - nonzero.size
-
-
-def _bound(name: str) -> float:
-    return 1.0 if name == PROBABILITY else upper_bound(name)

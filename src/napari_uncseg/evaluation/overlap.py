@@ -71,10 +71,13 @@ class Overlap(Metric):
             numbers[name], numbers[f"{name}_small"] = (math.nan, number) if small else (number, math.nan)
             numbers[f"{name}_any_size"] = number
         numbers |= {"volume_prediction": predicted * voxel_ml, "volume_reference": expected * voxel_ml}
-        units = {name: "mL" if name.startswith("volume") else "mm" for name in numbers if not name.startswith("dice")}
         below = "below" if small else "not below"
         reason = f"reference {below} {self.small_ml:g} mL: see the number {'with' if small else 'without'} _small"
-        return self.results(numbers, size, reason, units=units, voxel_set=VoxelSet.ALL)
+        units = {"dice": "", "hd95": "mm", "volume": "mL"}
+        return [
+            self.result(name, number, size, reason, VoxelSet.ALL, unit=units[name.partition("_")[0]])
+            for name, number in numbers.items()
+        ]
 
 
 @dataclass(eq=False)
@@ -129,15 +132,12 @@ class Lesionwise2023(Metric):
         tp, fp, fn, dropped = (float(number) for number in statistic["lesions"])
         dice, hd95 = (float(number) for number in statistic["sums"])
         number = tp + fn + fp
-        numbers = {
-            "dice": dice / number if number else 1.0,
-            "hd95": (hd95 + self.empty_hd95 * fp) / number if number else 0.0,
-            **{"tp": tp, "fp": fp, "fn": fn, "dropped": dropped},
+        found = {
+            "dice": (dice / number if number else 1.0, ""),
+            "hd95": ((hd95 + self.empty_hd95 * fp) / number if number else 0.0, "mm"),
+            **{name: (count, "lesions") for name, count in (("tp", tp), ("fp", fp), ("fn", fn), ("dropped", dropped))},
         }
-        units = {"dice": "", "hd95": "mm"}
-        return self.results(
-            {f"{self.name}_{key}": value for key, value in numbers.items()},
-            int(number),
-            units={f"{self.name}_{key}": units.get(key, "lesions") for key in numbers},
-            voxel_set=VoxelSet.ALL,
-        )
+        return [
+            self.result(f"{self.name}_{name}", value, int(number), voxel_set=VoxelSet.ALL, unit=unit)
+            for name, (value, unit) in found.items()
+        ]

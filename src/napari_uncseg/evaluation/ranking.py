@@ -125,10 +125,11 @@ def rankings(table: pd.DataFrame) -> list[Ranking]:
         dice = by_case(here, metric="dice")
         for name in here.loc[here["metric"].isin(AGGREGATORS), "map"].unique():
             aggregates = _aggregates(here, name, region)
-            for aggregator in AGGREGATORS:
-                if aggregator in aggregates:
-                    scores = _scores(aggregates, aggregator)
-                    found += _rank(aggregator, name, region, scores, dice, aggregates["volume_confounder"])
+            for aggregator in (each for each in AGGREGATORS if each in aggregates):
+                studies = pd.DataFrame({"score": _scores(aggregates, aggregator), "dice": dice})
+                studies["volume"] = aggregates["volume_confounder"]
+                if len(studies.dropna()) >= _FEWEST:
+                    found.append(_rank(aggregator, name, region, studies))
     return found
 
 
@@ -194,38 +195,30 @@ def stratify(
     return [replace(each, p_holm=float(p)) for each, p in zip(found, adjusted, strict=True)]
 
 
-def _rank(
-    aggregator: str, name: str, region: Region, scores: pd.Series, dice: pd.Series, volumes: pd.Series
-) -> list[Ranking]:
-    studies = pd.DataFrame({"score": scores, "dice": dice, "volume": volumes})
+def _rank(aggregator: str, name: str, region: Region, studies: pd.DataFrame) -> Ranking:
     some = int(studies[["score", "dice"]].notna().any(axis=1).sum())
     studies = studies.dropna()
-    if len(studies) < _FEWEST:
-        return []
-    score, quality, volume = (studies[column].to_numpy() for column in studies)
-    risk = 1 - quality
+    score, dice, volume = (studies[column].to_numpy() for column in studies)
     # A finite stand-in keeps the order: an empty prediction is the least certain of all.
-    ranks = stats.rankdata(score)
-    return [
-        Ranking(
-            aggregator=aggregator,
-            map=name,
-            region=region,
-            studies=tuple(studies.index),
-            scores=score,
-            dice=quality,
-            volumes_ml=volume,
-            left_out=some - len(studies),
-            curve=risk_coverage(risk, -ranks),
-            aurc=aurc(risk, -ranks),
-            e_aurc=e_aurc(risk, -ranks),
-            augrc=augrc(risk, -ranks),
-            spearman_dice=_spearman(ranks, quality),
-            spearman_volume=_spearman(ranks, volume),
-            partial=partial_spearman(ranks, quality, volume).value,
-            triage=tuple(triage_auroc(ranks, quality, threshold) for threshold in POOR_DICE),
-        )
-    ]
+    risk, ranks = 1 - dice, stats.rankdata(score)
+    return Ranking(
+        aggregator=aggregator,
+        map=name,
+        region=region,
+        studies=tuple(studies.index),
+        scores=score,
+        dice=dice,
+        volumes_ml=volume,
+        left_out=some - len(studies),
+        curve=risk_coverage(risk, -ranks),
+        aurc=aurc(risk, -ranks),
+        e_aurc=e_aurc(risk, -ranks),
+        augrc=augrc(risk, -ranks),
+        spearman_dice=_spearman(ranks, dice),
+        spearman_volume=_spearman(ranks, volume),
+        partial=partial_spearman(ranks, dice, volume).value,
+        triage=tuple(triage_auroc(ranks, dice, threshold) for threshold in POOR_DICE),
+    )
 
 
 def _aggregates(table: pd.DataFrame, name: str, region: Region) -> pd.DataFrame:

@@ -8,8 +8,8 @@ map that was fitted on the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,8 +81,8 @@ class ProbabilitySteps(Metric):
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """Figures of the probabilities as they are, each defined when there is a voxel."""
         numbers, count = judge([(IDENTITY, counts_of(statistic))]), int(statistic["count"].sum())
-        results = self.results(numbers, count, NO_VOXELS)
-        return [replace(each, bins=ECE_BINS) if each.metric.startswith("ece") else each for each in results]
+        bins = {"ece_classwise": ECE_BINS}
+        return [self.result(name, each, count, NO_VOXELS, bins=bins.get(name)) for name, each in numbers.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,43 +151,38 @@ def fit_region(metric: ProbabilitySteps, method: Method, alpha: float | None = N
         When there is no study, or the reference decides which voxels are in the set.
     """
     if metric.voxel_set not in FIT_SETS:
-        raise EvaluationError(
-            f"A map cannot be fitted on the voxel set {metric.voxel_set}, in which the reference decides what is in it;"
-            f" choose from {', '.join(FIT_SETS)}."
-        )
-    total = metric.total()
-    fitted = fit(method, counts_of(total))
-    found = [int(statistic["found"].sum()) for statistic in metric.cases.values()]
-    studies = sum(voxels > 0 for voxels in found)
-    notes = [f"{metric.region}: {fitted.note}."] if fitted.note else []
-    if 0 < studies < FEW_STUDIES:
-        notes.append(
-            f"{metric.region}: only {studies} {'study has' if studies == 1 else 'studies have'} the region; other "
-            f"studies may give another map ({FEW_STUDIES} or more are advised)."
-        )
-    before = judge([(IDENTITY, counts_of(total))])
-    after = judge(_left_out(metric, total, method)) if len(found) > 1 else dict.fromkeys(before, math.nan)
-    if len(found) == 1:
-        notes.append(f"{metric.region}: one study leaves no other to judge the map by; the figures after are missing.")
-    elif after["nll"] > before["nll"]:
-        notes.append(
-            f"{metric.region}: studies left out are predicted no better than before (NLL {before['nll']:.4g} before, "
-            f"{after['nll']:.4g} after); the map does not carry over."
-        )
-    control = None if alpha is None else _control(metric, studies, alpha)
-    if control is not None and control.reason:
-        notes.append(f"{metric.region}: {control.reason}")
+        raise EvaluationError(f"A map cannot be fitted on the voxel set {metric.voxel_set}: the reference decides it.")
+    total, studies = metric.total(), list(metric.cases.values())
     counts = counts_of(total)
-    marked = _marked(counts, control)
-    return RegionFit(fitted.map, counts.voxels, counts.positives, studies, before, after, control, marked, tuple(notes))
+    fitted = fit(method, counts)
+    count = sum(bool(statistic["found"].any()) for statistic in studies)
+    before = judge([(IDENTITY, counts)])
+    after = judge(_left_out(studies, total, method)) if len(studies) > 1 else dict.fromkeys(before, math.nan)
+    control = None if alpha is None else _control(studies, count, alpha)
+    marked = None
+    if control is not None and control.threshold is not None and counts.positives:
+        marked = float(counts.count[counts.probability > control.threshold].sum() / counts.positives)
+    notes = [f"{fitted.note}."] if fitted.note else []
+    if 0 < count < FEW_STUDIES:
+        have = "study has" if count == 1 else "studies have"
+        notes.append(f"only {count} {have} the region; {FEW_STUDIES} or more are advised.")
+    if len(studies) == 1:
+        notes.append("one study leaves no other to judge the map by; the figures after are missing.")
+    elif after["nll"] > before["nll"]:
+        nll = f"NLL {before['nll']:.4g} before, {after['nll']:.4g} after"
+        notes.append(f"studies left out are predicted no better than before ({nll}); the map does not carry over.")
+    if control is not None and control.reason:
+        notes.append(control.reason)
+    told = tuple(f"{metric.region}: {note}" for note in notes)
+    return RegionFit(fitted.map, counts.voxels, counts.positives, count, before, after, control, marked, told)
 
 
-def judge(recalibrated: Sequence[tuple[MonotoneMap, Counts]]) -> dict[str, float]:
+def judge(recalibrated: Iterable[tuple[MonotoneMap, Counts]]) -> dict[str, float]:
     """Figures of recalibrated voxels, all together.
 
     Parameters
     ----------
-    recalibrated : sequence of (MonotoneMap, Counts)
+    recalibrated : iterable of (MonotoneMap, Counts)
         The voxels of a study and the map to recalibrate them with.
 
     Returns
@@ -195,22 +190,22 @@ def judge(recalibrated: Sequence[tuple[MonotoneMap, Counts]]) -> dict[str, float
     dict of str to float
         ``nll``, ``brier`` and ``ece_classwise``; NaN without a voxel.
     """
-    nll, squared, number = 0.0, 0.0, 0
-    bins: Statistic = {"count": np.zeros(BINS, np.int64), "true": np.zeros(BINS, np.int64), "sum": np.zeros(BINS)}
-    for change, counts in recalibrated:
-        if not counts.voxels:
-            continue
-        within = counts.clipped()
-        nll += negative_log_likelihood(within, change.curve(within.probability)) * within.voxels
-        q = _recalibrated(change, counts)
-        squared += float((counts.count * q * q - 2 * counts.true * q + counts.true).sum())
-        number += counts.voxels
-        for key, added in fine_bins(change, counts).items():
-            bins[key] += added
+    some = [(change, counts) for change, counts in recalibrated if counts.voxels]
+    number = sum(counts.voxels for _, counts in some)
     if not number:
         return {"nll": math.nan, "brier": math.nan, "ece_classwise": math.nan}
-    error = reliability(bins, ECE_BINS).expected_error
-    return {"nll": nll / number, "brier": squared / number, "ece_classwise": error}
+    nll = squared = 0.0
+    for change, counts in some:
+        within, q = counts.clipped(), _recalibrated(change, counts)
+        nll += negative_log_likelihood(within, change.curve(within.probability)) * within.voxels
+        squared += float((counts.count * q * q - 2 * counts.true * q + counts.true).sum())
+    parts = [fine_bins(change, counts) for change, counts in some]
+    bins = {key: np.sum([part[key] for part in parts], axis=0) for key in parts[0]}
+    return {
+        "nll": nll / number,
+        "brier": squared / number,
+        "ece_classwise": reliability(bins, ECE_BINS).expected_error,
+    }
 
 
 def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
@@ -228,11 +223,9 @@ def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
         ``count``, ``true`` (int64) and the ``sum`` of the probabilities (float64) of each bin.
     """
     q = _recalibrated(change, counts)
-    bins: Statistic = {"count": np.zeros(BINS, np.int64), "true": np.zeros(BINS, np.int64), "sum": np.zeros(BINS)}
-    place = bin_indices(q.astype(np.float32))
-    for key, weights in (("count", counts.count), ("true", counts.true), ("sum", counts.count * q)):
-        np.add.at(bins[key], place, weights)
-    return bins
+    place, totals = bin_indices(q.astype(np.float32)), (counts.count, counts.true, counts.count * q)
+    count, true, claimed = (np.bincount(place, weights, minlength=BINS) for weights in totals)
+    return {"count": count.astype(np.int64), "true": true.astype(np.int64), "sum": claimed}
 
 
 def counts_of(statistic: Statistic) -> Counts:
@@ -246,23 +239,14 @@ def _recalibrated(change: MonotoneMap, counts: Counts) -> Numbers:
     return change.curve(np.clip(counts.probability, SMALLEST, 1 - SMALLEST))
 
 
-def _left_out(metric: ProbabilitySteps, total: Statistic, method: Method) -> list[tuple[MonotoneMap, Counts]]:
-    result = []
-    for statistic in metric.cases.values():
+def _left_out(studies: Sequence[Statistic], total: Statistic, method: Method) -> Iterator[tuple[MonotoneMap, Counts]]:
+    """Each study, and the map that the others give."""
+    for statistic in studies:
         others = {key: total[key] - statistic[key] for key in ("count", "true")}
-        result.append((fit(method, counts_of(others)).map, counts_of(statistic)))
-    return result
+        yield fit(method, counts_of(others)).map, counts_of(statistic)
 
 
-def _control(metric: ProbabilitySteps, studies: int, alpha: float) -> RiskControl:
-    losses = np.zeros(STEPS)
-    for statistic in metric.cases.values():
-        if statistic["found"].any():  # where there is nothing to miss, the promise is empty
-            losses += false_negative_rates(statistic["found"])
-    return control_risk(losses, studies, alpha, thresholds())
-
-
-def _marked(counts: Counts, control: RiskControl | None) -> float | None:
-    if control is None or control.threshold is None or not counts.positives:
-        return None
-    return float(counts.count[counts.probability > control.threshold].sum() / counts.positives)
+def _control(studies: Sequence[Statistic], count: int, alpha: float) -> RiskControl:
+    # Where there is nothing to miss, the promise is empty.
+    losses = [false_negative_rates(statistic["found"]) for statistic in studies if statistic["found"].any()]
+    return control_risk(np.sum(losses, axis=0) if losses else np.zeros(STEPS), count, alpha, thresholds())

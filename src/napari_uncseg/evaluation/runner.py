@@ -13,13 +13,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, reason_of
-from napari_uncseg.evaluation.cache import Record, fingerprint, is_current, record_path, write_record
+from napari_uncseg import __version__
+from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError, reason_of
+from napari_uncseg.evaluation.cache import SCHEMA, Record, is_current, record_path, write_record
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
-from napari_uncseg.evaluation.loading import input_hashes, read_case
+from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
+from napari_uncseg.io.files import sha256_of_json
+from napari_uncseg.io.provenance import plain
 from napari_uncseg.labels import Coding
 from napari_uncseg.maps import UNCERTAINTIES
 
@@ -51,15 +54,6 @@ class Settings:
     coding: Coding | None = None
     prediction_coding: Coding | None = None
 
-    @property
-    def codings(self) -> dict[str, str | None]:
-        """How labels are to be read, by option."""
-        return {"coding": self.coding, "prediction_coding": self.prediction_coding}
-
-    def decisive(self) -> dict[str, Any]:
-        """What statistics depend on besides the files."""
-        return {**self.codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -79,6 +73,11 @@ class Measured:
     path: Path
     kept: bool
 
+    @property
+    def outcome(self) -> str:
+        """What became of it, for a list of progress."""
+        return "was there already" if self.kept else "measured"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -86,6 +85,12 @@ class Failure:
 
     study: str
     error: Exception
+    outcome: ClassVar[str] = "failed"  # why is told once, at the end
+
+    @property
+    def why(self) -> str:
+        """What to tell a reader."""
+        return str(self.error) if isinstance(self.error, UncsegError) else f"unexpected {self.error!r}"
 
 
 def evaluate_study(pair: Pair, settings: Settings) -> Measured:
@@ -108,27 +113,26 @@ def evaluate_study(pair: Pair, settings: Settings) -> Measured:
     start = time.monotonic()
     if pair.problem is not None:
         raise EvaluationError(pair.problem)
-    path = record_path(settings.out, pair.id)
-    inputs = input_hashes(pair)
-    own = fingerprint(pair.id, inputs, settings.decisive())
-    if not settings.overwrite and is_current(path, own, inputs, settings.codings):
+    path, inputs = record_path(settings.out, pair.id), input_hashes(pair)
+    codings: dict[str, str | None] = {"coding": settings.coding, "prediction_coding": settings.prediction_coding}
+    decisive = {**codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}
+    content = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "study": pair.id,
+        "inputs": inputs,
+        "settings": plain(decisive),
+    }
+    record = Record(
+        study=pair.id, fingerprint=sha256_of_json(content), inputs=inputs, brain=BrainSource.NONE, codings=codings
+    )
+    if not settings.overwrite and is_current(path, record):
         return Measured(pair.id, path, kept=True)
     read = read_case(pair, coding=settings.coding, prediction_coding=settings.prediction_coding)
     statistics = {metric.key: metric.measure(read.case) for metric in metrics_for(read.case)}
-    write_record(
-        Record(
-            pair.id,
-            own,
-            statistics,
-            inputs,
-            str(read.brain),
-            read.notes,
-            read.checks,
-            time.monotonic() - start,
-            settings.codings,
-        ),
-        settings.out,
-    )
+    seconds = round(time.monotonic() - start, 2)
+    told = {"brain": str(read.brain), "notes": read.notes, "checks": read.checks, "seconds": seconds}
+    write_record(record.model_copy(update=told), statistics, settings.out)
     return Measured(pair.id, path, kept=False)
 
 
@@ -174,42 +178,37 @@ def evaluate_pairs(
     results: dict[str, Measured | Failure] = {}
     count = min(workers if workers is not None else min(2, os.cpu_count() or 1), len(pairs))
     with closing(_finished(pairs, settings, count, scheduler)) as finished:
-        for study in finished:
-            if study is None:
+        for result in finished:
+            if result is None:
                 if cancelled is not None and cancelled():
                     raise Cancelled(f"Stopped after {len(results)} of {len(pairs)} studies; what was measured is kept.")
                 continue
-            result = _outcome(*study)
             if isinstance(result, Failure) and isinstance(result.error, SaveError):
                 raise result.error  # a full disk is that of the next study, too
             results[result.study] = result
             if progress is not None:
-                progress(len(results), len(pairs), _words(result))
+                progress(len(results), len(pairs), f"{result.study}: {result.outcome}")
     ordered = [results[pair.id] for pair in pairs]
-    return (
-        [result for result in ordered if isinstance(result, Measured)],
-        [result for result in ordered if isinstance(result, Failure)],
-    )
+    failures = [result for result in ordered if isinstance(result, Failure)]
+    return [result for result in ordered if isinstance(result, Measured)], failures
 
 
 def _finished(
     pairs: Sequence[Pair], settings: Settings, count: int, scheduler: str | None
-) -> Generator[tuple[Pair, Callable[[], Measured]] | None, None, None]:
-    """Studies in the order they are finished, and what gives their result; None whenever a run may be stopped."""
+) -> Generator[Measured | Failure | None, None, None]:
+    """What became of the studies, in the order they are finished; None whenever a run may be stopped."""
     if scheduler is None and count <= 1:
         for pair in pairs:
             yield None
-            yield pair, partial(evaluate_study, pair, settings)
+            yield _outcome(pair, partial(evaluate_study, pair, settings))
         return
     with _executor(count, scheduler) as executor:
         waiting = {executor.submit(evaluate_study, pair, settings): pair for pair in pairs}
         try:
             while waiting:
-                done, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield waiting.pop(future), future.result
-                if waiting:
-                    yield None
+                yield None
+                for future in wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                    yield _outcome(waiting.pop(future), future.result)
         finally:
             for future in waiting:
                 future.cancel()
@@ -238,16 +237,13 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise EvaluationError(
-            '--scheduler needs dask.distributed; install it with: pip install ".[cluster]" in the folder of the clone.'
-        ) from error
+        raise EvaluationError('--scheduler needs dask.distributed: pip install ".[cluster]" in the clone.') from error
     connect: Any = Client  # untyped
     try:
         client: Any = connect(scheduler, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        raise EvaluationError(
-            f"No dask scheduler answers at {scheduler} ({reason_of(error)}); check the address."
-        ) from error
+        sentence = f"No dask scheduler answers at {scheduler} ({reason_of(error)}); check the address."
+        raise EvaluationError(sentence) from error
     with client, client.get_executor() as executor:
         yield executor
 
@@ -255,9 +251,3 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
 def _ignore_interrupt() -> None:
     """Ctrl-C goes to all processes of a terminal; only the first one decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _words(result: Measured | Failure) -> str:
-    if isinstance(result, Failure):
-        return f"{result.study}: failed"  # why is told once, at the end
-    return f"{result.study}: {'was there already' if result.kept else 'measured'}"

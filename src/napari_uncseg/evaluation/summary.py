@@ -12,8 +12,7 @@ import pandas as pd
 
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, scores_of, stratify
-from napari_uncseg.evaluation.sanity_check_rules import run_checks
-from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence
+from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence, run_checks
 from napari_uncseg.evaluation.table import KEYS, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region

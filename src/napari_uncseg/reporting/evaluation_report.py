@@ -9,23 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.sanity_checks import studies_in_words
-from napari_uncseg.evaluation.summary import RESAMPLES, SCHEMA, SEED, Summary, summary_json
-from napari_uncseg.evaluation.table import csv_text
+from napari_uncseg.evaluation.summary import RESAMPLES, SEED, Summary, summary_json
+from napari_uncseg.evaluation.table import csv_text, select
 from napari_uncseg.io.files import write_files
+from napari_uncseg.io.json_format import JsonFormat
+from napari_uncseg.labels import REGION_TITLES
 from napari_uncseg.reporting.glossary import meanings_of
-from napari_uncseg.reporting.page import Grid, fill_template
-from napari_uncseg.reporting.plot_style import encode_figure
+from napari_uncseg.reporting.page import fill_template
+from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, look
 from napari_uncseg.reporting.plots import illustrate
-from napari_uncseg.reporting.tables import (
-    answer,
-    error_maps,
-    estimate_grids,
-    failure_grid,
-    ranking_grid,
-    strata_grid,
-    study_grid,
-)
+from napari_uncseg.reporting.tables import answer, study_grid
 
 CSV, JSON, HTML, FIGURES = "metrics.csv", "summary.json", "report.html", "figures"
 
@@ -53,12 +48,20 @@ class Making:
     settings: Mapping[str, Any] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
 
-    def grid(self) -> Grid:
-        """As a table of names and values."""
+    def rows(self) -> list[tuple[str, str]]:
+        """As names and values."""
         rows = [("command", self.command), *self.folders.items()]
         rows += [(name, json.dumps(value)) for name, value in self.settings.items() if value is not None]
-        rows.append(("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items())))
-        return Grid.of(("", ""), rows, (0, 1))
+        return [*rows, ("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items()))]
+
+
+class SummaryFile(JsonFormat):
+    """What ``summary.json`` must hold to be one of ours."""
+
+    error = EvaluationError
+
+    studies: dict[str, Any]
+    estimates: list[Any]
 
 
 def check_free(out: Path, studies: Collection[str], *, overwrite: bool) -> None:
@@ -83,21 +86,12 @@ def check_free(out: Path, studies: Collection[str], *, overwrite: bool) -> None:
     if not there or overwrite:
         return
     try:
-        content = json.loads((out / JSON).read_text(encoding="utf-8"))
-        ours = isinstance(content, dict) and content.get("schema") == SCHEMA and "estimates" in content
-        others = sorted(set(content["studies"]) - set(studies)) if ours else []
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise EvaluationError(
-            f"{out} holds a {there[0]} that is not of an evaluation of this version; choose another output folder, or "
-            "--overwrite."
-        )
-    if others:
-        raise EvaluationError(
-            f"{out} holds an evaluation of other studies ({others[0]} is not among these); choose another output "
-            "folder, or --overwrite."
-        )
+        others = sorted(set(SummaryFile.read(out / JSON).studies) - set(studies))
+        problem = f"holds an evaluation of other studies, such as {others[0]}" if others else ""
+    except EvaluationError:
+        problem = f"holds a {there[0]} that is not of an evaluation of this version"
+    if problem:
+        raise EvaluationError(f"{out} {problem}; choose another output folder, or --overwrite.")
 
 
 def write_report(summary: Summary, making: Making, out: Path) -> list[Path]:
@@ -151,7 +145,7 @@ def report_html(summary: Summary, making: Making, pictures: Mapping[str, bytes])
     """
     records = summary.cohort.records
     models = [record.checks.get("model") for record in records]
-    other_maps = {each.map for each in summary.rankings} - {summary.triage_map}
+    estimates = summary.estimates.assign(bins=summary.estimates["bins"].astype("string").fillna(""))
     return fill_template(
         "evaluation.html.j2",
         summary=summary,
@@ -159,19 +153,20 @@ def report_html(summary: Summary, making: Making, pictures: Mapping[str, bytes])
         models=sorted({str(each["name"]) for each in models if isinstance(each, Mapping) and each.get("name")}),
         dice=[(region, summary.estimate("dice", region)) for region in summary.regions],
         answer=answer(summary),
-        maps=error_maps(summary),
+        maps=select(estimates, metric="auroc")[["region", "map"]].drop_duplicates().to_numpy().tolist(),
+        look=look,
         studies=study_grid(summary),
         first=_FIRST,
-        failures=failure_grid(summary),
+        failures=[(each.study, each.why) for each in summary.cohort.failures],
         pictures=pictures,
-        strata=strata_grid(summary),
         in_sample=any(each.in_sample for each in summary.strata),
-        rankings=ranking_grid(summary, {summary.triage_map or ""}),
-        other_rankings=ranking_grid(summary, other_maps),
-        estimates=estimate_grids(summary),
-        glossary=Grid.of(("metric", "meaning"), meanings_of(summary.estimates["metric"]), (0, 1)),
+        triage_aggregator=TRIAGE_AGGREGATOR,
+        titles=REGION_TITLES,
+        colours=REGION_COLOURS,
+        estimates={region: select(estimates, region=region).to_dict("records") for region in summary.regions},
+        glossary=meanings_of(summary.estimates["metric"]),
         brainless=sum(record.brain != "images" for record in records),
         resamples=RESAMPLES,
         seed=SEED,
-        making=making.grid(),
+        making=making.rows(),
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_uncseg import __version__
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+
+DASH = "–"
+"""Stands for what is undefined."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def fill_template(name: str, **content: Any) -> str:
     name : str
         File of the folder ``templates``.
     **content
-        What it asks for; bytes become a picture's address by the filter ``png``.
+        What it asks for; bytes become a picture's address by the filter ``png``, numbers text by ``number``, ``signed``
+        and ``span``.
 
     Returns
     -------
@@ -73,4 +78,22 @@ def fill_template(name: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["png"] = lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    environment.filters.update(number=number, signed=signed, span=span)
     return environment.get_template(name).render(version=__version__, research_use_only=RESEARCH_USE_ONLY, **content)
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """A number for readers, of some decimals or of four digits; a dash where it is undefined."""
+    if math.isnan(value):
+        return DASH
+    return f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
+
+
+def signed(value: float) -> str:
+    """A correlation, with its sign."""
+    return DASH if math.isnan(value) else f"{value:+.2f}"
+
+
+def span(ends: Sequence[float], digits: int | None = None) -> str:
+    """An interval."""
+    return DASH if math.isnan(ends[0]) else " to ".join(number(end, digits) for end in ends)
