@@ -6,7 +6,7 @@ import pytest
 from napari_uncseg.evaluation.case import case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import QUBraTS
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves
+from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves, qubrats_scores
 
 
 def loop(case, name, region):
@@ -69,12 +69,12 @@ def test_no_uncertainty_gains_nothing(case):
 
 def test_uncertainty_everywhere_keeps_nothing_but_at_the_last_threshold(case):
     full = dataclasses.replace(case, maps={"full": np.ones(case.shape, dtype=np.float32)})
-    curves = filter_curves(QUBraTS("full").measure(full))
-    assert (curves.dice[:-1] == 1).all()
-    assert (curves.filtered_true_positives[:-1] == 1).all()
-    assert (curves.filtered_true_negatives[-1], curves.filtered_true_positives[-1]) == (0, 0)
-    _, positives, negatives = curves.areas()
-    assert positives == negatives == pytest.approx(1 - 0.5 / 40)
+    statistic = QUBraTS("full").measure(full)
+    curves, scores = filter_curves(statistic), qubrats_scores(statistic)
+    assert (curves["dice"][:-1] == 1).all()
+    assert (curves["filtered_true_positives"][:-1] == 1).all()
+    assert (curves["filtered_true_negatives"][-1], curves["filtered_true_positives"][-1]) == (0, 0)
+    assert scores["qubrats_ftp_auc"] == scores["qubrats_ftn_auc"] == pytest.approx(1 - 0.5 / 40)
 
 
 def test_empty_masks_have_a_dice_of_one():

@@ -124,7 +124,7 @@ def test_an_absent_region_is_left_as_it_is_and_told():
 
 @pytest.mark.parametrize("voxel_set", [VoxelSet.UNION, VoxelSet.REFERENCE])
 def test_sets_that_the_reference_decides_are_refused(cases, voxel_set):
-    with pytest.raises(EvaluationError, match="the reference decides what is in it"):
+    with pytest.raises(EvaluationError):
         fit_region(fed(cases[:1], voxel_set=voxel_set), Method.TEMPERATURE)
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.errors import EvaluationError, SaveError, StudyError
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
@@ -105,9 +105,9 @@ def test_the_json_says_who_and_what(tmp_path, shell_prediction, corrected, findi
 def test_foreign_labels_and_shapes_are_refused(tmp_path, shell_prediction):
     labels = shell_prediction.segmentation.astype(np.int16)
     labels[0, 0, 0] = 4
-    with pytest.raises(StudyError, match="holds the label 4"):
+    with pytest.raises(EvaluationError):
         save_correction(shell_prediction, labels, tmp_path, reviewer="R1")
-    with pytest.raises(StudyError, match="has shape"):
+    with pytest.raises(EvaluationError):
         compare(shell_prediction, labels[1:])
     assert list(tmp_path.iterdir()) == []
 
@@ -115,7 +115,7 @@ def test_foreign_labels_and_shapes_are_refused(tmp_path, shell_prediction):
 def test_another_grid_is_refused(tmp_path, shell_prediction):
     path = save_correction(shell_prediction, shell_prediction.segmentation, tmp_path, reviewer="R1")
     other = dataclasses.replace(shell_prediction, affine=np.diag([2.0, 2.0, 2.0, 1.0]))
-    with pytest.raises(StudyError, match="does not lie on the grid"):
+    with pytest.raises(StudyError):
         load_correction(path, other)
 
 

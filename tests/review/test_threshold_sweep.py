@@ -67,7 +67,7 @@ def test_filtered_dice_is_that_of_qubrats():
     prediction = dataclasses.replace(prediction_of(values, labels), probabilities=np.zeros((3, *shape), np.float32))
     ours = sweep_thresholds(prediction, UNC, None, reference).filtered_dice()
     case = case_from_arrays(labels, reference, maps={"unc_output": values})
-    theirs = filter_curves(QUBraTS("unc_output", Region.WT).measure(case)).dice
+    theirs = filter_curves(QUBraTS("unc_output", Region.WT).measure(case))["dice"]
     assert ours[:: STEPS // 40][1:-1] == pytest.approx(theirs[1:-1])
 
 

@@ -126,27 +126,6 @@ def roc_curve(split: Split) -> tuple[Curve, Curve]:
     return _cumulated(split["correct"]), _cumulated(split["failure"])
 
 
-def precision_recall_curve(split: Split) -> tuple[Curve, Curve]:
-    """Precision against recall, one point per bin that holds voxels.
-
-    Parameters
-    ----------
-    split : mapping of str to ndarray, shape (4096,)
-        See :data:`Split`.
-
-    Returns
-    -------
-    recall, precision : ndarray of float64, shape (n,)
-        The most uncertain bin first; empty without a voxel that fails.
-    """
-    failure = split["failure"][::-1]
-    every = failure + split["correct"][::-1]
-    found, seen, some = np.cumsum(failure), np.cumsum(every), every > 0
-    if not found[-1]:
-        return np.empty(0), np.empty(0)
-    return found[some] / found[-1], found[some] / seen[some]
-
-
 def errors_caught_curve(split: Split) -> tuple[Curve, Curve]:
     """Share of the errors found against the share of voxels reviewed, most uncertain first.
 

@@ -99,7 +99,7 @@ def score_lesions(
     sizes = np.bincount(zones[reference[box]], minlength=lesions + 1)
     counts = sizes * float(np.prod(spacing)) > smallest_mm3
     dice, hd95 = [], []
-    extents = _extents(zones, predicted)
+    extents = ndimage.find_objects(zones), ndimage.find_objects(predicted)
     for lesion in np.flatnonzero(counts):
         own = component_of[zone_of == lesion]
         here = _union([extents[0][lesion - 1], *(extents[1][component - 1] for component in own)])
@@ -116,11 +116,6 @@ def score_lesions(
         fp=components - np.unique(component_of[touching]).size,
         dropped=lesions - int(counts.sum()),
     )
-
-
-def _extents(*labels: npt.NDArray[np.integer]) -> list[list[Box]]:
-    """Boxes of the components of label maps, component 1 first."""
-    return [ndimage.find_objects(label) for label in labels]
 
 
 def _union(boxes: Sequence[Box]) -> Box:

@@ -35,6 +35,11 @@ def bounding_box(mask: npt.NDArray[np.bool_], margin: Sequence[int] | None = Non
     return tuple(box)
 
 
+def box_within(outer: tuple[slice, ...], inner: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Where a box inside of another one lies in the whole."""
+    return tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, inner, strict=True))
+
+
 def dilate_mm(mask: npt.NDArray[np.bool_], spacing: Sequence[float], mm: float) -> npt.NDArray[np.bool_]:
     """Dilate a mask by a distance in millimetres.
 

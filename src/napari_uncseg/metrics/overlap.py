@@ -70,7 +70,8 @@ def confusion(segmentation: npt.NDArray[np.uint8], reference: npt.NDArray[np.uin
     """Voxels by label, rows reference and columns prediction, in the order 0, NCR, ED, ET."""
     size = len(Label) + 1
     counts = np.bincount((reference.astype(np.intp) * size + segmentation).ravel(), minlength=size * size)
-    return [[int(count) for count in row] for row in counts.reshape(size, size)]
+    table: list[list[int]] = counts.reshape(size, size).tolist()
+    return table
 
 
 def better_numbering(confusion: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], float]:
@@ -87,8 +88,7 @@ def better_numbering(confusion: npt.NDArray[np.int64]) -> tuple[tuple[int, ...],
         What the predicted 1, 2, 3 would mean, and the gain in the mean Dice of the labels; 0 when nothing is better.
     """
     labels = tuple(int(label) for label in Label)
-    present = _mean_dice(confusion, labels)
-    best, gain = labels, 0.0
+    present, best, gain = _mean_dice(confusion, labels), labels, 0.0
     for numbering in permutations(labels):
         found = _mean_dice(confusion, numbering)
         if found - present > gain + 1e-12 and found >= _MIX_UP_DICE:
@@ -101,12 +101,9 @@ def region_dice(confusion: Any) -> dict[Region, float]:
     if confusion is None:
         return {}
     counts = np.asarray(confusion, dtype=np.int64)
-    sets = {region: [int(label) for label in REGION_LABELS[region]] for region in REGIONS}
-    return {
-        region: float(_dice_of_labels(counts, labels, labels))
-        for region, labels in sets.items()
-        if counts[labels].any() or counts[:, labels].any()
-    }
+    sets = {region: list(map(int, REGION_LABELS[region])) for region in REGIONS}
+    there = {region: labels for region, labels in sets.items() if counts[labels].any() or counts[:, labels].any()}
+    return {region: _dice_of_labels(counts, labels, labels) for region, labels in there.items()}
 
 
 def _mean_dice(confusion: npt.NDArray[np.int64], numbering: tuple[int, ...]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,32 +17,6 @@ Kept: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 THRESHOLDS: Numbers = np.linspace(0.0, 100.0, 41)
 """Uncertainties, in per cent of the map's largest possible value, up to which voxels are kept."""
-
-
-@dataclass(frozen=True, eq=False)
-class FilterCurves:
-    """What happens when voxels more uncertain than a threshold are left out.
-
-    Parameters
-    ----------
-    thresholds : ndarray of float64, shape (41,)
-        0 to 100.
-    dice : ndarray of float64, shape (41,)
-        Dice score of the voxels kept; 1 when none of them is predicted or true.
-    filtered_true_positives, filtered_true_negatives : ndarray of float64, shape (41,)
-        Share of the true positives, and of the true negatives in the brain, that were left out; 0 when there are none.
-    """
-
-    thresholds: Numbers
-    dice: Numbers
-    filtered_true_positives: Numbers
-    filtered_true_negatives: Numbers
-
-    def areas(self) -> tuple[float, float, float]:
-        """Areas under the three curves over thresholds scaled to 0..1, by trapezoids."""
-        curves = (self.dice, self.filtered_true_positives, self.filtered_true_negatives)
-        dice, positives, negatives = (float(np.trapezoid(curve, self.thresholds / 100)) for curve in curves)
-        return dice, positives, negatives
 
 
 def count_kept(histogram: Counts) -> dict[str, npt.NDArray[Any]]:
@@ -70,8 +43,8 @@ def count_kept(histogram: Counts) -> dict[str, npt.NDArray[Any]]:
     return {kind: np.cumsum(histogram[chosen].sum(axis=0))[last] for kind, chosen in kinds.items()}
 
 
-def filter_curves(kept: Kept) -> FilterCurves:
-    """Dice score and losses against the threshold.
+def filter_curves(kept: Kept) -> dict[str, Numbers]:
+    """What happens when voxels more uncertain than a threshold are left out.
 
     Parameters
     ----------
@@ -80,10 +53,13 @@ def filter_curves(kept: Kept) -> FilterCurves:
 
     Returns
     -------
-    FilterCurves
+    dict of str to ndarray of float64, shape (41,)
+        ``dice`` of the voxels kept at each of :data:`THRESHOLDS`, 1 when none of them is predicted or true;
+        ``filtered_true_positives`` and ``filtered_true_negatives``, the share of the true positives, and of the true
+        negatives in the brain, that were left out; 0 when there are none.
     """
     dice = dice_of_counts(kept["tp"], kept["fp"], kept["fn"])
-    return FilterCurves(THRESHOLDS, dice, _lost(kept["tp"]), _lost(kept["tn"]))
+    return {"dice": dice, "filtered_true_positives": _lost(kept["tp"]), "filtered_true_negatives": _lost(kept["tn"])}
 
 
 def qubrats_scores(kept: Kept) -> dict[str, float]:
@@ -106,14 +82,15 @@ def qubrats_scores(kept: Kept) -> dict[str, float]:
     Mehta et al. 2022, MELBA 1:026, arXiv 2112.10074.
     """
     curves = filter_curves(kept)
-    dice, positives, negatives = curves.areas()
+    # By trapezoids over thresholds scaled to 0..1.
+    dice, positives, negatives = (float(np.trapezoid(curve, THRESHOLDS / 100)) for curve in curves.values())
     score = (dice + (1 - positives) + (1 - negatives)) / 3
     return {
         "qubrats_dice_auc": dice,
         "qubrats_ftp_auc": positives,
         "qubrats_ftn_auc": negatives,
         "qubrats_score": score,
-        "qubrats_gain": score - (float(curves.dice[-1]) + 2) / 3,
+        "qubrats_gain": score - (float(curves["dice"][-1]) + 2) / 3,
     }
 
 

@@ -6,13 +6,14 @@ outside (MONAI, scipy), and the surface elements between voxels, weighted by the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
@@ -20,13 +21,12 @@ from napari_uncseg.metrics.morphology import bounding_box
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Points: TypeAlias = npt.NDArray[np.float64]
-Corner: TypeAlias = tuple[int, int, int]
 
 SHELL_EDGES_MM: tuple[float, ...] = (1.0, 3.0, 6.0)
 """Upper ends of the shells of :func:`boundary_shells`; the last shell is everything beyond."""
 
 _ROUNDING = 1e-6
-_CORNERS: tuple[Corner, ...] = tuple(product((0, 1), (0, 1), (0, 1)))
+_CORNERS = tuple(product((0, 1), repeat=3))
 
 
 def surface_voxels(mask: Mask, spacing: Sequence[float]) -> Points:
@@ -223,9 +223,9 @@ def surfel_areas(spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]
     """
     areas = np.zeros(256)
     for code in range(1, 255):
-        within = {corner for bit, corner in enumerate(_CORNERS) if code >> bit & 1}
-        fewer = within if len(within) <= 4 else set(_CORNERS) - within
-        areas[code] = sum(_largest_fan(_cut_polygon(group) * spacing) for group in _groups(fewer))
+        within = np.array([code >> bit & 1 for bit in range(8)]).reshape(2, 2, 2)
+        groups, count = ndimage.label(within if within.sum() <= 4 else 1 - within)
+        areas[code] = sum(_largest_fan(_cut_polygon(groups == group + 1) * spacing) for group in range(count))
     areas.flags.writeable = False
     return areas
 
@@ -238,31 +238,10 @@ def _weighted_quantile(values: npt.NDArray[np.float64], weights: npt.NDArray[np.
     return float(values[order][min(int(at), len(values) - 1)])
 
 
-def _joined(one: Corner, other: Corner) -> bool:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) == 1
-
-
-def _groups(corners: set[Corner]) -> list[set[Corner]]:
-    """Corners of a cube, put together where an edge joins them."""
-    left, groups = set(corners), []
-    while left:
-        group = {left.pop()}
-        while reached := {corner for corner in left if any(_joined(corner, other) for other in group)}:
-            group |= reached
-            left -= reached
-        groups.append(group)
-    return groups
-
-
-def _cut_polygon(group: Iterable[Corner]) -> Points:
-    """Middles of the edges that leave a group of at most four corners, in their order around it, shape (n, 3)."""
-    corners = set(group)
-    middles = [
-        np.add(one, other) / 2
-        for one in sorted(corners)
-        for other in _CORNERS
-        if other not in corners and _joined(one, other)
-    ]
+def _cut_polygon(group: Mask) -> Points:
+    """Middles of the edges that leave a group of corners of a cube, in their order around it, shape (n, 3)."""
+    ends = [(one, other) for one in np.argwhere(group) for other in one ^ np.eye(3, dtype=int) if not group[(*other,)]]
+    middles = [(one + other) / 2 for one, other in ends]
     polygon = [middles.pop(0)]
     while middles:
         # Neighbours along the polygon lie on one face of the cube; two middles are 0 or 1 along a face's normal.
@@ -274,8 +253,5 @@ def _cut_polygon(group: Iterable[Corner]) -> Points:
 
 def _largest_fan(polygon: Points) -> float:
     """Largest area of a polygon cut into triangles that share one of its corners."""
-    fans = []
-    for first in range(len(polygon)):
-        spokes = np.roll(polygon, -first, axis=0)[1:] - polygon[first]
-        fans.append(0.5 * np.linalg.norm(np.cross(spokes[:-1], spokes[1:]), axis=1).sum())
-    return float(max(fans))
+    spokes = [np.roll(polygon, -first, axis=0)[1:] - polygon[first] for first in range(len(polygon))]
+    return max(float(np.linalg.norm(np.cross(each[:-1], each[1:]), axis=1).sum()) / 2 for each in spokes)

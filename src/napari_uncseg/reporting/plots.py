@@ -201,7 +201,7 @@ def qubrats(summary: Summary) -> Figure | None:
         curves = [filter_curves(statistic) for statistic in found[region].cases.values()] if region in found else []
         for part, (label, dash) in _FILTERED.items():
             if curves:
-                cases = np.array([getattr(curve, part) for curve in curves])
+                cases = np.array([curve[part] for curve in curves])
                 if part == "dice":  # three bands would hide one another
                     spread(axis, THRESHOLDS, cases, REGION_COLOURS[region], singles=False)
                 axis.plot(THRESHOLDS, cases.mean(axis=0), color=REGION_COLOURS[region], ls=dash, lw=1.8, label=label)

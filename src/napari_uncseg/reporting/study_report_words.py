@@ -15,7 +15,8 @@ from napari_uncseg.reporting.page import Grid
 from napari_uncseg.review.calibration_note import calibration_notes
 from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
-from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict, latest
+from napari_uncseg.review.session import judged
+from napari_uncseg.review.verdicts import Record, StudyVerdict, latest
 from napari_uncseg.review.volumes import HOW, volume_intervals
 
 LISTED = 8
@@ -177,12 +178,8 @@ def _own(material: Material) -> list[Record]:
 def _judgements(material: Material, findings: Findings) -> dict[int, str]:
     """Last judgement of each finding, by rank; of several reviewers, all."""
     found: dict[int, dict[str, str]] = {}
-    for record in _own(material):
-        key = findings.map
-        if isinstance(record, FindingVerdict) and (record.map, record.region) == (key.measure, str(key.region)):
-            finding = findings.at(record.voxel)
-            if finding is not None:
-                found.setdefault(finding.rank, {})[record.reviewer] = str(record.judgement)
+    for rank, record in judged(findings, _own(material)):
+        found.setdefault(rank, {})[record.reviewer] = str(record.judgement)
     return {rank: " / ".join(dict.fromkeys(answers.values())) for rank, answers in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.evaluation.validation import label_map
 from napari_uncseg.io.files import exists, sha256, sha256_of, versions, write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import encode_volume, read_volume
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint, plain
-from napari_uncseg.labels import REGION_LABELS, REGIONS, Label, Region
+from napari_uncseg.labels import REGION_LABELS, REGIONS, Region
+from napari_uncseg.metrics.overlap import confusion
 from napari_uncseg.review.findings import Findings
 from napari_uncseg.review.verdicts import now
 
@@ -90,33 +92,23 @@ def compare(prediction: Prediction, corrected: npt.NDArray[np.integer], findings
 
     Raises
     ------
-    StudyError
+    EvaluationError
         When the shape does not fit or a label is none of 0, 1, 2, 3.
     """
     labels = _checked(prediction, corrected)
-    voxel_ml = prediction.voxel_ml
-    changed = labels != prediction.segmentation
-    count = int(np.count_nonzero(changed))
     # Voxels by label before and after: all volumes follow from these few numbers.
-    kinds = max(Label) + 1
-    whole = np.bincount(prediction.segmentation.ravel(), minlength=kinds)
-    moved = prediction.segmentation[changed].astype(np.int64) * kinds + labels[changed]
-    moves = np.bincount(moved, minlength=kinds * kinds).reshape(kinds, kinds)
+    moves = np.array(confusion(labels, prediction.segmentation))
     regions = {}
     for region in REGIONS:
-        own = [int(label) for label in REGION_LABELS[region]]
-        others = [label for label in range(kinds) if label not in own]
-        before = int(whole[own].sum())
-        added, removed = (int(moves[np.ix_(*pair)].sum()) for pair in ((others, own), (own, others)))
-        numbers = (before, before + added - removed, added, removed)
-        regions[region] = RegionChange(*(number * voxel_ml for number in numbers))
-    touched: tuple[int, ...] = ()
-    within = 0
-    if findings is not None and findings.items:
-        ranks = findings.labels[changed[findings.box]]
-        touched = tuple(int(rank) for rank in np.unique(ranks[ranks > 0]))
-        within = int(np.count_nonzero(ranks))
-    return Correction(count, count * voxel_ml, regions, touched, (count - within) * voxel_ml)
+        own = list(map(int, REGION_LABELS[region]))
+        before, after, kept = moves[own].sum(), moves[:, own].sum(), moves[np.ix_(own, own)].sum()
+        numbers = (before, after, after - kept, before - kept)
+        regions[region] = RegionChange(*(float(number) * prediction.voxel_ml for number in numbers))
+    count, ranks = int(moves.sum() - np.trace(moves)), np.zeros(0, dtype=np.int32)
+    if findings is not None and count:
+        ranks = findings.labels[(labels != prediction.segmentation)[findings.box]]
+    touched, outside = np.unique(ranks[ranks > 0]).tolist(), count - int(np.count_nonzero(ranks))
+    return Correction(count, count * prediction.voxel_ml, regions, tuple(touched), outside * prediction.voxel_ml)
 
 
 def save_correction(
@@ -152,7 +144,7 @@ def save_correction(
 
     Raises
     ------
-    StudyError
+    EvaluationError
         As :func:`compare`.
     SaveError
         When the disk cannot take it.
@@ -209,7 +201,7 @@ def load_correction(path: Path, prediction: Prediction) -> Labels:
 
     Raises
     ------
-    StudyError
+    StudyError, EvaluationError
         When it cannot be read, or does not lie on the prediction's grid.
     """
     volume = read_volume(path)
@@ -220,29 +212,18 @@ def load_correction(path: Path, prediction: Prediction) -> Labels:
 
 
 def _checked(prediction: Prediction, labels: npt.NDArray[Any]) -> Labels:
-    array = np.asarray(labels)
-    if array.shape != prediction.segmentation.shape:
-        raise StudyError(
-            f"The corrected segmentation has shape {array.shape} where {prediction.segmentation.shape} is needed."
-        )
-    whole = array.astype(np.uint8)
-    if not np.array_equal(whole, array) or int(whole.max(initial=0)) > max(Label):
-        odd = np.unique(array[~np.isin(array, (0, *Label))])[0]
-        raise StudyError(
-            f"The corrected segmentation holds the label {odd}; use 1 (necrosis), 2 (oedema), 3 (enhancing tumour) "
-            "and 0 for none."
-        )
-    return whole
+    return label_map(labels, "The corrected segmentation", prediction.segmentation.shape)
 
 
 def _changes_json(changes: Correction) -> dict[str, Any]:
+    regions = {region: asdict(change).items() for region, change in changes.regions.items()}
     return {
         "voxels": changes.voxels,
         "changed_ml": round(changes.changed_ml, 4),
         "outside_findings_ml": round(changes.outside_ml, 4),
         "regions_ml": {
-            str(region): {name.removesuffix("_ml"): round(ml, 4) for name, ml in asdict(change).items()}
-            for region, change in changes.regions.items()
+            str(region): {name.removesuffix("_ml"): round(ml, 4) for name, ml in change}
+            for region, change in regions.items()
         },
     }
 
@@ -250,17 +231,13 @@ def _changes_json(changes: Correction) -> dict[str, Any]:
 def _findings_json(findings: Findings | None, changes: Correction) -> dict[str, Any] | None:
     if findings is None:
         return None
-    touched: Sequence[int] = changes.touched
-    return {
-        "map": str(findings.map),
-        "threshold": findings.threshold,
-        "count": len(findings.items),
-        "touched": [
-            {"rank": item.rank, "voxel": list(item.voxel), "volume_ml": round(item.volume_ml, 4)}
-            for item in findings.items
-            if item.rank in touched
-        ],
-    }
+    touched = [
+        {"rank": item.rank, "voxel": item.voxel, "volume_ml": round(item.volume_ml, 4)}
+        for item in findings.items
+        if item.rank in changes.touched
+    ]
+    count = len(findings.items)
+    return {"map": str(findings.map), "threshold": findings.threshold, "count": count, "touched": touched}
 
 
 def _free_path(folder: Path, study_id: str) -> Path:

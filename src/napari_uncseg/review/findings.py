@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from napari_uncseg.labels import Label, Region
 from napari_uncseg.maps import MapName
-from napari_uncseg.metrics.morphology import bounding_box
+from napari_uncseg.metrics.morphology import bounding_box, box_within
 from napari_uncseg.review.distance import distance_within, open_ball
 from napari_uncseg.review.location import MARGINS, tissue_words
 from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Watershed
@@ -121,10 +121,7 @@ class Findings:
         """Box of a finding in the volume, and its voxels in that box."""
         here = bounding_box(self.labels == finding.rank)
         assert here is not None  # a finding has voxels
-        x, y, z = (
-            slice(part.start + inner.start, part.start + inner.stop) for part, inner in zip(self.box, here, strict=True)
-        )
-        return (x, y, z), np.asarray(self.labels[here] == finding.rank)
+        return box_within(self.box, here), np.asarray(self.labels[here] == finding.rank)
 
 
 def find(watershed: Watershed, threshold: float, within: Mask | None = None) -> Findings:
@@ -166,14 +163,11 @@ def find(watershed: Watershed, threshold: float, within: Mask | None = None) -> 
     flagged = flagged[inner]
     ring = flagged & ~open_ball(flagged, PARTIAL_VOLUME_VOXELS) & watershed.near[inner]
     pieces = _merge_small(_pieces(flagged & ~ring, watershed.basins[inner]), round(LEAST_ML / watershed.voxel_ml))
-    x, y, z = (
-        slice(part.start + cut.start, part.start + cut.stop) for part, cut in zip(watershed.box, inner, strict=True)
-    )
-    items, labels = _rank(watershed, flagged, pieces, inner, (x, y, z))
+    box = box_within(watershed.box, inner)
+    items, labels = _rank(watershed, flagged, pieces, inner, box)
     ring_ml = int(np.count_nonzero(ring)) * watershed.voxel_ml
-    found_ml = sum(item.volume_ml for item in items)
-    small_ml = max(total - ring_ml - found_ml, 0.0)
-    return Findings(watershed.key, threshold, items, (x, y, z), labels, total, ring_ml, small_ml)
+    small_ml = max(total - ring_ml - sum(item.volume_ml for item in items), 0.0)
+    return Findings(watershed.key, threshold, items, box, labels, total, ring_ml, small_ml)
 
 
 def _pieces(thick: Mask, basins: Ints) -> Ints:
@@ -210,13 +204,11 @@ def _merge_small(pieces: Ints, least: int) -> Ints:
 def _contacts(pieces: Ints) -> tuple[Ints, Ints]:
     """Both sides of every face between voxels of two pieces, each face in both directions."""
     sides: list[tuple[Ints, Ints]] = []
-    for axis in range(3):
-        lower = tuple(slice(None, -1) if other == axis else slice(None) for other in range(3))
-        upper = tuple(slice(1, None) if other == axis else slice(None) for other in range(3))
-        touching = (pieces[lower] != pieces[upper]) & (pieces[lower] > 0) & (pieces[upper] > 0)
-        sides.append((pieces[lower][touching], pieces[upper][touching]))
-    one = np.concatenate([side[0] for side in sides])
-    other = np.concatenate([side[1] for side in sides])
+    for turned in (np.moveaxis(pieces, axis, 0) for axis in range(3)):
+        lower, upper = turned[:-1], turned[1:]
+        touching = (lower != upper) & (lower > 0) & (upper > 0)
+        sides.append((lower[touching], upper[touching]))
+    one, other = (np.concatenate(side) for side in zip(*sides, strict=True))
     return np.concatenate([one, other]), np.concatenate([other, one])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,10 @@ from typing import Any
 from psygnal import Signal
 
 from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.review import verdicts
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.state import Draft, ReviewState, read_states, write_states
-from napari_uncseg.review.verdicts import (
-    Decision,
-    FindingVerdict,
-    Judgement,
-    Log,
-    Record,
-    StudyVerdict,
-    append,
-    latest,
-    log_path,
-    now,
-    read_log,
-    speaks_of,
-    verdict_of,
-)
+from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, Log, Record, StudyVerdict, now
 
 
 class Session:
@@ -175,12 +163,10 @@ class Session:
     def step(self, by: int) -> None:
         """Go to the next finding (+1) or the previous one (-1); the last one is followed by the first."""
         items = self.findings.items if self.findings is not None else ()
-        if not items:
-            return
-        if self.current is None:
-            self.go_to(items[0 if by > 0 else -1])
-            return
-        self.go_to(items[(self.current.rank - 1 + by) % len(items)])
+        if items:
+            first = 0 if by > 0 else -1
+            at = first if self.current is None else self.current.rank - 1 + by
+            self.go_to(items[at % len(items)])
 
     # Verdicts
 
@@ -205,7 +191,7 @@ class Session:
         StudyError
             When there is a log that cannot be read.
         """
-        self.log = read_log(log_path(results)) if results is not None else Log()
+        self.log = verdicts.read_log(verdicts.log_path(results)) if results is not None else Log()
         self.results = results
         self.verdicts_changed.emit()
 
@@ -243,16 +229,12 @@ class Session:
 
     def judgements(self) -> dict[int, Judgement]:
         """Judgements of the present findings by the reviewer, by rank, at whatever threshold each was seen."""
-        found: dict[int, Judgement] = {}
         if self.findings is None:
-            return found
-        key = self.findings.map
-        for record in self._own():
-            if (record.map, record.region) == (key.measure, str(key.region)) and record.judgement is not None:
-                at = self.findings.at(record.voxel)
-                if at is not None:
-                    found[at.rank] = record.judgement
-        return found
+            return {}
+        whose = (self.study, self._reviewer)
+        own = (record for record in self.log.records if (record.study, record.reviewer) == whose)
+        standing = judged(self.findings, (record for record in own if verdicts.speaks_of(record, self.result)))
+        return {rank: record.judgement for rank, record in standing if record.judgement is not None}
 
     def judgement_of(self, finding: Finding) -> Judgement | None:
         """The reviewer's judgement of one of the present findings."""
@@ -260,14 +242,7 @@ class Session:
 
     def verdict(self) -> StudyVerdict | None:
         """Verdict of the reviewer on the current study and result that stands."""
-        return verdict_of(self.log.records, self.study, self._reviewer, result=self.result)
-
-    def _own(self) -> list[FindingVerdict]:
-        return [
-            record
-            for record in latest(record for record in self.log.records if speaks_of(record, self.result))
-            if isinstance(record, FindingVerdict) and (record.study, record.reviewer) == (self.study, self._reviewer)
-        ]
+        return verdicts.verdict_of(self.log.records, self.study, self._reviewer, result=self.result)
 
     def _named(self) -> str:
         if not self._reviewer:
@@ -279,9 +254,9 @@ class Session:
     def _write(self, record: Record) -> None:
         if self.results is None:
             raise SaveError("No folder for verdicts is chosen; choose the folder of the results first.")
-        path = log_path(self.results)
-        append(path, record)
-        self.log = read_log(path)
+        path = verdicts.log_path(self.results)
+        verdicts.append(path, record)
+        self.log = verdicts.read_log(path)
         self.verdicts_changed.emit()
 
     def _remember(self) -> None:
@@ -292,3 +267,13 @@ class Session:
             self.problem = ""
         except SaveError as error:
             self.problem = f"The state of the review is not remembered: {error}"
+
+
+def judged(findings: Findings, records: Iterable[Record]) -> Iterator[tuple[int, FindingVerdict]]:
+    """Ranks of the findings that standing records judge, at whatever threshold each was seen, and these records."""
+    own = (findings.map.measure, str(findings.map.region))
+    for record in verdicts.latest(records):
+        if isinstance(record, FindingVerdict) and (record.map, record.region) == own:
+            finding = findings.at(record.voxel)
+            if finding is not None:
+                yield finding.rank, record

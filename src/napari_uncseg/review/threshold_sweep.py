@@ -75,21 +75,15 @@ class ThresholdSweep:
 
     def tumour_share(self, step: int) -> float:
         """Share of the predicted whole tumour that is flagged, 0 to 1; nan when nothing of it lies in the voxel set."""
-        whole = int(self.tumour[0])
-        return float(self.tumour[step] / whole) if whole else math.nan
+        return _share(self.tumour[step], self.tumour[0])
 
     def errors_caught(self, step: int) -> float:
         """Share of the region's errors that are flagged, 0 to 1; nan without a reference or an error."""
-        if self.confusion is None:
-            return math.nan
-        errors = self.confusion.errors
-        return float(errors[step] / errors[0]) if errors[0] else math.nan
+        return math.nan if self.confusion is None else _share(self.confusion.errors[step], self.confusion.errors[0])
 
     def precision(self, step: int) -> float:
         """Share of the flagged voxels that are errors, 0 to 1; nan without a reference or a flagged voxel."""
-        if self.confusion is None or not self.voxels[step]:
-            return math.nan
-        return float(self.confusion.errors[step] / self.voxels[step])
+        return math.nan if self.confusion is None else _share(self.confusion.errors[step], self.voxels[step])
 
     def filtered_dice(self) -> Curve:
         """Dice of the region over the voxels that each threshold does not flag; nan without a reference.
@@ -194,6 +188,10 @@ def value_histogram(values: Map, upper: float, bins: int = 100) -> Counts:
     counts, _ = np.histogram(raised, bins=bins, range=(0.0, upper))
     counts[0] = 0
     return np.asarray(counts, dtype=np.int64)
+
+
+def _share(part: np.int64, whole: np.int64) -> float:
+    return float(part / whole) if whole else math.nan
 
 
 def _not_below(bins: npt.NDArray[np.intp], whole: int) -> Counts:

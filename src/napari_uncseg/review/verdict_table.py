@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from napari_uncseg.io.files import write_files
 from napari_uncseg.review.agreement import Answers
 from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict
 
 _FIELDS = dict.fromkeys(field.name for kind in (StudyVerdict, FindingVerdict) for field in fields(kind))
-_COLUMNS = tuple(dict.fromkeys(("kind", *(name for name in _FIELDS if name != "schema"))))
+_COLUMNS = ("kind", *(name for name in _FIELDS if name not in ("kind", "schema")))
+
+_ANSWERS = (
+    *("study", "about", "map", "region", "voxel", "same_result", "reviewer_1", "reviewer_2"),
+    *("answer_1", "answer_2", "same", "comment_1", "comment_2"),
+)
+_RENAMED = {"first": "answer_1", "second": "answer_2", "first_comment": "comment_1", "second_comment": "comment_2"}
 
 
 def csv_text(records: Iterable[Record]) -> str:
@@ -55,29 +61,15 @@ def export_answers(answers: Iterable[Answers], first: str, second: str, path: Pa
     SaveError
         When the disk cannot take it.
     """
-    columns = (
-        *("study", "about", "map", "region", "voxel", "same_result", "reviewer_1", "reviewer_2"),
-        *("answer_1", "answer_2", "same", "comment_1", "comment_2"),
-    )
-    pair = {"reviewer_1": first, "reviewer_2": second}
-    rows = (
-        {
-            **{name: getattr(each, name) for name in ("study", "about", "map", "region", "voxel")},
-            **{name: "yes" if getattr(each, name) else "no" for name in ("same_result", "same")},
-            **{"answer_1": each.first, "answer_2": each.second},
-            **{"comment_1": each.first_comment, "comment_2": each.second_comment},
-        }
-        for each in answers
-    )
-    _write(_table(columns, ({**pair, **row} for row in rows)), path)
+    told = ({**asdict(each), "same": each.same, "reviewer_1": first, "reviewer_2": second} for each in answers)
+    rows = ({_RENAMED.get(name, name): value for name, value in row.items()} for row in told)
+    _write(_table(_ANSWERS, rows), path)
 
 
 def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(columns), extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return out.getvalue()
+    frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    text: str = frame.map(_cell).to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def _write(text: str, path: Path) -> None:
@@ -85,7 +77,9 @@ def _write(text: str, path: Path) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A voxel as ``x y z``, and a text so that no spreadsheet runs it as a formula."""
+    """A voxel as ``x y z``, a truth in a word, and a text so that no spreadsheet runs it as a formula."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, (tuple, list)):
         return " ".join(map(str, value))
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

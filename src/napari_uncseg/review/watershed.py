@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from napari_uncseg.io.prediction import Prediction
@@ -42,7 +41,7 @@ REVIEW_SETS: tuple[VoxelSet, ...] = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMO
 
 TUMOUR_MARGIN_MM = 5.0
 
-Box = tuple[slice, slice, slice]
+Box = tuple[slice, ...]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -72,8 +71,6 @@ class Watershed:
         Whether the region was predicted anywhere.
     spacing : tuple of float
         Voxel size along x, y and z, mm.
-    axial : tuple of (int, bool)
-        Axis that axial slices are counted along, and whether it points up.
     frame : Frame
         The patient's axes through the predicted tumour.
     """
@@ -89,7 +86,6 @@ class Watershed:
     labels: npt.NDArray[np.uint8]
     predicted: bool
     spacing: tuple[float, float, float]
-    axial: tuple[int, bool]
     frame: Frame
 
     @property
@@ -104,8 +100,9 @@ class Watershed:
 
     def slice_number(self, voxel: tuple[int, int, int]) -> int:
         """Axial slice of a voxel, counted from below, the lowest being 1."""
-        axis, upwards = self.axial
-        return voxel[axis] + 1 if upwards else self.shape[axis] - voxel[axis]
+        upwards = self.frame.steps_mm[2]
+        axis = int(np.argmax(np.abs(upwards)))
+        return voxel[axis] + 1 if upwards[axis] > 0 else self.shape[axis] - voxel[axis]
 
 
 def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = None) -> Watershed:
@@ -140,7 +137,7 @@ def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = N
     upper = map_upper(prediction, key)
     spacing = prediction.spacing
     region = _region_mask(prediction, key.region)
-    box = _box(bounding_box(whole >= np.float32(upper / STEPS), margin=(1, 1, 1)))
+    box: Box = bounding_box(whole >= np.float32(upper / STEPS), margin=(1, 1, 1)) or (slice(0, 0),) * 3
     values = np.ascontiguousarray(whole[box])
     edge_mm, near = _contour(region, box, spacing)
     smooth = ndimage.gaussian_filter(values, [SMOOTHING_MM / size for size in spacing], truncate=3.0)
@@ -149,12 +146,10 @@ def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = N
     peaks = high & (smooth == ndimage.maximum_filter(smooth, reach)) if values.size else high
     markers, _ = ndimage.label(peaks, structure=np.ones((3, 3, 3)))
     basins = watershed(-smooth, markers, mask=high) if markers.any() else markers
-    orientation = io_orientation(prediction.affine)
-    axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
     return Watershed(
         key=key,
         upper=upper,
-        shape=_three(whole.shape),
+        shape=prediction.shape,
         box=box,
         values=values,
         basins=basins.astype(np.int32, copy=False),
@@ -163,7 +158,6 @@ def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = N
         labels=np.ascontiguousarray(prediction.segmentation[box]),
         predicted=bool(region.any()),
         spacing=spacing,
-        axial=(axis, bool(orientation[axis, 1] > 0)),
         frame=frame_of(prediction.affine, prediction.segmentation > 0, brain),
     )
 
@@ -225,13 +219,3 @@ def _contour(region: Mask, box: Box, spacing: tuple[float, float, float]) -> tup
     outside_mm = distance_within(~inside, spacing, NEAR_MM)
     inside_mm = distance_within(inside, spacing, NEAR_MM)
     return (outside_mm - inside_mm)[inner].copy(), near[inner].copy()
-
-
-def _box(found: tuple[slice, ...] | None) -> Box:
-    x, y, z = found or (slice(0, 0),) * 3
-    return x, y, z
-
-
-def _three(values: tuple[int, ...]) -> tuple[int, int, int]:
-    x, y, z = values
-    return x, y, z

@@ -13,17 +13,8 @@ from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.results import JSON_SUFFIX, find_results, read_result
 from napari_uncseg.labels import Region
-from napari_uncseg.review.verdicts import (
-    Log,
-    Record,
-    Status,
-    StudyVerdict,
-    earlier_verdict,
-    log_path,
-    read_log,
-    status_of,
-    verdict_of,
-)
+from napari_uncseg.review import verdicts
+from napari_uncseg.review.verdicts import Log, Record, Status, StudyVerdict
 
 _NOT_MAPS = ("segmentation", "probabilities")
 _DECIDED = {Status.NEEDS_CORRECTION: 1, Status.REJECTED: 2, Status.ACCEPTED: 3}
@@ -156,7 +147,7 @@ def list_cases(results: Path | None, studies: Path | None = None, reviewer: str 
         cases[files.id] = replace(known, files=files, problem=known.problem or files.problem or "")
     if results is not None and not cases:
         raise StudyError(_without_results(results))
-    log = log_path(results_root(results)) if results is not None else None
+    log = verdicts.log_path(results_root(results)) if results is not None else None
     return with_verdicts(CaseList(tuple(cases.values()), log, images_problem=problem), reviewer)
 
 
@@ -195,7 +186,7 @@ def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
     StudyError
         When there is a log that cannot be read.
     """
-    log = read_log(listed.log) if listed.log is not None else Log()
+    log = verdicts.read_log(listed.log) if listed.log is not None else Log()
     judged = [_judged(case, log.records, reviewer) for case in listed.cases]
     own = (listed.images_problem,) if listed.images_problem else ()
     return replace(listed, cases=in_order(judged), problems=(*own, *log.problems))
@@ -218,12 +209,8 @@ def in_order(cases: Sequence[ListedCase]) -> tuple[ListedCase, ...]:
 
 
 def _urgency(case: ListedCase) -> tuple[int, int, float, str]:
-    if case.is_empty:
-        kind = 0
-    elif case.triage_score is not None:
-        kind = 1
-    else:
-        kind = 2 if case.result is not None else 3
+    scored = 1 if case.triage_score is not None else 2 if case.result is not None else 3
+    kind = 0 if case.is_empty else scored
     return _DECIDED.get(case.status, 0), kind, -(case.triage_score or 0.0), case.id
 
 
@@ -301,11 +288,13 @@ def made_by(provenance: Mapping[str, Any]) -> str:
 def _judged(case: ListedCase, records: Sequence[Record], reviewer: str | None) -> ListedCase:
     # Without a readable result there is none that a verdict could be bound to.
     result = case.fingerprint if case.maps else None
-    verdict = verdict_of(records, case.id, reviewer, result=result)
-    earlier = earlier_verdict(records, case.id, result, reviewer) if verdict is None and result is not None else None
+    verdict = verdicts.verdict_of(records, case.id, reviewer, result=result)
+    earlier = (
+        verdicts.earlier_verdict(records, case.id, result, reviewer) if verdict is None and result is not None else None
+    )
     return replace(
         case,
-        status=status_of(records, case.id, reviewer, result=result),
+        status=verdicts.status_of(records, case.id, reviewer, result=result),
         reviewer=verdict.reviewer if verdict is not None else "",
         earlier=earlier,
     )
