@@ -12,7 +12,7 @@ from scipy import stats
 from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.evaluation.discrimination import Alignment
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.correlation import rank_sums, rank_sums_of_failure
+from napari_uncseg.metrics.discrimination import rank_sums, rank_sums_of_failure
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 

@@ -15,8 +15,14 @@ from napari_uncseg.evaluation.histograms import histogram
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
-from napari_uncseg.metrics.correlation import SMALLEST_VARIANCE, correlation, moments, rank_sums, rank_sums_of_failure
-from napari_uncseg.metrics.discrimination import discrimination_scores
+from napari_uncseg.metrics.discrimination import (
+    SMALLEST_VARIANCE,
+    correlation,
+    discrimination_scores,
+    moments,
+    rank_sums,
+    rank_sums_of_failure,
+)
 from napari_uncseg.metrics.histograms import BINS, in_set, is_error
 from napari_uncseg.metrics.qubrats import THRESHOLDS, count_kept, qubrats_scores
 from napari_uncseg.metrics.voxel_sets import VoxelSet

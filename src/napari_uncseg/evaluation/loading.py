@@ -74,49 +74,40 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
     EvaluationError, StudyError
         When a file is missing or damaged, labels fit no coding, or the grids differ.
     """
-    if pair.problem is not None:
-        raise EvaluationError(pair.problem)
-    if pair.reference is None:
-        raise EvaluationError(f"{pair.id} has no reference; give the folder that holds it.")
+    if pair.problem is not None or pair.reference is None:
+        raise EvaluationError(pair.problem or f"{pair.id} has no reference; give the folder that holds it.")
     reference, volume, notes = _labels(pair.reference, coding, "reference")
     checks: dict[str, Any] = {}
+    prediction = None
     if pair.foreign:
         segmentation, own, said = _labels(pair.prediction, prediction_coding, "segmentation")
-        notes += said
-        shape, affine = own.shape, own.affine
+        notes, shape, affine = notes + said, own.shape, own.affine
     else:
         prediction = load_prediction(pair.prediction.path)
-        segmentation, affine = prediction.segmentation, prediction.affine
-        x, y, z = segmentation.shape
-        shape = (x, y, z)
+        segmentation, shape, affine = prediction.segmentation, prediction.shape, prediction.affine
         # 1 but for the order in which labels are written.
-        checks["agreement"] = {
-            str(region): dice(mask, probability > 0.5)
-            for region, mask, probability in zip(
-                REGIONS, region_masks(segmentation), prediction.probabilities, strict=True
-            )
-        }
+        masks = zip(REGIONS, region_masks(segmentation), prediction.probabilities, strict=True)
+        checks["agreement"] = {str(region): dice(mask, probability > 0.5) for region, mask, probability in masks}
         checks |= {name: prediction.provenance.get(name) for name in ("model", "settings")}
         if other_inputs(prediction.provenance, {"reference": {"file": volume.path.name, "sha256": volume.sha256}}):
             notes.append(f"{pair.id} was predicted beside another reference than {volume.path}.")
     if not same_grid(shape, affine, volume.shape, volume.affine):
+        there, here = describe_grid(volume.shape, volume.affine), describe_grid(shape, affine)
         raise EvaluationError(
-            f"{pair.id}: the reference {volume.path} has {describe_grid(volume.shape, volume.affine)}, its prediction "
-            f"has {describe_grid(shape, affine)}; bring both on one grid."
+            f"{pair.id}: the reference {volume.path} has {there}, its prediction has {here}; bring both on one grid."
         )
     brain, said = _brain(pair, shape, affine)
-    source = BrainSource.IMAGES if brain.any() else BrainSource.NONE
-    notes += said
-    if pair.foreign:
+    if prediction is None:
         case = case_from_arrays(segmentation, reference, brain=brain, spacing=spacing(affine), id=pair.id)
     else:
-        case = replace(case_from_prediction(prediction, reference, brain=brain, spacing=spacing(affine)), id=pair.id)
+        case = replace(case_from_prediction(prediction, reference, brain=brain), id=pair.id)
     checks["confusion"] = confusion(segmentation, reference)
     checks["volumes_ml"] = {
         what: {str(region): int(mask.sum()) * case.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
         for what, masks in (("reference", case.reference), ("prediction", case.prediction))
     }
-    return ReadCase(case, source, tuple(dict.fromkeys(notes)), checks)
+    source = BrainSource.IMAGES if brain.any() else BrainSource.NONE
+    return ReadCase(case, source, tuple(dict.fromkeys([*notes, *said])), checks)
 
 
 def input_hashes(pair: Pair) -> dict[str, str]:
@@ -162,16 +153,14 @@ def _brain(
     pair: Pair, shape: tuple[int, int, int], affine: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.bool_], list[str]]:
     """The brain of the study's images; no voxel without them, so that nothing is said of it, and a sentence."""
-    if pair.images is None:
-        why = "its four images were not found"
-    else:
-        try:
+    why = "its four images were not found"
+    try:
+        if pair.images is not None:
             study = load_study(replace(pair.images, reference=None))
-        except StudyError as error:
-            why = f"its images cannot be read ({str(error).rstrip('.')})"
-        else:
             if same_grid(shape, affine, study.shape, study.affine):
                 return study.brain, []
             why = "its images lie on another grid"
+    except StudyError as error:
+        why = f"its images cannot be read ({str(error).rstrip('.')})"
     unknown = np.zeros(shape, dtype=bool)
     return unknown, [f"{pair.id}: the brain is not known, for {why}; nothing is measured over the brain."]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_uncseg.errors import EvaluationError, StudyError
-from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
+from napari_uncseg.io.dataset import DATASET_JSON, read_dataset
 from napari_uncseg.io.discovery import StudyFiles, find_studies
-from napari_uncseg.io.files import entries, exists, is_dir, is_file
+from napari_uncseg.io.files import entries, is_dir, is_file
 from napari_uncseg.io.naming import REFERENCE, read_name
 from napari_uncseg.io.nifti import is_nifti, stem
 from napari_uncseg.io.results import JSON_SUFFIX, is_result, read_result
@@ -116,36 +116,31 @@ def match(predictions: str | Path, references: str | Path, images: str | Path | 
     predicted = find_predictions(predictions)
     if not predicted:
         raise EvaluationError(
-            f"{predictions} holds no prediction; expected results of uncseg predict (<id>/<id>{JSON_SUFFIX}) or label "
-            "files (<id>.nii.gz)."
+            f"{predictions} holds no prediction; give a folder of results of uncseg predict, or of <id>.nii.gz."
         )
     studies = _studies(references)
     others = studies if images is None else {**studies, **_studies(_folder(images, "images"))}
     ours = {path for pair in predicted.values() for path in _own_files(pair.prediction.path)}
-    known = {study_id: _reference_of(study) for study_id, study in studies.items()}
-    loose = _label_files(references)
+    known = {key: _label_file(path, references) for key, path in _label_files(references).items()}
+    known |= {
+        study.id: LabelFile(study.reference, study.coding, study.undecided)
+        for study in studies.values()
+        if study.reference is not None
+    }
     pairs = []
     for study_id, pair in sorted(predicted.items()):
-        reference = known.get(study_id)
-        if reference is None and study_id in loose:
-            reference = _label_file(loose[study_id], references)
-        problem = pair.problem
+        reference, problem, files = known.get(study_id), pair.problem, others.get(study_id)
         if reference is not None and reference.path.resolve() in ours:
-            problem = problem or (
-                f"{study_id} would be compared with itself, for {reference.path} is among the predictions; name the "
-                "folder of the expert segmentations as the reference."
-            )
+            why = f"would be compared with itself, for {reference.path} is among the predictions"
+            problem = problem or f"{study_id} {why}; name the folder of the expert segmentations as the reference."
             reference = None
-        if reference is None and problem is None:
-            problem = (
-                f"{study_id} has no reference in {references}; expected {study_id}-seg.nii.gz, {study_id}_seg.nii.gz "
-                f"or {study_id}.nii.gz there or in a folder {study_id}."
-            )
-        files = others.get(study_id)
-        whole = files is not None and files.problem is None
-        pairs.append(replace(pair, reference=reference, images=files if whole else None, problem=problem))
-    with_reference = {study_id for study_id, reference in known.items() if reference is not None} | set(loose)
-    return Matched(tuple(pairs), tuple(sorted(with_reference - set(predicted))))
+        elif reference is None:
+            names = f"{study_id}-seg.nii.gz, {study_id}_seg.nii.gz or {study_id}.nii.gz"
+            where = f"there or in a folder {study_id}"
+            problem = problem or f"{study_id} has no reference in {references}; expected {names} {where}."
+        whole = files if files is not None and files.problem is None else None
+        pairs.append(replace(pair, reference=reference, images=whole, problem=problem))
+    return Matched(tuple(pairs), tuple(sorted(set(known) - set(predicted))))
 
 
 def find_predictions(folder: Path) -> dict[str, Pair]:
@@ -163,37 +158,34 @@ def find_predictions(folder: Path) -> dict[str, Pair]:
     """
     found: dict[str, Pair] = {}
     for pair in _predictions_in(folder):
-        other = found.get(pair.id)
-        if other is None:
-            found[pair.id] = pair
-        elif other.foreign == pair.foreign:
-            twice = f"{other.prediction.path} and {pair.prediction.path}"
-            sentence = f"{pair.id} is predicted twice, in {twice}; keep one of them."
-            found[pair.id] = replace(other, problem=other.problem or sentence)
+        other = found.setdefault(pair.id, pair)
+        if other is not pair and other.foreign == pair.foreign:
+            twice = f"{pair.id} is predicted twice, in {other.prediction.path} and {pair.prediction.path}; keep one."
+            found[pair.id] = replace(other, problem=other.problem or twice)
         elif other.foreign:  # a result of ours tells more than a plain label file of the same study
             found[pair.id] = pair
     return found
 
 
 def _predictions_in(folder: Path) -> Iterator[Pair]:
-    for place in (folder, *(entry for entry in entries(folder) if is_dir(entry) and not entry.name.startswith("."))):
+    for place in (folder, *_folders(folder)):
         results = [entry for entry in entries(place) if is_result(entry)]
         for path in results:
             try:
                 yield Pair(read_result(path).study_id, LabelFile(path))
             except StudyError as error:
                 yield Pair(path.name.removesuffix(JSON_SUFFIX), LabelFile(path), problem=str(error))
-        if results and place != folder:
-            continue
         listed = {file for path in results for file in _own_files(path)}
         labels = {key: path for key, path in _label_files_in(place) if path.resolve() not in listed}
-        if place == folder:
-            yield from (Pair(key, _label_file(path, folder)) for key, path in labels.items())
-        else:
+        if place != folder:
             # A folder of one study may hold its probabilities too; the label file has the study's name.
             chosen = labels.get(place.name) or (next(iter(labels.values())) if len(labels) == 1 else None)
-            if chosen is not None:
-                yield Pair(place.name, _label_file(chosen, folder))
+            labels = {place.name: chosen} if chosen is not None and not results else {}
+        yield from (Pair(key, _label_file(path, folder)) for key, path in labels.items())
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in entries(folder) if is_dir(entry) and not entry.name.startswith(".")]
 
 
 def _own_files(prediction: Path) -> set[Path]:
@@ -214,14 +206,15 @@ def _studies(folder: Path) -> dict[str, StudyFiles]:
         return {}
 
 
-def _reference_of(study: StudyFiles) -> LabelFile | None:
-    return None if study.reference is None else LabelFile(study.reference, study.coding, study.undecided)
-
-
 def _label_file(path: Path, folder: Path) -> LabelFile:
     """A label file without images beside it, with what a ``dataset.json`` or its own name says of its numbers."""
-    dataset = _dataset(path.parent, folder)
-    if dataset is not None:
+    places = [path.parent, folder] + ([path.parent.parent] if path.parent.name.startswith("labels") else [])
+    described = next((place / DATASET_JSON for place in places if is_file(place / DATASET_JSON)), None)
+    if described is not None:
+        try:
+            dataset = read_dataset(described)
+        except StudyError as error:
+            return LabelFile(path, None, str(error))
         return LabelFile(path, dataset.coding, dataset.undecided)
     named = read_name(path)
     # "-seg" is how BraTS names references from 2023 on; "_seg" has been everybody's.
@@ -229,31 +222,16 @@ def _label_file(path: Path, folder: Path) -> LabelFile:
     return LabelFile(path, Coding.BRATS2023 if recent else None)
 
 
-def _dataset(place: Path, folder: Path) -> Dataset | None:
-    """What the ``dataset.json`` beside label files, or beside their folder ``labelsTr``, says of them."""
-    places = [place, folder] + ([place.parent] if place.name.startswith("labels") else [])
-    for candidate in places:
-        path = candidate / DATASET_JSON
-        if is_file(path):
-            try:
-                return read_dataset(path)
-            except StudyError as error:
-                return Dataset({}, None, str(error))
-    return None
-
-
 def _label_files(folder: Path) -> dict[str, Path]:
     """Label files of references by id, in a folder, in its ``labelsTr`` or ``labelsTs``, or in a folder per study."""
     found: dict[str, Path] = {}
-    for place in (entry for entry in entries(folder) if is_dir(entry) and not entry.name.startswith(".")):
+    for place in (place for place in _folders(folder) if not place.name.startswith("images")):
+        files = dict(_label_files_in(place))
+        segmentations = [path for path in files.values() if _is_segmentation(path)]
         if place.name.startswith("labels"):
-            found |= dict(_label_files_in(place))
-        elif not place.name.startswith("images"):
-            files = dict(_label_files_in(place))
-            if place.name in files:
-                found[place.name] = files[place.name]
-            elif len(segmentations := [path for path in files.values() if _is_segmentation(path)]) == 1:
-                found[place.name] = segmentations[0]
+            found |= files
+        elif place.name in files or len(segmentations) == 1:
+            found[place.name] = files.get(place.name) or segmentations[0]
     return {**found, **dict(_label_files_in(folder))}
 
 
@@ -276,6 +254,5 @@ def _is_segmentation(path: Path) -> bool:
 def _folder(path: str | Path, what: str) -> Path:
     path = Path(path)
     if not is_dir(path, EvaluationError):
-        kind = "is not a folder" if exists(path) else "does not exist"
-        raise EvaluationError(f"{path} {kind}; give the folder of the {what}.")
+        raise EvaluationError(f"{path} does not exist, or is no folder; give the folder of the {what}.")
     return path

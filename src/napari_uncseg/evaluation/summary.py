@@ -16,7 +16,7 @@ from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence, run_ch
 from napari_uncseg.evaluation.table import KEYS, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.bootstrap import bootstrap_bca
+from napari_uncseg.metrics.statistics import CONFIDENCE, bootstrap_bca
 
 SCHEMA = 1
 
@@ -148,7 +148,7 @@ def summary_json(summary: Summary, making: Mapping[str, Any]) -> dict[str, Any]:
         "schema": SCHEMA,
         "research_use_only": RESEARCH_USE_ONLY,
         **making,
-        "bootstrap": {"unit": "patient", "resamples": RESAMPLES, "seed": SEED, "confidence": 0.95},
+        "bootstrap": {"unit": "patient", "resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},
         "studies": {
             record.study: {"inputs": record.inputs, "brain": record.brain, "notes": record.notes}
             for record in cohort.records

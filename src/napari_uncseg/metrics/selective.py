@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.metrics.bootstrap import Floats, Numbers
+from napari_uncseg.metrics.statistics import Floats, Numbers
 
 
 @dataclass(frozen=True, eq=False)

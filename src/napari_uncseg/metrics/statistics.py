@@ -7,16 +7,49 @@ Studies without a value (``nan``) are left out and their number is what ``count`
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.metrics.bootstrap import Floats, Interval, Numbers, bootstrap_bca, defined
 
-_BISECTIONS = 40
-"""Halvings of the range of differences: 1e-12 of it is left."""
+Floats: TypeAlias = npt.NDArray[np.float64]
+Numbers: TypeAlias = Sequence[float] | npt.NDArray[Any]
+
+FEWEST = 4
+"""Fewer studies have no interval: of three, 1 resample in 27 draws the lowest alone, so that 95 % is their range."""
+
+CONFIDENCE = 0.95
+"""Coverage that every interval aims at."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    Parameters
+    ----------
+    estimate, low, high : float
+        ``nan`` where undefined.
+    count : int
+        Number of studies with a value.
+    method : str
+        ``"BCa"``, ``"percentile"``, or ``"none"``.
+    undefined : str
+        Why a number is ``nan``; empty otherwise.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    count: int
+    method: str
+    undefined: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,12 +88,12 @@ class Correlation:
     count : int
         Number of studies with all values.
     undefined : str
-        Why numbers are ``nan``; empty otherwise.
+        As for :class:`Interval`.
     """
 
-    value: float
-    p_value: float
-    count: int
+    value: float = math.nan
+    p_value: float = math.nan
+    count: int = 0
     undefined: str = ""
 
 
@@ -70,29 +103,77 @@ class TwoGroups:
 
     Parameters
     ----------
+    medians, counts : tuple of float and of int
+        Medians of the first and the second group, and studies with a value in each.
+    hodges_lehmann : Interval
+        Median difference of all pairs, with a percentile interval from resampling both groups.
     u : float
         Mann–Whitney U of the first group: pairs in which it is larger, ties counting half.
     p_value : float
         Two-sided.
     cliffs_delta : float
         In −1..1: share of pairs in which the first is larger minus share in which it is smaller.
-    hodges_lehmann : Interval
-        Median difference of all pairs, with a percentile interval from resampling both groups.
-    medians : tuple of float
-        Of the first and the second group.
-    counts : tuple of int
-        Studies with a value in each group.
     undefined : str
         Why numbers are ``nan``; empty otherwise.
     """
 
-    u: float
-    p_value: float
-    cliffs_delta: float
-    hodges_lehmann: Interval
     medians: tuple[float, float]
     counts: tuple[int, int]
+    hodges_lehmann: Interval
+    u: float = math.nan
+    p_value: float = math.nan
+    cliffs_delta: float = math.nan
     undefined: str = ""
+
+
+def bootstrap_bca(values: Numbers, statistic: Callable[..., Any] = np.mean, n: int = 2000, seed: int = 0) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval over patients.
+
+    Parameters
+    ----------
+    values : sequence of float, length m
+        One value per patient; ``nan`` is left out.
+    statistic : callable
+        Takes an array and ``axis``, as ``np.mean`` and ``np.median`` do.
+    n, seed : int
+        Number of resamples, and how they are drawn.
+
+    Returns
+    -------
+    Interval
+        Of method ``"percentile"`` where BCa does not exist (no spread in the resamples beyond the estimate); a value
+        that all patients share is its own interval. Of fewer than :data:`FEWEST` patients there is none.
+
+    References
+    ----------
+    Efron, "Better bootstrap confidence intervals", JASA 82 (1987), 171–185.
+    """
+    sample = defined(values)
+    estimate = float(statistic(sample, axis=-1)) if sample.size else math.nan
+    if sample.size < FEWEST:
+        return Interval(estimate, math.nan, math.nan, sample.size, "none", "fewer than four studies")
+    for method in ("BCa", "percentile") if np.ptp(sample) else ():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # scipy warns that BCa is nan; the next method answers instead
+            found = stats.bootstrap(
+                (sample,),
+                statistic,
+                n_resamples=n,
+                batch=max(1, 2_000_000 // sample.size),
+                confidence_level=CONFIDENCE,
+                method=method,
+                rng=np.random.default_rng(seed),
+            )
+        low, high = (float(end) for end in found.confidence_interval)
+        if math.isfinite(low) and math.isfinite(high):
+            return Interval(estimate, low, high, sample.size, method)
+    return Interval(estimate, estimate, estimate, sample.size, "percentile")
+
+
+def defined(values: Numbers) -> Floats:
+    """Values without the ``nan`` among them, shape (n,)."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    return array[~np.isnan(array)]
 
 
 def paired_difference(first: Numbers, second: Numbers, n: int = 2000, seed: int = 0) -> PairedDifference:
@@ -102,9 +183,8 @@ def paired_difference(first: Numbers, second: Numbers, n: int = 2000, seed: int 
     ----------
     first, second : sequence of float, one length
         In the same order of patients; a patient without one of the two is left out.
-    n : int
-        Number of bootstrap resamples of patients.
-    seed : int
+    n, seed : int
+        As for :func:`bootstrap_bca`.
 
     Returns
     -------
@@ -129,17 +209,15 @@ def paired_difference(first: Numbers, second: Numbers, n: int = 2000, seed: int 
     return PairedDifference(mean, median, p_value, difference.size)
 
 
-def mann_whitney(first: Numbers, second: Numbers, n: int = 2000, seed: int = 0, confidence: float = 0.95) -> TwoGroups:
+def mann_whitney(first: Numbers, second: Numbers, n: int = 2000, seed: int = 0) -> TwoGroups:
     """Compare two independent groups of studies by their ranks.
 
     Parameters
     ----------
     first, second : sequence of float
         One value per study; ``nan`` is left out.
-    n : int
-        Number of resamples for the interval of the Hodges–Lehmann shift.
-    seed : int
-    confidence : float
+    n, seed : int
+        As for :func:`bootstrap_bca`, for the interval of the Hodges–Lehmann shift.
 
     Returns
     -------
@@ -151,22 +229,15 @@ def mann_whitney(first: Numbers, second: Numbers, n: int = 2000, seed: int = 0, 
     494–509; Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963), 598–611.
     """
     a, b = defined(first), defined(second)
-    medians = tuple(float(np.median(group)) if group.size else math.nan for group in (a, b))
-    counts = (a.size, b.size)
+    one, other = (float(np.median(group)) if group.size else math.nan for group in (a, b))
+    counts, medians = (a.size, b.size), (one, other)
     if not a.size or not b.size:
         reason = "a group without studies"
-        shift = Interval(math.nan, math.nan, math.nan, confidence, a.size + b.size, "none", reason)
-        return TwoGroups(math.nan, math.nan, math.nan, shift, (medians[0], medians[1]), counts, reason)
-    found = stats.mannwhitneyu(a, b, alternative="two-sided")
+        shift = Interval(math.nan, math.nan, math.nan, a.size + b.size, "none", reason)
+        return TwoGroups(medians, counts, shift, undefined=reason)
+    found, shift = stats.mannwhitneyu(a, b, alternative="two-sided"), _hodges_lehmann_interval(a, b, n, seed)
     u = float(found.statistic)
-    return TwoGroups(
-        u,
-        float(found.pvalue),
-        2 * u / (a.size * b.size) - 1,
-        _hodges_lehmann_interval(a, b, n, seed, confidence),
-        (medians[0], medians[1]),
-        counts,
-    )
+    return TwoGroups(medians, counts, shift, u, float(found.pvalue), 2 * u / (a.size * b.size) - 1)
 
 
 def hodges_lehmann(first: Numbers, second: Numbers) -> float:
@@ -234,13 +305,13 @@ def partial_spearman(x: Numbers, y: Numbers, given: Numbers) -> Correlation:
     columns = _aligned(x, y, given)
     count = columns.shape[1]
     if count < 4:
-        return Correlation(math.nan, math.nan, count, "fewer than four studies")
+        return Correlation(count=count, undefined="fewer than four studies")
     if (np.ptp(columns, axis=1) == 0).any():
-        return Correlation(math.nan, math.nan, count, "one of the numbers is the same in all studies")
+        return Correlation(count=count, undefined="one of the numbers is the same in all studies")
     r = np.corrcoef(stats.rankdata(columns, axis=1))
     left = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)
     if left < 1e-12:
-        return Correlation(math.nan, math.nan, count, "one of the numbers has the ranks of the one held fixed")
+        return Correlation(count=count, undefined="one of the numbers has the ranks of the one held fixed")
     value = float(np.clip((r[0, 1] - r[0, 2] * r[1, 2]) / math.sqrt(left), -1.0, 1.0))
     spread = 1 - value**2
     t = math.copysign(math.inf, value) if spread < 1e-15 else value * math.sqrt((count - 3) / spread)
@@ -251,20 +322,19 @@ def _aligned(*columns: Numbers) -> Floats:
     """Values of the same studies, shape (columns, studies), without the studies that lack one."""
     arrays = [np.asarray(column, dtype=np.float64).ravel() for column in columns]
     if len({array.size for array in arrays}) != 1:
-        sizes = " and ".join(str(array.size) for array in arrays)
-        raise EvaluationError(f"Lists of {sizes} values cannot belong to the same studies; give one value per study.")
+        raise EvaluationError("Lists of different lengths cannot belong to the same studies; give one value per study.")
     table = np.stack(arrays)
     return table[:, ~np.isnan(table).any(axis=0)]
 
 
-def _hodges_lehmann_interval(a: Floats, b: Floats, n: int, seed: int, confidence: float) -> Interval:
+def _hodges_lehmann_interval(a: Floats, b: Floats, n: int, seed: int) -> Interval:
     generator = np.random.default_rng(seed)
     shifts = [
         _median_difference(*(np.sort(group[generator.integers(group.size, size=group.size)]) for group in (a, b)))
         for _ in range(n)
     ]
-    low, high = np.quantile(shifts, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(hodges_lehmann(a, b), float(low), float(high), confidence, a.size + b.size, "percentile")
+    low, high = np.quantile(shifts, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(hodges_lehmann(a, b), float(low), float(high), a.size + b.size, "percentile")
 
 
 def _median_difference(a: Floats, b: Floats) -> float:
@@ -272,7 +342,7 @@ def _median_difference(a: Floats, b: Floats) -> float:
     pairs = a.size * b.size
     wanted = np.array([(pairs + 1) // 2, pairs // 2 + 1])
     low, high = np.full(2, a[0] - b[-1]), np.full(2, a[-1] - b[0])
-    for _ in range(_BISECTIONS):
+    for _ in range(40):  # 1e-12 of the range of differences is left
         middle = (low + high) / 2
         # A pair differs by no more than the middle when its second value is at least the first minus the middle.
         reached = pairs - b.searchsorted(a - middle[:, None]).sum(axis=1) >= wanted

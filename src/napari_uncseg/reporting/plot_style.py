@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,19 +23,15 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-REGION_COLOURS: Mapping[Region, str] = MappingProxyType(
-    {Region.WT: "#0072B2", Region.TC: "#D55E00", Region.ET: "#009E73"}
-)
-REGION_MARKERS: Mapping[Region, str] = MappingProxyType({Region.WT: "o", Region.TC: "s", Region.ET: "^"})
+REGION_COLOURS: Mapping[Region, str] = {Region.WT: "#0072B2", Region.TC: "#D55E00", Region.ET: "#009E73"}
+REGION_MARKERS: Mapping[Region, str] = {Region.WT: "o", Region.TC: "s", Region.ET: "^"}
 
-_LINES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "unc_output": ("#CC79A7", "-"),
-        "entropy": ("#0072B2", "-"),
-        "variance": ("#E69F00", "--"),
-        "unc_output_unmasked": ("#CC79A7", ":"),
-    }
-)
+_LINES: Mapping[str, tuple[str, str]] = {
+    "unc_output": ("#CC79A7", "-"),
+    "entropy": ("#0072B2", "-"),
+    "variance": ("#E69F00", "--"),
+    "unc_output_unmasked": ("#CC79A7", ":"),
+}
 _MORE = ("#009E73", "#D55E00", "#56B4E9", "#999933", "#882255", "#44AA99", "#661100", "#117733")
 _DASHES = ("-", "--", "-.", ":")
 GREY = "#6b6b6b"
@@ -82,28 +78,10 @@ def encode_figure(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """White paper, thin axes, and text that stays text in an SVG."""
-    import matplotlib
+    """White paper, thin axes, and text that stays text in an SVG, whatever a user has set."""
+    import matplotlib.style
 
-    settings: dict[Any, Any] = {
-        "font.family": "DejaVu Sans",
-        "font.size": 9.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.titlesize": 10.5,
-        "figure.facecolor": "white",
-        "figure.titlesize": 11.5,
-        "grid.color": "#e6e6e6",
-        "grid.linewidth": 0.7,
-        "legend.frameon": False,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "napari-uncseg",
-    }
-    # rc_context does not put the backend back, and a console may be drawing with another.
-    defaults: dict[Any, Any] = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
-    with matplotlib.rc_context({**defaults, **settings}):
+    with matplotlib.style.context(Path(__file__).with_name("figures.mplstyle"), after_reset=True):
         yield
 
 
@@ -152,9 +130,8 @@ def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5), fontsize=9
-        )
+        columns = min(len(handles), 5)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def region_panels(title: str, ylabel: str, draw: Callable[[Axes, Region], bool], **settings: Any) -> Figure:

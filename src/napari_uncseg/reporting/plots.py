@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
-from napari_uncseg.evaluation.metric import Metric, Statistic
+from napari_uncseg.evaluation.metric import Statistic
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.summary import Summary
 from napari_uncseg.labels import REGIONS, Region
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
+Settings = dict[str, Any]
 
 _VOXELS = VoxelSet.TUMOUR
 _SHARES = np.linspace(0, 1, 201)
@@ -96,8 +97,7 @@ def illustrate(summary: Summary) -> dict[str, Figure]:
         "stratified-dice": stratified_dice,
         "triage": triage,
     }
-    figures = {name: make(summary) for name, make in makers.items()}
-    return {name: figure for name, figure in figures.items() if figure is not None}
+    return {name: figure for name, make in makers.items() if (figure := make(summary)) is not None}
 
 
 def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) -> Figure:
@@ -149,12 +149,10 @@ def reliability_of(summary: Summary) -> Figure | None:
     for metric in summary.cohort.metrics:
         if isinstance(metric, Calibration) and metric.voxel_set is _VOXELS:
             pooled = reliability(metric.total(), metric.bins)
-            cases = [reliability(statistic, metric.bins).observed for statistic in metric.cases.values()]
+            cases = np.array([reliability(statistic, metric.bins).observed for statistic in metric.cases.values()])
             estimate = summary.estimate("ece_classwise", metric.region, voxel_set=_VOXELS)
             ece = float("nan") if estimate is None else estimate.mean
-            curves[metric.region] = ReliabilityCurve(
-                pooled.claimed, pooled.observed, pooled.counts, np.array(cases), ece
-            )
+            curves[metric.region] = ReliabilityCurve(pooled.claimed, pooled.observed, pooled.counts, cases, ece)
     title = f"Reliability of the probabilities: {VOXEL_SET_TITLES[_VOXELS]}, 15 bins"
     return reliability_figure(curves, title) if curves else None
 
@@ -172,44 +170,39 @@ def errors_caught(summary: Summary) -> Figure | None:
 
     def draw(axis: Axes, region: Region) -> bool:
         lines = [(metric, total) for metric, total in found if metric.region is region]
-        for number, (metric, total) in enumerate(lines):
+        for metric, total in lines[:1]:  # bands of all maps would hide one another
+            cases = np.array([_caught(statistic) for statistic in metric.cases.values()])
+            spread(axis, _SHARES, cases, look(metric.map, names)[0], singles=False)
+            share = total["failure"].sum() / (total["failure"].sum() + total["correct"].sum())
+            axis.plot((0, share, 1), (0, 1, 1), color=GREY, lw=1.2, ls="--", label="best possible")
+            axis.plot((0, 1), (0, 1), color=GREY, lw=1.2, ls=":", label="by chance")
+        for metric, total in lines:
             colour, dash = look(metric.map, names)
-            if number == 0:  # bands of all maps would hide one another
-                cases = np.array([_caught(statistic) for statistic in metric.cases.values()])
-                spread(axis, _SHARES, cases, colour, singles=False)
-                failures = int(total["failure"].sum())
-                share = failures / (failures + int(total["correct"].sum()))
-                axis.plot((0, share, 1), (0, 1, 1), color=GREY, lw=1.2, ls="--", label="best possible")
-                axis.plot((0, 1), (0, 1), color=GREY, lw=1.2, ls=":", label="by chance")
             axis.plot(_SHARES, _caught(total), color=colour, ls=dash, lw=1.8, label=metric.map)
         return bool(lines)
 
     title = f"Errors found by reviewing the most uncertain voxels first: {VOXEL_SET_TITLES[_VOXELS]}"
-    settings: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02), "xlabel": "share of voxels reviewed"}
-    return region_panels(title, "share of errors found", draw, **settings) if found else None
+    limits: Settings = {"xlim": (0, 1), "ylim": (0, 1.02), "xlabel": "share of voxels reviewed"}
+    return region_panels(title, "share of errors found", draw, **limits) if found else None
 
 
 def qubrats(summary: Summary) -> Figure | None:
     """Dice of the voxels kept, and true voxels filtered away, against the threshold of QU-BraTS."""
-    found: dict[Region, Metric] = {
-        metric.region: metric
-        for metric in summary.cohort.metrics
-        if isinstance(metric, QUBraTS) and metric.map == summary.triage_map
-    }
+    kept = [metric for metric in summary.cohort.metrics if isinstance(metric, QUBraTS)]
+    found = {metric.region: metric.cases.values() for metric in kept if metric.map == summary.triage_map}
 
     def draw(axis: Axes, region: Region) -> bool:
-        curves = [filter_curves(statistic) for statistic in found[region].cases.values()] if region in found else []
-        for part, (label, dash) in _FILTERED.items():
-            if curves:
-                cases = np.array([curve[part] for curve in curves])
-                if part == "dice":  # three bands would hide one another
-                    spread(axis, THRESHOLDS, cases, REGION_COLOURS[region], singles=False)
-                axis.plot(THRESHOLDS, cases.mean(axis=0), color=REGION_COLOURS[region], ls=dash, lw=1.8, label=label)
+        curves, colour = [filter_curves(statistic) for statistic in found.get(region, ())], REGION_COLOURS[region]
+        for part, (label, dash) in _FILTERED.items() if curves else ():
+            cases = np.array([curve[part] for curve in curves])
+            if part == "dice":  # three bands would hide one another
+                spread(axis, THRESHOLDS, cases, colour, singles=False)
+            axis.plot(THRESHOLDS, cases.mean(axis=0), color=colour, ls=dash, lw=1.8, label=label)
         return bool(curves)
 
     title = f"QU-BraTS curves of {summary.triage_map} (0 to 100 spans 0 to its largest possible value)"
-    settings: dict[str, Any] = {"xlim": (0, 100), "ylim": (0, 1.02), "xlabel": "uncertainty threshold τ"}
-    return region_panels(title, "ratio", draw, **settings) if found else None
+    limits: Settings = {"xlim": (0, 100), "ylim": (0, 1.02), "xlabel": "uncertainty threshold τ"}
+    return region_panels(title, "ratio", draw, **limits) if found else None
 
 
 def risk_coverage_of(summary: Summary) -> Figure | None:
@@ -220,19 +213,17 @@ def risk_coverage_of(summary: Summary) -> Figure | None:
     def draw(axis: Axes, region: Region) -> bool:
         here = [ranking for ranking in ranked if ranking.region is region]
         for ranking in here:
-            colour, dash = look(ranking.aggregator, names)
-            label = ranking.aggregator.replace("_", " ")
+            (colour, dash), label = look(ranking.aggregator, names), ranking.aggregator.replace("_", " ")
             axis.plot(ranking.curve.coverage, ranking.curve.selective_risk, color=colour, ls=dash, lw=1.6, label=label)
-        if here:
-            risks = 1 - here[-1].dice
+        for risks in [1 - ranking.dice for ranking in here[-1:]]:
             best = risk_coverage(risks, -risks)
             axis.plot(best.coverage, best.selective_risk, color=GREY, lw=1.2, ls="--", label="best possible order")
             axis.axhline(float(risks.mean()), color=GREY, lw=1.2, ls=":", label="no order at all")
         return bool(here)
 
     title = f"Risk–coverage of the studies, ranked by aggregates of {summary.triage_map}"
-    settings: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, None), "xlabel": "share of studies kept"}
-    return region_panels(title, "mean of 1 − Dice of those kept", draw, **settings) if ranked else None
+    limits: Settings = {"xlim": (0, 1), "ylim": (0, None), "xlabel": "share of studies kept"}
+    return region_panels(title, "mean of 1 − Dice of those kept", draw, **limits) if ranked else None
 
 
 def stratified_dice(summary: Summary) -> Figure | None:
@@ -244,27 +235,17 @@ def stratified_dice(summary: Summary) -> Figure | None:
         if each is None:
             axis.set_xticks([])
             return False
-        grey = {"color": GREY}
-        lines: dict[str, Any] = {
-            "medianprops": {"color": "black", "lw": 1.6},
-            "boxprops": grey,
-            "whiskerprops": grey,
-            "capprops": grey,
-        }
-        labels = []
-        for place, (name, group) in enumerate((("certain", each.below), ("uncertain", each.above)), start=1):
-            labels.append(f"{name}\n(n = {group.size})")
+        lines: Settings = {f"{part}props": {"color": GREY} for part in ("box", "whisker", "cap")}
+        for place, group in enumerate((each.below, each.above), start=1):
             if group.size:
-                axis.boxplot(group, positions=[place], widths=0.5, showfliers=False, **lines)
-                jitter = np.random.default_rng(0).uniform(-0.16, 0.16, group.size)
-                _scatter(axis, region, place + jitter, group, 16)
-        axis.set_xticks([1, 2], labels)
+                median = {"color": "black", "lw": 1.6}
+                axis.boxplot(group, positions=[place], widths=0.5, showfliers=False, medianprops=median, **lines)
+                _scatter(axis, region, place + np.random.default_rng(0).uniform(-0.16, 0.16, group.size), group, 16)
+        axis.set_xticks([1, 2], [f"certain\n(n = {each.below.size})", f"uncertain\n(n = {each.above.size})"])
         below, above = each.test.medians
-        sentence = each.test.undefined or (
-            f"medians {below:.3f} and {above:.3f}, Cliff's δ = {each.test.cliffs_delta:+.2f}\n"
-            f"Mann–Whitney p = {each.p_holm:.2g} (Holm)"
-        )
-        axis.set_xlabel(sentence, fontsize=8.5)
+        delta, p = f"Cliff's δ = {each.test.cliffs_delta:+.2f}", f"Mann–Whitney p = {each.p_holm:.2g} (Holm)"
+        told = f"medians {below:.3f} and {above:.3f}, {delta}\n{p}"
+        axis.set_xlabel(each.test.undefined or told, fontsize=8.5)
         return True
 
     in_sample = any(each.in_sample for each in strata.values())
@@ -275,11 +256,8 @@ def stratified_dice(summary: Summary) -> Figure | None:
 
 def triage(summary: Summary) -> Figure | None:
     """Dice against the score that ranks the studies; those in which nothing was predicted are not drawn."""
-    ranked = {
-        each.region: each
-        for each in summary.rankings
-        if (each.map, each.aggregator) == (summary.triage_map, TRIAGE_AGGREGATOR)
-    }
+    chosen = (summary.triage_map, TRIAGE_AGGREGATOR)
+    ranked = {each.region: each for each in summary.rankings if (each.map, each.aggregator) == chosen}
 
     def draw(axis: Axes, region: Region) -> bool:
         if region in ranked:
@@ -289,17 +267,15 @@ def triage(summary: Summary) -> Figure | None:
         return region in ranked
 
     label = f"mean {summary.triage_map} in the predicted tumour ({MapName.parse(summary.triage_map or '').unit})"
-    title = "Dice against the triage score"
-    return region_panels(title, "Dice", draw, ylim=(-0.02, 1.02), xlabel=label) if ranked else None
+    limits: Settings = {"ylim": (-0.02, 1.02), "xlabel": label}
+    return region_panels("Dice against the triage score", "Dice", draw, **limits) if ranked else None
 
 
 def _scatter(axis: Axes, region: Region, x: Floats, y: Floats, size: float) -> None:
-    look: dict[str, Any] = {"color": REGION_COLOURS[region], "marker": REGION_MARKERS[region], "alpha": 0.75, "lw": 0}
-    axis.scatter(x, y, s=size, zorder=3, **look)
+    colour, marker = REGION_COLOURS[region], REGION_MARKERS[region]
+    axis.scatter(x, y, s=size, zorder=3, color=colour, marker=marker, alpha=0.75, lw=0)
 
 
 def _caught(statistic: Statistic) -> Floats:
-    reviewed, caught = errors_caught_curve(statistic)
-    if np.isnan(caught).any():
-        return np.full(len(_SHARES), np.nan)
-    return np.interp(_SHARES, reviewed, caught)
+    # Without errors the curve is NaN, and so is what is read from it.
+    return np.interp(_SHARES, *errors_caught_curve(statistic))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from napari_uncseg.reporting.plot_style import style
 from napari_uncseg.reporting.slices import COLUMNS
 from napari_uncseg.reporting.study_report_page import PICTURE_INCHES, encode_cuts, page_figure
 from napari_uncseg.reporting.study_report_words import CONTOURS, START, Material, Page, compose
-from napari_uncseg.review.findings import Finding, Findings, find
+from napari_uncseg.review.findings import Findings, find
 from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.uncertainty.prediction_maps import maps_of
 
@@ -59,9 +58,10 @@ def write_study_report(material: Material, folder: Path) -> list[Path]:
     chosen = findings.items[:COLUMNS]
     stem = folder / f"{prediction.study_id}_review"
     pdf, html = stem.with_name(stem.name + ".pdf"), stem.with_name(stem.name + ".html")
+    picture = encode_cuts(material, findings, chosen, PICTURE_INCHES) if chosen else None
     contents = {
         pdf: _pdf(page_figure(material, findings, page)),
-        html: report_html(page, _picture(material, findings, chosen)).encode(),
+        html: report_html(page, picture).encode(),
     }
     write_files(contents)
     return [pdf, html]
@@ -89,10 +89,6 @@ def _default_findings(prediction: Prediction, study: Study) -> Findings:
         raise EvaluationError(f"The result of {prediction.study_id} holds no map; predict the study again.")
     watershed = build_watershed(prediction, keys[0], study.brain)
     return find(watershed, START * watershed.upper)
-
-
-def _picture(material: Material, findings: Findings, chosen: Sequence[Finding]) -> bytes | None:
-    return encode_cuts(material, findings, chosen, PICTURE_INCHES) if chosen else None
 
 
 def _pdf(figure: Figure) -> bytes:

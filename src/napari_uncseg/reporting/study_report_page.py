@@ -17,11 +17,13 @@ from napari_uncseg.review.findings import Finding, Findings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+INK, SOFT, WARNING = "#1b1b1f", "#5c5f66", "#8a5a00"
+
 PAGE_INCHES = (8.27, 11.69)
 """A4."""
 
-TOP = 0.97
-"""Where the first line begins, as a fraction of the page."""
+TOP, LEFT = 0.97, 0.05
+"""Where the first line begins, as fractions of the page."""
 
 LEAST_PICTURE = 0.12
 """Least height of the cuts, as a fraction of the page."""
@@ -36,19 +38,20 @@ def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
     """The page as a figure of A4 size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.image import imread
 
     with style():
         figure = Figure(figsize=PAGE_INCHES)
         FigureCanvasAgg(figure)
         writer = _Writer(figure)
         writer.line(page.title, size=15, weight="bold")
-        writer.line(page.subtitle, size=8.5, colour="#5c5f66")
-        writer.line(RESEARCH_USE_ONLY, size=8.5, weight="bold", colour="#8a5a00")
+        writer.line(page.subtitle, size=8.5, colour=SOFT)
+        writer.line(RESEARCH_USE_ONLY, size=8.5, weight="bold", colour=WARNING)
         for sentence in page.verdicts:
             writer.line(sentence, size=8.5, most=3)
         writer.title("Volumes")
         writer.table(page.volumes, (0.27, 0.15, 0.15, 0.22, 0.15))
-        writer.line(page.volumes_how, size=7, colour="#5c5f66")
+        writer.line(page.volumes_how, size=7, colour=SOFT)
         writer.title("Findings")
         writer.line(page.findings_lead, size=8)
         writer.table(page.findings, (0.04, 0.46, 0.1, 0.12, 0.1, 0.08, 0.1))
@@ -58,14 +61,15 @@ def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
         if chosen and height < LEAST_PICTURE:
             writer.line("There is no room for pictures on this page; the HTML report has them.", size=8)
         elif chosen:
-            picture = _cuts(material, findings, chosen, (PICTURE_INCHES[0], PAGE_INCHES[1] * height))
+            cuts = encode_cuts(material, findings, chosen, (PICTURE_INCHES[0], PAGE_INCHES[1] * height))
+            picture = imread(io.BytesIO(cuts))
             rows, columns = picture.shape[:2]
             shape = rows / columns * PAGE_INCHES[0] / PAGE_INCHES[1]
             axis = figure.add_axes((0.05, writer.y - shape * 0.9 - 0.005, 0.9, shape * 0.9))
             axis.imshow(picture, aspect="auto", interpolation="none")
             axis.set_axis_off()
             writer.y -= shape * 0.9 + 0.012
-            writer.line(CONTOURS, size=7, colour="#5c5f66")
+            writer.line(CONTOURS, size=7, colour=SOFT)
         writer.y = below
         _write_foot(writer, page)
     return figure
@@ -85,14 +89,7 @@ def _write_foot(writer: _Writer, page: Page) -> None:
     writer.title("How it was made")
     for sentence in page.making:
         writer.line(sentence, size=7, most=3)
-    writer.line(RESEARCH_USE_ONLY, size=7.5, weight="bold", colour="#8a5a00")
-
-
-def _cuts(material: Material, findings: Findings, chosen: Sequence[Finding], size: tuple[float, float]) -> Any:
-    """Pixels of the cuts, laid out in inches."""
-    from matplotlib.image import imread
-
-    return imread(io.BytesIO(encode_cuts(material, findings, chosen, size)))
+    writer.line(RESEARCH_USE_ONLY, size=7.5, weight="bold", colour=WARNING)
 
 
 def encode_cuts(material: Material, findings: Findings, chosen: Sequence[Finding], size: tuple[float, float]) -> bytes:
@@ -128,40 +125,31 @@ class _Writer:
         self.y -= 0.006
         self.line(text, size=10.5, weight="bold")
 
-    def line(
-        self, text: str, *, size: float, weight: str = "normal", colour: str = "#1b1b1f", most: int | None = None
-    ) -> None:
+    def line(self, text: str, size: float, weight: str = "normal", colour: str = INK, most: int | None = None) -> None:
         """A paragraph, broken into as many lines as it needs, or cut off after `most`."""
         # DejaVu Sans is about 0.56 em wide on average; 7.4 inches of 72 points are there.
         width = int(7.4 * 72 / (0.535 * size * (1.07 if weight == "bold" else 1.0)))
         for row in textwrap.wrap(text, width, max_lines=most, placeholder=" …") or [""]:
-            self._put(0.05, row, size, weight, colour)
+            self._put(LEFT, row, size, weight, colour)
             self.y -= 1.32 * size / 72 / PAGE_INCHES[1]
         self.y -= 0.002
 
-    def table(self, grid: Grid, widths: Sequence[float]) -> None:
+    def table(self, grid: Grid, widths: Sequence[float], size: float = 8.0) -> None:
         """A table; columns are shares of the width."""
-        size = 8.0
-        self._row(list(grid.head), widths, grid.words, size, "bold")
-        for row in grid.rows:
-            self._row([cell.text for cell in row], widths, grid.words, size, "normal")
+        rows = [("bold", grid.head), *(("normal", [cell.text for cell in row]) for row in grid.rows)]
+        for weight, texts in rows:
+            left = LEFT
+            for column, (text, width) in enumerate(zip(texts, widths, strict=True)):
+                left += 0.9 * width
+                if column in grid.words or column == 0:
+                    self._put(left - 0.9 * width, text, size, weight, INK)
+                else:
+                    self._put(left - 0.01, text, size, weight, INK, "right")
+            self.y -= 1.45 * size / 72 / PAGE_INCHES[1]
         self.y -= 0.004
-
-    def _row(
-        self, texts: Sequence[str], widths: Sequence[float], words: tuple[int, ...], size: float, weight: str
-    ) -> None:
-        left = 0.05
-        for column, (text, width) in enumerate(zip(texts, widths, strict=True)):
-            if column in words or column == 0:
-                self._put(left, text, size, weight, "#1b1b1f")
-            else:
-                self._put(left + 0.9 * width - 0.01, text, size, weight, "#1b1b1f", align="right")
-            left += 0.9 * width
-        self.y -= 1.45 * size / 72 / PAGE_INCHES[1]
 
     def _put(self, x: float, text: str, size: float, weight: str, colour: str, align: str = "left") -> None:
         if not self._measure:
             # A dollar sign would start a formula.
-            self.figure.text(
-                x, self.y, text, fontsize=size, fontweight=weight, color=colour, ha=align, va="top", parse_math=False
-            )
+            font: dict[str, Any] = {"fontsize": size, "fontweight": weight, "color": colour, "parse_math": False}
+            self.figure.text(x, self.y, text, ha=align, va="top", **font)

@@ -11,8 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from napari_uncseg.labels import Label, Region
 from napari_uncseg.maps import MapName
-from napari_uncseg.metrics.morphology import bounding_box, box_within
-from napari_uncseg.review.distance import distance_within, open_ball
+from napari_uncseg.metrics.morphology import bounding_box, box_within, distance_within, open_ball
 from napari_uncseg.review.location import MARGINS, tissue_words
 from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Watershed
 

@@ -12,9 +12,8 @@ from scipy import ndimage
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.maps import MapName
-from napari_uncseg.metrics.morphology import bounding_box, dilate_mm
+from napari_uncseg.metrics.morphology import bounding_box, dilate_mm, distance_within
 from napari_uncseg.metrics.voxel_sets import VoxelSet
-from napari_uncseg.review.distance import distance_within
 from napari_uncseg.review.location import Frame, frame_of
 from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
 

@@ -11,9 +11,8 @@ import numpy.typing as npt
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.bootstrap import defined
 from napari_uncseg.metrics.calibration import ece_bound, reliability
-from napari_uncseg.metrics.statistics import paired_difference
+from napari_uncseg.metrics.statistics import defined, paired_difference
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.fit import Counts
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY

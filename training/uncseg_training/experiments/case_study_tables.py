@@ -15,9 +15,8 @@ import numpy.typing as npt
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
 from napari_uncseg.evaluation.table import select
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.bootstrap import defined
 from napari_uncseg.metrics.calibration import ece_bound
-from napari_uncseg.metrics.statistics import holm, paired_difference, partial_spearman
+from napari_uncseg.metrics.statistics import defined, holm, paired_difference, partial_spearman
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import MonotoneMap, Temperature
 from uncseg_training.experiments import harness

@@ -29,8 +29,8 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
-from napari_uncseg.metrics.bootstrap import Interval, bootstrap_bca
 from napari_uncseg.metrics.overlap import dice, is_small
+from napari_uncseg.metrics.statistics import Interval, bootstrap_bca
 from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
 from uncseg_training.train.config import Config
 from uncseg_training.train.sentences import plainly

@@ -14,7 +14,7 @@ import pandas as pd
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.correlation import SMALLEST_VARIANCE, correlation, moments
+from napari_uncseg.metrics.discrimination import SMALLEST_VARIANCE, correlation, moments
 from napari_uncseg.metrics.statistics import paired_difference
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from uncseg_training.experiments import harness

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from napari_uncseg.review.distance import distance_within, open_ball
+from napari_uncseg.metrics.morphology import distance_within, open_ball
 
 MASKS = arrays(bool, (9, 7, 8), elements=st.booleans())
 SPACINGS = [(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (0.01, 0.01, 0.01), (0.5, 1.0, 2.5)]
