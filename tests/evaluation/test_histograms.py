@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.case import case_from_arrays, upper_bound
-from napari_uncseg.evaluation.histograms import PROBABILITY, histogram, moments
+from napari_uncseg.evaluation.case import PROBABILITY, case_from_arrays, upper_bound
+from napari_uncseg.evaluation.histograms import histogram, moments
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.histograms import BINS, CODES, bin_edges, bin_indices, in_set, is_error, is_true
 from napari_uncseg.metrics.voxel_sets import VoxelSet

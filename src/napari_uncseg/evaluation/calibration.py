@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.case import Case, upper_bound
-from napari_uncseg.evaluation.histograms import PROBABILITY, histogram, moments
+from napari_uncseg.evaluation.case import PROBABILITY, Case, upper_bound
+from napari_uncseg.evaluation.histograms import histogram, moments
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region

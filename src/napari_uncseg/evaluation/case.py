@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal, TypeVar, cast
+from functools import cached_property, wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from napari_uncseg.metrics.surface import boundary_shells
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.prediction_maps import DERIVED, derives
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = ["Case", "Map", "Mask", "case_from_arrays", "case_from_prediction", "upper_bound"]
@@ -28,6 +29,20 @@ TUMOUR_MARGIN_MM = 5.0
 """How far beyond tumour, predicted or true, the voxel set ``tumour`` reaches."""
 
 NO_BRAIN = "No brain mask was given: the voxel set 'brain' is the whole volume."
+
+
+PROBABILITY = "probability"
+"""Stands for the probability of the region where the name of a map is asked for."""
+
+
+def once_per_case(make: Callable[Concatenate[Case, P], T]) -> Callable[Concatenate[Case, P], T]:
+    """Keep what a function of a case gives with the case; it is not to be written to."""
+
+    @wraps(make)
+    def kept(case: Case, /, *args: P.args, **more: P.kwargs) -> T:
+        return case.once((make.__name__, args, *more.items()), lambda: make(case, *args, **more))
+
+    return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +109,10 @@ class Case:
         """Voxels of a region in the reference, bool (x, y, z)."""
         return cast(Mask, self.reference[REGIONS.index(region)])
 
+    @once_per_case
     def failure(self, region: Region) -> Mask:
         """Voxels of a region where prediction and reference differ, bool (x, y, z)."""
-        return self.once(("failure", region), lambda: self.predicted(region) ^ self.true(region))
+        return self.predicted(region) ^ self.true(region)
 
     def voxels(self, voxel_set: VoxelSet, region: Region) -> Mask:
         """Voxels of a set of a region, bool (x, y, z); shared with the case and not to be written to."""
@@ -113,6 +129,7 @@ class Case:
         whose = None if voxel_set in (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR) else region
         return self.once(("voxels", voxel_set, whose), lambda: np.flatnonzero(self.voxels(voxel_set, region)))
 
+    @once_per_case
     def shells(self, boundary: Literal["reference", "prediction"], region: Region) -> npt.NDArray[np.uint8]:
         """Shells around a region's boundary, computed once per case.
 
@@ -128,7 +145,7 @@ class Case:
             See :func:`~napari_uncseg.metrics.surface.boundary_shells`; not to be written to.
         """
         mask = self.true(region) if boundary == "reference" else self.predicted(region)
-        return self.once(("shells", boundary, region), lambda: boundary_shells(mask, self.spacing))
+        return boundary_shells(mask, self.spacing)
 
     def uncertainties(self, region: Region) -> tuple[str, ...]:
         """Names that :meth:`uncertainty` knows for a region."""
@@ -155,15 +172,19 @@ class Case:
         EvaluationError
             When the case has no such map for the region.
         """
-        if (stored := self._stored(name, region)) is not None:
-            return stored
-        return self.once(("uncertainty", name, region), lambda: self._derived(name, region, self.probability(region)))
+        return self.uncertainty_at(name, region).reshape(self.shape)
 
-    def uncertainty_at(self, name: str, region: Region, voxels: npt.NDArray[np.intp]) -> Map:
-        """Values of :meth:`uncertainty` at some voxels (flat indices in C order) only, float32 (n,)."""
-        if (stored := self._stored(name, region)) is not None:
-            return stored.ravel()[voxels]
-        return self._derived(name, region, self.probability(region).ravel()[voxels])
+    def uncertainty_at(self, name: str, region: Region, voxels: npt.NDArray[np.intp] | None = None) -> Map:
+        """Values of :meth:`uncertainty`, or :data:`PROBABILITY`, at voxels (flat indices in C order), float32 (n,)."""
+        at = slice(None) if voxels is None else voxels
+        stored = self.maps.get(str(MapName(name, region)))
+        if stored is not None:
+            return stored.ravel()[at]
+        if name == PROBABILITY or self._derives(name):
+            probability = self.probability(region).ravel()[at]
+            return probability if name == PROBABILITY else np.asarray(DERIVED[name](probability), dtype=np.float32)
+        known = ", ".join(self.uncertainties(region)) or "none"
+        raise EvaluationError(f"Case {self.id} has no map {name!r} for {region} (there is: {known}).")
 
     def probability(self, region: Region) -> Map:
         """Probability of a region, float32 (x, y, z); an :class:`EvaluationError` when the case has none."""
@@ -180,17 +201,8 @@ class Case:
             self._kept[key] = make()
         return cast(T, self._kept[key])
 
-    def _stored(self, name: str, region: Region) -> Map | None:
-        return self.maps.get(str(MapName(name, region)))
-
     def _derives(self, name: str) -> bool:
         return self.probabilities is not None and derives(name, self.members)
-
-    def _derived(self, name: str, region: Region, probability: Map) -> Map:
-        if not self._derives(name):
-            known = ", ".join(self.uncertainties(region)) or "none"
-            raise EvaluationError(f"Case {self.id} has no map {name!r} for {region} (there is: {known}).")
-        return np.asarray(DERIVED[name](probability), dtype=np.float32)
 
 
 def case_from_prediction(

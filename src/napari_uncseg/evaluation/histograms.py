@@ -10,12 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.evaluation.case import Case, Map, upper_bound
+from napari_uncseg.evaluation.case import Case, Map, once_per_case, upper_bound
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.histograms import BINS, CODES, Counts, bin_indices, distinct_levels
-
-PROBABILITY = "probability"
-"""Stands for the probability of the region where the name of a map is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +32,7 @@ class Histogram:
     levels: Counts
 
 
+@once_per_case
 def histogram(case: Case, name: str, region: Region, *, outside: bool = False) -> Histogram:
     """Histogram of a map, counted when it is first asked for.
 
@@ -56,22 +54,19 @@ def histogram(case: Case, name: str, region: Region, *, outside: bool = False) -
     EvaluationError
         When the case has no such map.
     """
-
-    def count() -> Histogram:
-        upper = upper_bound(name)
-        if not outside:
-            counts = np.bincount(_joint(case, name, region), minlength=len(CODES) * BINS).reshape(len(CODES), BINS)
-            values = values_at(case, name, region, inside(case))
-            return Histogram(counts.astype(np.int64, copy=False), distinct_levels(values, upper))
+    upper = upper_bound(name)
+    if outside:
         inner, (nonzero, zeros) = histogram(case, name, region), _outside(case, name, region)
         counts = inner.counts.copy()
         counts[0] += np.bincount(bin_indices(nonzero, upper), minlength=BINS)
         counts[0, 0] += zeros
         return Histogram(counts, inner.levels + distinct_levels(nonzero, upper))
+    counts = np.bincount(_joint(case, name, region), minlength=len(CODES) * BINS).reshape(len(CODES), BINS)
+    values = case.uncertainty_at(name, region, inside(case))
+    return Histogram(counts.astype(np.int64, copy=False), distinct_levels(values, upper))
 
-    return case.once(("histogram", name, region, outside), count)
 
-
+@once_per_case
 def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> npt.NDArray[np.float64]:
     """Sums of a map's values and of their squares.
 
@@ -85,70 +80,50 @@ def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> 
     ndarray of float64, shape (2, 16, 4096)
         Sum and sum of squares by code and bin.
     """
-
-    def add_up() -> npt.NDArray[np.float64]:
-        if outside:
-            values, _ = _outside(case, name, region)
-            places = bin_indices(values, upper_bound(name))
-        else:
-            values, places = values_at(case, name, region, inside(case)), _joint(case, name, region)
-        weights = values.astype(np.float64)
-        sums = [np.bincount(places, power, minlength=len(CODES) * BINS) for power in (weights, weights * weights)]
-        added = np.array(sums, dtype=np.float64).reshape(2, len(CODES), BINS)
-        return added + moments(case, name, region) if outside else added
-
-    return case.once(("moments", name, region, outside), add_up)
+    if outside:
+        values, _ = _outside(case, name, region)
+        places = bin_indices(values, upper_bound(name))
+    else:
+        values, places = case.uncertainty_at(name, region, inside(case)), _joint(case, name, region)
+    weights = values.astype(np.float64)
+    sums = [np.bincount(places, power, minlength=len(CODES) * BINS) for power in (weights, weights * weights)]
+    added = np.array(sums, dtype=np.float64).reshape(2, len(CODES), BINS)
+    return added + moments(case, name, region) if outside else added
 
 
+@once_per_case
 def inside(case: Case) -> npt.NDArray[np.intp]:
     """Flat indices (C order) of the voxels in the brain, near the tumour or in any mask."""
-
-    def find() -> npt.NDArray[np.intp]:
-        union = case.brain | case.tumour
-        for mask in (*case.prediction, *case.reference):
-            union |= mask
-        return np.flatnonzero(union)
-
-    return case.once("inside", find)
+    union = case.brain | case.tumour
+    for mask in (*case.prediction, *case.reference):
+        union |= mask
+    return np.flatnonzero(union)
 
 
+@once_per_case
 def codes(case: Case, region: Region) -> npt.NDArray[np.uint8]:
     """Code of every voxel of :func:`inside`, uint8 (n,)."""
-
-    def encode() -> npt.NDArray[np.uint8]:
-        masks = (case.brain, case.tumour, case.predicted(region), case.true(region))
-        bits = [mask.ravel()[inside(case)].view(np.uint8) for mask in masks]
-        return np.asarray(bits[0] | bits[1] << 1 | bits[2] << 2 | bits[3] << 3)
-
-    return case.once(("codes", region), encode)
+    masks = (case.brain, case.tumour, case.predicted(region), case.true(region))
+    bits = [mask.ravel()[inside(case)].view(np.uint8) for mask in masks]
+    return np.asarray(bits[0] | bits[1] << 1 | bits[2] << 2 | bits[3] << 3)
 
 
-def values_at(case: Case, name: str, region: Region, at: npt.NDArray[np.intp]) -> Map:
-    """Values of a map, or the probability, at some voxels (flat indices in C order), float32 (n,)."""
-    if name != PROBABILITY:
-        return case.uncertainty_at(name, region, at)
-    values: Map = case.probability(region).ravel()[at]
-    return values
-
-
+@once_per_case
 def _joint(case: Case, name: str, region: Region) -> npt.NDArray[np.uint16]:
     """Code and bin of every voxel inside, in one number."""
+    bins = bin_indices(case.uncertainty_at(name, region, inside(case)), upper_bound(name))
+    return np.asarray(bins | codes(case, region).astype(np.uint16) << 12)
 
-    def join() -> npt.NDArray[np.uint16]:
-        bins = bin_indices(values_at(case, name, region, inside(case)), upper_bound(name))
-        return np.asarray(bins | codes(case, region).astype(np.uint16) << 12)
 
-    return case.once(("joint", name, region), join)
+@once_per_case
+def _elsewhere(case: Case) -> npt.NDArray[np.intp]:
+    outside = np.ones(case.brain.size, dtype=bool)
+    outside[inside(case)] = False
+    return np.flatnonzero(outside)
 
 
 def _outside(case: Case, name: str, region: Region) -> tuple[Map, int]:
     """Values beyond the voxels inside that are not 0, which nearly all are, and the number of those that are."""
-
-    def find() -> npt.NDArray[np.intp]:
-        elsewhere = np.ones(case.brain.size, dtype=bool)
-        elsewhere[inside(case)] = False
-        return np.flatnonzero(elsewhere)
-
-    values = values_at(case, name, region, case.once("outside", find))
+    values = case.uncertainty_at(name, region, _elsewhere(case))
     nonzero = values[values > 0]
     return nonzero, values.size - nonzero.size

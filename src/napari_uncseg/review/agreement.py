@@ -161,13 +161,9 @@ def _answers(record: Record) -> Iterator[tuple[_Question, str]]:
 def agreement_on(about: About, answers: Iterable[Answers]) -> Agreement:
     """How often two reviewers agree, for one kind of questions."""
     pairs = [(each.first, each.second) for each in answers if each.about is about]
-    return Agreement(
-        about=about,
-        count=len(pairs),
-        agreed=sum(one == other for one, other in pairs),
-        kappa=cohen_kappa(pairs, squared_distance if about is About.DIFFICULTY else differ),
-        table=dict(Counter(pairs)),
-    )
+    weight = squared_distance if about is About.DIFFICULTY else differ
+    agreed = sum(one == other for one, other in pairs)
+    return Agreement(about, len(pairs), agreed, cohen_kappa(pairs, weight), dict(Counter(pairs)))
 
 
 def differ(one: str, other: str) -> float:

@@ -238,36 +238,25 @@ def _rank(
     voxels = np.stack(np.unravel_index(at[starts], pieces.shape), axis=1) + [part.start for part in box]
     key = watershed.key
     kind = "misclassified region" if key.measure == "error" else "uncertain region"
+    measures = (sizes * watershed.voxel_ml, scores, values[starts], thickness)
     items: list[Finding] = []
     rank_of = np.zeros(count + 1, dtype=np.int32)
     for rank, index in enumerate(np.lexsort((at[starts], -scores)), start=1):
         rank_of[index + 1] = rank
         x, y, z = (int(at) for at in voxels[index])
+        volume_ml, score, peak, thick = (float(measure[index]) for measure in measures)
+        tissue, link = f"no {key.region} predicted", ", "
         if watershed.predicted:
             far = bool(closest[index] >= NEAR_MM and inside[index] == 0)
             shares = dict(zip(Label, tissues[index].tolist(), strict=True))
             tissue = tissue_words(key.region, float(inside[index]), float(closest[index]), shares, far=far)
-        else:
-            tissue = f"no {key.region} predicted"
+            link = " at the " if tissue in MARGINS.values() else " "
         place = f"{tissue}, {watershed.frame.words(centroids[index])}"
-        wide = thickness[index] > 2 * PARTIAL_VOLUME_VOXELS * min(watershed.spacing)
-        size = f"wide {kind} ({thickness[index]:.0f} mm)" if wide else f"narrow {kind}"
-        link = " at the " if tissue in MARGINS.values() else " " if watershed.predicted else ", "
-        items.append(
-            Finding(
-                rank=rank,
-                map=key,
-                region=key.region,
-                volume_ml=float(sizes[index] * watershed.voxel_ml),
-                score=float(scores[index]),
-                peak=float(values[starts[index]]),
-                thickness_mm=float(thickness[index]),
-                voxel=(x, y, z),
-                slice=watershed.slice_number((x, y, z)),
-                place=place,
-                reason=size + link + place,
-            )
-        )
+        wide = thick > 2 * PARTIAL_VOLUME_VOXELS * min(watershed.spacing)
+        reason = (f"wide {kind} ({thick:.0f} mm)" if wide else f"narrow {kind}") + link + place
+        at_slice = watershed.slice_number((x, y, z))
+        told = (volume_ml, score, peak, thick, (x, y, z), at_slice, place, reason)
+        items.append(Finding(rank, key, key.region, *told))
     return tuple(items), np.asarray(rank_of[pieces])
 
 

@@ -204,19 +204,9 @@ class Session:
             When no folder is chosen, no reviewer is named, or the disk cannot take it.
         """
         threshold = self.findings.threshold if self.findings is not None else 0.0
-        record = FindingVerdict(
-            study=self.study,
-            reviewer=self._named(),
-            time=now(),
-            judgement=judgement,
-            map=finding.map.measure,
-            region=str(finding.region),
-            voxel=finding.voxel,
-            threshold=threshold,
-            volume_ml=finding.volume_ml,
-            peak=finding.peak,
-            result=self._result,
-        )
+        seen: dict[str, Any] = {name: getattr(finding, name) for name in ("voxel", "volume_ml", "peak")}
+        seen |= {"map": finding.map.measure, "region": str(finding.region), "threshold": threshold}
+        record = FindingVerdict(self.study, self._named(), now(), judgement, result=self._result, **seen)
         self._write(record)
         return record
 
