@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
+from napari_uncseg.evaluation.case import Case
+from napari_uncseg.evaluation.estimates import Sample, fit_estimates, quality_of, sample_of
 from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
@@ -155,44 +158,100 @@ def calibrate_pairs(
         When ``cancelled()`` became true.
     """
     origin = common_origin(pairs)
-    metrics = [ProbabilitySteps(region, settings.voxel_set) for region in REGIONS]
-    hashes: dict[str, dict[str, str]] = {}
+    collected = Collected(settings)
     failures: dict[str, Exception] = {}
     for number, pair in enumerate(pairs, start=1):
         if cancelled is not None and cancelled():
             raise Cancelled("Stopped before all studies were counted; nothing was written.")
         try:
-            hashes[pair.id] = _count(pair, metrics, settings)
+            collected.add(*_read(pair, settings))
         except Exception as error:  # a bad study does not stop the others
             failures[pair.id] = error
         if progress is not None:
             progress(number, len(pairs), f"{pair.id}: {'failed' if pair.id in failures else 'counted'}")
-    if not hashes:
+    if not collected.hashes:
         raise next(iter(failures.values()), EvaluationError("There is no study to fit a calibration on."))
-    fits = {metric.region: fit_region(metric, settings.method, settings.alpha) for metric in metrics}
-    notes = (*(note for fit in fits.values() for note in fit.notes), *_remarks(hashes, failures))
-    calibration = Calibration(
-        maps={region: fit.map for region, fit in fits.items()},
-        model_sha256=origin.sha256,
-        members=origin.members,
-        controls={region: fit.control for region, fit in fits.items() if fit.control is not None},
-        provenance={
-            "model": {"name": origin.model, "sha256": origin.sha256},
-            "method": str(settings.method),
-            "voxel_set": str(settings.voxel_set),
-            "figures": {
-                "aggregation": AGGREGATION,
-                "units": {"nll": "nats per voxel"},
-                "ece_bins": ECE_BINS,
-                "regions": {str(region): fit.content() for region, fit in fits.items()},
+    return collected.fit(origin, failures=failures, command=command)
+
+
+class Collected:
+    """What a calibration is fitted on, study by study.
+
+    Parameters
+    ----------
+    settings : FitSettings
+
+    Attributes
+    ----------
+    samples : list of Sample
+        What error risk and expected Dice are learnt from; empty of results that do not tell their own quality.
+    """
+
+    def __init__(self, settings: FitSettings) -> None:
+        self.settings = settings
+        self.hashes: dict[str, Mapping[str, str]] = {}
+        self.samples: list[Sample] = []
+        self._metrics = [ProbabilitySteps(region, settings.voxel_set) for region in REGIONS]
+        self._models: list[str] = []
+
+    def add(self, case: Case, provenance: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+        """Take in a study: the case, what its result says of itself, and the hashes of its files."""
+        for metric, statistic in [(metric, metric.measure(case)) for metric in self._metrics]:
+            metric.put(case.id, statistic)
+        quality, number = quality_of(provenance), len(self.hashes)
+        if quality is not None:
+            model = str(provenance.get("model", {}).get("sha256"))
+            self._models += [model] * (model not in self._models)
+            self.samples.append(sample_of(case, quality, self._models.index(model), number))
+        self.hashes[case.id] = hashes
+
+    def fit(
+        self, origin: Origin, *, failures: Mapping[str, Exception] | None = None, command: str | None = None
+    ) -> Fit:
+        """Fit the calibration of a model and its members.
+
+        Parameters
+        ----------
+        origin : Origin
+            Whose calibration it is. The studies may be predicted by other networks of its kind, each by one that had
+            not seen it: the folds of a cross-validation.
+        failures : mapping of str to Exception, optional
+            Studies that could not be used, and why.
+        command : str, optional
+            The command that makes the same calibration again.
+        """
+        settings, failures = self.settings, failures or {}
+        fits = {metric.region: fit_region(metric, settings.method, settings.alpha) for metric in self._metrics}
+        estimates = fit_estimates(self.samples)
+        notes = (
+            *(note for fit in fits.values() for note in fit.notes),
+            *_remarks(self.hashes, failures),
+            *estimates.notes,
+        )
+        calibration = Calibration(
+            maps={region: fit.map for region, fit in fits.items()},
+            model_sha256=origin.sha256,
+            members=origin.members,
+            controls={region: fit.control for region, fit in fits.items() if fit.control is not None},
+            provenance={
+                "model": {"name": origin.model, "sha256": origin.sha256},
+                "method": str(settings.method),
+                "voxel_set": str(settings.voxel_set),
+                "figures": {
+                    "aggregation": AGGREGATION,
+                    "units": {"nll": "nats per voxel"},
+                    "ece_bins": ECE_BINS,
+                    "regions": {str(region): fit.content() for region, fit in fits.items()},
+                },
+                "notes": list(notes),
+                "studies": self.hashes,
+                "versions": versions("numpy", "scipy", "nibabel"),
+                "command": command,
             },
-            "notes": list(notes),
-            "studies": hashes,
-            "versions": versions("numpy", "scipy", "nibabel"),
-            "command": command,
-        },
-    )
-    return Fit(calibration, fits, tuple(hashes), failures, notes)
+            error_risk=estimates.error_risk,
+            expected_dice=estimates.expected_dice,
+        )
+        return Fit(calibration, fits, tuple(self.hashes), failures, notes)
 
 
 def _origin(pair: Pair) -> Origin:
@@ -212,8 +271,8 @@ def _origin(pair: Pair) -> Origin:
     raise EvaluationError(f"{pair.id} {why}.")
 
 
-def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSettings) -> dict[str, str]:
-    """Count the voxels of a study, all regions or none; return the hashes of what was read."""
+def _read(pair: Pair, settings: FitSettings) -> tuple[Case, Mapping[str, Any], dict[str, str]]:
+    """A study as it is calibrated on, what its result says, and the hashes of what was read."""
     in_brain = settings.voxel_set is VoxelSet.BRAIN
     hashes = input_hashes(pair) if pair.problem is None else {}
     read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding)
@@ -221,9 +280,10 @@ def _count(pair: Pair, metrics: Sequence[ProbabilitySteps], settings: FitSetting
         # The last note tells why the brain is not known; what follows from it is another thing here.
         why = read.notes[-1].partition(";")[0]
         raise StudyError(f"{why}; name the folder of the images with --images, or choose --voxels all or tumour.")
-    for metric, statistic in [(metric, metric.measure(read.case)) for metric in metrics]:
-        metric.put(pair.id, statistic)
-    return {role: hashes[role] for role in ("prediction", "prediction/probabilities", "reference") if role in hashes}
+    told: dict[str, str] = {
+        role: hashes[role] for role in ("prediction", "prediction/probabilities", "reference") if role in hashes
+    }
+    return read.case, read_result(pair.prediction.path).provenance, told
 
 
 def _remarks(hashes: Mapping[str, Mapping[str, str]], failures: Mapping[str, Exception]) -> Iterator[str]:

@@ -7,7 +7,8 @@ fold where several networks predicted them, and each fold is estimated by what w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +30,21 @@ REVIEWED = 0.25
 """Share of the studies that the bound on expected Dice sends to review."""
 
 
+FEWEST = 5
+"""Of fewer studies nothing is learnt."""
+
+FOLDS = 5
+"""Into how many parts studies are dealt that one network predicted."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """What is learnt from one study.
 
     Parameters
     ----------
+    id : str
+        The study's id.
     names : tuple of str
         Features, see :attr:`napari_uncseg.uncertainty.error_risk.Evidence.names`.
     features : ndarray of float32, shape (n, features)
@@ -50,6 +60,7 @@ class Sample:
     fold : int
     """
 
+    id: str
     names: tuple[str, ...]
     features: npt.NDArray[np.float32]
     wrong: npt.NDArray[np.bool_]
@@ -93,6 +104,7 @@ def sample_of(case: Case, quality: Mapping[Region, Quality], fold: int, seed: in
         weights.append(np.full(len(taken), len(places) / max(len(taken), 1), np.float32))
     voxels = np.concatenate(drawn)
     return Sample(
+        case.id,
         evidence.names,
         np.stack(list(evidence.features(voxels)), axis=1),
         np.stack([case.failure(region)[box].ravel()[voxels] for region in REGIONS], axis=1),
@@ -101,6 +113,56 @@ def sample_of(case: Case, quality: Mapping[Region, Quality], fold: int, seed: in
         {region: dice(case.predicted(region), case.true(region)) for region in REGIONS},
         fold,
     )
+
+
+def quality_of(provenance: Mapping[str, Any]) -> dict[Region, Quality] | None:
+    """What a result tells of its own quality; None of one that was made by an older version."""
+    told = provenance.get("quality")
+    try:
+        return {region: Quality(**told[region]) for region in REGIONS} if told else None
+    except (KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Error risk and expected Dice, as far as the studies allow; what they do not is among the notes."""
+
+    error_risk: ErrorRisk | None = None
+    expected_dice: ExpectedDice | None = None
+    notes: tuple[str, ...] = ()
+
+
+def fit_estimates(samples: Sequence[Sample]) -> Estimates:
+    """Fit error risk and expected Dice on all studies."""
+    samples, notes = in_folds(samples), []
+    if len(samples) < FEWEST:
+        told = "results that tell their own quality" if samples else "results of this version"
+        return Estimates(notes=(f"Error risk and expected Dice need {FEWEST} {told}; here are {len(samples)}.",))
+    error_risk, expected_dice = None, None
+    try:
+        error_risk = fit_error_risk(samples)
+    except EvaluationError as error:
+        notes.append(str(error))
+    try:
+        expected_dice = fit_expected_dice(samples)
+    except EvaluationError as error:
+        notes.append(str(error))
+    return Estimates(error_risk, expected_dice, tuple(notes))
+
+
+def fit_left_out(samples: Sequence[Sample]) -> dict[int, Estimates]:
+    """For each fold what is fitted on the others, to judge by."""
+    samples = in_folds(samples)
+    folds = sorted({sample.fold for sample in samples})
+    return {fold: fit_estimates([sample for sample in samples if sample.fold != fold]) for fold in folds}
+
+
+def in_folds(samples: Sequence[Sample]) -> list[Sample]:
+    """Studies of several networks as they are; those of a single one are dealt into :data:`FOLDS`."""
+    if len({sample.fold for sample in samples}) > 1:
+        return list(samples)
+    return [replace(sample, fold=number % FOLDS) for number, sample in enumerate(samples)]
 
 
 def fit_error_risk(samples: Sequence[Sample]) -> ErrorRisk:

@@ -43,13 +43,13 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
 )
 """Kinds of metrics by name, in the order of the glossary."""
 
-ERROR_FORECASTS = ("unc_output", "unc_output_unmasked")
+ERROR_FORECASTS = ("error_risk", "unc_output", "unc_output_unmasked")
 """Maps that claim to be a probability of error, and so can be right or wrong about it."""
 
 DERIVED = ("entropy", "variance")
 """Maps that every region has; all others speak of the whole tumour."""
 
-_RATED = ("entropy", "unc_output")
+_RATED = ("error_risk", "entropy", "unc_output")
 """Maps that the costlier metrics are computed for, too; variance of one pass ranks voxels as entropy does."""
 
 

@@ -90,17 +90,24 @@ def describe_result(
         "triage_score": float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None,
         "quality": {str(region): asdict(each) for region, each in quality.items()},
     }
-    if expected_dice is None:
-        reasons = reasons_for_review(volumes)
-    else:
-        estimates = expected_dice.estimate(quality)
-        result["expected_dice"] = {str(region): asdict(each) for region, each in estimates.items()}
-        reasons = reasons_for_review(volumes, estimates, expected_dice.bound)
-    result["needs_review"] = [asdict(reason) for reason in reasons]
+    result |= told_by(expected_dice, quality, volumes)
     if study.reference is not None:
         expected = region_masks(study.reference)
         result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
     return result
+
+
+def told_by(
+    expected_dice: ExpectedDice | None, quality: Mapping[Region, Quality], volumes_ml: Mapping[Region, float]
+) -> dict[str, Any]:
+    """``expected_dice`` per region, where there is a model of it, and ``needs_review``."""
+    if expected_dice is None:
+        return {"needs_review": [asdict(reason) for reason in reasons_for_review(volumes_ml)]}
+    estimates = expected_dice.estimate(quality)
+    return {
+        "expected_dice": {str(region): asdict(each) for region, each in estimates.items()},
+        "needs_review": [asdict(each) for each in reasons_for_review(volumes_ml, estimates, expected_dice.bound)],
+    }
 
 
 def describe_members(method: str, details: Mapping[str, Any], names: Sequence[str], wanted: int) -> dict[str, Any]:

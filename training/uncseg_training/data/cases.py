@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ import torch
 from napari_uncseg.errors import StudyError
 from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input
 from napari_uncseg.inference.resampling import resample
+from napari_uncseg.io.command import find_inputs
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.results import find_results, load_result_of, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Coding, labels_from_regions, region_masks
+from napari_uncseg.review.corrections import corrections_in, load_correction
 from uncseg_training.data.case_manifest import preprocessing_hash
 from uncseg_training.data.splits import SPLITS, patient, read_splits, split_by_group
 from uncseg_training.phantom.anatomy import load_anatomies
@@ -205,7 +209,7 @@ def write_study_cases(
     Parameters
     ----------
     sources : Path or sequence of Path
-        Folders of studies, each in a coding of its own.
+        Folders of studies with references, each in a coding of its own, or of results with corrections.
     folders : mapping of Path to Config
         Folder to write, and the configuration whose grid its cases have. A study is read once for all of them.
     tell : callable
@@ -225,24 +229,51 @@ def write_study_cases(
     ValueError
         When one has no reference, or two have one name.
     """
-    places = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
-    studies: dict[str, StudyFiles] = {}
-    for place in places:
-        for files in find_studies(place):
-            if files.id in studies:
-                raise ValueError(f"{place} holds another study {files.id}; rename the folder of one of them.")
-            studies[files.id] = files
+    studies = labelled_studies([sources] if isinstance(sources, str | Path) else sources, coding)
     writers = {folder: _Writer.open(folder, config) for folder, config in folders.items()}
-    for name, files in studies.items():
+    for name, read in studies.items():
         wanted = [writer for writer in writers.values() if not writer.has(name)]
         if not wanted:
             tell(name)
             continue
-        study = _referenced(files, coding)
+        study = read()
         for writer in wanted:
             writer.write(name, STUDY, study_case(study, writer.config))
         tell(f"{name}: labels of {study.coding}, {_volumes(study)}")
     return [writer.close() for writer in writers.values()]
+
+
+def labelled_studies(sources: Sequence[str | Path], coding: Coding | None = None) -> dict[str, Callable[[], Study]]:
+    """What can be learnt from, by id: studies with a reference, and results whose segmentation was corrected.
+
+    Raises
+    ------
+    StudyError
+        When a folder holds neither studies nor results.
+    ValueError
+        When two have one name.
+    """
+    studies: dict[str, Callable[[], Study]] = {}
+    for place in map(Path, sources):
+        results = {read_result(path).study_id: path for path in find_results(place)}
+        corrected = {name: path for name, path in results.items() if corrections_in(path.parent, name)}
+        found: dict[str, Callable[[], Study]] = {name: partial(_corrected, path) for name, path in corrected.items()}
+        found = found or {files.id: partial(_referenced, files, coding) for files in find_studies(place)}
+        if both := sorted(set(found) & set(studies)):
+            raise ValueError(f"{place} holds another study {both[0]}; rename the folder of one of them.")
+        studies |= found
+    return studies
+
+
+def _corrected(result: Path) -> Study:
+    """The images of a result, and its last correction as their reference."""
+    name = read_result(result).study_id
+    files = find_inputs(name, result, {})
+    if files is None:
+        raise ValueError(f"The images of {result} are not where they were; move them back, or predict {name} again.")
+    study = load_study(files)
+    labels = load_correction(corrections_in(result.parent, name)[-1], load_result_of(study, result))
+    return replace(study, reference=labels)
 
 
 def _referenced(files: StudyFiles, coding: Coding | None) -> Study:

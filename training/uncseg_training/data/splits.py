@@ -22,8 +22,8 @@ SPLITS = Path(__file__).parents[1] / "configs" / "splits_gliomas.json"
 
 
 def patient(study: str) -> str:
-    """Patient of a study named with the number of the visit: ``BraTS-GLI-00003`` of ``BraTS-GLI-00003-001``."""
-    return re.sub(r"-\d{3}$", "", study)
+    """Patient of a study named with the number of the visit behind his own: ``GLI-00003`` of ``GLI-00003-001``."""
+    return re.sub(r"(?<=\d)-\d{3}$", "", study)
 
 
 def split_by_group(groups: Mapping[str, str], folds: int = FOLDS, seed: int = SEED) -> list[dict[str, list[str]]]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from napari_uncseg.evaluation.calibration_studies import Collected, FitSettings
+from napari_uncseg.evaluation.case import case_from_prediction
+from napari_uncseg.evaluation.estimates import Sample, evidence_of, fit_left_out, in_folds
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.io.discovery import StudyFiles, find_studies
-from napari_uncseg.io.loading import load_study
+from napari_uncseg.inference.run_info import told_by
+from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.saving import save_prediction
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import REGIONS
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.models.model import Model, load_model
+from uncseg_training.data.cases import labelled_studies
 
 
 def predict_out_of_fold(
@@ -32,7 +42,7 @@ def predict_out_of_fold(
     splits : sequence of mapping
         Folds, see :func:`uncseg_training.data.splits.read_splits`.
     sources : sequence of Path
-        Folders of studies with references.
+        Folders of studies with references, or of results with corrections.
     out : Path
         Takes a folder per study.
     members, maps, overwrite
@@ -52,7 +62,7 @@ def predict_out_of_fold(
     UncsegError
         When a study or a model cannot be read, or a result not saved.
     """
-    studies: dict[str, StudyFiles] = {files.id: files for source in sources for files in find_studies(source)}
+    studies = labelled_studies(sources)
     folds: dict[str, int] = {}
     for fold, folder in models.items():
         held_out = splits[fold]["val"]
@@ -62,11 +72,100 @@ def predict_out_of_fold(
         _require_unseen(model, fold, held_out)
         predictor = Predictor(model, device="auto")
         for name in held_out:
-            prediction = predictor.predict(load_study(studies[name]), members=members, maps=maps)
+            prediction = predictor.predict(studies[name](), members=members, maps=maps)
             save_prediction(prediction, out, overwrite=overwrite)
             folds[name] = fold
             tell(f"fold {fold}: {name}")
     return folds
+
+
+def collect(
+    results: Path, studies: Mapping[str, Callable[[], Study]], settings: FitSettings | None = None
+) -> Collected:
+    """Results of folds beside their references, to fit a calibration on.
+
+    Parameters
+    ----------
+    results : Path
+        Folder that :func:`predict_out_of_fold` wrote.
+    studies : mapping of str to callable
+        As :func:`uncseg_training.data.cases.labelled_studies` gives them.
+    settings : FitSettings, optional
+        Method, voxel set and alpha.
+
+    Raises
+    ------
+    UncsegError
+        When a result or its study cannot be read.
+    """
+    collected = Collected(settings or FitSettings())
+    for path in find_results(results):
+        saved = read_result(path)
+        study, prediction = studies[saved.study_id](), load_prediction(path)
+        assert study.reference is not None  # it would not be among these otherwise
+        case = case_from_prediction(prediction, study.reference, brain=study.brain)
+        collected.add(case, saved.provenance, {source.role: source.sha256 for source in study.sources})
+    return collected
+
+
+def members_of(results: Path) -> str:
+    """Members that all results are the mean of.
+
+    Raises
+    ------
+    ValueError
+        When there are no results, or of several kinds.
+    """
+    found = {str(read_result(path).provenance["settings"].get("method", "single")) for path in find_results(results)}
+    if len(found) != 1:
+        what = f"were predicted with {' and '.join(sorted(found))}" if found else "are not there"
+        raise ValueError(f"The results in {results} {what}; predict them all with one kind of members.")
+    return found.pop()
+
+
+def write_left_out(
+    results: Path,
+    studies: Mapping[str, Callable[[], Study]],
+    samples: Sequence[Sample],
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Add to each result the error risk and the expected Dice that were fitted without its fold, to be judged by.
+
+    Parameters
+    ----------
+    results : Path
+        Folder that :func:`predict_out_of_fold` wrote.
+    studies : mapping of str to callable
+        As :func:`uncseg_training.data.cases.labelled_studies` gives them.
+    samples : sequence of Sample
+        Of all results, see :func:`collect`.
+    tell : callable
+        Told the name of each study that is done.
+
+    Raises
+    ------
+    UncsegError
+        When a result or its study cannot be read, or a result not saved.
+    """
+    left_out = fit_left_out(samples)
+    for sample in in_folds(samples):
+        study, prediction = studies[sample.id](), load_prediction(results / sample.id)
+        assert study.reference is not None  # it would not be among these otherwise
+        case = case_from_prediction(prediction, study.reference, brain=study.brain)
+        found, provenance, maps = left_out[sample.fold], dict(prediction.provenance), {}
+        provenance["settings"] = {**provenance["settings"], "estimates": f"fitted without fold {sample.fold}"}
+        if found.error_risk is not None:
+            evidence, box = evidence_of(case)
+            for region, risk in zip(REGIONS, found.error_risk.apply(evidence, case.brain[box]), strict=True):
+                maps[str(MapName(Measure.ERROR_RISK, region))] = whole = np.zeros(case.shape, np.float32)
+                whole[box] = risk
+        if found.expected_dice is not None:
+            volumes = {region: provenance["volumes_ml"][region] for region in REGIONS}
+            provenance |= told_by(found.expected_dice, sample.quality, volumes)
+        save_prediction(
+            replace(prediction, maps=maps | dict(prediction.maps), provenance=provenance), results, overwrite=True
+        )
+        tell(f"fold {sample.fold}: {sample.id}")
 
 
 def _require_unseen(model: Model, fold: int, held_out: Sequence[str]) -> None:
