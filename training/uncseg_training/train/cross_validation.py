@@ -153,7 +153,7 @@ def write_left_out(
         assert study.reference is not None  # it would not be among these otherwise
         case = case_from_prediction(prediction, study.reference, brain=study.brain)
         found, provenance, maps = left_out[sample.fold], dict(prediction.provenance), {}
-        provenance["settings"] = {**provenance["settings"], "estimates": f"fitted without fold {sample.fold}"}
+        provenance["settings"] = {**provenance["settings"], "estimates": "fitted out of fold"}
         if found.error_risk is not None:
             evidence, box = evidence_of(case)
             for region, risk in zip(REGIONS, found.error_risk.apply(evidence, case.brain[box]), strict=True):
