@@ -20,7 +20,7 @@ from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.results import find_results, read_result
 from napari_uncseg.labels import REGIONS
-from napari_uncseg.metrics.bootstrap import bootstrap_bca
+from napari_uncseg.metrics.statistics import bootstrap_bca
 from napari_uncseg.models.identity import CALIBRATION, PREVIOUS_STAGE, bundled_model_folder
 from napari_uncseg.models.model import Model, load_model
 from uncseg_training.data.cases import labelled_studies, write_study_cases
