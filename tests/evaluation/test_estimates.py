@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -77,10 +79,8 @@ def test_a_quarter_of_the_studies_lies_below_the_bound() -> None:
     random = np.random.default_rng(3)
     values = random.uniform(0.5, 0.95, 40)
     many = [
-        Sample(
-            base.names, base.features, base.wrong, base.weights, quality(value), dict.fromkeys(REGIONS, value), i % 5
-        )
-        for i, value in enumerate(values)
+        replace(base, quality=quality(value), dice=dict.fromkeys(REGIONS, value), fold=number % 5)
+        for number, value in enumerate(values)
     ]
     fitted = fit_expected_dice(many)
     expected = [fitted.estimate(each.quality)[Region.WT].value for each in many]
