@@ -31,7 +31,7 @@ def colour_at() -> Callable[..., np.ndarray]:
     return colour
 
 
-class FakePredict:
+class FakePredictor:
     """Stands in for the network: waits until it may answer, and knows whether it was asked to stop.
 
     When it is, it gives what ``partial`` holds, or else nothing.
@@ -43,20 +43,19 @@ class FakePredict:
         self.started = threading.Event()
         self.stopped = threading.Event()
         self.studies: list = []
-        self.members: list = []
-        self.calibrations: list = []
+        self.asked: list = []
         self.error: Exception | None = None
         self.partial = None
+        self.notify: Callable[[str], None] = print
 
-    def __call__(self, study, request, report):
+    def predict(self, study, *, progress, cancelled, command=None, **asked):
         self.studies.append(study)
-        self.members.append(request.members)
-        self.calibrations.append(None if request.calibration is None else request.calibration.calibration)
-        report.notify("The tiles were made smaller.")
-        report.tell(1, 4, "Looking at the brain")
+        self.asked.append(asked)
+        self.notify("The tiles were made smaller.")
+        progress(1, 4, "Looking at the brain")
         self.started.set()
         while not self.may_answer.wait(0.01):
-            if report.cancelled():
+            if cancelled():
                 self.stopped.set()
                 if self.partial is not None:
                     return self.partial
@@ -67,8 +66,17 @@ class FakePredict:
 
 
 @pytest.fixture
-def fake_predict(tiny_prediction) -> FakePredict:
-    return FakePredict(tiny_prediction)
+def network(tiny_prediction, monkeypatch):
+    """What stands in for the network of every panel."""
+    fake = FakePredictor(tiny_prediction)
+
+    def make(_model, _device, notify):
+        fake.notify = notify
+        return fake
+
+    monkeypatch.setattr("napari_uncseg.inference.pipeline.make_predictor", make)
+    yield fake
+    fake.may_answer.set()  # whatever a test did, no thread may be left waiting
 
 
 @pytest.fixture

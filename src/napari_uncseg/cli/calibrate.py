@@ -47,10 +47,9 @@ def calibrate(
 
     Hand the file to `uncseg predict --calibration`. Use studies that neither train nor test the network.
     """
-    from napari_uncseg.cli.console import study_progress
+    from napari_uncseg.cli.console import stop_on_interrupt, study_progress
     from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
     from napari_uncseg.evaluation.matching import match
-    from napari_uncseg.inference.pipeline import stop_on_interrupt
     from napari_uncseg.io.command import command_line
     from napari_uncseg.metrics.voxel_sets import VoxelSet
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -96,3 +98,31 @@ def study_progress(title: str) -> Iterator[ProgressCallback]:
         yield lambda done, total, message: bars.update(
             bar, completed=done if total else None, total=total or None, message=message
         )
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a flag that a run asks for, so that files under way are finished or removed.
+
+    A second Ctrl-C interrupts at once. Outside the main thread nothing changes, for signals arrive only there.
+
+    Yields
+    ------
+    callable
+        Whether the user wants to stop.
+    """
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped.is_set
+        return
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

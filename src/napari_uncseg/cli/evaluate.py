@@ -37,12 +37,11 @@ def evaluate(
 
     Studies are matched by their id. What was measured is kept in OUT/studies: a run that was cut is started again.
     """
-    from napari_uncseg.cli.console import note, study_progress
+    from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
     from napari_uncseg.evaluation.cohort import merge
     from napari_uncseg.evaluation.matching import match
     from napari_uncseg.evaluation.runner import Settings, evaluate_pairs
     from napari_uncseg.evaluation.summary import summarise
-    from napari_uncseg.inference.pipeline import stop_on_interrupt
     from napari_uncseg.io.command import command_line
     from napari_uncseg.reporting.evaluation_report import HTML, Making, check_free, write_report
 

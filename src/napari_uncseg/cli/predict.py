@@ -112,13 +112,13 @@ def run_jobs(
     jobs: Sequence[PredictionJob], settings: Settings, device: Device, model: Path | None, *, debug: bool
 ) -> tuple[list[Outcome], bool]:
     """What became of each study, and whether the user stopped before the last one."""
-    from napari_uncseg.cli.console import note, study_progress
+    from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
     from napari_uncseg.inference import pipeline
 
     predictor = pipeline.make_predictor(model or settings.members.stand_in, device.value, note)
     _check_settings(predictor, settings)
     outcomes: list[Outcome] = []
-    with pipeline.stop_on_interrupt() as cancelled:
+    with stop_on_interrupt() as cancelled:
         for number, job in enumerate(jobs, start=1):
             try:
                 with study_progress(f"[{number}/{len(jobs)}] {job.files.id}") as progress:

@@ -1,13 +1,11 @@
-"""Predict studies one after the other: what ``uncseg predict`` and ``uncseg demo`` share. Prints nothing."""
+"""Read, predict and save: what ``uncseg predict``, ``uncseg demo`` and the window share. Prints nothing."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +15,18 @@ from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
 from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
-from napari_uncseg.labels import Coding
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import MODALITIES, Coding
 from napari_uncseg.maps import Measure
 from napari_uncseg.models.identity import BUNDLED, find_calibration
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
+
+FROM_LAYERS = "napari: Segment with uncertainty, on open layers without files of their own"
+"""What stands for a command when there is none."""
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""
@@ -201,8 +204,7 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
         When one file is named twice.
     """
     study = study_files(**files, id=study_id)
-    named = {**{f"--{role}": path.absolute() for role, path in files.items()}, "--id": study.id}
-    return PredictionJob(study, command_line("predict", *option_words(named), *options))
+    return PredictionJob(study, command_line("predict", *_file_words(files, study.id), *options))
 
 
 def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
@@ -242,36 +244,80 @@ def predict_job(
     if target.state is State.SAME and target.result is not None:
         return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, target.folder, target.result.provenance)
     target.refuse(overwrite=settings.overwrite)
-    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **kwargs)
+    prediction = predict_study(study, predictor, settings, progress=progress, cancelled=cancelled, command=job.command)
     progress(0, 0, "Saving")
+    outcome = save_study(prediction, settings)
+    return replace(outcome, seconds=time.monotonic() - start)
+
+
+def predict_study(
+    study: Study,
+    predictor: Predictor,
+    settings: Settings,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+    command: str | None = None,
+) -> Prediction:
+    """Predict a study that was read, as the settings say; where the result will go does not matter yet.
+
+    Raises
+    ------
+    UncsegError
+        As :meth:`napari_uncseg.inference.predictor.Predictor.predict`.
+    """
+    kwargs = settings.predict_kwargs()
+    return predictor.predict(study, progress=progress, cancelled=cancelled, command=command, **kwargs)
+
+
+def save_study(prediction: Prediction, settings: Settings, command: str | None = None) -> Outcome:
+    """Save a prediction where the settings say, with the command that remakes it unless it holds that already.
+
+    Raises
+    ------
+    SaveError
+        As :func:`napari_uncseg.io.saving.save_prediction`.
+    """
+    if command is not None:
+        prediction = replace(prediction, provenance={**prediction.provenance, "command": command})
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
     status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED
-    return Outcome(study.id, status, time.monotonic() - start, saved.folder, prediction.provenance)
+    return Outcome(prediction.study_id, status, folder=saved.folder, provenance=prediction.provenance)
 
 
-@contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag that a run asks for, so that files under way are finished or removed.
+def command_of(study: Study, options: Sequence[str]) -> str:
+    """The command that makes a result of a study again, which was read without one.
 
-    A second Ctrl-C interrupts at once. Outside the main thread nothing changes, for signals arrive only there.
+    Parameters
+    ----------
+    study : Study
+    options : sequence of str
+        What follows the study on the command line (:meth:`Settings.options`).
 
-    Yields
-    ------
-    callable
-        Whether the user wants to stop.
+    Returns
+    -------
+    str
+        ``uncseg predict …`` with the folder that holds the study and no other, or else its files one by one;
+        :data:`FROM_LAYERS` for a study that was not read from files.
     """
-    stopped = threading.Event()
-
-    def stop(number: int, frame: object) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped.is_set
-        return
-    previous = signal.signal(signal.SIGINT, stop)
+    files = {source.role: source.path.absolute() for source in study.sources}
+    if not set(MODALITIES) <= set(files):
+        return FROM_LAYERS
+    if len({files[modality] for modality in MODALITIES}) == 1:  # volumes of one file cannot be named one by one
+        return command_line("predict", files["t1c"], *options)
     try:
-        yield stopped.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)
+        found = [(other.id, _paths(other)) for other in find_studies(files["t1c"].parent)]
+    except UncsegError:
+        found = []
+    alone = found == [(study.id, files)]
+    return command_line("predict", *([files["t1c"].parent] if alone else _file_words(files, study.id)), *options)
+
+
+def _paths(files: StudyFiles) -> dict[str, Path]:
+    """Absolute path of each file, by role."""
+    named = {**files.paths, **({"reference": files.reference} if files.reference is not None else {})}
+    return {role: path.absolute() for role, path in named.items()}
+
+
+def _file_words(files: Mapping[str, Path], study_id: str) -> list[str]:
+    return option_words({**{f"--{role}": path.absolute() for role, path in files.items()}, "--id": study_id})

@@ -9,16 +9,15 @@ import napari
 from napari.layers import Layer
 
 from napari_uncseg.errors import ModelError, UncsegError
+from napari_uncseg.inference.pipeline import Settings
 from napari_uncseg.viewer.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.viewer.tags import open_studies, tag_of
-from napari_uncseg.widgets.base import STOPPED, Job, JobBar, Panel
+from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import PathRow, choice, form, heading
+from napari_uncseg.widgets.job import JobBar
 from napari_uncseg.widgets.preferences import DEVICES, read_preferences
-from napari_uncseg.widgets.segment.calibration_choice import CalibrationChoice
-from napari_uncseg.widgets.segment.command import predict_command
-from napari_uncseg.widgets.segment.ensemble_choice import EnsembleChoice
-from napari_uncseg.widgets.segment.results import ResultsBox
-from napari_uncseg.widgets.segment.run import Outcome, Predict, Request, predict, run
+from napari_uncseg.widgets.segment.choices import CalibrationChoice, EnsembleChoice
+from napari_uncseg.widgets.segment.run import Outcome, Request, ResultsBox, run
 from napari_uncseg.widgets.segment.study_choice import LAYERS, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
@@ -41,31 +40,25 @@ class SegmentWidget(Panel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._taken: dict[str, Layer] = {}
-        self._shown = False
-        self.predict: Predict = predict
         preferences = read_preferences()
         self.study = StudyChoice(viewer)
-        self.model = choice("Network that segments", ["Bundled model", "Folder"])
+        self.model = choice("Network that segments", ["Bundled model", "Folder"], self._on_model)
         self.model_folder = PathRow("Folder of a model", preferences.model_folder, "folder of a trained model")
         self.members = EnsembleChoice()
         self.calibration = CalibrationChoice()
         self.device = choice("Where the network runs; auto takes the graphics card when there is one", DEVICES)
         self.device.setCurrentText(preferences.device)
         self.results = ResultsBox()
-        self._job = Job(self, "a segmentation")
-        self.bar = JobBar(self._job, "Run")
+        self.bar = JobBar("a segmentation", "Run", self.run)
         self.bar.run_button.setToolTip("Segment the study, and map where not to trust the result")
-        self.bar.run_button.clicked.connect(self.run)
-        self._job.returned.connect(self._on_outcome)
-        self._job.finished.connect(self._on_finished)
+        self.bar.job.returned.connect(self._on_outcome)
+        self.bar.changed.connect(self._on_running)
         model = form(Network=self.model, Device=self.device)
         self.fill(
             *(heading("Study"), self.study, heading("Model"), model, self.model_folder, self.members),
             *(self.calibration, self.bar, self.results),
         )
-        self._form = (self.study, self.model, self.model_folder, self.members, self.calibration, self.device)
-        for changed in (self.model.currentIndexChanged, self.model_folder.line.textChanged):
-            changed.connect(self._on_model)
+        self.model_folder.line.textChanged.connect(self._on_model)
         self.members.changed.connect(self._on_members)
         self.model.setCurrentIndex(OWN_FOLDER if preferences.model_folder else BUNDLED)
         self._on_model()
@@ -73,23 +66,18 @@ class SegmentWidget(Panel):
     @property
     def running(self) -> bool:
         """Whether a run is going on."""
-        return self._job.running
+        return self.bar.job.running
 
     def run(self) -> None:
         """Start a run on what the form says."""
         if self.running:
             return
         self.bar.warnings.hide()
-        try:
+        with self.bar.failure.failing():
             request = self._request()
-        except UncsegError as error:
-            self.bar.failure.fail(str(error))
-            return
-        # Layers of single files become the study's own once it is there.
-        self._taken = self.study.layers() if self.study.source.currentIndex() == LAYERS else {}
-        self._shown = False
-        self._set_running(True)
-        self.bar.start(partial(run, request, self.predict))
+            # Layers of single files become the study's own once it is there.
+            self._taken = self.study.layers() if self.study.source.currentIndex() == LAYERS else {}
+            self.bar.start(partial(run, request))
 
     def cancel(self) -> None:
         """Ask the run to stop; it does within seconds, and gives what is done of several members."""
@@ -98,55 +86,49 @@ class SegmentWidget(Panel):
     def release(self) -> None:
         """Stop as well."""
         super().release()
-        self._job.drop()
+        self.bar.job.drop()
 
     def _folder(self) -> Path | None:
-        """Folder of a model of the user's own; None for the bundled model, and while none is typed."""
-        return self.model_folder.path if self.model.currentIndex() == OWN_FOLDER else None
+        """Folder of a model of the user's own; None for the bundled model.
+
+        Raises
+        ------
+        ModelError
+            When none is typed yet.
+        """
+        if self.model.currentIndex() == BUNDLED:
+            return None
+        if self.model_folder.path is None:
+            raise ModelError("No model folder is chosen; choose one, or take the bundled model.")
+        return self.model_folder.path
 
     def _request(self) -> Request:
         folder = self._folder()
-        if folder is None and self.model.currentIndex() == OWN_FOLDER:
-            raise ModelError("No model folder is chosen; choose one, or take the bundled model.")
         members = self.members.members_for(folder)
-        calibration = self.calibration.chosen_for(folder, members)
-        return Request(self.study.loader(), folder, self.device.currentText(), members, calibration)
+        settings = Settings(Path(), members=members, calibration=self.calibration.chosen_for(folder, members))
+        return Request(self.study.loader(), settings, self.device.currentText(), folder)
 
     def _on_outcome(self, outcome: Outcome) -> None:
-        study, prediction, request = outcome.study, outcome.prediction, outcome.request
-        self._shown = True
+        study, prediction = outcome.study, outcome.prediction
         if open_studies(self._viewer).get(study.id) is not study:
             if self._taken and all(_is_loose(layer, self._viewer) for layer in self._taken.values()):
                 adopt_layers(self._taken, study)
             else:
                 add_study(self._viewer, study)
         add_prediction(self._viewer, prediction)
-        command = partial(
-            predict_command,
-            study,
-            device=request.device,
-            model_folder=request.model_folder,
-            members=request.members,
-            calibration=None if request.calibration is None else request.calibration.name,
-        )
-        self.results.present(study, prediction, command)
+        self.results.present(outcome)
         seconds = self.bar.seconds
         if prediction.partial is not None:
             self.bar.status.tell(f"Stopped after {seconds:.0f} s; the result is {prediction.partial} members.")
         else:
-            self.bar.status.tell(f"Done in {seconds:.0f} s.")
-            self.members.learn(request.members, seconds)
+            self.members.learn(outcome.request.settings.members, seconds)
 
-    def _on_finished(self) -> None:
-        if self.bar.stopping and not self._shown:
-            self.bar.status.tell(STOPPED)
-        self._taken = {}
-        self._set_running(False)
-
-    def _set_running(self, running: bool) -> None:
-        for widget in (*self._form, self.bar.run_button):
+    def _on_running(self) -> None:
+        running = self.running
+        self._taken = self._taken if running else {}
+        for widget in (self.study, self.model, self.model_folder, self.members, self.calibration, self.device):
             widget.setEnabled(not running)
-        self.bar.show_running(running)
+        self.bar.run_button.setEnabled(not running)
 
     def _on_model(self, _change: object = None) -> None:
         own = self.model.currentIndex() == OWN_FOLDER
@@ -155,13 +137,11 @@ class SegmentWidget(Panel):
         self._on_members()
 
     def _on_members(self) -> None:
-        folder = self._folder()
-        unsaid = folder is None and self.model.currentIndex() == OWN_FOLDER
         try:
-            members = None if unsaid else self.members.members_for(folder)
-        except UncsegError:  # the form of the members says what is wrong with them
-            members = None
-        self.calibration.look_at(folder, members)
+            folder = self._folder()
+            self.calibration.look_at(folder, self.members.members_for(folder))
+        except UncsegError:  # the form says what is wrong with the members
+            self.calibration.look_at(None, None)
 
 
 def _is_loose(layer: Layer, viewer: napari.viewer.Viewer) -> bool:

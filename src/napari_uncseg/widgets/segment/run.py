@@ -1,30 +1,28 @@
-"""A run of the panel: what is asked for, and how it is done in a thread.
+"""A run of the panel: what is asked for, how it is done and saved by the package's one pipeline, and what came out.
 
 torch is imported in the thread, when a model runs, so that opening the panel costs nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_uncseg.errors import Cancelled
-from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
+from napari_uncseg.inference import pipeline
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.uncertainty.recalibration.io import Calibration
+from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.viewer.layers import study_notes
-from napari_uncseg.widgets.base import STOPPED, Report
-
-
-@dataclass(frozen=True)
-class NamedCalibration:
-    """A calibration with its name: a file, or ``bundled``."""
-
-    name: Path
-    calibration: Calibration
+from napari_uncseg.widgets.common import Note, PathRow, button, column, heading
+from napari_uncseg.widgets.job import STOPPED, Job, Report
+from napari_uncseg.widgets.preferences import read_preferences
 
 
 @dataclass(frozen=True)
@@ -35,21 +33,18 @@ class Request:
     ----------
     load : callable
         Reads or builds the study.
-    model_folder : Path or None
-        Folder of a model; None for the bundled one.
+    settings : Settings
+        Of the pipeline; where the result goes is chosen later.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
-    members : EnsembleSpec
-        Ensembling or test-time augmentation method.
-    calibration : NamedCalibration, optional
-        What the mean probability shall go through.
+    model_folder : Path or None
+        Folder of a model; None for the bundled one.
     """
 
     load: Callable[[], Study]
-    model_folder: Path | None
+    settings: pipeline.Settings
     device: str
-    members: EnsembleSpec = SINGLE
-    calibration: NamedCalibration | None = None
+    model_folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -61,19 +56,12 @@ class Outcome:
     request: Request
 
 
-class Predict(Protocol):
-    """What turns a study into a prediction; see :func:`predict`."""
-
-    def __call__(self, study: Study, request: Request, report: Report) -> Prediction:
-        """Prediction of the study."""
-
-
-def predict(study: Study, request: Request, report: Report) -> Prediction:
-    """Run a model on a study.
+def run(request: Request, report: Report) -> Outcome:
+    """Read the study, then predict; called in a thread.
 
     Returns
     -------
-    Prediction
+    Outcome
         Of the members that are done, when it was stopped after the first of several.
 
     Raises
@@ -81,32 +69,129 @@ def predict(study: Study, request: Request, report: Report) -> Prediction:
     UncsegError
         When the model, the device or the study do not do; Cancelled when stopped.
     """
-    report.tell(0, 0, "Loading the model")
-    from napari_uncseg.inference.predictor import Predictor
-    from napari_uncseg.models.model import load_model
-
-    model = load_model(request.model_folder or request.members.stand_in)
-    return Predictor(model, device=request.device, notify=report.notify).predict(
-        study,
-        members=request.members,
-        calibration=None if request.calibration is None else request.calibration.calibration,
-        progress=report.tell,
-        cancelled=report.cancelled,
-    )
-
-
-def run(request: Request, predict: Predict, report: Report) -> Outcome:
-    """Read the study, then predict; called in a thread.
-
-    Raises
-    ------
-    UncsegError
-        As :func:`predict`.
-    """
+    settings = request.settings
     report.tell(0, 0, "Reading the study")
     study = request.load()
     for note in study_notes(study):
         report.notify(note)
     if report.cancelled():
         raise Cancelled(STOPPED)
-    return Outcome(study, predict(study, request, report), request)
+    report.tell(0, 0, "Loading the model")
+    folder = request.model_folder or settings.members.stand_in
+    predictor = pipeline.make_predictor(folder, request.device, report.notify)
+    prediction = pipeline.predict_study(study, predictor, settings, progress=report.tell, cancelled=report.cancelled)
+    return Outcome(study, prediction, request)
+
+
+def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> pipeline.Outcome:
+    """Save a result with the command that remakes it; called in a thread.
+
+    Raises
+    ------
+    SaveError
+        When another result stands there, or the disk cannot take it.
+    """
+    study, request = outcome.study, outcome.request
+    settings = replace(request.settings, out=out, overwrite=overwrite, resample=study.resampled)
+    command = pipeline.command_of(study, settings.options(request.device, request.model_folder))
+    return pipeline.save_study(outcome.prediction, settings, command)
+
+
+FOLDER_NAME = "uncseg-results"
+
+
+class ResultsBox(QWidget):
+    """Table of one outcome, and the form that saves it. Hidden until there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outcome: Outcome | None = None
+        self.title = heading("Result")
+        self.table = QLabel()
+        self.table.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.summary = Note()
+        self.summary.setToolTip(
+            "Doubt: mean entropy of the whole tumour in and around the tumour, nats; ln 2 is largest"
+        )
+        self.folder = PathRow("Folder for results")
+        self.overwrite = QCheckBox("Overwrite earlier results")
+        self.overwrite.setToolTip("Replace the result of another run of this study; only files of its own are removed")
+        self.save_button = button("Save results", "Write segmentation, maps and how they were made", self.save)
+        self.message = Note()
+        self._job = Job(self, "saving results")
+        self._job.returned.connect(self._on_saved)
+        self._job.failed.connect(self.message.fail)
+        self._job.finished.connect(self._on_finished)
+        self.setLayout(
+            column(
+                *(self.title, self.table, self.summary, heading("Save"), self.folder, self.overwrite),
+                *(self.save_button, self.message),
+            )
+        )
+        self.hide()
+
+    def present(self, outcome: Outcome) -> None:
+        """Show an outcome."""
+        self._outcome = outcome
+        self.title.setText(f"Result of {outcome.study.id}")
+        self.table.setText(_table(outcome.prediction))
+        self.summary.tell(" ".join(_summary(outcome.prediction)))
+        if not self.folder.line.text():
+            self.folder.line.setText(str(_proposed_folder(outcome.study)))
+        self.message.hide()
+        self.show()
+
+    def save(self) -> None:
+        """Save the result in a thread."""
+        out = self.folder.path
+        if out is None:
+            self.message.fail("No folder is chosen; choose where the results go.")
+        elif self._outcome is not None:
+            self.save_button.setEnabled(False)
+            self.message.tell("Saving …")
+            self._job.start(partial(save, self._outcome, out, self.overwrite.isChecked()))
+
+    def _on_saved(self, saved: pipeline.Outcome) -> None:
+        there = saved.status is pipeline.Status.SKIPPED
+        self.message.tell(f"{'The same results were there already' if there else 'Saved in'}: {saved.folder}")
+
+    def _on_finished(self) -> None:
+        self.save_button.setEnabled(True)
+
+
+def _table(prediction: Prediction) -> str:
+    """Volume, and Dice where there is a reference, of each region, as HTML."""
+    volumes, dice = (prediction.provenance.get(name) or {} for name in ("volumes_ml", "dice"))
+    rows = [["<b>Region</b>", "<b>Volume</b>", *(["<b>Dice</b>"] if dice else [])]]
+    for region in REGIONS:
+        score = dice.get(region)
+        own = ["undefined" if score is None or math.isnan(score) else f"{score:.2f}"] if dice else []
+        rows.append([f"{region} · {REGION_TITLES[region]}", f"{volumes[region]:.1f} mL", *own])
+    lines = (f"<td>{first}</td>{''.join(f'<td align=right>{each}</td>' for each in rest)}" for first, *rest in rows)
+    return f'<table width="100%" cellpadding="3">{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'
+
+
+def _summary(prediction: Prediction) -> list[str]:
+    """What to know of a result: how many members it has, and how sure it is."""
+    said, partial = [], prediction.partial
+    if partial is not None:
+        said.append(f"Stopped early, {partial} members ({prediction.method}): run again for all.")
+    elif prediction.members > 1:
+        said.append(f"Mean of {prediction.members} members ({prediction.method}).")
+    if prediction.recalibrated:
+        said.append("The probabilities are recalibrated.")
+    score = prediction.provenance.get("triage_score")
+    if not prediction.segmentation.any():
+        said.append("No tumour was found. Look at the images: a missed tumour leaves no uncertainty behind.")
+    elif score is not None:
+        said.append(f"Doubt {float(score):.3f} (0 sure, {math.log(2):.2f} coin toss).")
+    return said
+
+
+def _proposed_folder(study: Study) -> Path:
+    """Where the settings say, or next to the study's folder."""
+    preferred = read_preferences().output_folder
+    if preferred:
+        return Path(preferred).expanduser()
+    beside = study.sources[0].path.resolve().parent.parent if study.sources else Path.home()
+    return beside / FOLDER_NAME

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import napari
 from napari.layers import Image, Layer
-from qtpy.QtWidgets import QStackedWidget, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.loading import load_study
@@ -17,8 +17,8 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.viewer.tags import tag_of
 from napari_uncseg.viewer.volumes import study_from_layers
+from napari_uncseg.widgets.base import Watch
 from napari_uncseg.widgets.common import Note, PathRow, choice, column, form, offer
-from napari_uncseg.widgets.connections import Watch
 
 LAYERS, FOLDER = 0, 1
 NO_LAYERS = (
@@ -38,9 +38,8 @@ class StudyChoice(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.source = choice(
-            "Whether the four images are open in the window or lie in a folder", ["Open layers", "Folder"]
-        )
+        tip = "Whether the four images are open in the window or lie in a folder"
+        self.source = choice(tip, ["Open layers", "Folder"], self.refresh)
         self.folder = PathRow("Folder of a study", placeholder="folder with four NIfTI files")
         self.boxes = {
             modality: choice(f"Layer that holds the {MODALITY_TITLES[modality]} image") for modality in MODALITIES
@@ -48,28 +47,22 @@ class StudyChoice(QWidget):
         self.hint = Note(NO_LAYERS)
         self._form = QWidget()
         self._form.setLayout(form(**{MODALITY_TITLES[modality]: box for modality, box in self.boxes.items()}))
-        pages = QStackedWidget()
-        for items in ((self._form, self.hint), (self.folder,)):
-            page = QWidget()
-            layout = column(*items)
-            layout.addStretch(1)
-            page.setLayout(layout)
-            pages.addWidget(page)
-        self.source.currentIndexChanged.connect(pages.setCurrentIndex)
-        self.setLayout(column(form(From=self.source), pages))
+        self.setLayout(column(form(From=self.source), self._form, self.hint, self.folder))
         events = viewer.layers.events
         self._watch = Watch(self, self.refresh)
         self._watch.follow((events.inserted, events.removed, events.renamed))
         self.refresh()
 
-    def refresh(self) -> None:
+    def refresh(self, _index: int = 0) -> None:
         """Offer the open image layers; keep what was chosen, else take the layer whose name fits best."""
         images = {layer.name: layer for layer in self._viewer.layers if _is_volume(layer)}
         for modality, box in self.boxes.items():
             chosen = box.currentText()
             offer(box, images.keys(), chosen if chosen in images else _best_name(modality, images))
-        self.hint.setVisible(not images)
-        self._form.setVisible(bool(images))
+        from_layers = self.source.currentIndex() == LAYERS
+        self.hint.setVisible(from_layers and not images)
+        self._form.setVisible(from_layers and bool(images))
+        self.folder.setVisible(not from_layers)
 
     def layers(self) -> dict[str, Layer]:
         """Chosen layer of each modality; a modality without one is left out."""

@@ -1,4 +1,4 @@
-"""Ensembling or test-time augmentation of a run: presets, a specification of one's own, and what each costs."""
+"""Members and calibration of a run: what each choice costs, and at once whether it fits the model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QLineEdit, QWidget
 
-from napari_uncseg.errors import ModelError, UncsegError
+from napari_uncseg.errors import CalibrationError, ModelError, UncsegError
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, Kind, parse_ensemble
 from napari_uncseg.inference.progress import spell
-from napari_uncseg.widgets.common import Note, choice, column, form
+from napari_uncseg.models import identity
+from napari_uncseg.uncertainty.recalibration.io import Calibration
+from napari_uncseg.widgets.common import Note, PathRow, choice, column, form
 
 PRESETS: tuple[tuple[str, str], ...] = (
     ("Single pass", "single"),
@@ -53,13 +56,13 @@ class EnsembleChoice(QWidget):
             "How often the study is segmented, and what differs between the passes: their disagreement is the "
             "uncertainty. One pass is the quickest",
             [*(title for title, _ in PRESETS), "Custom…"],
+            self._on_change,
         )
         self.words = QLineEdit()
         self.words.setPlaceholderText("as in mc_dropout:20,p=0.2")
         self.words.setToolTip("What uncseg predict takes after --members")
         self.cost = Note()
         self.setLayout(column(form(Repeats=self.preset), self.words, self.cost))
-        self.preset.currentIndexChanged.connect(self._on_change)
         self.words.textChanged.connect(self._on_change)
         self.look_into(None)
 
@@ -110,7 +113,7 @@ class EnsembleChoice(QWidget):
         try:
             members = self.members().resolved(self._snapshots)
         except UncsegError as error:
-            self.cost.fail(str(error))
+            self.cost.fail(error)
             self.cost.setVisible(bool(self.words.text().strip()))  # nothing typed yet is no failure
         else:
             self.cost.tell(cost_sentence(members, self._last))
@@ -141,3 +144,97 @@ def cost_sentence(members: EnsembleSpec, last: LastRun | None) -> str:
     if passes == 1:
         return "1 pass: little more than the time of one."
     return f"{passes} passes: up to {passes} times the time of one."
+
+
+NONE, SHIPPED, OWN_FILE = 0, 1, 2
+
+
+class CalibrationChoice(QWidget):
+    """Form for the calibration of a run: none, the one that comes with the package, or a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: tuple[Path | None, EnsembleSpec] | None = None
+        tip = "Recalibration of the probabilities; the segmentation stays as it is"
+        self.box = choice(tip, ["None", "Bundled", "File"], self._on_change)
+        self.file = PathRow("Calibration", placeholder="file of uncseg calibrate", files="Calibrations (*.json)")
+        self.note = Note()
+        self.setLayout(column(form(Calibration=self.box), self.file, self.note))
+        self._offer_bundled()
+        self.file.line.textChanged.connect(self._on_change)
+        self._on_change()
+
+    def chosen_for(self, model_folder: Path | None, members: EnsembleSpec) -> Path | None:
+        """Name of what is chosen (a file, or ``bundled``), for a model folder (None: the bundled model) and members.
+
+        Raises
+        ------
+        UncsegError
+            When no file is chosen, or the calibration cannot be read or was fitted for others.
+        """
+        if self.box.currentIndex() == NONE:
+            return None
+        name = Path(identity.BUNDLED) if self.box.currentIndex() == SHIPPED else self.file.path
+        if name is None:
+            raise CalibrationError("No calibration file is chosen; choose one, or go without a calibration.")
+        check_fit(identity.find_calibration(name), model_folder, members)
+        return name
+
+    def look_at(self, model_folder: Path | None, members: EnsembleSpec | None) -> None:
+        """Say whether what is chosen fits a model folder and members; None for members that are not said yet."""
+        self._run = None if members is None else (model_folder, members)
+        self._on_change()
+
+    def _offer_bundled(self) -> None:
+        try:
+            why = identity.NO_BUNDLED if identity.bundled_calibration() is None else ""
+        except CalibrationError as error:
+            why = str(error)
+        if why:
+            items = self.box.model()
+            assert isinstance(items, QStandardItemModel)  # what a box makes for itself
+            item = items.item(SHIPPED)
+            assert item is not None
+            item.setEnabled(False)
+            self.box.setItemData(SHIPPED, why, Qt.ItemDataRole.ToolTipRole)
+
+    def _on_change(self, _change: object = None) -> None:
+        own = self.box.currentIndex() == OWN_FILE
+        self.file.setVisible(own)
+        if self._run is None or (own and self.file.path is None):  # nothing typed yet is no failure
+            self.note.tell("")
+            return
+        with self.note.failing():
+            chosen = self.chosen_for(*self._run)
+            self.note.tell("" if chosen is None else fit_sentence(identity.find_calibration(chosen)))
+
+
+def check_fit(calibration: Calibration, model_folder: Path | None, members: EnsembleSpec) -> None:
+    """Make sure, without loading a network, that a calibration was fitted for a model and members.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    model_folder : Path or None
+        Folder of a model; None for the bundled one. An ensemble is made of the folders it names instead.
+    members : EnsembleSpec
+
+    Raises
+    ------
+    UncsegError
+        When it was fitted for others, or a folder is no model.
+    """
+    if members.kind is Kind.ENSEMBLE:
+        calibration.check(
+            identity.joint_sha256(identity.identify(folder).sha256 for folder in members.folders), members.method
+        )
+    else:
+        model = identity.identify(model_folder)
+        calibration.check(model.sha256, members.resolved(model.snapshots).method)
+
+
+def fit_sentence(calibration: Calibration) -> str:
+    """That a calibration fits, and what it was fitted on."""
+    studies = len(calibration.provenance.get("studies") or ())
+    on = f", fitted on {studies} {'study' if studies == 1 else 'studies'}" if studies else ""
+    return f"Fits this model with the members {calibration.members}{on}; the segmentation stays as it is."
