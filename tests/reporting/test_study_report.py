@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_uncseg.compare.data import comparison_data
+from napari_uncseg.compare.render import Renderer
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName
-from napari_uncseg.reporting.slices import cut_at
+from napari_uncseg.reporting.slices import cut_at, frame_of
 from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
 from napari_uncseg.review.calibration_note import calibration_notes
 from napari_uncseg.review.corrections import compare
@@ -20,6 +22,7 @@ from napari_uncseg.review.findings import find
 from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, now
 from napari_uncseg.review.volumes import volume_intervals
 from napari_uncseg.review.watershed import build_watershed
+from napari_uncseg.viewer.orientation import to_display
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -135,7 +138,10 @@ def test_cuts_hang_as_radiologists_hang_them(tiny_study, tiny_prediction, findin
     def bright(marked):
         images = np.where(marked & tiny_study.brain, 500.0, 0.0).astype(np.float32)
         study = dataclasses.replace(tiny_study, images=np.stack([images] * 4))
-        return cut_at(study, tiny_prediction, findings, finding).image > 0.5
+        data = comparison_data(study, tiny_prediction)
+        state = cut_at(data, study, findings, finding)
+        brain = to_display(study.brain, study.affine)
+        return Renderer().image(state, state.views[0])[frame_of(data, brain, state.cut.point)] > 127
 
     index = np.indices(tiny_study.shape)
     right, front, level = (bright(marked) for marked in (index[0] < x, index[1] < y, index[2] == z))

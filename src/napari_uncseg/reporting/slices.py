@@ -1,21 +1,25 @@
-"""Cuts through a study at a finding, as radiologists hang them, and a page's figure of them."""
+"""Cuts through a study at its findings, as radiologists hang them: slices of the six views, on a figure of a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
+from napari_uncseg.compare.data import ComparisonData, MapOverlay, comparison_data, map_overlay
+from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
+from napari_uncseg.compare.render import Renderer, border, colour_table, cutter
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, Label, Region, region_masks
+from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
+from napari_uncseg.uncertainty.prediction_maps import map_values
+from napari_uncseg.viewer.orientation import to_display, world_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,76 +33,61 @@ COLUMNS = 4
 
 FINDING_COLOUR = "#40f0ff"
 REFERENCE_COLOUR = "#ffffff"
-_BASES: dict[Region, str] = {Region.WT: "t2f", Region.TC: "t1c", Region.ET: "t1c"}
+_BASES: Mapping[Region, str] = MappingProxyType({Region.WT: "t2f", Region.TC: "t1c", Region.ET: "t1c"})
 """Modality that shows the edge of a region best."""
 
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """An axial slice round a finding, the patient's right on its left and front on its top.
-
-    Parameters
-    ----------
-    title : str
-        Modality of the image.
-    image : ndarray of float, shape (rows, columns)
-        Black 0 and white 1.
-    labels : ndarray of uint8, shape (rows, columns)
-        The segmentation.
-    map : ndarray of float32, shape (rows, columns)
-        The map the finding was cut out of.
-    inside : ndarray of bool, shape (rows, columns)
-        The finding.
-    reference : ndarray of bool, shape (rows, columns), optional
-        The region in the reference.
-    aspect : float
-        Height of a voxel over its width.
-    """
-
-    title: str
-    image: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.uint8]
-    map: npt.NDArray[np.float32]
-    inside: npt.NDArray[np.bool_]
-    reference: npt.NDArray[np.bool_] | None
-    aspect: float
+_GREY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "bilinear"}
+_NEAREST: dict[str, Any] = {"interpolation": "nearest"}
 
 
-def cut_at(study: Study, prediction: Prediction, findings: Findings, finding: Finding) -> Cut:
-    """Cut a study through the voxel of a finding.
+def cut_at(data: ComparisonData, study: Study, findings: Findings, finding: Finding) -> ComparisonState:
+    """What is shown of a finding: a modality, and the map it was cut out of, in the axial slice of its peak.
 
     Parameters
     ----------
+    data : ComparisonData
+        Of the study; it holds the map.
     study : Study
-    prediction : Prediction
-        On the grid of the study.
     findings : Findings
         That the finding is one of.
     finding : Finding
 
     Returns
     -------
-    Cut
+    ComparisonState
+        Of two panes.
     """
-    turn = _Turn(study)
-    centre, height, width = turn.frame(finding.voxel)
-    inside = np.zeros(study.shape, dtype=bool)
-    box, voxels = findings.mask(finding)
-    inside[box] = voxels
-    modality = _BASES[finding.region]
-    reference = None
-    if study.reference is not None:
-        true = region_masks(study.reference)[list(Region).index(finding.region)]
-        reference = turn.cut(true, centre, height, width)
-    return Cut(
-        title=MODALITY_TITLES[modality],
-        image=turn.cut(_windowed(study, modality), centre, height, width),
-        labels=turn.cut(prediction.segmentation, centre, height, width),
-        map=turn.cut(map_values(prediction, finding.map), centre, height, width),
-        inside=turn.cut(inside, centre, height, width),
-        reference=reference,
-        aspect=turn.aspect,
-    )
+    name, image = str(finding.map), _BASES[finding.region]
+    views = tuple(PaneView(Pane(image, overlay), data) for overlay in ("", name))
+    point = world_of(finding.voxel, study.shape, study.affine)
+    return ComparisonState(views, Cut(point=point), thresholds={name: findings.threshold})
+
+
+def frame_of(data: ComparisonData, brain: npt.NDArray[np.bool_], point: Sequence[float]) -> tuple[slice, slice]:
+    """Rows and columns of an axial slice round a place, :data:`CUT_MM` wide, with as much brain as they can hold.
+
+    Parameters
+    ----------
+    data : ComparisonData
+    brain : ndarray of bool, shape (i, p, l)
+        As displayed.
+    point : sequence of float
+        World millimetres (I, P, L).
+
+    Returns
+    -------
+    tuple of slice
+    """
+    box = bounding_box(brain) or tuple(slice(0, count) for count in data.shape)
+    parts = []
+    for axis in (1, 2):
+        extent = min(round(CUT_MM / data.grid.scale[axis]), data.shape[axis])
+        start = data.index(axis, point[axis]) - extent // 2
+        if box[axis].stop - box[axis].start >= extent:
+            start = min(max(start, box[axis].start), box[axis].stop - extent)
+        start = min(max(start, 0), data.shape[axis] - extent)
+        parts.append(slice(start, start + extent))
+    return parts[0], parts[1]
 
 
 def draw_findings(
@@ -116,110 +105,65 @@ def draw_findings(
         Empty.
     study : Study
     prediction : Prediction
+        On the grid of the study.
     findings : Findings
     chosen : sequence of Finding
-        One to :data:`COLUMNS`.
+        One to :data:`COLUMNS`, of one map.
     """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    name, renderer = chosen[0].map, Renderer()
+    overlay = map_overlay(str(name), prediction.title(name), to_display(map_values(prediction, name), study.affine))
+    data = comparison_data(study, prediction)
+    data = replace(data, overlays={**data.overlays, str(name): overlay})
+    brain = to_display(study.brain, study.affine)
     axes = figure.subplots(2, COLUMNS, squeeze=False)
-    for axis in axes[:, len(chosen) :].flat:
+    for axis in axes.flat:
         axis.set_axis_off()
-    shown: Any = None
     for column, finding in zip(axes.T[: len(chosen)], chosen, strict=True):
-        cut = cut_at(study, prediction, findings, finding)
-        _draw_image(column[0], cut, cut.title)
-        _draw_labels(column[0], cut)
-        _draw_image(column[1], cut, prediction.title(finding.map))
-        upper = map_upper(prediction, finding.map)
-        above = np.ma.masked_less(cut.map, findings.threshold)
-        shown = column[1].imshow(above, cmap="inferno", vmin=0, vmax=upper, interpolation="nearest", aspect=cut.aspect)
-        _outline(column[1], cut.inside, FINDING_COLOUR, 1.2)
-        column[0].set_title(
-            f"{finding.rank} · {finding.place}\n{finding.volume_ml:.2f} mL · slice {finding.slice}",
-            fontsize=7.5,
-        )
+        state = cut_at(data, study, findings, finding)
+        cut = cutter(state.cut.axes, state.views[0].slice_index(state.cut))
+        inside = np.zeros(study.shape, dtype=bool)
+        box, voxels = findings.mask(finding)
+        inside[box] = voxels
+        for axis, view in zip(column, state.views, strict=True):
+            _draw(axis, state, view, renderer, frame_of(data, brain, state.cut.point))
+        for colour, lines in renderer.outlines(state, state.views[0]):
+            _outline(column[0], lines, colour, 0.8)
+        if study.reference is not None:
+            true = region_masks(study.reference)[REGIONS.index(finding.region)]
+            _outline(column[0], border(cut(to_display(true, study.affine))), REFERENCE_COLOUR, 0.8, "dashed")
+        for axis in column:
+            _outline(axis, border(cut(to_display(inside, study.affine))), FINDING_COLOUR, 1.2)
+        place = f"{finding.rank} · {finding.place}\n{finding.volume_ml:.2f} mL · slice {finding.slice}"
+        column[0].set_title(place, fontsize=7.5)
+    colours = ListedColormap(colour_table(overlay.colours, 0.0) / 255)
+    shown = ScalarMappable(Normalize(0, overlay.upper), colours)
     bar = figure.colorbar(shown, ax=axes, fraction=0.02, pad=0.012, shrink=0.44, anchor=(0.0, 0.04), aspect=16)
     bar.ax.tick_params(labelsize=6.5)
     bar.ax.axhline(findings.threshold, color="white", lw=1)
 
 
-class _Turn:
-    """From a study's voxel order to axial pictures."""
-
-    def __init__(self, study: Study) -> None:
-        self._turned = ornt_transform(io_orientation(study.affine), axcodes2ornt(("I", "P", "L")))
-        self._shape = study.shape
-        sizes = [0.0, 0.0, 0.0]
-        for size, (axis, _) in zip(study.spacing, self._turned, strict=True):
-            sizes[int(axis)] = size
-        self._sizes = sizes
-        box = bounding_box(study.brain) or tuple(slice(0, size) for size in study.shape)
-        self._brain = [slice(0, 0)] * 3
-        for part, whole, (axis, flip) in zip(box, study.shape, self._turned, strict=True):
-            ends = (part.start, part.stop) if flip > 0 else (whole - part.stop, whole - part.start)
-            self._brain[int(axis)] = slice(*ends)
-
-    @property
-    def aspect(self) -> float:
-        """Height of a displayed voxel over its width."""
-        return self._sizes[1] / self._sizes[2]
-
-    def frame(self, voxel: tuple[int, int, int]) -> tuple[tuple[int, int, int], slice, slice]:
-        """Displayed indices of a voxel; rows and columns of a cut round it, with as much brain as it can hold."""
-        at, size = [0, 0, 0], [0, 0, 0]
-        for index, whole, (axis, flip) in zip(voxel, self._shape, self._turned, strict=True):
-            at[int(axis)] = index if flip > 0 else whole - 1 - index
-            size[int(axis)] = whole
-        parts = []
-        for axis in (1, 2):
-            extent = min(round(CUT_MM / self._sizes[axis]), size[axis])
-            brain = self._brain[axis]
-            start = at[axis] - extent // 2
-            if brain.stop - brain.start >= extent:
-                start = min(max(start, brain.start), brain.stop - extent)
-            start = min(max(start, 0), size[axis] - extent)
-            parts.append(slice(start, start + extent))
-        return (at[0], at[1], at[2]), parts[0], parts[1]
-
-    def cut(
-        self, array: npt.NDArray[Any], centre: tuple[int, int, int], rows: slice, columns: slice
-    ) -> npt.NDArray[Any]:
-        """Rows and columns of the slice through a place."""
-        return np.asarray(apply_orientation(array, self._turned)[centre[0], rows, columns])
+def _draw(axis: Axes, state: ComparisonState, view: PaneView, renderer: Renderer, frame: tuple[slice, slice]) -> None:
+    """The slice of a pane with what lies on it, and its title."""
+    assert view.data is not None
+    image, overlay = renderer.image(state, view), renderer.overlay(state, view)
+    for pixels, how in ((image, _GREY), (overlay, _NEAREST)):
+        if pixels is not None:
+            rows, columns = pixels.shape[:2]
+            axis.imshow(pixels, extent=(0, columns, rows, 0), **how)
+    across, down = view.data.grid.scale[2], view.data.grid.scale[1]
+    rows, columns = frame
+    axis.set(xlim=(columns.start, columns.stop), ylim=(rows.stop, rows.start), aspect=down / across)
+    title = view.overlay.title if isinstance(view.overlay, MapOverlay) else view.title
+    box = {"facecolor": "black", "alpha": 0.5, "lw": 0, "pad": 1.5}
+    axis.text(0.03, 0.03, title, transform=axis.transAxes, color="white", fontsize=6.5, bbox=box)
 
 
-def _windowed(study: Study, modality: str) -> npt.NDArray[np.float64]:
-    """Image of a modality with the brain's intensities from 0 to 1."""
-    image = study.images[MODALITIES.index(modality)]
-    low, high = np.percentile(image[study.brain] if study.brain.any() else image, (1.0, 99.5))
-    return np.asarray(np.clip((image - low) / max(high - low, 1e-6), 0, 1), dtype=np.float64)
+def _outline(axis: Axes, lines: npt.NDArray[np.float64], colour: Any, width: float, dashes: str = "solid") -> None:
+    from matplotlib.collections import LineCollection
 
-
-def _draw_image(axis: Axes, cut: Cut, title: str) -> None:
-    axis.imshow(cut.image, cmap="gray", vmin=0, vmax=1, interpolation="bilinear", aspect=cut.aspect)
-    axis.set_axis_off()
-    axis.text(
-        *(0.03, 0.03, title),
-        transform=axis.transAxes,
-        color="white",
-        fontsize=6.5,
-        bbox={"facecolor": "black", "alpha": 0.5, "lw": 0, "pad": 1.5},
+    axis.add_collection(
+        LineCollection(lines.reshape(-1, 2, 2).tolist(), colors=[colour], linewidths=width, linestyles=dashes)
     )
-
-
-def _draw_labels(axis: Axes, cut: Cut) -> None:
-    for label in (Label.ED, Label.NCR, Label.ET):
-        _outline(axis, cut.labels == label, LABEL_COLOURS[label], 0.8)
-    if cut.reference is not None:
-        _outline(axis, cut.reference, REFERENCE_COLOUR, 0.8, dashed=True)
-    _outline(axis, cut.inside, FINDING_COLOUR, 1.2)
-
-
-def _outline(axis: Axes, mask: npt.NDArray[np.bool_], colour: Any, width: float, *, dashed: bool = False) -> None:
-    if mask.any() and not mask.all():
-        axis.contour(
-            mask.astype(float),
-            levels=[0.5],
-            colors=[colour],
-            linewidths=width,
-            linestyles="dashed" if dashed else "solid",
-        )
