@@ -40,8 +40,8 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.review.opened_case import open_case
 from napari_uncseg.review.worklist import ListedCase, list_cases
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
-from napari_uncseg.viewer.close_case import close_case
 from napari_uncseg.viewer.colormaps import segmentation_colormap
+from napari_uncseg.viewer.corrections import close_case
 from napari_uncseg.viewer.layers import add_prediction, add_study, map_layer, study_layers
 from napari_uncseg.viewer.orientation import display_grid, to_display
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from napari_uncseg.compare.caption import caption
 from napari_uncseg.compare.data import comparison_data
-from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
+from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView, caption
 from napari_uncseg.viewer.orientation import PLANES
 
 

@@ -11,6 +11,7 @@ import pytest
 from qtpy.QtCore import QThreadPool
 from qtpy.QtGui import QGuiApplication
 
+from napari_uncseg.errors import EvaluationError, SaveError
 from napari_uncseg.evaluation import Region, VoxelSet, case_from_prediction, evaluate
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.io.nifti import read_volume
@@ -89,7 +90,7 @@ def test_the_table_is_that_of_the_evaluation_room(qtbot, viewer, panel, tiny_stu
         assert f"({voxel_set})" in panel.results.table.horizontalHeaderItem(TITLES.index("ECE")).toolTip()
     assert cell(panel, Region.ET, "AUROC unc_output").text() == DASH
     assert "whole tumour alone" in cell(panel, Region.ET, "AUROC unc_output").toolTip()
-    curve = panel.results.evaluated.curve(Region.ET, VoxelSet.BRAIN)
+    curve = panel.results.evaluated.curves(VoxelSet.BRAIN)[Region.ET]
     assert curve.count.sum() == tiny_study.brain.sum()
     assert len(panel.results.plot.figure.axes) == 6
 
@@ -150,7 +151,7 @@ def test_undefined_numbers_copy_and_save(qtbot, viewer, panel, tiny_study, tiny_
     assert record["prediction"]["model"] == tiny_prediction.provenance["model"]
     (tmp_path / "found.csv").unlink()
     panel.results.save(tmp_path / "found.csv")
-    assert "found.png is there already" in panel.results.message.text()
+    assert panel.results.message.code == SaveError.code
 
 
 def test_cancel_and_failure(qtbot, viewer, panel, tiny_study, tiny_prediction, monkeypatch):
@@ -176,5 +177,5 @@ def test_cancel_and_failure(qtbot, viewer, panel, tiny_study, tiny_prediction, m
     viewer.layers["Reference"].data[0, 0, 0] = 9
     panel.run()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert "the reference holds the label 9" in panel.bar.failure.text()
+    assert panel.bar.failure.code == EvaluationError.code
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=PATIENCE)

@@ -9,7 +9,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 
 from napari_uncseg.viewer.bindings import PICTURE_KEYS, bind_viewer, key_sections
 from napari_uncseg.viewer.layers import add_prediction, add_study
-from napari_uncseg.widgets.compare.link import MainLink
+from napari_uncseg.widgets.compare.panel import MainLink
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 from napari_uncseg.widgets.help_sheet import HelpSheetWidget
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget

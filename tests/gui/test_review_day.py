@@ -16,8 +16,8 @@ from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log
 from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.corrections import correction_layer
-from napari_uncseg.viewer.navigation import go_to, session_of, world_of
-from napari_uncseg.viewer.orientation import PLANES
+from napari_uncseg.viewer.navigation import go_to, session_of
+from napari_uncseg.viewer.orientation import PLANES, world_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
 from napari_uncseg.widgets.segment.panel import SegmentWidget
@@ -233,7 +233,7 @@ def paint(desk, results, colour_at) -> np.ndarray:
     layer.redo()
     desk.until(lambda: desk.verdict.correction.changes.voxels > 0)
     desk.browser.step(1)
-    assert "is not saved" in desk.browser.failure.text()
+    assert desk.browser.failure.isVisibleTo(desk.browser)
     assert desk.browser.shown == WORST
     desk.verdict.correction.save()
     (saved,) = corrections_in(results / WORST, WORST)

@@ -17,7 +17,7 @@ from napari_uncseg.compare.layout import Pane
 from napari_uncseg.compare.presets import panes_of
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.widgets.compare import style as compare_style
+from napari_uncseg.widgets.compare import six_views
 from napari_uncseg.widgets.compare.painter import Frame, PanePainter, Style
 from napari_uncseg.widgets.compare.six_views import CUSTOM, SixViewsWindow
 
@@ -321,7 +321,7 @@ def test_boxes_above_narrow_panes_end_with_dots(qtbot, window):
                 shown.append(value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_style, "QStyleOptionComboBox", Option)
+        patch.setattr(six_views, "QStyleOptionComboBox", Option)
         window.resize(500, 400)
         qtbot.waitUntil(lambda: box.width() < 110, timeout=PATIENCE)
         shown.clear()

@@ -23,7 +23,7 @@ from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_displ
 Array = npt.NDArray[Any]
 Colour = tuple[float, float, float, float]
 Window = tuple[float, float]
-Point = tuple[float, float, float]
+Point = tuple[float, ...]
 
 SEGMENTATION, REFERENCE, CORRECTED, CHANGE = "segmentation", "reference", "corrected", "change"
 """Keys of overlays that are labels; maps have the names they have on disk."""
@@ -100,11 +100,8 @@ class LabelOverlay:
         if self.before is None:
             return labels
         before = take(self.before)
-        change = np.zeros(labels.shape, dtype=np.uint8)
-        change[(labels > 0) & (before > 0) & (labels != before)] = RELABELLED
-        change[(labels > 0) & (before == 0)] = ADDED
-        change[(labels == 0) & (before > 0)] = REMOVED
-        return change
+        kinds = ((labels > 0) & (before == 0), (labels == 0) & (before > 0), labels != before)
+        return np.select(kinds, (ADDED, REMOVED, RELABELLED)).astype(np.uint8)
 
 
 Overlay = MapOverlay | LabelOverlay
@@ -142,37 +139,33 @@ class ComparisonData:
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Voxels along I, P and L."""
         arrays = [*self.images.values(), *(overlay.array for overlay in self.overlays.values())]
-        i, p, l = arrays[0].shape  # noqa: E741 - the axes' names
-        return i, p, l
+        return arrays[0].shape
 
     @property
     def middle(self) -> Point:
         """Centre of the volume in world millimetres (I, P, L)."""
-        i, p, l = (self.world(axis, (count - 1) / 2) for axis, count in enumerate(self.shape))  # noqa: E741
-        return i, p, l
+        return tuple(self.world(axis, (count - 1) / 2) for axis, count in enumerate(self.shape))
 
     def index(self, axis: int, world: float) -> int:
         """Slice that holds a place along an axis; the nearest one for a place outside."""
-        index = round((world - self.grid.translate[axis]) / self.grid.scale[axis])
+        return self.clipped(axis, self.grid.index(axis, world))
+
+    def clipped(self, axis: int, index: int) -> int:
+        """The nearest slice there is."""
         return min(max(index, 0), self.shape[axis] - 1)
 
     def world(self, axis: int, index: float) -> float:
         """Place of a slice along an axis, mm."""
-        return self.grid.translate[axis] + self.grid.scale[axis] * index
+        return self.grid.world(axis, index)
 
     @cached_property
     def best_point(self) -> Point:
         """Where the three slices with the most predicted tumour meet; the middle when nothing was predicted."""
         labels = self.overlays.get(SEGMENTATION)
-        if labels is None or not labels.array.any():
-            return self.middle
-        tumour = labels.array > 0
-        profiles = (tumour.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
-        i, p, l = (self.world(axis, int(profile.argmax())) for axis, profile in enumerate(profiles))  # noqa: E741
-        return i, p, l
+        return self.grid.heaviest(labels.array > 0) if labels is not None and labels.array.any() else self.middle
 
     def values_at(self, point: Point) -> dict[str, str]:
         """Values of every segmentation, map and image at a place, by title.
@@ -187,10 +180,7 @@ class ComparisonData:
         dict of str to str
             Empty outside the volume.
         """
-        place = tuple(
-            round((world - start) / size)
-            for world, start, size in zip(point, self.grid.translate, self.grid.scale, strict=True)
-        )
+        place = tuple(self.grid.index(axis, world) for axis, world in enumerate(point))
         if any(not 0 <= index < size for index, size in zip(place, self.shape, strict=True)):
             return {}
         values: dict[str, str] = {}
@@ -232,36 +222,36 @@ def comparison_data(
     StudyError
         When a result does not belong to the study or lies on another grid.
     """
-    volumes = dict(zip(MODALITIES, study.images, strict=True))
+    affine = study.affine
     overlays: dict[str, Overlay] = {}
     methods: dict[str, str] = {}
+    results = (*([prediction] if prediction is not None else []), *others)
+    for result in results:
+        _check(study, result)
     if prediction is not None:
-        _check(study, prediction)
         overlays |= prediction_overlays(prediction)
         methods[""] = prediction.method
     if study.reference is not None:
-        overlays[REFERENCE] = LabelOverlay("Reference", to_display(study.reference, study.affine))
+        overlays[REFERENCE] = LabelOverlay("Reference", to_display(study.reference, affine))
     if corrected is not None and prediction is not None:
-        array, before = (to_display(labels, study.affine) for labels in (corrected, prediction.segmentation))
+        array, before = to_display(corrected, affine), to_display(prediction.segmentation, affine)
         overlays[CORRECTED] = LabelOverlay("Corrected segmentation", array)
         overlays[CHANGE] = LabelOverlay("Change by the correction", array, CHANGE_COLOURS, CHANGE_NAMES, before)
     for other in others:
-        _check(study, other)
-        how, number = other.method, 2
-        while how in methods:
-            how, number = f"{other.method} ({number})", number + 1
+        names = (other.method, *(f"{other.method} ({number})" for number in range(2, len(others) + 1)))
+        how = next(name for name in names if name not in methods)
         methods[how] = other.method
-        for name, own in prediction_overlays(other, how).items():
-            if isinstance(own, MapOverlay):
-                overlays[f"{how}/{name}"] = own
+        own = prediction_overlays(other, how).items()
+        overlays |= {f"{how}/{name}": overlay for name, overlay in own if isinstance(overlay, MapOverlay)}
+    images = dict(zip(MODALITIES, study.images, strict=True))
     return ComparisonData(
         study.id,
-        display_grid(study.shape, study.affine),
-        {modality: to_display(image, study.affine) for modality, image in volumes.items()},
-        {modality: window_level(image, study.brain) for modality, image in volumes.items()},
+        display_grid(study.shape, affine),
+        {modality: to_display(image, affine) for modality, image in images.items()},
+        {modality: window_level(image, study.brain) for modality, image in images.items()},
         overlays,
         methods,
-        tuple(made_by(result.provenance) for result in (prediction, *others) if result is not None),
+        tuple(made_by(result.provenance) for result in results),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is on the screen of a comparison, or in a printed figure, at one moment.
+"""What is on the screen of a comparison, or in a printed figure, at one moment, and the caption that says so.
 
 Nothing here draws: a :class:`Pane` names one image and what lies on it, a :class:`Cut` where all panes are cut, and a
 :class:`ComparisonState` holds both with all settings of the reader.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_uncseg.compare.data import ComparisonData, MapOverlay, Overlay, Point, Window
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.maps import Measure
 from napari_uncseg.viewer.colormaps import TRANSPARENT_BELOW
@@ -106,8 +107,7 @@ class PaneView:
 
     def place(self, cut: Cut) -> Point:
         """The crosshair in the world of this pane's study, mm."""
-        i, p, l = (start + step for start, step in zip(self.origin, cut.point, strict=True))  # noqa: E741
-        return i, p, l
+        return tuple(start + step for start, step in zip(self.origin, cut.point, strict=True))
 
     def slice_index(self, cut: Cut) -> int:
         """Slice on show."""
@@ -214,8 +214,7 @@ class ComparisonState:
         if view is None or view.data is None:
             return self
         axis, point = self.cut.axes[0], self.cut.point
-        there = min(max(view.slice_index(self.cut) + steps, 0), view.data.shape[axis] - 1)
-        world = view.data.world(axis, there)
+        world = view.data.world(axis, view.data.clipped(axis, view.slice_index(self.cut) + steps))
         if alone is None:
             return self.at(point=_with(point, axis, world - view.origin[axis]))
         moved = replace(view, origin=_with(view.origin, axis, world - point[axis]))
@@ -264,5 +263,59 @@ class ComparisonState:
 
 
 def _with(point: Point, axis: int, value: float) -> Point:
-    i, p, l = (value if number == axis else old for number, old in enumerate(point))  # noqa: E741 - the axes' names
-    return i, p, l
+    return (*point[:axis], value, *point[axis + 1 :])
+
+
+def caption(state: ComparisonState) -> str:
+    """Caption of what is on show: studies, plane, slices, windows, ranges of maps, and how results were made.
+
+    Parameters
+    ----------
+    state : ComparisonState
+        What is on show.
+
+    Returns
+    -------
+    str
+        Sentences, without line breaks.
+    """
+    shown = [view for view in state.views if view.data is not None and not view.pane.missing]
+    several = len({view.data.study_id for view in shown if view.data is not None}) > 1
+    # Indices of the display, which count from the top, the front and the right.
+    places, windows, ranges, notes = (dict[str, None]() for _ in range(4))
+    for view in shown:
+        data = view.data
+        assert data is not None
+        of = data.shape[state.cut.axes[0]]
+        places[f"{data.study_id}, slice {view.slice_index(state.cut) + 1} of {of}"] = None
+        notes |= dict.fromkeys(data.notes)
+        if view.pane.image in data.images:
+            low, high = map(_number, state.window_of(view))
+            whose = f"{data.study_id} " if several else ""
+            windows[f"{whose}{MODALITY_TITLES.get(view.pane.image, view.pane.image)} {low} to {high}"] = None
+        if isinstance(view.overlay, MapOverlay) and state.overlays:
+            ranges[_range(state, view, view.overlay)] = None
+    scale = "one common scale" if state.common_scale else "each map on its own scale"
+    contours = "Lines: contours of the predicted segmentation (NCR red, ED green, ET yellow)."
+    sentences = (
+        f"{state.cut.plane.capitalize()} plane: {'; '.join(places) or 'nothing'}.",
+        f"Windows: {'; '.join(windows)}." if windows else "",
+        f"Maps ({scale}, transparent below the first number): {'; '.join(ranges)}." if ranges else "",
+        contours if state.outline and state.overlays else "",
+        f"Results: {'; '.join(notes)}." if notes else "",
+        f"Radiological view. {RESEARCH_USE_ONLY}",
+    )
+    return " ".join(filter(None, sentences))
+
+
+def _range(state: ComparisonState, view: PaneView, overlay: MapOverlay) -> str:
+    if overlay.two_valued:
+        return f"{overlay.title} where {overlay.unit or 'there is one'}"
+    upper = state.range_of(overlay)
+    unit = f" ({overlay.unit})" if overlay.unit else ""
+    return f"{overlay.title} {state.edge_of(view, overlay) * upper:.3g} to {upper:.3g}{unit}"
+
+
+def _number(value: float) -> str:
+    """An intensity without an exponent, thousands set apart."""
+    return f"{value:,.0f}".replace(",", " ") if abs(value) >= 1000 else f"{value:.4g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
@@ -13,11 +12,10 @@ import yaml
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Label
 from napari_uncseg.maps import MapName
 from napari_uncseg.viewer.corrections import CORRECTION_KEY
-from napari_uncseg.viewer.tags import Role, Tag, tag_of, tagged
+from napari_uncseg.viewer.tags import tag_of, tagged
 
 OUTLINE_KEY = "uncseg-outline"
 """Key of what the outline of the current finding is of, in the metadata of its layer."""
@@ -32,20 +30,14 @@ WINDOW_PER_PIXEL, LEVEL_PER_PIXEL = 0.005, 0.003
 """Change of window and level per pixel of a drag, as shares of the window at its start."""
 
 
+_MANIFEST = yaml.safe_load(resources.files("napari_uncseg").joinpath("napari.yaml").read_text(encoding="utf-8"))
+_DECLARED: list[dict[str, Any]] = _MANIFEST["contributions"]["keybindings"]
+
+
 def _keys_of(place: str) -> Mapping[str, str]:
     """Keys that the manifest declares for a place, by what they do, as Qt writes them."""
-    start = f"napari-uncseg.{place}."
-    declared = _manifest()["contributions"]["keybindings"]
-    return MappingProxyType(
-        {each["command"].removeprefix(start): each["key"] for each in declared if each["command"].startswith(start)}
-    )
-
-
-@cache
-def _manifest() -> dict[str, Any]:
-    text = resources.files("napari_uncseg").joinpath("napari.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
-    return content
+    split = ((each["command"].rpartition("."), each["key"]) for each in _DECLARED)
+    return MappingProxyType({what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"})
 
 
 WORKLIST_KEYS, FINDING_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
@@ -69,34 +61,7 @@ COMPARE_MOUSE: Mapping[str, str] = MappingProxyType(
     }
 )
 KEY_WORDS: Mapping[str, str] = MappingProxyType(
-    {
-        "next_study": "next study",
-        "previous_study": "previous study",
-        "next": "next finding",
-        "previous": "previous finding",
-        "real_error": "this finding is wrong: a real error",
-        "fine": "this finding is good: the segmentation is fine",
-        "unsure": "unsure about this finding",
-        "overlay": "hide or show the map",
-        HIDE_OVERLAYS: "hide or show all that lies on the images",
-        HELP: "list the keys",
-        "axial": "axial plane",
-        "coronal": "coronal plane",
-        "sagittal": "sagittal plane",
-        "next_slice": "next slice",
-        "previous_slice": "previous slice",
-        "overlays": "show or hide segmentations and maps",
-        "outline": "draw the contour of the predicted segmentation on images and maps",
-        "crosshair": "show where all panes are cut",
-        "common_scale": "give all maps one range of colours; otherwise each has its own",
-        "fit": "whole volumes in their own windows",
-        "preset": "next set of panes",
-        "result": "add a result of another method",
-        "export": "save the picture as PNG or PDF",
-        "keys": "keys and mouse of this window",
-        "previous_page": "the six patients before",
-        "next_page": "the next six patients",
-    }
+    {each["command"].rpartition(".")[2]: each["title"] for each in _DECLARED}
 )
 """What each key does, for a reader."""
 
@@ -107,10 +72,7 @@ def key_sections() -> dict[str, dict[str, str]]:
         "Case browser": _rows(WORKLIST_KEYS),
         "Inter-rater agreement": {"Enter": "open the study of the row, as a double click does"},
         "Findings (while the panel is open)": _rows(FINDING_KEYS),
-        "Picture": {
-            **_rows(PICTURE_KEYS),
-            "right button": "window (sideways) and level (up and down) of the image",
-        },
+        "Picture": {**_rows(PICTURE_KEYS), "right button": "window (sideways) and level (up and down) of the image"},
         "Six views": {**_rows(COMPARE_KEYS), **COMPARE_MOUSE},
         "Six patients, beside those": _rows(PATIENT_KEYS),
     }
@@ -119,8 +81,6 @@ def key_sections() -> dict[str, dict[str, str]]:
 def _rows(keys: Mapping[str, str]) -> dict[str, str]:
     return {key: KEY_WORDS[what] for what, key in keys.items()}
 
-
-_RESULT: tuple[Role, ...] = ("segmentation", "map")
 
 _bound: WeakSet[ViewerModel] = WeakSet()
 _hidden: WeakKeyDictionary[ViewerModel, WeakSet[Layer]] = WeakKeyDictionary()
@@ -232,19 +192,17 @@ def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
     dict of str to str
         Label of the segmentation and value of each map by its title; empty outside of the volume or without a result.
     """
-    image = next((tag for layer in reversed(viewer.layers) if (tag := _image_tag(layer)) is not None), None)
-    if image is not None:
-        return _values_of(viewer, image.study_id, position) if isinstance(image.source, Study) else {}
-    # A result without its images: the topmost one that is seen there.
-    tags = [tag_of(layer) for layer in reversed(viewer.layers) if layer.visible]
-    studies = dict.fromkeys(tag.study_id for tag in tags if tag is not None and tag.role in _RESULT)
+    # Of a result without its images, the topmost one that is seen there.
+    seen = [tag for layer in reversed(viewer.layers) if layer.visible and (tag := tag_of(layer)) is not None]
+    image = next((tag for tag in seen if tag.role == "image"), None)
+    studies = dict.fromkeys(tag.study_id for tag in ([image] if image else seen) if tag.role != "reference")
     return next((told for study in studies if (told := _values_of(viewer, study, position))), {})
 
 
 def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) -> dict[str, str]:
     """What the result of one study says of a place."""
     told: dict[str, str] = {}
-    for layer, tag in tagged(viewer, study_id, *_RESULT):
+    for layer, tag in tagged(viewer, study_id, "segmentation", "map"):
         place = tuple(round(float(index)) for index in layer.world_to_data(position))
         if not all(0 <= index < size for index, size in zip(place, layer.data.shape, strict=True)):
             continue
@@ -252,11 +210,6 @@ def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) ->
         title = "segmentation" if tag.role == "segmentation" else MapName.parse(tag.name).title
         told[title] = _label_name(int(value)) if tag.role == "segmentation" else f"{float(value):.3f}"
     return told
-
-
-def _image_tag(layer: Layer) -> Tag | None:
-    tag = tag_of(layer)
-    return tag if tag is not None and tag.role == "image" and layer.visible else None
 
 
 def _label_name(value: int) -> str:
@@ -268,10 +221,8 @@ def _windowed_image(viewer: ViewerModel) -> Image | None:
     active = viewer.layers.selection.active
     if active is not None and str(active.mode) != "pan_zoom":
         return None
-    for layer in reversed(viewer.layers):
-        if _image_tag(layer) is not None and isinstance(layer, Image):
-            return layer
-    return None
+    shown = (layer for layer in reversed(viewer.layers) if layer.visible and isinstance(layer, Image))
+    return next((layer for layer in shown if (tag := tag_of(layer)) is not None and tag.role == "image"), None)
 
 
 def _is_overlay(layer: Layer) -> bool:

@@ -14,7 +14,7 @@ from napari.utils.notifications import show_warning
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import LABEL_TITLES, MODALITIES, MODALITY_TITLES, Label
+from napari_uncseg.labels import LABEL_TITLES, MODALITIES, Label
 from napari_uncseg.maps import MapName
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap
@@ -85,12 +85,9 @@ def adopt_layers(layers: Mapping[str, Layer], study: Study) -> None:
 
 def study_layers(study: Study) -> list[Layer]:
     """Layers of a study, from the bottom up, for readers and :func:`add_study`."""
-    layers: list[Layer] = []
-    for modality in _IMAGE_ORDER:
-        image = study.images[MODALITIES.index(modality)]
-        layers.append(_image_layer(study, modality, image, visible=modality == "t1c"))
+    layers: list[Layer] = [_image_layer(study, modality) for modality in _IMAGE_ORDER]
     if study.reference is not None:
-        reference = _labels_layer(study, "reference", study.reference, study.id, study.voxel_ml)
+        reference = _labels_layer(study, "reference", study.reference, study.id)
         reference.visible = False
         layers.append(reference)
     return layers
@@ -102,9 +99,7 @@ def prediction_layers(prediction: Prediction) -> list[Layer]:
     others = [name for name in prediction.maps if name not in _MAP_ORDER]
     leads = "error_risk" if "error_risk" in prediction.maps else "unc_output"
     layers: list[Layer] = [map_layer(prediction, name, visible=name == leads) for name in others + known]
-    segmentation = _labels_layer(
-        prediction, "segmentation", prediction.segmentation, prediction.study_id, prediction.voxel_ml
-    )
+    segmentation = _labels_layer(prediction, "segmentation", prediction.segmentation, prediction.study_id)
     # An outline leaves the map inside the tumour to be seen.
     segmentation.contour = 1
     return [*layers, segmentation]
@@ -116,14 +111,12 @@ def map_layer(prediction: Prediction, name: str | MapName, *, visible: bool = Tr
     array = to_display(map_values(prediction, key), prediction.affine)
     layer = Image(
         array,
-        name=prediction.title(key),
         colormap=map_colormap(key.measure),
         contrast_limits=(0.0, map_upper(prediction, key)),
         blending="translucent_no_depth",
         opacity=0.85,
         visible=visible,
-        metadata={KEY: Tag("map", str(key), prediction.study_id, prediction, array)},
-        **display_grid(prediction.shape, prediction.affine).as_kwargs(),
+        **Tag("map", str(key), prediction.study_id, prediction, array).as_kwargs(),
     )
     layer.colorbar.visible = True
     layer.colorbar.size = (22, 160)
@@ -185,15 +178,11 @@ def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) 
 
 def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
     """Move the viewer to the slices with most tumour, or with most uncertainty when no tumour was found."""
-    weight = to_display((prediction.segmentation > 0).astype(np.float32), prediction.affine)
-    if not weight.any():
-        weight = to_display(prediction.maps.get("unc_output", prediction.probabilities[0]), prediction.affine)
-    if not weight.any() or viewer.dims.ndim != 3:
-        return
-    grid = display_grid(prediction.shape, prediction.affine)
-    for axis in range(3):
-        profile = weight.sum(axis=tuple(other for other in range(3) if other != axis))
-        viewer.dims.set_point(axis, grid.translate[axis] + grid.scale[axis] * int(profile.argmax()))
+    for values in (prediction.segmentation > 0, prediction.maps.get("unc_output", prediction.probabilities[0])):
+        if values.any() and viewer.dims.ndim == 3:
+            grid = display_grid(prediction.shape, prediction.affine)
+            viewer.dims.point = grid.heaviest(to_display(values, prediction.affine))
+            return
 
 
 def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
@@ -206,36 +195,29 @@ def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str,
     }
 
 
-def _image_layer(study: Study, modality: str, image: npt.NDArray[np.float32], *, visible: bool) -> Image:
+def _image_layer(study: Study, modality: str) -> Image:
+    image = study.images[MODALITIES.index(modality)]
     array = to_display(image, study.affine)
     return Image(
         array,
-        name=MODALITY_TITLES[modality],
         colormap="gray",
         contrast_limits=window_level(image, study.brain),
         interpolation2d="linear",
-        visible=visible,
-        metadata={KEY: Tag("image", modality, study.id, study, array)},
-        **display_grid(study.shape, study.affine).as_kwargs(),
+        visible=modality == "t1c",
+        **Tag("image", modality, study.id, study, array).as_kwargs(),
     )
 
 
 def _labels_layer(
-    source: Study | Prediction,
-    role: Literal["reference", "segmentation"],
-    labels: npt.NDArray[np.uint8],
-    study_id: str,
-    voxel_ml: float,
+    source: Study | Prediction, role: Literal["reference", "segmentation"], labels: npt.NDArray[np.uint8], study_id: str
 ) -> Labels:
     array = to_display(labels, source.affine)
     layer = Labels(
         array,
-        name=role.capitalize(),
         colormap=segmentation_colormap(),
-        features=volumes_table(labels, voxel_ml),
+        features=volumes_table(labels, source.voxel_ml),
         opacity=0.8,
-        metadata={KEY: Tag(role, role, study_id, source, array)},
-        **display_grid(source.shape, source.affine).as_kwargs(),
+        **Tag(role, role, study_id, source, array).as_kwargs(),
     )
     # The array is the prediction's own: who wants to paint duplicates the layer.
     layer.editable = False
@@ -265,7 +247,7 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
             continue
         if above is not None:  # what napari just added is on top already
             viewer.layers.move(viewer.layers.index(layer), place)
-        layer.name = _title(tag)  # napari numbered it while the earlier one was there
+        layer.name = tag.title  # napari numbered it while the earlier one was there
     if not known:
         viewer.reset_view()
     if stranger:
@@ -277,7 +259,11 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
 
 def _take_off_others(viewer: ViewerModel, source: Study | Prediction) -> None:
     """Remove the result, or the images, of another patient whose study bears the same name."""
-    others = [layer for layer, tag in tagged(viewer, _study_id(source)) if not _belong_together(tag.source, source)]
+    others = []
+    for layer, tag in tagged(viewer, _study_id(source)):
+        study, result = (source, tag.source) if isinstance(source, Study) else (tag.source, source)
+        if isinstance(study, Study) and isinstance(result, Prediction) and not made_from(result.provenance, study):
+            others.append(layer)
     for layer in others:
         viewer.layers.remove(layer)
     if others:
@@ -286,14 +272,6 @@ def _take_off_others(viewer: ViewerModel, source: Study | Prediction) -> None:
             f"The {what} shown of another study called {_study_id(source)} went: the result was not made from these "
             "images."
         )
-
-
-def _belong_together(one: Study | Prediction, other: Study | Prediction) -> bool:
-    if isinstance(one, Prediction) and isinstance(other, Study):
-        return made_from(one.provenance, other)
-    if isinstance(one, Study) and isinstance(other, Prediction):
-        return made_from(other.provenance, one)
-    return True
 
 
 def _lowest_above(
@@ -331,12 +309,3 @@ def _say_how_it_is_shown(viewer: ViewerModel) -> None:
 
 def _study_id(source: Study | Prediction) -> str:
     return source.id if isinstance(source, Study) else source.study_id
-
-
-def _title(tag: Tag) -> str:
-    """Name of a new layer."""
-    if tag.role == "image":
-        return MODALITY_TITLES[tag.name]
-    if tag.role == "map" and isinstance(tag.source, Prediction):
-        return tag.source.title(tag.name)
-    return tag.role.capitalize()

@@ -8,20 +8,19 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
-from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from platformdirs import user_config_path
 
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.session import Session
-from napari_uncseg.review.watershed import Box
 from napari_uncseg.viewer.bindings import OUTLINE_KEY, bind_viewer
 from napari_uncseg.viewer.layers import insert_quietly
-from napari_uncseg.viewer.orientation import AXES, display_grid, to_display
+from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
+from napari_uncseg.viewer.tags import results_folder_of
 
 OUTLINE_NAME = "Current finding"
 OUTLINE_COLOUR = (0.25, 0.95, 1.0, 1.0)
@@ -42,40 +41,38 @@ def session_of(viewer: ViewerModel) -> Session:
     return _sessions[model]
 
 
+def review(viewer: ViewerModel, prediction: Prediction, otherwise: Path | None = None) -> None:
+    """Have a viewer's session look at a result, and read the log of the folder that it was opened from.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    prediction : Prediction
+        Open in the viewer.
+    otherwise : Path, optional
+        Folder of results where neither the result nor the session knows one.
+
+    Raises
+    ------
+    StudyError
+        When the log cannot be read.
+    """
+    session = session_of(viewer)
+    other = session.study != prediction.study_id
+    session.look_at(prediction.study_id, fingerprint(prediction.provenance))
+    if other or session.results is None:
+        folder = results_folder_of(viewer, prediction.study_id)
+        folder = otherwise if folder is None and session.results is None else folder
+        if folder is not None and folder != session.results:
+            session.open_log(folder)
+
+
 def state_folder() -> Path:
     """Folder for what the plugin remembers of a user's reviews."""
     return user_config_path("napari-uncseg", appauthor=False)
 
 
-def world_of(
-    voxel: tuple[int, int, int], shape: tuple[int, int, int], affine: npt.NDArray[np.floating]
-) -> tuple[float, float, float]:
-    """Place of a voxel in napari's world, as its layer is displayed.
-
-    Parameters
-    ----------
-    voxel : tuple of int
-        Indices in the volume's own order.
-    shape : tuple of int
-        Voxels of the volume along x, y and z.
-    affine : ndarray of float, shape (4, 4)
-        Voxel indices to RAS+ millimetres.
-
-    Returns
-    -------
-    tuple of float
-        Millimetres along I, P and L; without the rotation that the display drops.
-    """
-    grid = display_grid(shape, affine)
-    turned = ornt_transform(io_orientation(affine), axcodes2ornt(AXES))
-    world = [0.0, 0.0, 0.0]
-    for index, size, (axis, flip) in zip(voxel, shape, turned, strict=True):
-        place = int(axis)
-        world[place] = grid.translate[place] + grid.scale[place] * (index if flip > 0 else size - 1 - index)
-    return world[0], world[1], world[2]
-
-
-def go_to(viewer: ViewerModel, point: tuple[float, float, float]) -> None:
+def go_to(viewer: ViewerModel, point: tuple[float, ...]) -> None:
     """Show a place in a viewer: its slice, and the camera over it where it would be out of sight.
 
     Parameters
@@ -108,8 +105,6 @@ class FindingOutline:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._painted: Box | None = None
-        self._array: np.ndarray | None = None
 
     @property
     def layer(self) -> Labels | None:
@@ -120,22 +115,21 @@ class FindingOutline:
         """Outline a finding of a prediction."""
         layer = self.layer
         if layer is not None and layer.metadata[OUTLINE_KEY] != _grid_of(prediction):
-            self._viewer.layers.remove(layer)
+            self.remove()
             layer = None
         if layer is None:
             layer = self._add(prediction)
-        assert self._array is not None
-        self._wipe()
+        array = from_display(np.asarray(layer.data), prediction.affine)
         box, inside = findings.mask(finding)
-        self._array[box][inside] = 1
-        self._painted = box
+        array[:] = 0
+        array[box][inside] = 1
         layer.refresh()
 
     def clear(self) -> None:
         """Outline nothing."""
         layer = self.layer
-        if layer is not None and self._painted is not None:
-            self._wipe()
+        if layer is not None and np.any(layer.data):
+            layer.data[:] = 0
             layer.refresh()
 
     def remove(self) -> None:
@@ -143,19 +137,10 @@ class FindingOutline:
         layer = self.layer
         if layer is not None:
             self._viewer.layers.remove(layer)
-        self._array = self._painted = None
-
-    def _wipe(self) -> None:
-        """Only what was painted is erased: a volume is millions of voxels, a finding thousands."""
-        if self._painted is not None and self._array is not None:
-            self._array[self._painted] = 0
-        self._painted = None
 
     def _add(self, prediction: Prediction) -> Labels:
-        self._array = np.zeros(prediction.shape, dtype=np.uint8)
-        self._painted = None
         layer = Labels(
-            to_display(self._array, prediction.affine),
+            to_display(np.zeros(prediction.shape, dtype=np.uint8), prediction.affine),
             name=OUTLINE_NAME,
             colormap=_colours(),
             opacity=1.0,

@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import obliquity
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 AXES: tuple[str, str, str] = ("I", "P", "L")
 """Where each displayed axis points to."""
@@ -48,13 +42,26 @@ class DisplayGrid:
         Whether a rotation was dropped for the display.
     """
 
-    scale: tuple[float, float, float]
-    translate: tuple[float, float, float]
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
     oblique: bool
 
     def as_kwargs(self) -> dict[str, Any]:
         """Keyword arguments of a napari layer."""
         return {"scale": self.scale, "translate": self.translate, "units": UNITS, "axis_labels": AXES}
+
+    def world(self, axis: int, index: float) -> float:
+        """Place of a slice along an axis, millimetres."""
+        return self.translate[axis] + self.scale[axis] * index
+
+    def index(self, axis: int, world: float) -> int:
+        """Slice whose middle is nearest to a place along an axis; it may lie outside of the volume."""
+        return round((world - self.translate[axis]) / self.scale[axis])
+
+    def heaviest(self, array: npt.NDArray[Any]) -> tuple[float, ...]:
+        """Where the three slices with the largest sums of a displayed array meet, millimetres."""
+        sums = (array.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
+        return tuple(self.world(axis, int(profile.argmax())) for axis, profile in enumerate(sums))
 
 
 def to_display(array: npt.NDArray[Any], affine: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
@@ -111,7 +118,31 @@ def display_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.floating]) 
         translate = world[:, :3] @ middle + world[:, 3] - scale * middle
     else:
         translate = world[:, 3]
-    return DisplayGrid(_three(scale), _three(translate), oblique)
+    return DisplayGrid(tuple(scale.tolist()), tuple(translate.tolist()), oblique)
+
+
+def world_of(
+    voxel: tuple[int, ...], shape: tuple[int, int, int], affine: npt.NDArray[np.floating]
+) -> tuple[float, ...]:
+    """Place of a voxel in napari's world, as its layer is displayed.
+
+    Parameters
+    ----------
+    voxel : tuple of int
+        Indices in the volume's own order.
+    shape : tuple of int
+        Voxels of the volume along x, y and z.
+    affine : ndarray of float, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+
+    Returns
+    -------
+    tuple of float
+        Millimetres along I, P and L; without the rotation that the display drops.
+    """
+    grid = display_grid(shape, affine)
+    displayed = np.linalg.inv(inv_ornt_aff(_to_ipl(affine), shape)) @ (*voxel, 1)
+    return tuple(grid.world(axis, float(index)) for axis, index in enumerate(displayed[:3]))
 
 
 def display_affine(scale: npt.ArrayLike, translate: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -135,8 +166,3 @@ def oblique_warning(affine: npt.NDArray[np.floating]) -> str:
 
 def _to_ipl(affine: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.asarray(ornt_transform(io_orientation(affine), axcodes2ornt(AXES)))
-
-
-def _three(values: npt.NDArray[np.floating]) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third

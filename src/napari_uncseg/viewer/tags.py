@@ -21,6 +21,8 @@ from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import find_results
 from napari_uncseg.io.study import Source, Study
+from napari_uncseg.labels import MODALITY_TITLES
+from napari_uncseg.viewer.orientation import display_grid
 
 KEY = "uncseg"
 """Key of the :class:`Tag` in a layer's metadata."""
@@ -56,6 +58,18 @@ class Tag:
     def affine(self) -> npt.NDArray[np.float64]:
         """Voxel indices to RAS+ millimetres, in the source's own voxel order."""
         return self.source.affine
+
+    @property
+    def title(self) -> str:
+        """Name of a new layer."""
+        if self.role == "map" and isinstance(self.source, Prediction):
+            return self.source.title(self.name)
+        return MODALITY_TITLES.get(self.name, self.role.capitalize())
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments of a napari layer: its name, its place and this tag."""
+        grid = display_grid(self.source.shape, self.affine)
+        return {"name": self.title, "metadata": {KEY: self}, **grid.as_kwargs()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -167,11 +168,8 @@ def _sources(layers: Mapping[str, Layer]) -> list[Source]:
 
 def _common_name(names: list[str]) -> str:
     """What the names of four layers begin with, or a plain word."""
-    length = 0
-    while all(len(name) > length and name[length] == names[0][length] for name in names):
-        length += 1
     # "BraTS2021_00006_t" was cut inside a word: go back to where the last one ended.
-    common = re.sub(r"[A-Za-z0-9]*$", "", names[0][:length]).strip("-_. ")
+    common = re.sub(r"[A-Za-z0-9]*$", "", os.path.commonprefix(names)).strip("-_. ")  # noqa: RUF071 - no paths
     return common or "study"
 
 

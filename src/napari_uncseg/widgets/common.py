@@ -1,40 +1,36 @@
-"""Small pieces that several panels use: notes, boxes, rows of a form, and the frame of a panel."""
+"""Small pieces that several panels use: notes, boxes and rows of a form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
     QComboBox,
-    QDockWidget,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QLayout,
     QLineEdit,
-    QMainWindow,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
-from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.errors import UncsegError
 
-PANEL_WIDTH = 340
-"""What a panel asks for, in pixels, unless letters are large: the canvas needs the rest."""
+logger = logging.getLogger(__name__)
 
 FAILURE_COLOURS = ("#b3261e", "#f0655a")
 """Red that reads on a light theme, and on a dark one."""
-
-_PANEL = "uncseg-panel"
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""
@@ -50,6 +46,8 @@ class Note(QLabel):
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text)
+        self.code = ""
+        """Of the error on show; empty when it is none of the package's."""
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(
@@ -61,6 +59,7 @@ class Note(QLabel):
 
     def tell(self, text: str) -> None:
         """Show sentences."""
+        self.code = ""
         self.setStyleSheet("")
         self.setText(text)
         self.setVisible(bool(text))
@@ -69,11 +68,30 @@ class Note(QLabel):
         """Show warnings, a line each, below a first line."""
         self.tell("\n".join([*([first] if first else []), *(f"⚠ {sentence}" for sentence in sentences)]))
 
-    def fail(self, sentence: str) -> None:
+    def fail(self, failure: str | BaseException) -> None:
         """Show why something failed."""
+        self.code = getattr(failure, "code", "")
         self.setStyleSheet(f"color: {FAILURE_COLOURS[is_dark(self.parentWidget() or self)]};")
-        self.setText(sentence)
+        self.setText(failure if isinstance(failure, str) else failure_sentence(failure))
         self.show()
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Show the error of the package's that is raised within, which ends there."""
+        try:
+            yield
+        except UncsegError as error:
+            self.fail(error)
+
+
+def failure_sentence(error: BaseException) -> str:
+    """One sentence for the user; what is no error of theirs goes to the log with its traceback."""
+    if isinstance(error, UncsegError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "The memory of this computer does not suffice for this study; close other programs and run again."
+    logger.error("A job failed unexpectedly.", exc_info=error)
+    return f"The run failed unexpectedly ({type(error).__name__}: {error}); the log holds the details."
 
 
 def heading(text: str) -> QLabel:
@@ -106,13 +124,21 @@ def button(text: str, tip: str, clicked: Callable[[], object] | None = None, *, 
     return made
 
 
-def choice(tip: str, entries: Iterable[str] | Mapping[Any, str] = (), least: int = 12) -> QComboBox:
+def choice(
+    tip: str,
+    entries: Iterable[str] | Mapping[Any, str] = (),
+    changed: Any = None,
+    *,
+    least: int = 12,
+) -> QComboBox:
     """Box that may be narrower than its longest entry, so that long layer names do not widen the panel.
 
     Parameters
     ----------
     tip : str
     entries : iterable of str, or mapping of data to str
+    changed : callable or Signal, optional
+        Bound method that hears of another choice.
     least : int
         Characters there is always room for.
     """
@@ -120,8 +146,9 @@ def choice(tip: str, entries: Iterable[str] | Mapping[Any, str] = (), least: int
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(least)
     box.setToolTip(tip)
-    entries = entries if isinstance(entries, Mapping) else {entry: entry for entry in entries}
-    offer(box, entries, next(iter(entries), None))
+    offer(box, entries, None, or_first=True)
+    if changed is not None:
+        box.currentIndexChanged.connect(changed)
     return box
 
 
@@ -146,12 +173,12 @@ def offer(box: QComboBox, entries: Mapping[Any, str] | Iterable[str], chosen: An
         box.setCurrentIndex(max(place, 0) if or_first else place)
 
 
-def row(*widgets: QWidget) -> QHBoxLayout:
-    """Widgets side by side."""
+def row(*widgets: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:
+    """Widgets side by side, which share what width is left as told."""
     layout = QHBoxLayout()
     layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
+    for place, widget in enumerate(widgets):
+        layout.addWidget(widget, stretch[place] if stretch else 0)
     return layout
 
 
@@ -173,17 +200,12 @@ def form(**rows: QWidget) -> QFormLayout:
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
     for name, widget in rows.items():
-        layout.addRow(row_label(name.replace("_", " ")), widget)
+        layout.addRow(RowLabel(name.replace("_", " ")), widget)
     return layout
 
 
-def row_label(text: str) -> QLabel:
-    """Label in front of a row of a form; all have one width, so that the rows of a panel line up."""
-    return _RowLabel(text)
-
-
-class _RowLabel(QLabel):
-    """As wide as the longest of its kind, in the letters of the theme."""
+class RowLabel(QLabel):
+    """Words in front of a row of a form: all as wide as the longest, so that the rows of a panel line up."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -209,28 +231,32 @@ class PathRow(QWidget):
         What an empty line says.
     files : str
         Filter of the dialog for a file, such as ``Logs (*.jsonl)``; empty for a folder.
-
-    Attributes
-    ----------
-    changed : Signal
-        Another path was typed to its end, or browsed for.
+    changed : callable, optional
+        Bound method that hears of another path, which was typed to its end or browsed for.
     """
 
-    changed = Signal()
+    _changed = Signal()
 
-    def __init__(self, title: str, path: str = "", placeholder: str = "", files: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        path: str = "",
+        placeholder: str = "",
+        files: str = "",
+        changed: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
         self._title, self._files = title, files
+        if changed is not None:
+            self._changed.connect(changed)
         self.line = QLineEdit(path)
         self.line.setPlaceholderText(placeholder)
         self.line.setToolTip(f"{title}: its path")
-        self.line.editingFinished.connect(self.changed)
+        self.line.editingFinished.connect(self._changed)
         self.browse = QPushButton("Browse…")
         self.browse.setToolTip(f"{title}: choose it")
         self.browse.clicked.connect(self._browse)
-        layout = row(self.line, self.browse)
-        layout.setStretch(0, 1)
-        self.setLayout(layout)
+        self.setLayout(row(self.line, self.browse, stretch=(1, 0)))
 
     @property
     def path(self) -> Path | None:
@@ -245,90 +271,27 @@ class PathRow(QWidget):
             chosen = QFileDialog.getExistingDirectory(self, self._title, self.line.text())
         if chosen:
             self.line.setText(chosen)
-            self.changed.emit()
+            self._changed.emit()
 
 
-def fill_panel(panel: QWidget, content: QWidget, height: int) -> None:
-    """Lay out a panel: its content, scrolled where it is longer, and below it what it may be used for.
-
-    Parameters
-    ----------
-    panel, content : QWidget
-        The panel, which has no layout yet, and what it holds.
-    height : int
-        Least height of what is seen of the content, in pixels.
-    """
-    area = _Column()
-    area.setWidgetResizable(True)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFrameShape(QScrollArea.Shape.NoFrame)
-    area.setWidget(content)
-    area.setMinimumHeight(height)
-    footer = Note(RESEARCH_USE_ONLY)
-    footer.setContentsMargins(8, 2, 8, 6)
-    panel.setLayout(column(area, footer))
-    panel.setProperty(_PANEL, True)
-    frame = _Frame(panel)
-    footer.installEventFilter(frame)
-    panel.installEventFilter(frame)
-
-
-class _Frame(QObject):
-    """Lays the dock of a panel onto that of another one when it is first shown, and gives it the letters of its labels.
-
-    Stacked, four docks would be taller than a screen; where they go afterwards is the user's choice. napari's theme
-    tells the size of letters to labels, buttons and boxes; tables and fields take theirs from the panel.
+def save_table(note: Note, title: str, proposed: Path, write: Callable[[Path], None], path: str = "") -> None:
+    """Write a table as CSV and tell of it.
 
     Parameters
     ----------
-    panel : QWidget
-        Owner, known as Qt's parent alone: a reference of Python's would leave the panel to the garbage collector.
+    note : Note
+        Where it is told.
+    title : str
+        Of the dialog that asks where to.
+    proposed : Path
+        What the dialog proposes.
+    write : callable
+        Given a path, writes the file.
+    path : str
+        Where to; empty to ask.
     """
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Wait for the panel to be shown, and follow one of its labels."""
-        panel = self.parent()
-        if isinstance(panel, QWidget) and event is not None:
-            if watched is panel and event.type() == QEvent.Type.Show:
-                panel.removeEventFilter(self)
-                QTimer.singleShot(0, self._settle)
-            elif isinstance(watched, QLabel) and event.type() == QEvent.Type.FontChange:
-                letters = panel.font()
-                letters.setPixelSize(watched.fontInfo().pixelSize())
-                panel.setFont(letters)
-        return super().eventFilter(watched, event)
-
-    def _settle(self) -> None:
-        panel = self.parent()
-        dock = panel.parentWidget() if isinstance(panel, QWidget) else None
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
-        window = dock.parentWidget() if dock is not None else None
-        if dock is None or not isinstance(window, QMainWindow) or window.tabifiedDockWidgets(dock):
-            return
-        for other in window.findChildren(QDockWidget):
-            ours = any(widget.property(_PANEL) for widget in other.findChildren(QWidget))
-            beside = window.dockWidgetArea(other) == window.dockWidgetArea(dock)
-            if other is not dock and ours and beside and other.isVisible() and not other.isFloating():
-                window.tabifyDockWidget(other, dock)
-                dock.raise_()
-                return
-
-
-class _Column(QScrollArea):
-    """Scrolls up and down alone: it asks for the width of its content, which grows with the letters of the theme."""
-
-    def minimumSizeHint(self) -> QSize:
-        """Wide enough for the content."""
-        content, bar = self.widget(), self.verticalScrollBar()
-        least = super().minimumSizeHint()
-        if content is not None and bar is not None:
-            width = content.minimumSizeHint().width() + bar.sizeHint().width()
-            least.setWidth(max(PANEL_WIDTH, width))
-        return least
-
-    def event(self, event: QEvent | None) -> bool:
-        """Ask anew when the content has changed."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().event(event)
+    chosen = path or QFileDialog.getSaveFileName(note, title, str(proposed), "CSV (*.csv)")[0]
+    if chosen:
+        with note.failing():
+            write(Path(chosen))
+            note.tell(f"Saved as {chosen}")

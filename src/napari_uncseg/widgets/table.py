@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
 from superqt.utils import signals_blocked
 
 _ROW_MARGIN = 8
-_VALUE = Qt.ItemDataRole.UserRole
+_VALUE, _THING = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Parameters
+    ----------
+    thing : object
+        What it stands for.
+    texts : sequence of str
+        What its cells say.
+    tip : str or sequence of str
+        What it tells when the mouse rests on it, or what each of its cells does.
+    values : sequence, optional
+        What its cells sort by, where that is not their words.
+    """
+
+    thing: Any
+    texts: Sequence[str]
+    tip: str | Sequence[str]
+    values: Sequence[Any] | None = None
 
 
 class _Cell(QTableWidgetItem):
@@ -29,15 +50,23 @@ class Table(QTableWidget):
         Title of each column -> what it tells when the mouse rests on it.
     name : str
         For those who do not see it.
+
+    Attributes
+    ----------
+    requested : Signal
+        What the row stands for that was clicked twice.
     """
+
+    requested = Signal(object)
 
     def __init__(self, columns: Mapping[str, str], name: str) -> None:
         super().__init__(0, len(columns))
-        self.setHorizontalHeaderLabels(list(columns))
-        for place, tip in enumerate(columns.values()):
-            title = self.horizontalHeaderItem(place)
-            assert title is not None
-            title.setToolTip(tip)
+        header, rows = self.horizontalHeader(), self.verticalHeader()
+        assert header is not None
+        assert rows is not None
+        self.header, self.rows = header, rows
+        for place, (title, tip) in enumerate(columns.items()):
+            self.entitle(place, title, tip)
         self.setAccessibleName(name)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -47,53 +76,42 @@ class Table(QTableWidget):
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.rows.hide()
+        self.cellDoubleClicked.connect(self._on_double_click)
 
-    @property
-    def header(self) -> QHeaderView:
-        """Titles of the columns."""
-        header = self.horizontalHeader()
-        assert header is not None
-        return header
+    def entitle(self, place: int, title: str, tip: str) -> None:
+        """Give a column another title, and another tip."""
+        item = QTableWidgetItem(title)
+        item.setToolTip(tip)
+        self.setHorizontalHeaderItem(place, item)
 
-    @property
-    def rows(self) -> QHeaderView:
-        """Heights of the rows."""
-        rows = self.verticalHeader()
-        assert rows is not None
-        return rows
-
-    def write(
-        self,
-        rows: Sequence[Sequence[str]],
-        tips: Sequence[str],
-        left: Iterable[int] = (),
-        values: Sequence[Sequence[Any]] | None = None,
-    ) -> None:
-        """Show other rows, without a signal.
-
-        Parameters
-        ----------
-        rows : sequence of sequence of str
-            Texts of each row.
-        tips : sequence of str
-            What each row tells when the mouse rests on it.
-        left : iterable of int
-            Columns of words; numbers stand at the right.
-        values : sequence of sequence, optional
-            What each cell sorts by, where that is not its words.
-        """
+    def write(self, rows: Sequence[Row], left: Iterable[int] = ()) -> None:
+        """Show other rows, without a signal; `left` are the columns of words, numbers stand at the right."""
         words = set(left)
         with signals_blocked(self):
             self.setRowCount(len(rows))
-            for place, (texts, tip) in enumerate(zip(rows, tips, strict=True)):
-                for number, text in enumerate(texts):
+            for place, row in enumerate(rows):
+                for number, text in enumerate(row.texts):
                     cell = _Cell(text)
-                    cell.setToolTip(tip)
-                    if values is not None:
-                        cell.setData(_VALUE, values[place][number])
+                    cell.setToolTip(row.tip if isinstance(row.tip, str) else row.tip[number])
+                    cell.setData(_VALUE, row.values[number] if row.values is not None else text)
+                    cell.setData(_THING, row.thing)
                     if number not in words:
                         cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                     self.setItem(place, number, cell)
+
+    def cell(self, place: int, number: int) -> QTableWidgetItem:
+        """A cell of a row that is there."""
+        cell = self.item(place, number)
+        assert cell is not None
+        return cell
+
+    def at(self, place: int) -> Any:
+        """What a row stands for; None where there is none."""
+        return self.cell(place, 0).data(_THING) if 0 <= place < self.rowCount() else None
+
+    def chosen(self) -> Any:
+        """What the row stands for that is stood on."""
+        return self.at(self.currentRow())
 
     def fit(self) -> None:
         """Fit rows and columns to the letters of the theme."""
@@ -104,3 +122,6 @@ class Table(QTableWidget):
         super().changeEvent(event)
         if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self.fit()
+
+    def _on_double_click(self, place: int, _column: int) -> None:
+        self.requested.emit(self.at(place))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHeaderView, QWidget
+from qtpy.QtWidgets import QCheckBox, QHeaderView, QWidget
 
-from napari_uncseg.errors import StudyError, UncsegError
+from napari_uncseg.errors import StudyError
+from napari_uncseg.io.files import is_dir, is_file
 from napari_uncseg.review.agreement import About, Agreement, Answers, agreement_on, answers_of, merge_logs, reviewers_of
 from napari_uncseg.review.verdict_table import export_answers
 from napari_uncseg.review.verdicts import LOG_NAME, Log, StudyVerdict, latest, log_path, read_log
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.widgets.base import Panel
-from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, form, offer, row, row_label
-from napari_uncseg.widgets.table import Table
+from napari_uncseg.widgets.common import Note, PathRow, RowLabel, button, choice, column, form, offer, row, save_table
+from napari_uncseg.widgets.table import Row, Table
 
 EMPTY = (
     f"Choose the log of a reviewer, {LOG_NAME} in the folder of results, and below it that of another one. "
@@ -26,8 +28,13 @@ EMPTY = (
 )
 CLOSED = "Open the panel Case browser with the folder of results first; it opens the studies."
 
-_KAPPA = {About.DIFFICULTY: "weighted kappa"}
-_COUNTED = {About.VERDICT: "studies", About.DIFFICULTY: "studies", About.FINDING: "findings"}
+_WORDS = {
+    About.VERDICT: ("Verdicts", "studies", "Cohen's kappa"),
+    About.DIFFICULTY: ("Difficulty", "studies", "weighted kappa"),
+    About.FINDING: ("Findings", "findings", "Cohen's kappa"),
+}
+"""What they were asked, of what, and how their agreement is told."""
+
 _COLUMNS = {
     "Study": "Name of the study",
     "About": "What they were asked; * marks two different results of the study",
@@ -40,24 +47,14 @@ _LONGEST_NAME = 24
 
 
 class AnswersTable(Table):
-    """Rows of answers; a double click or Enter asks for the study of a row.
-
-    Attributes
-    ----------
-    requested : Signal
-        The :class:`~napari_uncseg.review.agreement.Answers` of a row.
-    """
-
-    requested = Signal(object)
+    """Rows of answers; a double click or Enter asks for the study of a row."""
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, "Answers of two reviewers")
-        self._answers: tuple[Answers, ...] = ()
         self.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         for place in (0, 1):
             self.header.setSectionResizeMode(place, QHeaderView.ResizeMode.ResizeToContents)
         self.fit()
-        self.cellDoubleClicked.connect(self._on_double_click)
 
     def fit(self) -> None:
         """Fit height and columns to the letters of the theme."""
@@ -65,27 +62,15 @@ class AnswersTable(Table):
         self.setMinimumHeight((_LEAST_ROWS + 1) * self.rows.defaultSectionSize())
         self.header.setMaximumSectionSize(_LONGEST_NAME * self.fontMetrics().averageCharWidth())
 
-    def present(self, answers: Sequence[Answers], first: str, second: str) -> None:
+    def present(self, answers: Sequence[Answers], people: tuple[str, str]) -> None:
         """Show answers of two reviewers, in the order given; stay at the question that was stood on."""
         before = self.chosen()
-        self._answers = tuple(answers)
-        for place, name in ((2, first), (3, second)):
-            title = self.horizontalHeaderItem(place)
-            assert title is not None
-            title.setText(name)
-        texts = [
-            (each.study, f"{each.about}{'' if each.same_result else ' *'}", each.first, each.second) for each in answers
-        ]
-        self.write(texts, [_tip(each, first, second) for each in answers], left=range(4))
+        self.setHorizontalHeaderLabels([*list(_COLUMNS)[:2], *people])
+        self.write([_row_of(each, people) for each in answers], left=range(4))
         asked = [(each.study, each.question) for each in answers]
         at = (before.study, before.question) if before is not None else None
         if asked:
             self.setCurrentCell(asked.index(at) if at in asked else 0, 0)
-
-    def chosen(self) -> Answers | None:
-        """The answers whose row is stood on."""
-        place = self.currentRow()
-        return self._answers[place] if 0 <= place < len(self._answers) else None
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Enter asks for the study of the row."""
@@ -95,27 +80,27 @@ class AnswersTable(Table):
         else:
             super().keyPressEvent(event)
 
-    def _on_double_click(self, place: int, _column: int) -> None:
-        self.requested.emit(self._answers[place])
 
-
-def _tip(each: Answers, first: str, second: str) -> str:
-    lines = [f"{each.study}: {each.question}"]
-    for who, said, comment in ((first, each.first, each.first_comment), (second, each.second, each.second_comment)):
-        lines.append(f"{who}: {said}" + (f" · {comment}" if comment else ""))
+def _row_of(each: Answers, people: tuple[str, str]) -> Row:
+    tip = [f"{each.study}: {each.question}"]
+    said = ((each.first, each.first_comment), (each.second, each.second_comment))
+    tip += [f"{who}: {' · '.join(filter(None, words))}" for who, words in zip(people, said, strict=True)]
     if not each.same_result and each.about is not About.FINDING:
-        lines.append("They looked at two different results of this study.")
-    return "\n".join(lines)
+        tip.append("They looked at two different results of this study.")
+    texts = (each.study, f"{each.about}{'' if each.same_result else ' *'}", each.first, each.second)
+    return Row(each, texts, "\n".join(tip))
 
 
-class LogRow(PathRow):
-    """Line for a log of verdicts, or for the folder of results that holds one."""
+def log_of(line: PathRow) -> Path | None:
+    """The log that a line names, by itself or by the folder that holds it; None while the line is empty.
 
-    @property
-    def log(self) -> Path | None:
-        """The log, or None while the line is empty."""
-        path = self.path
-        return log_path(path) if path is not None and path.is_dir() else path
+    Raises
+    ------
+    StudyError
+        When nobody may look there.
+    """
+    path = line.path
+    return log_path(path) if path is not None and is_dir(path) else path
 
 
 class ReviewersWidget(Panel):
@@ -130,17 +115,17 @@ class ReviewersWidget(Panel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._session = session_of(viewer)
-        self._log = Log()
+        self._log, self._folder = Log(), Path()
         self._answers: tuple[Answers, ...] = ()
         self.logs = tuple(
-            LogRow(title, placeholder=empty, files="Logs (*.jsonl)")
+            PathRow(title, placeholder=empty, files="Logs (*.jsonl)", changed=self.refresh)
             for title, empty in (
                 ("Log of verdicts", "log of verdicts, or its folder"),
                 ("Second log of verdicts", "another one, if there are two"),
             )
         )
         self.people = tuple(
-            choice(f"{which} reviewer that is compared", least=4)  # two in a row
+            choice(f"{which} reviewer that is compared", changed=self._compare, least=4)  # two in a row
             for which in ("First", "Second")
         )
         self.summary, self.message, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
@@ -151,18 +136,12 @@ class ReviewersWidget(Panel):
         self.open_button = button(
             "Open", "Open the study of the chosen row in the case browser (double click, Enter)", self._open_chosen
         )
-        self.csv_button = button("Export CSV…", "Save all answers, the equal ones too, as a table", self._on_export)
-        people = row(row_label("Reviewers"), *self.people)
-        for place in (1, 2):
-            people.setStretch(place, 1)
+        self.csv_button = button("Export CSV…", "Save all answers, the equal ones too, as a table", self._export)
         self._body = QWidget()
+        people = row(RowLabel("Reviewers"), *self.people, stretch=(0, 1, 1))
         buttons = row(self.open_button, self.csv_button)
         self._body.setLayout(column(people, self.summary, self.only_different, self.table, buttons))
         self.fill(form(Log=self.logs[0], Second_log=self.logs[1]), self._body, self.failure, self.message, self.hint)
-        for log in self.logs:
-            log.changed.connect(self.refresh)
-        for box in self.people:
-            box.currentIndexChanged.connect(self._compare)
         self.only_different.toggled.connect(self._list)
         self.table.requested.connect(self.open)
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
@@ -181,23 +160,23 @@ class ReviewersWidget(Panel):
 
     def refresh(self) -> None:
         """Read the logs again."""
-        paths = [line.log for line in self.logs if line.log is not None]
         self.failure.hide()
-        try:
-            missing = next((path for path in paths if not path.is_file()), None)
+        self._log, any_log = Log(), any(line.path is not None for line in self.logs)
+        with self.failure.failing():
+            paths = [path for line in self.logs if (path := log_of(line)) is not None]
+            self._folder = paths[0].parent if paths else Path()
+            missing = next((path for path in paths if not is_file(path)), None)
             if missing is not None:
                 raise StudyError(f"{missing} is no file; choose a log of verdicts ({LOG_NAME}) or the folder it is in.")
             logs = [read_log(path) for path in paths]
-        except UncsegError as error:
-            self._log = Log()
-            self.failure.fail(str(error))
-        else:
             records = merge_logs(*(log.records for log in logs))
             self._log = Log(tuple(records), tuple(problem for log in logs for problem in log.problems))
-            self._tell_who_is_missing(bool(paths))
+            names = reviewers_of(records)
+            if paths and len(names) < 2:
+                self.failure.fail(_who_is_missing(names))
         self.message.warn(self._log.problems)
         self._offer(reviewers_of(self._log.records))
-        self.hint.setVisible(not paths)
+        self.hint.setVisible(not any_log)
 
     def open(self, answers: Answers) -> None:
         """Have the case browser open a study, at the finding if it is about one."""
@@ -209,27 +188,9 @@ class ReviewersWidget(Panel):
 
     def export(self, path: str = "") -> None:
         """Write all answers, the equal ones too, as CSV; asks where, unless told."""
-        log = self.logs[0].log
-        proposed = str((log.parent if log is not None else Path()) / f"{'-'.join(self.reviewers)}.csv")
-        chosen = path or QFileDialog.getSaveFileName(self, "Export comparison", proposed, "CSV (*.csv)")[0]
-        if not chosen:
-            return
-        try:
-            export_answers(self._answers, *self.reviewers, Path(chosen))
-        except UncsegError as error:
-            self.failure.fail(str(error))
-            return
-        self.message.tell(f"Saved as {chosen}")
-
-    def _tell_who_is_missing(self, any_log: bool) -> None:
-        names = reviewers_of(self._log.records)
-        if not any_log or len(names) > 1:
-            return
-        who = f"Only {names[0]} has" if names else "Nobody has"
-        self.failure.fail(
-            f"{who} verdicts here; choose the log of another reviewer. Two people who share one name cannot be told "
-            "apart: each writes theirs into Reviewer, in the panel Verdict.",
-        )
+        proposed = self._folder / f"{'-'.join(self.reviewers)}.csv"
+        write = partial(export_answers, self._answers, *self.reviewers)
+        save_table(self.message, "Export comparison", proposed, write, path)
 
     def _offer(self, names: list[str]) -> None:
         """Offer the reviewers; keep those that were chosen, if they are two, or take the pair that shares most."""
@@ -255,28 +216,19 @@ class ReviewersWidget(Panel):
 
     def _unshared(self) -> list[str]:
         """What only one of the two decided on, and verdicts on two results, a sentence each."""
-        first, second = (
-            {
-                each.study
-                for each in latest(self._log.records)
-                if isinstance(each, StudyVerdict) and each.reviewer == who
-            }
-            for who in self.reviewers
-        )
-        alone = [
-            f"{count} by {who} alone"
-            for who, count in zip(self.reviewers, (len(first - second), len(second - first)), strict=True)
-            if count
-        ]
+        said = [record for record in latest(self._log.records) if isinstance(record, StudyVerdict)]
+        first, second = ({record.study for record in said if record.reviewer == who} for who in self.reviewers)
+        counts = zip(self.reviewers, (len(first - second), len(second - first)), strict=True)
+        alone = " and ".join(f"{count} by {who} alone" for who, count in counts if count)
         other = sum(each.about is About.VERDICT and not each.same_result for each in self._answers)
         return [
-            *([f"Studies decided {' and '.join(alone)} are not compared."] if alone else []),
+            *([f"Studies decided {alone} are not compared."] if alone else []),
             *([f"⚠ {other} verdicts are on two different results of one study (*)."] if other else []),
         ]
 
     def _list(self, _checked: bool = False) -> None:
         shown = [each for each in self._answers if not (each.same and self.only_different.isChecked())]
-        self.table.present(shown, *self.reviewers)
+        self.table.present(shown, self.reviewers)
         self.table.setVisible(bool(shown))
         self.open_button.setEnabled(bool(shown))
 
@@ -288,20 +240,27 @@ class ReviewersWidget(Panel):
     def _on_verdicts(self) -> None:
         """Follow the review: its log is the first one, unless another was chosen."""
         results = self._session.results
-        if not self.logs[0].line.text() and results is not None and log_path(results).is_file():
-            self.logs[0].line.setText(str(results))
+        with self.failure.failing():
+            if self.logs[0].path is None and results is not None and is_file(log_path(results)):
+                self.logs[0].line.setText(str(results))
         self.refresh()
 
-    def _on_export(self, _checked: bool = False) -> None:
+    def _export(self) -> None:
         self.export()
+
+
+def _who_is_missing(names: Sequence[str]) -> str:
+    return (
+        f"{f'Only {names[0]} has' if names else 'Nobody has'} verdicts here; choose the log of another reviewer. Two "
+        "people who share one name cannot be told apart: each writes theirs into Reviewer, in the panel Verdict."
+    )
 
 
 def _tell(agreement: Agreement) -> str:
     """An agreement in one line, with its count."""
-    title = {About.VERDICT: "Verdicts", About.DIFFICULTY: "Difficulty", About.FINDING: "Findings"}[agreement.about]
-    kappa = _KAPPA.get(agreement.about, "Cohen's kappa")
+    title, counted, kappa = _WORDS[agreement.about]
     if agreement.count == 0:
         return f"{title}: {kappa} is undefined, because {agreement.why_undefined}."
-    same = f"the same for {agreement.agreed} of {agreement.count} {_COUNTED[agreement.about]} ({agreement.share:.0%})"
+    same = f"the same for {agreement.agreed} of {agreement.count} {counted} ({agreement.share:.0%})"
     why = agreement.why_undefined
     return f"{title}: {same}; {kappa} {f'is undefined, because {why}' if why else f'{agreement.kappa:.2f}'}."

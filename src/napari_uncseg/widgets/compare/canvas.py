@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -37,7 +37,7 @@ class ComparisonCanvas(QWidget):
     changed : Signal
         The state is another one, by hand or by program.
     hovered : Signal
-        The mouse stands over a pane: its PaneView, and the place in its study's world; None and None over none.
+        The mouse stands over a pane of a study: its PaneView, and the place in the study's world.
     """
 
     changed = Signal()
@@ -172,10 +172,6 @@ class ComparisonCanvas(QWidget):
         """End a drag."""
         self._pressed = None
 
-    def leaveEvent(self, event: QEvent | None) -> None:
-        """Nothing lies under the mouse any more."""
-        self.hovered.emit(None, None)
-
     def _is_seen(self, state: ComparisonState) -> bool:
         """Whether the crosshair of a state lies in the pictures."""
         _, down, right = state.cut.axes
@@ -191,11 +187,10 @@ class ComparisonCanvas(QWidget):
 
     def _tell(self, position: QPointF) -> None:
         number = self._pane_at(position)
-        view = self._state.views[number] if number is not None else None
-        if number is None or view is None or view.data is None:
-            self.hovered.emit(None, None)
+        if number is None:
             return
-        across, down, right = self._state.cut.axes
+        view, (across, down, right) = self._state.views[number], self._state.cut.axes
+        assert view.data is not None
         place = list(view.place(self._state.cut))
         place[across] = view.data.world(across, view.slice_index(self._state.cut))
         place[down], place[right] = self.frames[number].to_world(view.data, self._state, position)

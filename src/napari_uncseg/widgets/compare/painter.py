@@ -141,15 +141,12 @@ class PanePainter:
         """Draw it, with all that stands beside and over its slice."""
         view, text, picture = self.view, self.style.text, self.frame.picture
         if self.style.headings:
-            strip = QRectF(self.frame.whole.topLeft(), self.frame.whole.size()).adjusted(text * 0.5, 0, 0, 0)
-            strip.setHeight(self.style.head)
+            whole = self.frame.whole
+            strip = QRectF(whole.x() + text * 0.5, whole.y(), whole.width() - text * 0.5, self.style.head)
             self.write(strip, view.title, bold=True, elide=True)
         if view.data is None or view.pane.missing:
             inner = picture.adjusted(text * 2, 0, self.style.side - text * 2, 0)
-            self.painter.setPen(DIM)
-            self.painter.setFont(self.style.font())
-            words = view.pane.missing or "No patient here."
-            self.painter.drawText(inner, int(_At.AlignCenter) | _WRAP, words)
+            self.write(inner, view.pane.missing or "No patient here.", _At.AlignCenter, DIM, wrap=True)
             return
         self.painter.save()
         self.painter.setClipRect(picture)
@@ -262,10 +259,7 @@ class PanePainter:
             line = QRectF(left, top + number * row, self.style.side - text * 0.6, row)
             square = QRectF(left, line.center().y() - text * 0.4, text * 0.8, text * 0.8)
             self.painter.fillRect(square, QColor.fromRgbF(*colour))
-            self.painter.setPen(INK)
-            self.painter.setFont(self.style.font(size))
-            where = int(_At.AlignVCenter | _At.AlignLeft) | _WRAP
-            self.painter.drawText(line.adjusted(text * 1.1, 0, 0, 0), where, name)
+            self.write(line.adjusted(text * 1.1, 0, 0, 0), name, size=size, wrap=True)
 
     def write(
         self,

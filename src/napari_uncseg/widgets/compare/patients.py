@@ -15,9 +15,9 @@ from napari_uncseg.compare.layout import Pane, PaneView
 from napari_uncseg.compare.patients import patient_view
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.review.worklist import ListedCase, map_names
-from napari_uncseg.widgets.base import Job, Report, failure_sentence
 from napari_uncseg.widgets.common import choice
 from napari_uncseg.widgets.compare.window import ComparisonWindow
+from napari_uncseg.widgets.job import Job, Report
 
 PATIENTS = 6
 _FIRST_MAPS = ("unc_output", "entropy", "variance")
@@ -39,7 +39,7 @@ class PatientsWindow(ComparisonWindow):
         self._first = 0
         self._job = Job(self, "reading patients")
         self._job.returned.connect(self._take)
-        self._job.failed.connect(self._on_failed)
+        self._job.failed.connect(self.show_message)
         self.image_choice = choice("Image of all patients", {name: MODALITY_TITLES[name] for name in MODALITIES})
         names = dict.fromkeys(name for case in self._cases for name in map_names(case))
         maps = {SEGMENTATION: "Segmentation", **{name: name for name in names}}
@@ -62,10 +62,10 @@ class PatientsWindow(ComparisonWindow):
         """Cases of this page."""
         return self._cases[self._first : self._first + PATIENTS]
 
-    def _back(self, _checked: bool = False) -> None:
+    def _back(self) -> None:
         self.turn_page(-1)
 
-    def _forth(self, _checked: bool = False) -> None:
+    def _forth(self) -> None:
         self.turn_page(1)
 
     def turn_page(self, by: int) -> None:
@@ -97,9 +97,6 @@ class PatientsWindow(ComparisonWindow):
         self.canvas.forget()
         self.canvas.show_state(replace(state, views=(*kept, *empty)))
         self.show_message("")
-
-    def _on_failed(self, error: Exception) -> None:
-        self.show_message(failure_sentence(error))
 
 
 def _read(cases: Sequence[ListedCase], modality: str, map_name: str, _report: Report) -> list[PaneView]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtCore import QEvent, QObject, QRectF, QSizeF, Qt, Signal
+from qtpy.QtGui import QPaintEvent
+from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 from napari_uncseg.compare.data import Array, ComparisonData, Point, comparison_data
 from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
@@ -20,7 +21,6 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.viewer.bindings import COMPARE_KEYS
 from napari_uncseg.widgets.common import choice, offer, row
-from napari_uncseg.widgets.compare.style import ElidedBox
 from napari_uncseg.widgets.compare.window import ComparisonWindow
 
 PANES = 6
@@ -28,27 +28,60 @@ CUSTOM, ABSENT = "Custom", "not available"
 PRESET_TIP = f"A ready set of six panes ({COMPARE_KEYS['preset']} for the next one)"
 
 
+_SCROLL_BAR = 24
+"""Width in pixels that a long list needs beside its entries."""
+
+
+class ElidedBox(QComboBox):
+    """Box as wide as there is room for, also where there is little; a text that is too long ends with dots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def showPopup(self) -> None:
+        """Open the list, wide enough for all it holds."""
+        entries = self.view()
+        if entries is not None:
+            entries.setMinimumWidth(entries.sizeHintForColumn(0) + _SCROLL_BAR)
+        super().showPopup()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:
+        """Draw the box, with as much of its text as there is room for."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        style = self.style()
+        assert style is not None
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = style.subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
+        words = option.currentText or self.placeholderText()
+        option.currentText = self.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, room.width() - 2)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.end()
+
+
 class PaneChooser(QWidget):
     """Two boxes above a pane: the image, and what lies on it."""
 
     chosen = Signal(int, object)
-    """Number of the pane, from 1, and another :class:`Pane`."""
+    """Number of the pane, from 0, and another :class:`Pane`."""
 
     def __init__(self, number: int, parent: QWidget) -> None:
         super().__init__(parent)
         self._number = number
         self._offered: tuple[ComparisonData, Pane] | None = None
         self.image, self.overlay = ElidedBox(), ElidedBox()
-        self.image.setAccessibleName(f"Image of pane {number}")
-        self.overlay.setAccessibleName(f"Overlay of pane {number}")
+        self.image.setAccessibleName(f"Image of pane {number + 1}")
+        self.overlay.setAccessibleName(f"Overlay of pane {number + 1}")
         self.overlay.setPlaceholderText(ABSENT)
-        layout = row(self.image, self.overlay)
+        layout = row(self.image, self.overlay, stretch=(2, 3))
         layout.setContentsMargins(2, 1, 2, 1)
         layout.setSpacing(4)
-        for place, (box, stretch) in enumerate(((self.image, 2), (self.overlay, 3))):
-            layout.setStretch(place, stretch)
-            box.activated.connect(self._choose)
         self.setLayout(layout)
+        self.image.activated.connect(self._choose)
+        self.overlay.activated.connect(self._choose)
 
     def offer(self, data: ComparisonData, pane: Pane) -> None:
         """Offer all that a study has, and show what the pane shows."""
@@ -89,12 +122,12 @@ class SixViewsWindow(ComparisonWindow):
         self.data = comparison_data(study, prediction)
         """All that can be shown."""
         self.preset_choice = choice(PRESET_TIP, [*PRESETS, CUSTOM])
-        self.preset_choice.activated.connect(self._preset_chosen)
+        self.preset_choice.textActivated.connect(self.choose_preset)
         self.add("Show", self.preset_choice)
         self.add_key("result", self._ask_result, "Add result…")
-        self.choosers = [PaneChooser(number + 1, self.canvas) for number in range(PANES)]
+        self.choosers = [PaneChooser(number, self.canvas) for number in range(PANES)]
         for chooser in self.choosers:
-            chooser.chosen.connect(self._pane_chosen)
+            chooser.chosen.connect(self.choose)
         self.canvas.show_state(ComparisonState(cut=Cut(point=point or self.data.best_point)))
         self.finish_bar()
         self.add_key("preset", self._next_preset)
@@ -174,9 +207,8 @@ class SixViewsWindow(ComparisonWindow):
         """Keep the choosers above their panes."""
         if event is not None and event.type() in (QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.FontChange):
             for chooser, frame in zip(self.choosers, self.canvas.frames, strict=True):
-                strip = frame.whole.adjusted(0, 0, 0, 0)
-                strip.setHeight(self.canvas.style_now.head)
-                chooser.setGeometry(strip.toRect())
+                head = QRectF(frame.whole.topLeft(), QSizeF(frame.whole.width(), self.canvas.style_now.head))
+                chooser.setGeometry(head.toRect())
         return super().eventFilter(watched, event)
 
     def _store(self) -> None:
@@ -205,12 +237,6 @@ class SixViewsWindow(ComparisonWindow):
         for chooser, pane in zip(self.choosers, self.panes, strict=True):
             chooser.offer(self.data, pane)
 
-    def _preset_chosen(self, _index: int) -> None:
-        self.choose_preset(self.preset_choice.currentText())
-
-    def _pane_chosen(self, number: int, pane: Pane) -> None:
-        self.choose(number - 1, pane)
-
     def _next_preset(self) -> None:
         names, current = list(PRESETS), self.preset_choice.currentText()
         self.choose_preset(names[(names.index(current) + 1) % len(names)] if current in names else names[0])
@@ -224,10 +250,9 @@ class SixViewsWindow(ComparisonWindow):
         """Add the result in a folder, ``OUT`` or ``OUT/<id>``; a failure is told in the status bar."""
         try:
             self.add_result(load_result_of(self.study, find_result_of(self.study, folder) or folder))
-        except UncsegError as error:
-            self.show_message(str(error))
-        else:
             self.show_message(f"Added {self.data.notes[-1]}")
+        except UncsegError as error:
+            self.show_message(error)
 
     def _retitle(self) -> None:
         self.setWindowTitle(f"Six views · {self.study.id} · research use only")

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import napari
+from napari.qt import get_stylesheet
+from napari.settings import get_settings
 from qtpy.QtCore import QSettings, Qt, Signal
 from qtpy.QtGui import QAction, QCloseEvent, QFont, QKeySequence
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMainWindow, QMessageBox, QToolButton, QWidget
@@ -18,14 +22,15 @@ from superqt import QFlowLayout
 
 from napari_uncseg.compare.data import Point
 from napari_uncseg.compare.layout import PaneView
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import SaveError, UncsegError
+from napari_uncseg.io.files import exists
 from napari_uncseg.viewer.bindings import COMPARE_KEYS, COMPARE_MOUSE, FINDING_KEYS, KEY_WORDS, PATIENT_KEYS
 from napari_uncseg.viewer.layers import NOTE
 from napari_uncseg.viewer.orientation import PLANES
-from napari_uncseg.widgets.common import choice, column
+from napari_uncseg.widgets.base import Connections
+from napari_uncseg.widgets.common import choice, column, failure_sentence
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
 from napari_uncseg.widgets.compare.export import completed, export_figure
-from napari_uncseg.widgets.compare.style import MainStyle
 from napari_uncseg.widgets.help_sheet import keys_table
 
 PLANE_TIP = (
@@ -39,6 +44,14 @@ OPTIONS = {
     "common_scale": "Same colours",
 }
 """What of a comparison is on or off, and what it is called."""
+
+STYLE = """
+    QToolButton {{ font-size: {size}; padding: 3px 6px; }}
+    ElidedBox {{ padding: 2px 0px 2px 5px; }}
+    ElidedBox::drop-down {{ width: 16px; }}
+    ElidedBox::down-arrow {{ width: 10px; height: 10px; }}
+"""
+"""What the window adds to napari's style."""
 
 KINDS = {"PNG (*.png)": ".png", "PDF (*.pdf)": ".pdf"}
 """Filters of the dialog that asks where to, and the suffix of each."""
@@ -69,9 +82,7 @@ class ComparisonWindow(QMainWindow):
         self.bar = QWidget()
         self.bar.setLayout(QFlowLayout(self.bar))
         content = QWidget()
-        layout = column(self.bar, self.canvas)
-        layout.setStretch(1, 1)
-        content.setLayout(layout)
+        content.setLayout(column(self.bar, self.canvas))
         self.setCentralWidget(content)
         self.readout = QLabel()
         self.readout.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -83,9 +94,12 @@ class ComparisonWindow(QMainWindow):
         self.plane_choice = choice(PLANE_TIP, [plane.capitalize() for plane in PLANES], least=8)
         self.plane_choice.currentTextChanged.connect(self._turn)
         self.options: dict[str, QCheckBox] = {}
-        self._style = MainStyle(self)
-        self._style.changed.connect(self._take_letters)
-        self._style.wear()
+        self._viewer = napari.current_viewer()
+        self._connections = Connections(self)
+        self._connections.connect(get_settings().appearance.events.font_size, self._wear)
+        if self._viewer is not None:
+            self._connections.connect(self._viewer.events.theme, self._wear)
+        self._wear()
         self.resize(1380, 900)
 
     def choose_plane(self, plane: str) -> None:
@@ -100,7 +114,8 @@ class ComparisonWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Keep the reader's options for the next time."""
         self._store()
-        self._style.release()
+        self._connections.disconnect_all()
+        self._viewer = None
         self.closed.emit()
         super().closeEvent(event)
 
@@ -115,9 +130,9 @@ class ComparisonWindow(QMainWindow):
         """Add what all windows have at the top, after what one has of its own."""
         self.add("Plane", self.plane_choice)
         for plane in PLANES:
-            self.add_key(plane, self._plane_of_key).setData(plane)
-        self.add_key("next_slice", self._next_slice)
-        self.add_key("previous_slice", self._previous_slice)
+            self.add_key(plane, partial(self.plane_choice.setCurrentText, plane.capitalize()))
+        self.add_key("next_slice", partial(self.canvas.scroll_by, 1))
+        self.add_key("previous_slice", partial(self.canvas.scroll_by, -1))
         for name, title in OPTIONS.items():
             box = QCheckBox(title)
             box.setChecked(bool(getattr(self.canvas.state, name)))
@@ -156,8 +171,9 @@ class ComparisonWindow(QMainWindow):
         box.setModal(False)
         box.show()
 
-    def show_message(self, words: str) -> None:
-        """Tell a sentence in the status bar until the mouse is moved over a pane."""
+    def show_message(self, told: str | Exception) -> None:
+        """Tell a sentence, or why something failed, in the status bar until the mouse is moved over a pane."""
+        words = told if isinstance(told, str) else failure_sentence(told)
         self.readout.setText(words)
         self.readout.setToolTip(words)
 
@@ -165,27 +181,15 @@ class ComparisonWindow(QMainWindow):
         chosen: dict[str, Any] = {name: box.isChecked() for name, box in self.options.items()}
         self.canvas.show_state(replace(self.canvas.state, **chosen))
 
-    def _plane_of_key(self) -> None:
-        action = self.sender()
-        assert isinstance(action, QAction)
-        self.choose_plane(str(action.data()))
-
     def _turn(self, plane: str) -> None:
         self.canvas.turn(plane.lower())
-
-    def _next_slice(self) -> None:
-        self.canvas.scroll_by(1)
-
-    def _previous_slice(self) -> None:
-        self.canvas.scroll_by(-1)
 
     def _follow(self) -> None:
         """Keep the chooser of the plane with what is on show."""
         self.choose_plane(self.canvas.state.cut.plane)
 
-    def _tell(self, view: PaneView | None, place: Point | None) -> None:
-        if view is None or place is None or view.data is None:
-            return
+    def _tell(self, view: PaneView, place: Point) -> None:
+        assert view.data is not None
         where = " ".join(
             f"{names[world < 0]} {abs(world):.0f}" for names, world in zip(("IS", "PA", "LR"), place, strict=True)
         )
@@ -197,21 +201,23 @@ class ComparisonWindow(QMainWindow):
         if not name:
             return
         path = completed(Path(name), KINDS.get(kind, ".png"))
-        # The dialog has asked about the name as it was typed.
-        if path != Path(name) and path.exists():
-            words = f"{path.name} is there already. Replace it?"
-            answer = QMessageBox.question(self, "Save the picture", words)
-            if answer != QMessageBox.StandardButton.Yes:
-                return
         try:
+            # The dialog has asked about the name as it was typed.
+            if path != Path(name) and exists(path, SaveError):
+                words = f"{path.name} is there already. Replace it?"
+                answer = QMessageBox.question(self, "Save the picture", words)
+                if answer != QMessageBox.StandardButton.Yes:
+                    return
             self.export(path)
-        except UncsegError as error:
-            self.show_message(str(error))
-        else:
             self.show_message(f"Saved {path}")
+        except UncsegError as error:
+            self.show_message(error)
 
-    def _take_letters(self) -> None:
-        """Give the canvas letters as high as a label's, whose size napari's style tells."""
+    def _wear(self, _event: object = None) -> None:
+        """Give the window the colours and the size of letters that the main window has now; the canvas a label's."""
+        appearance = get_settings().appearance
+        theme, size = self._viewer.theme if self._viewer is not None else appearance.theme, f"{appearance.font_size}pt"
+        self.setStyleSheet(get_stylesheet(theme, extra_variables={"font_size": size}) + STYLE.format(size=size))
         self.readout.ensurePolished()
         letters = QFont(self.canvas.font())
         letters.setPixelSize(self.readout.fontInfo().pixelSize())
@@ -232,11 +238,8 @@ class ComparisonWindow(QMainWindow):
     def _restore(self) -> None:
         """Options of the last time; what a file of settings does not hold stays as it is."""
         settings = self._settings()
-        geometry = settings.value("geometry")
-        if geometry is not None:
-            self.restoreGeometry(geometry)
-        plane = settings.value("plane", "axial")
-        if plane in PLANES:
-            self.choose_plane(str(plane))
+        if settings.value("geometry") is not None:
+            self.restoreGeometry(settings.value("geometry"))
+        self.choose_plane(str(settings.value("plane", "axial")))
         for name, box in self.options.items():
             box.setChecked(settings.value(name, box.isChecked(), type=bool))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import napari
 import numpy as np
@@ -13,10 +13,11 @@ import numpy.typing as npt
 from napari.layers import Labels
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.files import sha256
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import is_own_segmentation
-from napari_uncseg.io.study import Source, Study
+from napari_uncseg.io.study import Source
 from napari_uncseg.viewer.tags import KEY, Plain, open_predictions, open_studies, tagged
 from napari_uncseg.viewer.volumes import layer_volume
 
@@ -54,9 +55,8 @@ class Reference:
     source: Source | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Stamp:
-    """Tells whether a result was taken from what is open now.
+class Stamp(NamedTuple):
+    """What a result was taken from; equal when nothing of it is another.
 
     Parameters
     ----------
@@ -72,13 +72,6 @@ class Stamp:
     segmentation: str
     reference: str
     brain: bool
-
-    def fits(self, other: Stamp) -> bool:
-        """Whether the other was taken of the same things."""
-        mine, theirs = (
-            (stamp.prediction(), stamp.segmentation, stamp.reference, stamp.brain) for stamp in (self, other)
-        )
-        return mine[0] is not None and mine == theirs
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +99,14 @@ class Inputs:
     @property
     def stamp(self) -> Stamp:
         """What tells whether these are still the same."""
-        return Stamp(
-            weakref.ref(self.prediction),
-            array_hash(self.segmentation),
-            array_hash(self.reference),
-            self.brain is not None,
+        segmentation, reference = (
+            sha256(np.ascontiguousarray(each).data) for each in (self.segmentation, self.reference)
         )
+        return Stamp(weakref.ref(self.prediction), segmentation, reference, self.brain is not None)
 
     def snapshot(self) -> Inputs:
         """The same with labels of its own, which nobody paints on while they are evaluated."""
-        return Inputs(self.prediction, self.segmentation.copy(), self.reference.copy(), self.origin, self.brain)
-
-
-def array_hash(array: npt.NDArray[np.integer]) -> str:
-    """sha256 of an array's bytes in C order, in hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+        return replace(self, segmentation=self.segmentation.copy(), reference=self.reference.copy())
 
 
 def study_ids(viewer: napari.viewer.Viewer) -> list[str]:
@@ -149,12 +135,10 @@ def references_of(viewer: napari.viewer.Viewer, study_id: str) -> list[Reference
 
 def inputs_of(viewer: napari.viewer.Viewer, study_id: str, reference: Reference) -> Inputs:
     """What an evaluation of a study against a reference takes; the study must have a result."""
-    prediction = open_predictions(viewer)[study_id]
-    study = open_studies(viewer).get(study_id)
-    known = study is not None and _on_grid_of(prediction, study.shape, study.affine) and study.brain.any()
-    return Inputs(
-        prediction, prediction.segmentation, reference.labels, reference, study.brain if study and known else None
-    )
+    prediction, study = open_predictions(viewer)[study_id], open_studies(viewer).get(study_id)
+    brain = study.brain if study is not None and _on_grid_of(prediction, study.shape, study.affine) else None
+    known = brain is not None and brain.any()
+    return Inputs(prediction, prediction.segmentation, reference.labels, reference, brain if known else None)
 
 
 def missing_sentence(viewer: napari.viewer.Viewer, study_id: str) -> str:
@@ -177,12 +161,12 @@ def missing_sentence(viewer: napari.viewer.Viewer, study_id: str) -> str:
 
 
 def _own_references(viewer: napari.viewer.Viewer, study_id: str, prediction: Prediction) -> Iterator[Reference]:
-    for layer, tag in tagged(viewer, study_id, "reference"):
-        study = tag.source
-        if not isinstance(study, Study) or study.reference is None or not isinstance(layer, Labels):
-            continue
-        if _on_grid_of(prediction, study.shape, study.affine):
-            source = next((source for source in study.sources if source.role == "reference"), None)
+    study = open_studies(viewer).get(study_id)
+    if study is None or study.reference is None or not _on_grid_of(prediction, study.shape, study.affine):
+        return
+    source = next((source for source in study.sources if source.role == "reference"), None)
+    for layer, _ in tagged(viewer, study_id, "reference"):
+        if isinstance(layer, Labels):
             yield Reference(layer.name, layer, study.reference, True, True, source)
 
 

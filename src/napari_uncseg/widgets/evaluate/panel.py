@@ -7,18 +7,12 @@ from functools import partial
 import napari
 
 from napari_uncseg.viewer.tags import tagged
-from napari_uncseg.widgets.base import STOPPED, Job, JobBar, Panel
+from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, choice, form, offer
-from napari_uncseg.widgets.evaluate.inputs import (
-    Inputs,
-    Reference,
-    inputs_of,
-    missing_sentence,
-    references_of,
-    study_ids,
-)
+from napari_uncseg.widgets.evaluate.inputs import Inputs, inputs_of, missing_sentence, references_of, study_ids
 from napari_uncseg.widgets.evaluate.results import EvaluationResults
 from napari_uncseg.widgets.evaluate.task import Evaluated, evaluate
+from napari_uncseg.widgets.job import JobBar
 from napari_uncseg.widgets.verdict.correction import EditWatch
 
 
@@ -38,21 +32,17 @@ class EvaluateWidget(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._references: list[Reference] = []
         self._done: dict[str, Evaluated] = {}
-        self.study_choice = choice("Study whose result is evaluated")
-        self.reference_choice = choice("Expert segmentation that the result is compared with")
+        self.study_choice = choice("Study whose result is evaluated", changed=self._on_study)
+        tip = "Expert segmentation that the result is compared with"
+        self.reference_choice = choice(tip, changed=self._on_reference)
         self.hint = Note()
-        self._job = Job(self, "an evaluation")
-        self.bar = JobBar(self._job, "Evaluate this study")
-        self.bar.run_button.clicked.connect(self.run)
+        self.bar = JobBar("an evaluation", "Evaluate this study", self.run)
         self.results = EvaluationResults(viewer)
         boxes = form(Study=self.study_choice, Reference=self.reference_choice)
         self.fill(boxes, self.hint, self.bar, self.results, stretched=self.results)
-        self._job.returned.connect(self._on_evaluated)
-        self._job.finished.connect(self._on_finished)
-        self.study_choice.currentIndexChanged.connect(self._on_study)
-        self.reference_choice.currentIndexChanged.connect(self._on_reference)
+        self.bar.job.returned.connect(self._on_evaluated)
+        self.bar.changed.connect(self._update_buttons)
         self._edits = EditWatch(self, self._compare)
         self.watch_layers()
         self.refresh()
@@ -60,7 +50,7 @@ class EvaluateWidget(Panel):
     @property
     def running(self) -> bool:
         """Whether an evaluation is going on."""
-        return self._job.running
+        return self.bar.job.running
 
     def refresh(self) -> None:
         """Offer the studies that are open, and drop results of those that are not."""
@@ -75,7 +65,6 @@ class EvaluateWidget(Panel):
         inputs = self._inputs()
         if not self.running and inputs is not None:
             self.bar.start(partial(evaluate, inputs.snapshot()))
-            self._update_buttons()
 
     def cancel(self) -> None:
         """Ask the evaluation to stop; it does within seconds."""
@@ -85,27 +74,22 @@ class EvaluateWidget(Panel):
         """Stop as well."""
         super().release()
         self._edits.follow(())
-        self._job.drop()
+        self.bar.job.drop()
 
     def _inputs(self) -> Inputs | None:
         """What would be evaluated now."""
-        study_id, index = self.study_choice.currentText(), self.reference_choice.currentIndex()
-        if not study_id or not 0 <= index < len(self._references):
-            return None
-        return inputs_of(self._viewer, study_id, self._references[index])
+        reference = self.reference_choice.currentData()
+        return inputs_of(self._viewer, self.study_choice.currentText(), reference) if reference is not None else None
 
     def _on_study(self, _index: int = 0) -> None:
         """Offer the references of the chosen study and show what is known of it."""
-        study_id = self.study_choice.currentText()
-        index = self.reference_choice.currentIndex()
-        before = self._references[index].layer if 0 <= index < len(self._references) else None
-        self._references = references_of(self._viewer, study_id) if study_id else []
-        layers = [reference.layer for reference in self._references]
-        certain = next((place for place, reference in enumerate(self._references) if reference.certain), None)
-        titles = {place: reference.title for place, reference in enumerate(self._references)}
-        offer(self.reference_choice, titles, layers.index(before) if before in layers else certain)
-        labels = [layer for layer, _ in tagged(self._viewer, study_id, "segmentation")] if study_id else []
-        self._edits.follow_layers([*labels, *layers])
+        study_id, before = self.study_choice.currentText(), self.reference_choice.currentData()
+        found = references_of(self._viewer, study_id)
+        same = (each for each in found if before is not None and each.layer is before.layer)
+        chosen = next(same, next((each for each in found if each.certain), None))
+        offer(self.reference_choice, {each: each.title for each in found}, chosen)
+        labels = [layer for layer, _ in tagged(self._viewer, study_id, "segmentation")]
+        self._edits.follow_layers([*labels, *(each.layer for each in found)])
         done = self._done.get(study_id)
         if done is None:
             self.results.clear()
@@ -118,7 +102,7 @@ class EvaluateWidget(Panel):
         if not sentence and self.reference_choice.currentIndex() < 0:
             sentence = f"Choose the label file that is the reference of {self.study_choice.currentText()}."
         self.hint.tell(sentence)
-        self.reference_choice.setPlaceholderText("choose …" if self._references else "none is open")
+        self.reference_choice.setPlaceholderText("choose …" if self.reference_choice.count() else "none is open")
         self._update_buttons()
         self._compare()
 
@@ -126,23 +110,16 @@ class EvaluateWidget(Panel):
         """Say whether the result on show is still that of what is open."""
         done, inputs = self.results.evaluated, self._inputs()
         if done is not None:
-            self.results.mark_stale(inputs is None or not done.stamp.fits(inputs.stamp))
+            self.results.stale.setVisible(inputs is None or done.stamp != inputs.stamp)
 
     def _on_evaluated(self, evaluated: Evaluated) -> None:
         self._done[evaluated.study_id] = evaluated
-        self.bar.status.tell(f"Done in {self.bar.seconds:.0f} s.")
         self.refresh()
-
-    def _on_finished(self) -> None:
-        if self.bar.stopping:
-            self.bar.status.tell(STOPPED)
-        self._update_buttons()
 
     def _update_buttons(self) -> None:
         running, ready = self.running, self.reference_choice.currentIndex() >= 0
-        self.bar.show_running(running)
         self.bar.cancel_button.setVisible(running)
         self.bar.run_button.setEnabled(not running and ready)
         self.bar.run_button.setToolTip(self.hint.text() or "Compare the result with the reference, region by region")
         self.study_choice.setEnabled(not running and self.study_choice.count() > 0)
-        self.reference_choice.setEnabled(not running and bool(self._references))
+        self.reference_choice.setEnabled(not running and self.reference_choice.count() > 0)

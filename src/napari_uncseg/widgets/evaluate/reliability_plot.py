@@ -5,7 +5,6 @@ Importing this module loads matplotlib: a panel does so when it has something to
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -21,15 +19,13 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
-from napari_uncseg.reporting.plot_style import GREY, REGION_COLOURS, REGION_MARKERS
+from napari_uncseg.reporting.plot_style import REGION_COLOURS, REGION_MARKERS
 from napari_uncseg.reporting.plots import ReliabilityCurve
 
 Curves = Mapping[Region, ReliabilityCurve | None]
 
 SIDE_BY_SIDE = 460
 """Narrower than this, in pixels, the regions stand one below the other."""
-
-PIXELS_PER_INCH = 144
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,9 @@ class Ink:
         Whether the background is dark, where the regions' colours are lightened to be seen.
     """
 
-    paper: str = "#ffffff"
-    text: str = "#000000"
-    dark: bool = False
+    paper: str
+    text: str
+    dark: bool
 
     def of(self, region: Region) -> str:
         """Colour of a region on this paper."""
@@ -73,21 +69,17 @@ class ReliabilityPlot(FigureCanvasQTAgg):
 
     def __init__(self) -> None:
         super().__init__(Figure(layout="constrained"))
+        self.ink: Ink | None = None
+        """Colours in use."""
         self._curves: Curves = {}
-        self._ink = Ink()
-        self._wide: bool | None = None
+        self._wide = False
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.setAccessibleName("Reliability per region")
-        self._fit(self.width())
-
-    @property
-    def ink(self) -> Ink:
-        """Colours in use."""
-        return self._ink
+        self._fit()
 
     def present(self, curves: Curves, ink: Ink) -> None:
         """Draw the curves of the regions."""
-        self._curves, self._ink = curves, ink
+        self._curves, self.ink = curves, ink
         self._draw_all()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -95,41 +87,22 @@ class ReliabilityPlot(FigureCanvasQTAgg):
         super().resizeEvent(event)
         # Last, because a new limit may resize the canvas on the spot.
         if event is not None and event.size().width() != event.oldSize().width():
-            self._fit(self.width())
+            self._fit()
 
-    def _fit(self, width: int) -> None:
-        wide = width >= SIDE_BY_SIDE
-        least = 250 if wide else 600
+    def _fit(self) -> None:
+        before, self._wide = self._wide, self.width() >= SIDE_BY_SIDE
+        least = 250 if self._wide else 600
         self.setMinimumHeight(least)
         # Axes that are much higher than wide distort the distance from the diagonal.
-        self.setMaximumHeight(max(least, round((0.62 if wide else 2.0) * width)))
-        if wide != self._wide:
-            self._wide = wide
+        self.setMaximumHeight(max(least, round((0.62 if self._wide else 2.0) * self.width())))
+        if self._wide != before:
             self._draw_all()
 
     def _draw_all(self) -> None:
         self.figure.clear()
-        if self._curves:
-            draw_reliability(self.figure, self._curves, self._ink, wide=bool(self._wide))
+        if self.ink is not None:
+            draw_reliability(self.figure, self._curves, self.ink, wide=self._wide)
         self.draw_idle()
-
-
-def reliability_png(curves: Curves, title: str) -> bytes:
-    """The plot as a PNG on white paper.
-
-    Parameters
-    ----------
-    curves : mapping of Region to ReliabilityCurve or None
-    title : str
-        Study, voxel set and what it may be used for.
-    """
-    figure = Figure(figsize=(10.5, 5.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    draw_reliability(figure, curves, Ink(), wide=True)
-    figure.suptitle(title, fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def draw_reliability(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) -> None:
@@ -150,22 +123,19 @@ def draw_reliability(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) ->
             pairs = list(zip(*rows, strict=True))
         else:
             pairs = list(figure.subplots(len(REGIONS), 2, sharex=True, sharey="col"))
-        for place, (region, (upper, lower)) in enumerate(zip(REGIONS, pairs, strict=True)):
+        for region, (upper, lower) in zip(REGIONS, pairs, strict=True):
             _draw_region(upper, lower, region, curves.get(region), ink)
-            if wide or place == len(REGIONS) - 1:
-                lower.set_xlabel("mean probability in the bin" if wide else "probability")
-            if not wide and place == len(REGIONS) - 1:
-                upper.set_xlabel("mean probability in bin")
-            if place == 0 or not wide:
-                upper.set_ylabel("share that is in the region" if wide else "share in the region")
-                lower.set_ylabel("voxels")
+            upper.set(ylabel="share in the region", xlabel="" if wide else "mean probability in bin")
+            lower.set(ylabel="voxels", xlabel="mean probability in the bin" if wide else "probability")
+            upper.label_outer()
+            lower.label_outer()
 
 
 def _draw_region(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCurve | None, ink: Ink) -> None:
     colour = ink.of(region)
     ece = "" if curve is None else f"\nECE {curve.ece:.3f}"
     upper.set_title(f"{region} · {REGION_TITLES[region]}{ece}")
-    upper.plot((0, 1), (0, 1), color=ink.faint if ink.dark else GREY, lw=1, ls=":")
+    upper.plot((0, 1), (0, 1), color=ink.faint, lw=1, ls=":")
     upper.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     lower.set_yscale("log")
     if curve is None:

@@ -12,13 +12,13 @@ from qtpy.QtCore import QEvent
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_uncseg.errors import SaveError, UncsegError
+from napari_uncseg.errors import SaveError
 from napari_uncseg.evaluation.table import csv_text
-from napari_uncseg.io.files import write_files
-from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.io.files import exists, write_files
 from napari_uncseg.metrics.calibration import DEFAULT_BINS
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
-from napari_uncseg.reporting.plots import ReliabilityCurve
+from napari_uncseg.reporting.plot_style import encode_figure
+from napari_uncseg.reporting.plots import reliability_figure
 from napari_uncseg.widgets.common import Note, button, choice, column, form, heading, offer, row
 from napari_uncseg.widgets.evaluate.table import EvaluationTable
 from napari_uncseg.widgets.evaluate.task import Evaluated
@@ -54,10 +54,11 @@ class EvaluationResults(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._evaluated: Evaluated | None = None
+        self.evaluated: Evaluated | None = None
+        """What is shown."""
         self.title = heading("")
         self.stale = Note(STALE)
-        self.set_choice = choice("Voxels that AUROC, errors, ECE and the plot are taken over", SHORT_TITLES)
+        self.set_choice = choice("Voxels that AUROC, errors, ECE and the plot are taken over", SHORT_TITLES, self._show)
         self.table = EvaluationTable()
         self.plot: ReliabilityPlot | None = None
         self.remarks, self.reading, self.message = Note(), Note(BINS_NOTE), Note()
@@ -70,13 +71,7 @@ class EvaluationResults(QWidget):
         )
         self._column.addStretch(1)
         self.setLayout(self._column)
-        self.set_choice.currentIndexChanged.connect(self._show)
         self.hide()
-
-    @property
-    def evaluated(self) -> Evaluated | None:
-        """What is shown."""
-        return self._evaluated
 
     @property
     def voxel_set(self) -> VoxelSet:
@@ -85,25 +80,21 @@ class EvaluationResults(QWidget):
 
     def present(self, evaluated: Evaluated) -> None:
         """Show a study; the voxel set stays, unless it was not measured."""
-        self._evaluated = evaluated
+        self.evaluated = evaluated
         self.title.setText(f"{evaluated.study_id} against {evaluated.reference}")
         offer(
             self.set_choice, {each: SHORT_TITLES[each] for each in evaluated.voxel_sets}, self.voxel_set, or_first=True
         )
         self.remarks.tell("\n".join(evaluated.remarks))
         self.message.hide()
-        self.mark_stale(False)
+        self.stale.hide()
         self.show()
         self._show()
 
     def clear(self) -> None:
         """Show nothing."""
-        self._evaluated = None
+        self.evaluated = None
         self.hide()
-
-    def mark_stale(self, stale: bool) -> None:
-        """Say, or take back, that layers have changed since."""
-        self.stale.setVisible(stale)
 
     def copy(self) -> None:
         """Put the table on the clipboard, tab-separated."""
@@ -120,25 +111,41 @@ class EvaluationResults(QWidget):
         path : Path
             The CSV file; when it is there already it is replaced with its two companions.
         """
-        try:
-            files = self._save(path if path.suffix == ".csv" else path.with_name(f"{path.name}.csv"))
-        except UncsegError as error:
-            self.message.fail(str(error))
+        evaluated, path = self.evaluated, path if path.suffix == ".csv" else path.with_name(f"{path.name}.csv")
+        picture, record = path.with_suffix(".png"), path.with_suffix(".json")
+        if evaluated is None:
             return
-        self.message.tell(f"Saved {', '.join(file.name for file in files)} in {files[0].parent}")
+        title = f"{evaluated.study_id} · {VOXEL_SET_TITLES[self.voxel_set]} · {DEFAULT_BINS} bins · research use only"
+        curves = evaluated.curves(self.voxel_set)
+        drawn = reliability_figure({region: curve for region, curve in curves.items() if curve is not None}, title)
+        told = {
+            **evaluated.record,
+            "remarks": [*evaluated.remarks, *([STALE] if self.stale.isVisibleTo(self) else [])],
+            "plot": {"file": picture.name, "voxel_set": self.voxel_set},
+        }
+        contents = {
+            path: csv_text(evaluated.values).encode(),
+            picture: encode_figure(drawn, "png"),
+            record: (json.dumps(told, indent=2) + "\n").encode(),
+        }
+        with self.message.failing():
+            taken = next((other for other in (picture, record) if exists(other, SaveError)), None)
+            if taken is not None and not exists(path, SaveError):  # else the user has agreed to replace them
+                raise SaveError(f"{taken} is there already; choose another name.")
+            write_files(contents)
+            self.message.tell(f"Saved {path.name}, {picture.name}, {record.name} in {path.parent}")
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme of the window, of which Qt tells as a change of style."""
         super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange and self.plot is not None:
-            ink = self._ink()
-            if ink != self.plot.ink:
-                self._show()
+        changed = event is not None and event.type() == QEvent.Type.StyleChange
+        if changed and self.plot is not None and self.plot.ink != self._ink():
+            self._show()
 
     def _show(self, _index: int = 0) -> None:
-        if self._evaluated is None:
+        if self.evaluated is None:
             return
-        self.table.present(self._evaluated, self.voxel_set)
+        self.table.present(self.evaluated, self.voxel_set)
         if self.plot is None:
             # The first plot loads matplotlib.
             from napari_uncseg.widgets.evaluate.reliability_plot import ReliabilityPlot
@@ -151,49 +158,18 @@ class EvaluationResults(QWidget):
             "probability, the share that is; on the dotted line the model is right about itself. The bars: voxels per "
             "bin."
         )
-        self.plot.present(self._curves(), self._ink())
+        self.plot.present(self.evaluated.curves(self.voxel_set), self._ink())
         self.reading.setText(UNION_NOTE if self.voxel_set is VoxelSet.UNION else BINS_NOTE)
 
-    def _curves(self) -> dict[Region, ReliabilityCurve | None]:
-        evaluated = self._evaluated
-        return {region: evaluated.curve(region, self.voxel_set) if evaluated else None for region in REGIONS}
+    def _ask_and_save(self) -> None:
+        if self.evaluated is not None:
+            name = f"{self.evaluated.study_id}_evaluation.csv"
+            chosen, _ = QFileDialog.getSaveFileName(self, "Save table and plot", name, "Table (*.csv)")
+            if chosen:
+                self.save(Path(chosen))
 
     def _ink(self) -> Ink:
         from napari_uncseg.widgets.evaluate.reliability_plot import Ink
 
         theme = get_theme(self._viewer.theme)
         return Ink(theme.background.as_hex("long"), theme.text.as_hex("long"), theme.type == "dark")
-
-    def _ask_and_save(self) -> None:
-        if self._evaluated is None:
-            return
-        name = f"{self._evaluated.study_id}_evaluation.csv"
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save table and plot", name, "Table (*.csv)")
-        if chosen:
-            self.save(Path(chosen))
-
-    def _save(self, path: Path) -> list[Path]:
-        from napari_uncseg.widgets.evaluate.reliability_plot import reliability_png
-
-        evaluated = self._evaluated
-        if evaluated is None:
-            raise SaveError("There is nothing to save yet; evaluate a study first.")
-        picture, record = path.with_suffix(".png"), path.with_suffix(".json")
-        if not path.exists():  # else the user has agreed to replace it
-            for other in (picture, record):
-                if other.exists():
-                    raise SaveError(f"{other} is there already; choose another name.")
-        title = f"{evaluated.study_id} · {VOXEL_SET_TITLES[self.voxel_set]} · {DEFAULT_BINS} bins · research use only"
-        told = {
-            **evaluated.record,
-            "remarks": [*evaluated.remarks, *([STALE] if self.stale.isVisibleTo(self) else [])],
-            "plot": {"file": picture.name, "voxel_set": self.voxel_set},
-        }
-        write_files(
-            {
-                path: csv_text(evaluated.values).encode(),
-                picture: reliability_png(self._curves(), title),
-                record: (json.dumps(told, indent=2) + "\n").encode(),
-            }
-        )
-        return [path, picture, record]

@@ -18,11 +18,9 @@ from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
 from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
-from napari_uncseg.widgets.table import Table
+from napari_uncseg.widgets.table import Row, Table
 
 DASH = "–"
-PADDING = 12
-"""Room beside the text of a column, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,6 @@ class EvaluationTable(Table):
 
     def __init__(self) -> None:
         super().__init__(dict.fromkeys(map(str, range(len(COLUMNS))), ""), "Evaluation per region")
-        self.setRowCount(len(REGIONS))
         self._evaluated: Evaluated | None = None
         self._voxel_set = VoxelSet.TUMOUR
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -100,10 +97,6 @@ class EvaluationTable(Table):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setShowGrid(True)
         self.setIconSize(QSize(10, 10))
-        for row, region in enumerate(REGIONS):
-            item = QTableWidgetItem(_swatch(region), str(region))
-            item.setToolTip(f"{region}: {REGION_TITLES[region]}")
-            self.setVerticalHeaderItem(row, item)
         self.header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.rows.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         for titles in (self.header, self.rows):
@@ -111,6 +104,10 @@ class EvaluationTable(Table):
             titles.show()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._write()
+        for row, region in enumerate(REGIONS):
+            item = QTableWidgetItem(_swatch(region), str(region))
+            item.setToolTip(f"{region}: {REGION_TITLES[region]}")
+            self.setVerticalHeaderItem(row, item)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Share the width among the columns; what does not fit is scrolled to."""
@@ -125,10 +122,8 @@ class EvaluationTable(Table):
     def as_text(self) -> str:
         """What the table shows, tab-separated for a spreadsheet, and what is needed to read it."""
         titles = ["Region", *(f"{column.title} {column.second}".strip() for column in COLUMNS)]
-        rows = [
-            [str(region), *(self._text(row, column) for column in range(len(COLUMNS)))]
-            for row, region in enumerate(REGIONS)
-        ]
+        columns = range(len(COLUMNS))
+        rows = [[str(region), *(self.cell(row, each).text() for each in columns)] for row, region in enumerate(REGIONS)]
         lines = ["\t".join(cells) for cells in (titles, *rows)]
         if self._evaluated is not None:
             lines.append(
@@ -140,34 +135,21 @@ class EvaluationTable(Table):
     def fit(self) -> None:
         """Columns as wide as they must be, or wider where there is room; as high as the rows are."""
         super().fit()
-        bar, port, metrics = self.horizontalScrollBar(), self.viewport(), self.fontMetrics()
+        self.resizeColumnsToContents()
+        bar, port = self.horizontalScrollBar(), self.viewport()
         if bar is None or port is None:
             return
-        needed = []
-        for number, column in enumerate(COLUMNS):
-            texts = [column.title, column.second, *(self._text(row, number) for row in range(len(REGIONS)))]
-            needed.append(max(metrics.horizontalAdvance(text) for text in texts) + PADDING)
-        spare = port.width() - sum(needed)
-        for number, width in enumerate(needed):
-            self.header.resizeSection(number, width + max(spare, 0) // len(needed))
+        spare = port.width() - self.header.length()
+        for number in range(len(COLUMNS)):
+            self.header.resizeSection(number, self.header.sectionSize(number) + max(spare, 0) // len(COLUMNS))
         height = self.header.sizeHint().height() + self.rows.length() + 2 * self.frameWidth()
         self.setFixedHeight(height + (bar.sizeHint().height() if spare < 0 else 0))
 
-    def _text(self, row: int, column: int) -> str:
-        item = self.item(row, column)
-        return item.text() if item is not None else ""
-
     def _write(self) -> None:
         for number, column in enumerate(COLUMNS):
-            header = QTableWidgetItem(f"{column.title}\n{column.second}")
-            header.setToolTip(column.tooltip(self._voxel_set))
-            self.setHorizontalHeaderItem(number, header)
-            for row, region in enumerate(REGIONS):
-                text, tooltip = self._cell(column, region)
-                item = QTableWidgetItem(text)
-                item.setToolTip(tooltip)
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.setItem(row, number, item)
+            self.entitle(number, f"{column.title}\n{column.second}", column.tooltip(self._voxel_set))
+        cells = {region: [self._cell(column, region) for column in COLUMNS] for region in REGIONS}
+        self.write([Row(region, *zip(*own, strict=True)) for region, own in cells.items()])
         self.fit()
 
     def _cell(self, column: Column, region: Region) -> tuple[str, str]:

@@ -23,8 +23,8 @@ from napari_uncseg.labels import REGIONS, Region, labels_from_regions
 from napari_uncseg.metrics.calibration import DEFAULT_BINS, reliability
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.reporting.plots import ReliabilityCurve
-from napari_uncseg.widgets.base import Report
 from napari_uncseg.widgets.evaluate.inputs import Inputs, Stamp
+from napari_uncseg.widgets.job import Report
 
 VOXEL_SETS: tuple[VoxelSet, ...] = (VoxelSet.TUMOUR, VoxelSet.BRAIN, VoxelSet.UNION)
 """Voxel sets the user chooses from; the first one is shown first, for it holds no easy background."""
@@ -77,22 +77,20 @@ class Evaluated:
         map: str | None = None,  # noqa: A002
     ) -> MetricResult | None:
         """The value of a metric, None when it was not measured; without a voxel set that of the whole volume."""
-        over = VoxelSet.ALL if voxel_set is None else voxel_set
-        wanted = (metric, region, over, map)
-        return next(
-            (each for each in self.values if (each.metric, each.region, each.voxel_set, each.map) == wanted), None
-        )
+        wanted = (metric, region, voxel_set or VoxelSet.ALL, map)
+        found = (each for each in self.values if (each.metric, each.region, each.voxel_set, each.map) == wanted)
+        return next(found, None)
 
-    def curve(self, region: Region, voxel_set: VoxelSet) -> ReliabilityCurve | None:
-        """Reliability of the probabilities of a region; None without voxels."""
+    def curves(self, voxel_set: VoxelSet) -> dict[Region, ReliabilityCurve | None]:
+        """Reliability of the probabilities of each region; None without voxels."""
+        found: dict[Region, ReliabilityCurve | None] = dict.fromkeys(REGIONS)
         for metric in self.metrics:
-            if isinstance(metric, Calibration) and (metric.region, metric.voxel_set) == (region, voxel_set):
+            if isinstance(metric, Calibration) and metric.voxel_set is voxel_set:
                 bins = reliability(metric.cases[self.study_id], metric.bins)
-                if not bins.counts.any():
-                    return None
-                none = np.empty((0, len(bins.counts)))
-                return ReliabilityCurve(bins.claimed, bins.observed, bins.counts, none, bins.expected_error)
-        return None
+                cases = np.empty((0, len(bins.counts)))
+                curve = ReliabilityCurve(bins.claimed, bins.observed, bins.counts, cases, bins.expected_error)
+                found[metric.region] = curve if bins.counts.any() else None
+        return found
 
 
 def evaluate(inputs: Inputs, report: Report) -> Evaluated:
@@ -117,7 +115,7 @@ def evaluate(inputs: Inputs, report: Report) -> Evaluated:
     for done, metric in enumerate(metrics):
         if report.cancelled():
             raise Cancelled("Stopped.")
-        report.tell(done, len(metrics), _doing(metric))
+        report.tell(done, len(metrics), f"Measuring {metric.name} of {getattr(metric, 'region', 'the study')}")
         metric.add(case)
     return Evaluated(
         study_id=case.id,
@@ -155,13 +153,6 @@ def _metrics(case: Case, sets: tuple[VoxelSet, ...]) -> tuple[Metric, ...]:
             if name in case.uncertainties(region):
                 metrics += [Discrimination(name, region, chosen) for chosen in sets]
     return tuple(metrics)
-
-
-def _doing(metric: Metric) -> str:
-    region = getattr(metric, "region", "")
-    if isinstance(metric, Overlap):
-        return f"Dice and distances of {region}"
-    return f"Probabilities of {region}" if isinstance(metric, Calibration) else f"Uncertainty of {region}"
 
 
 def _remarks(inputs: Inputs, case: Case) -> list[str]:

@@ -15,7 +15,7 @@ from napari_uncseg.review.findings import EXPECTED_ERRORS, THICKNESS_LIMIT_MM, F
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.widgets.common import Note, button, column, heading, row
-from napari_uncseg.widgets.table import Table
+from napari_uncseg.widgets.table import Row, Table
 
 MOST = 60
 """Findings that are listed; whoever has looked at so many raises the threshold."""
@@ -78,14 +78,11 @@ class FindingsBox(QWidget):
     ----------
     chosen : Signal
         A :class:`Finding` that was clicked.
-    step_requested : Signal
-        +1 or -1.
     judgement_requested : Signal
         A :class:`Judgement`; None to take it back.
     """
 
     chosen = Signal(object)
-    step_requested = Signal(int)
     judgement_requested = Signal(object)
 
     def __init__(self) -> None:
@@ -103,9 +100,7 @@ class FindingsBox(QWidget):
         for each in self.judge_buttons.values():
             each.setCheckable(True)
             self._group.addButton(each)
-        self.previous_button.clicked.connect(self._on_previous)
-        self.next_button.clicked.connect(self._on_next)
-        self.table.cellClicked.connect(self._on_cell)
+        self.table.cellClicked.connect(self._choose)
         self.table.currentCellChanged.connect(self._on_row)
         self.setLayout(
             column(
@@ -119,14 +114,7 @@ class FindingsBox(QWidget):
         """List findings; `judgements` by rank. None for findings that are still searched."""
         self._findings = findings
         items = findings.items[:MOST] if findings is not None else ()
-        texts = [
-            (
-                *(str(item.rank), short_place(item.place, item.region), f"{item.thickness_mm:.0f}"),
-                *(f"{item.volume_ml:.2f}", str(item.slice), ""),
-            )
-            for item in items
-        ]
-        self.table.write(texts, [_describe(item, findings) for item in items], left=(_PLACE,))
+        self.table.write([_row_of(item, findings) for item in items], left=(_PLACE,))
         self.table.setVisible(bool(items))
         self.table.fit()
         self.summary.tell(_summary(findings))
@@ -138,10 +126,9 @@ class FindingsBox(QWidget):
     def mark(self, judgements: Mapping[int, Judgement]) -> None:
         """Show what was judged, by rank."""
         for place in range(self.table.rowCount()):
-            judgement, cell = judgements.get(place + 1), self.table.item(place, _JUDGED)
-            if cell is not None:
-                cell.setText(MARKS[judgement])
-                cell.setToolTip(str(judgement) if judgement else "not judged")
+            judgement, cell = judgements.get(place + 1), self.table.cell(place, _JUDGED)
+            cell.setText(MARKS[judgement])
+            cell.setToolTip(str(judgement) if judgement else "not judged")
 
     def show_current(self, finding: Finding | None, judgement: Judgement | None = None) -> None:
         """Show which finding is looked at, in full."""
@@ -164,28 +151,24 @@ class FindingsBox(QWidget):
         if self._current is not None:
             self.judge_buttons[judgement].click()
 
-    def _on_previous(self, _checked: bool = False) -> None:
-        self.step_requested.emit(-1)
-
-    def _on_next(self, _checked: bool = False) -> None:
-        self.step_requested.emit(1)
-
     def _on_judge(self, clicked: QPushButton) -> None:
         judgement = next(each for each, own in self.judge_buttons.items() if own is clicked)
         self.judgement_requested.emit(judgement if clicked.isChecked() else None)
-
-    def _on_cell(self, place: int, _column: int) -> None:
-        self._choose(place)
 
     def _on_row(self, place: int, _column: int, before: int, _before_column: int) -> None:
         if place != before and self.table.hasFocus():  # the arrow keys
             self._choose(place)
 
-    def _choose(self, place: int) -> None:
-        if self._findings is not None and 0 <= place < len(self._findings.items):
-            finding = self._findings.items[place]
-            if finding is not self._current:
-                self.chosen.emit(finding)
+    def _choose(self, place: int, _column: int = 0) -> None:
+        finding = self.table.at(place)
+        if finding is not None and finding is not self._current:
+            self.chosen.emit(finding)
+
+
+def _row_of(item: Finding, findings: Findings | None) -> Row:
+    where = short_place(item.place, item.region)
+    texts = (str(item.rank), where, f"{item.thickness_mm:.0f}", f"{item.volume_ml:.2f}", str(item.slice), "")
+    return Row(item, texts, _describe(item, findings))
 
 
 def short_place(place: str, region: Region) -> str:

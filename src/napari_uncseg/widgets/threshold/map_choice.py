@@ -1,27 +1,33 @@
-"""The form that chooses a region, a map of it, and the voxels that count."""
+"""Which map is cut, in which voxels, and the search for findings in it."""
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import napari
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
-from superqt.utils import signals_blocked
+from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.review.findings import Findings, find
 from napari_uncseg.review.session import Session
-from napari_uncseg.review.watershed import REVIEW_SETS, review_voxels
+from napari_uncseg.review.watershed import REVIEW_SETS, Watershed, build_watershed, review_voxels
 from napari_uncseg.uncertainty.prediction_maps import maps_of
 from napari_uncseg.viewer.layers import ensure_map_layer, find_map_layer
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.common import choice, form, offer
+from napari_uncseg.widgets.job import Job, Report
 
 SET_TITLES = {**VOXEL_SET_TITLES, VoxelSet.PREDICTION: "predicted region", VoxelSet.TUMOUR: "predicted tumour + 5 mm"}
 
@@ -39,9 +45,8 @@ class Chosen:
         Shows the map.
     within : ndarray of bool, shape (x, y, z), optional
         Voxels of the set; None for all.
-    reference : ndarray of uint8, shape (x, y, z), optional
-    brain : ndarray of bool, shape (x, y, z), optional
-        Known while the images are open.
+    study : Study, optional
+        Of the result, while its images are open on the same grid: it knows the reference and the brain.
     """
 
     prediction: Prediction
@@ -49,8 +54,17 @@ class Chosen:
     voxel_set: VoxelSet
     layer: Image
     within: npt.NDArray[np.bool_] | None
-    reference: npt.NDArray[np.uint8] | None
-    brain: npt.NDArray[np.bool_] | None
+    study: Study | None
+
+    @property
+    def reference(self) -> npt.NDArray[np.uint8] | None:
+        """The expert's labels, if they are known."""
+        return self.study.reference if self.study is not None else None
+
+    @property
+    def brain(self) -> npt.NDArray[np.bool_] | None:
+        """Voxels of the brain, if they are known."""
+        return self.study.brain if self.study is not None else None
 
 
 class MapChoice(QWidget):
@@ -83,13 +97,14 @@ class MapChoice(QWidget):
         self.region_box = choice(
             "Region of the tumour that the map and the numbers speak of",
             [f"{region} · {REGION_TITLES[region]}" for region in REGIONS],
+            self._on_region,
         )
-        self.map_box = choice("Map of the result that the threshold cuts; it is shown in the view")
-        self.set_box = choice("Voxels that may be flagged and are counted; all others are left out")
+        tips = (
+            "Map of the result that the threshold cuts; it is shown in the view",
+            "Voxels that may be flagged and are counted; all others are left out",
+        )
+        self.map_box, self.set_box = choice(tips[0], (), self._on_map), choice(tips[1], (), self.changed)
         self.setLayout(form(Region=self.region_box, Map=self.map_box, Look_in=self.set_box))
-        self.region_box.currentIndexChanged.connect(self._on_region)
-        self.map_box.currentIndexChanged.connect(self._on_map)
-        self.set_box.currentIndexChanged.connect(self._on_set)
 
     @property
     def region(self) -> Region:
@@ -108,13 +123,11 @@ class MapChoice(QWidget):
         predictions = dict(reversed(open_predictions(self._viewer).items()))
         if self.map_box.count() == 0 and predictions:
             self._restore(next(iter(predictions)))
-        entries = {}
-        for prediction in predictions.values():
-            for key in maps_of(prediction, self.region):
-                title = prediction.title(key)
-                entries[prediction.study_id, str(key)] = (
-                    f"{title} · {prediction.study_id}" if len(predictions) > 1 else title
-                )
+        entries = {
+            (study_id, str(key)): prediction.title(key) + (f" · {study_id}" if len(predictions) > 1 else "")
+            for study_id, prediction in predictions.items()
+            for key in maps_of(prediction, self.region)
+        }
         chosen = self.map_box.currentData()
         wanted = chosen or self._remembered[:2]
         if chosen is not None and wanted not in entries:  # another region: the same measure of it, if it has one
@@ -125,43 +138,30 @@ class MapChoice(QWidget):
 
     def go_to_study(self, study_id: str) -> None:
         """Choose a map of another study: the one chosen there last, or the same as here."""
-        data = self.map_box.currentData()
-        if data is None or data[0] == study_id:
-            return
+        now, name = self.map_box.currentData() or (study_id, "")
         offered = [self.map_box.itemData(number) for number in range(self.map_box.count())]
-        wanted = [(study_id, self._session.state.map), (study_id, data[1])]
-        found = [each for each in (*wanted, *offered) if each in offered and each[0] == study_id]
-        if found:
-            self.map_box.setCurrentIndex(offered.index(found[0]))
+        its = [each for each in offered if each[0] == study_id]
+        if now != study_id and its:
+            wanted = ((study_id, self._session.state.map), (study_id, name), its[0])
+            self.map_box.setCurrentIndex(offered.index(next(each for each in wanted if each in its)))
 
     def choose(self) -> Chosen | None:
         """What the boxes say; the same object while nothing in it has changed."""
-        self._chosen = self._choose(self._chosen)
-        return self._chosen
-
-    def _choose(self, now: Chosen | None) -> Chosen | None:
-        data = self.map_box.currentData()
-        prediction = open_predictions(self._viewer).get(data[0]) if data is not None else None
-        if data is None or prediction is None:
+        study_id, name = self.map_box.currentData() or ("", "")
+        prediction = open_predictions(self._viewer).get(study_id)
+        if prediction is None:
+            self._chosen = None
             return None
-        key = MapName.parse(data[1])
-        voxel_set = VoxelSet(self.set_box.currentData() or VoxelSet.ALL)
-        study = open_studies(self._viewer).get(prediction.study_id)
-        fits = study is not None and study.shape == prediction.segmentation.shape
-        reference = study.reference if study is not None and fits else None
-        brain = study.brain if study is not None and fits else None
-        if (
-            now is not None
-            and now.prediction is prediction
-            and (now.key, now.voxel_set) == (key, voxel_set)
-            and now.reference is reference
-            and now.brain is brain
-            and find_map_layer(self._viewer, prediction, key) is now.layer
-        ):
-            return now
-        within = review_voxels(prediction, voxel_set, key.region, brain)
-        layer = ensure_map_layer(self._viewer, prediction, key)
-        return Chosen(prediction, key, voxel_set, layer, within, reference, brain)
+        key, voxel_set = MapName.parse(name), VoxelSet(self.set_box.currentData() or VoxelSet.ALL)
+        study = open_studies(self._viewer).get(study_id)
+        study = study if study is not None and study.shape == prediction.shape else None
+        layer, now = find_map_layer(self._viewer, prediction, key), self._chosen
+        wanted = (prediction, key, voxel_set, layer, study)
+        if now is None or (now.prediction, now.key, now.voxel_set, now.layer, now.study) != wanted:
+            within = review_voxels(prediction, voxel_set, key.region, study.brain if study is not None else None)
+            layer = ensure_map_layer(self._viewer, prediction, key)
+            self._chosen = Chosen(prediction, key, voxel_set, layer, within, study)
+        return self._chosen
 
     def _restore(self, study_id: str) -> None:
         """Choose what was chosen when a study was looked at last, or what is shown of it."""
@@ -180,14 +180,84 @@ class MapChoice(QWidget):
         sets = {each: SET_TITLES[each] for each in REVIEW_SETS if known or each is not VoxelSet.BRAIN}
         offer(self.set_box, sets, self.set_box.currentData() or self._remembered[2], or_first=True)
 
-    def _on_region(self, _index: int = 0) -> None:
+    def _on_region(self) -> None:
         self.refresh()
         self._on_map()
 
-    def _on_map(self, _index: int = 0) -> None:
+    def _on_map(self) -> None:
         self._offer_sets()
         self.changed.emit()
         self.asked.emit()
 
-    def _on_set(self, _index: int = 0) -> None:
-        self.changed.emit()
+
+THROTTLE_MS = 25
+"""How long the slider may go on before a search starts."""
+
+
+class Finder(QObject):
+    """Searches for findings, one question at a time; questions that were overtaken are not answered.
+
+    Attributes
+    ----------
+    found : Signal
+        The :class:`Chosen` that was searched, and its :class:`Findings`.
+    failed : Signal
+        The exception of a search.
+    """
+
+    found = Signal(object, object)
+    failed = Signal(object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._wanted: tuple[Chosen, float] | None = None
+        self._watershed: tuple[tuple[Any, ...], Watershed | None] = ((), None)
+        self._job = Job(self, "a search for findings")
+        self._job.returned.connect(self._on_found)
+        self._job.failed.connect(self.failed)
+        self._job.finished.connect(self._start)
+        self._soon = QSignalThrottler(parent=self)
+        self._soon.setTimeout(THROTTLE_MS)
+        self._soon.triggered.connect(self._start)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._job.running or self._wanted is not None
+
+    def ask(self, chosen: Chosen, threshold: float) -> None:
+        """Ask for what a map flags at a threshold; an earlier question that is not yet answered is dropped."""
+        self._wanted = chosen, threshold
+        self._soon.throttle()
+
+    def drop(self) -> None:
+        """Drop what was asked; what is being searched is not told."""
+        self._wanted = None
+        self._job.drop()
+
+    def _start(self) -> None:
+        if self._wanted is not None and not self._job.running:
+            (chosen, threshold), self._wanted = self._wanted, None
+            made_of, watershed = self._watershed
+            known = watershed if made_of == _map_of(chosen) else None
+            self._job.start(partial(_search, chosen, threshold, known))
+
+    def _on_found(self, answer: tuple[Chosen, Watershed, Findings]) -> None:
+        chosen, watershed, findings = answer
+        self._watershed = _map_of(chosen), watershed
+        if self._wanted is None or self._wanted[0] is chosen:
+            self.found.emit(chosen, findings)
+
+
+def _map_of(chosen: Chosen) -> tuple[Any, ...]:
+    """What a watershed is made of; nothing of it is kept alive."""
+    study = weakref.ref(chosen.study) if chosen.study is not None else None
+    return weakref.ref(chosen.prediction), chosen.key, study
+
+
+def _search(
+    chosen: Chosen, threshold: float, watershed: Watershed | None, _report: Report
+) -> tuple[Chosen, Watershed, Findings]:
+    """Find; builds the watershed when there is none."""
+    watershed = watershed or build_watershed(chosen.prediction, chosen.key, chosen.brain)
+    return chosen, watershed, find(watershed, threshold, chosen.within)

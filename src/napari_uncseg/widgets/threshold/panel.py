@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import napari
 from superqt.utils import signals_blocked
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.threshold_sweep import ThresholdSweep, sweep_thresholds, value_histogram
 from napari_uncseg.review.verdicts import Judgement
@@ -17,15 +18,14 @@ from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.colormaps import map_colormap
 from napari_uncseg.viewer.layers import show_only_map
-from napari_uncseg.viewer.navigation import FindingOutline, go_to, session_of, world_of
-from napari_uncseg.viewer.tags import open_predictions, results_folder_of
-from napari_uncseg.widgets.base import Panel, failure_sentence
+from napari_uncseg.viewer.navigation import FindingOutline, go_to, review, session_of
+from napari_uncseg.viewer.orientation import world_of
+from napari_uncseg.viewer.tags import open_predictions
+from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, heading
-from napari_uncseg.widgets.threshold.curve import ThresholdCurve
-from napari_uncseg.widgets.threshold.finder import Finder, Question
 from napari_uncseg.widgets.threshold.findings import FindingsBox
-from napari_uncseg.widgets.threshold.histogram_slider import HistogramSlider
-from napari_uncseg.widgets.threshold.map_choice import Chosen, MapChoice
+from napari_uncseg.widgets.threshold.histogram_slider import HistogramSlider, ThresholdCurve
+from napari_uncseg.widgets.threshold.map_choice import Chosen, Finder, MapChoice
 
 EMPTY = "No map is open. Run Segment with uncertainty, or open the folder that uncseg predict wrote."
 
@@ -67,9 +67,10 @@ class ThresholdWidget(Panel):
         self.choice.asked.connect(self._show_chosen)
         self.slider.valueChanged.connect(self._on_threshold)
         self._finder.found.connect(self._on_found)
-        self._finder.failed.connect(self._on_failed)
+        self._finder.failed.connect(self.findings.message.fail)
         self.findings.chosen.connect(self._session.go_to)
-        self.findings.step_requested.connect(self._session.step)
+        self.findings.next_button.clicked.connect(partial(self._session.step, 1))
+        self.findings.previous_button.clicked.connect(partial(self._session.step, -1))
         self.findings.judgement_requested.connect(self._judge)
         for signal, method in (
             (self._session.current_changed, self._on_current),
@@ -77,8 +78,13 @@ class ThresholdWidget(Panel):
             (self._session.verdicts_changed, self._on_verdicts),
         ):
             self._connections.connect(signal, method)
-        actions = (self._next, self._previous, self._real_error, self._fine, self._unsure, self._toggle_overlay)
-        self._connections.bind_keys(viewer, self, dict(zip(FINDING_KEYS.values(), actions, strict=True)))
+        actions: dict[str, tuple[Any, ...]] = {
+            "next": (self._session.step, 1),
+            "previous": (self._session.step, -1),
+            "overlay": (self._toggle_overlay,),
+            **{each.replace(" ", "_"): (self.findings.toggle, each) for each in Judgement},
+        }
+        self._connections.bind_keys(viewer, self, {FINDING_KEYS[what]: action for what, action in actions.items()})
         self.watch_layers()
         self.refresh()
 
@@ -115,21 +121,19 @@ class ThresholdWidget(Panel):
         """Count the chosen map in the chosen voxels, and put the slider where it stood for this map."""
         chosen = self.choice.choose()
         before, self._chosen = self._chosen, chosen
+        if before is chosen and chosen is not None:
+            return
+        self.findings.present(None, {})
         if chosen is None:
             self.sweep = None
             self._finder.drop()
             self._outline.remove()
-            for widget in (self.against, self.curve):
-                widget.hide()
-            self.findings.present(None, {})
-            return
-        if before is chosen:
+            self.against.hide()
+            self.curve.hide()
             return
         prediction, key = chosen.prediction, chosen.key
-        other = self._session.study != prediction.study_id
-        self._session.look_at(prediction.study_id, fingerprint(prediction.provenance))
-        if other or self._session.results is None:
-            self._find_log()
+        with self.findings.message.failing():
+            review(self._viewer, prediction)
         same = before is not None and (before.prediction.study_id, before.key) == (prediction.study_id, key)
         if not same:
             self._show_chosen()
@@ -144,14 +148,10 @@ class ThresholdWidget(Panel):
             self.slider.present(counts, upper, lambda at: tuple(colours.map(at / upper)[0][:3]))
             self.slider.setValue(value)
         self.curve.present(self.sweep)
-        unit = key.unit
-        self.explanation.tell(
-            f"{prediction.title(key)}: 0 to {upper:.2f}{f' ({unit})' if unit else ''}. Below the threshold nothing "
-            "is drawn."
-        )
+        unit = f" ({key.unit})" if key.unit else ""
+        self.explanation.tell(f"{prediction.title(key)}: 0 to {upper:.2f}{unit}. Below the threshold nothing is drawn.")
         self._session.change(map=str(key), voxel_set=chosen.voxel_set)
         self._session.present(None)
-        self.findings.present(None, {})
         self._on_threshold(value)
 
     # The slider
@@ -176,40 +176,30 @@ class ThresholdWidget(Panel):
         )
         self.against.tell(_against(sweep, step))
         self.curve.place(step)
-        self._finder.ask(Question(chosen.prediction, chosen.key, threshold, chosen.within, chosen.brain))
+        self._finder.ask(chosen, threshold)
 
     # Findings
 
-    def _on_found(self, question: Question, findings: Findings) -> None:
-        chosen = self._chosen
-        if chosen is None or (question.prediction, question.key) != (chosen.prediction, chosen.key):
+    def _on_found(self, chosen: Chosen, findings: Findings) -> None:
+        if chosen is not self._chosen:
             return
         self._session.change(threshold=findings.threshold)
         self._session.present(findings)
         self.findings.present(findings, self._session.judgements())
         self._show_current(self._session.current, move=False)
 
-    def _on_failed(self, error: Exception) -> None:
-        self.findings.message.fail(failure_sentence(error))
-
     def _on_current(self, finding: Finding | None) -> None:
         self._show_current(finding, move=True)
 
     def _show_current(self, finding: Finding | None, *, move: bool) -> None:
         chosen, findings = self._chosen, self._session.findings
-        self.findings.show_current(finding, self._judgement())
+        self.findings.show_current(finding, self._session.judgement_of(finding) if finding is not None else None)
         if chosen is None or findings is None or finding is None:
             self._outline.clear()
             return
         self._outline.show(chosen.prediction, findings, finding)
         if move:
-            shape = chosen.prediction.segmentation.shape
-            go_to(self._viewer, world_of(finding.voxel, shape, chosen.prediction.affine))
-
-    def _judgement(self) -> Judgement | None:
-        """What was said of the current finding."""
-        current = self._session.current
-        return self._session.judgement_of(current) if current is not None else None
+            go_to(self._viewer, world_of(finding.voxel, chosen.prediction.shape, chosen.prediction.affine))
 
     def _judge(self, judgement: Judgement | None) -> None:
         finding = self._session.current
@@ -218,40 +208,13 @@ class ThresholdWidget(Panel):
         try:
             self._session.judge(finding, judgement)
         except UncsegError as error:
-            self.findings.show_current(finding, self._judgement())
+            self.findings.show_current(finding, self._session.judgement_of(finding))
             self.findings.message.fail(f"{error} The panel Verdict has the field for it.")
 
     def _on_verdicts(self) -> None:
         if self._session.findings is not None:
             self.findings.mark(self._session.judgements())
-            self.findings.show_current(self._session.current, self._judgement())
-
-    def _find_log(self) -> None:
-        """Read the log of the folder that the result was opened from, if that is known."""
-        folder = results_folder_of(self._viewer, self._session.study)
-        if folder is None or folder == self._session.results:
-            return
-        try:
-            self._session.open_log(folder)
-        except UncsegError as error:
-            self.findings.message.fail(str(error))
-
-    # Keys
-
-    def _next(self) -> None:
-        self._session.step(1)
-
-    def _previous(self) -> None:
-        self._session.step(-1)
-
-    def _real_error(self) -> None:
-        self.findings.toggle(Judgement.REAL_ERROR)
-
-    def _fine(self) -> None:
-        self.findings.toggle(Judgement.FINE)
-
-    def _unsure(self) -> None:
-        self.findings.toggle(Judgement.UNSURE)
+            self._show_current(self._session.current, move=False)
 
     def _toggle_overlay(self) -> None:
         if self._chosen is not None:

@@ -9,14 +9,13 @@ import napari
 from napari.layers import Labels, Layer
 from qtpy.QtWidgets import QWidget
 
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import SaveError
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.labels import REGIONS
 from napari_uncseg.review.corrections import Correction, compare, corrections_in, load_correction, save_correction
 from napari_uncseg.review.session import Session
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer, start_correction
+from napari_uncseg.widgets.base import Watch
 from napari_uncseg.widgets.common import Note, button, column, row
-from napari_uncseg.widgets.connections import Watch
 
 EDIT_DELAY_MS = 400
 """How long after the last change of labels a panel hears of it."""
@@ -87,28 +86,22 @@ class CorrectionBox(QWidget):
             return
         folder = self._folder()
         earlier = corrections_in(folder, prediction.study_id) if folder is not None else []
-        try:
-            labels = load_correction(earlier[-1], prediction) if earlier else None
-        except UncsegError as error:
-            self.message.fail(str(error))
-            return
-        start_correction(self._viewer, prediction, labels)
-        origin = f" It starts from {earlier[-1].name}." if earlier else ""
-        self.message.tell(f"Paint with napari's tools; Ctrl+Z undoes. The original is kept.{origin}")
-        self.present(prediction)
+        with self.message.failing():
+            start_correction(self._viewer, prediction, load_correction(earlier[-1], prediction) if earlier else None)
+            origin = f" It starts from {earlier[-1].name}." if earlier else ""
+            self.message.tell(f"Paint with napari's tools; Ctrl+Z undoes. The original is kept.{origin}")
+            self.present(prediction)
 
     def save(self) -> None:
         """Write the correction beside the result."""
         prediction, layer, folder = self._prediction, self._layer(), self._folder()
         if prediction is None or layer is None:
             return
-        if folder is None:
-            self.message.fail("No folder of results is chosen; choose it above.")
-            return
-        if not self._session.reviewer:
-            self.message.fail("No reviewer is named; write your name above.")
-            return
-        try:
+        with self.message.failing():
+            if folder is None:
+                raise SaveError("No folder of results is chosen; choose it above.")
+            if not self._session.reviewer:
+                raise SaveError("No reviewer is named; write your name above.")
             path = save_correction(
                 prediction,
                 corrected_labels(layer, prediction),
@@ -117,10 +110,7 @@ class CorrectionBox(QWidget):
                 findings=self._session.findings,
                 comment=self._session.draft.comment,
             )
-        except UncsegError as error:
-            self.message.fail(str(error))
-            return
-        self.message.tell(f"Saved as {path}")
+            self.message.tell(f"Saved as {path}")
 
     def _layer(self) -> Labels | None:
         return correction_layer(self._viewer, self._prediction) if self._prediction is not None else None
@@ -135,27 +125,20 @@ class CorrectionBox(QWidget):
         self.changes = None
         self.save_button.setEnabled(layer is not None)
         self.told.tell("")
-        if prediction is None or layer is None:
-            return
-        try:
-            self.changes = compare(prediction, corrected_labels(layer, prediction), self._session.findings)
-        except UncsegError as error:
-            self.told.fail(str(error))
-            return
-        self.told.tell(_tell_changes(self.changes))
+        if prediction is not None and layer is not None:
+            with self.told.failing():
+                self.changes = compare(prediction, corrected_labels(layer, prediction), self._session.findings)
+                self.told.tell(_tell_changes(self.changes))
 
 
 def _tell_changes(changes: Correction) -> str:
     if not changes.voxels:
         return "Nothing is changed yet."
-    regions = []
-    for region in REGIONS:
-        change = changes.regions[region]
-        if change.added_ml or change.removed_ml:
-            regions.append(
-                f"{region} {change.before_ml:.2f} → {change.after_ml:.2f} mL (+{change.added_ml:.2f} "
-                f"−{change.removed_ml:.2f})"
-            )
+    regions = [
+        f"{region} {each.before_ml:.2f} → {each.after_ml:.2f} mL (+{each.added_ml:.2f} −{each.removed_ml:.2f})"
+        for region, each in changes.regions.items()
+        if each.added_ml or each.removed_ml
+    ]
     ranks = ", ".join(str(rank) for rank in changes.touched)
     what = "Finding" if len(changes.touched) == 1 else "Findings"
     touched = f" {what} touched: {ranks}." if ranks else " No finding touched."

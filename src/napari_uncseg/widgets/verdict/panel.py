@@ -9,18 +9,17 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QButtonGroup, QFileDialog, QLineEdit, QPlainTextEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QLineEdit, QPlainTextEdit, QWidget
 from superqt.utils import signals_blocked
 
-from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.verdict_table import export_csv
 from napari_uncseg.review.verdicts import DIFFICULTIES, STATUS_OF, Decision, earlier_verdict, status_of
-from napari_uncseg.viewer.navigation import session_of
-from napari_uncseg.viewer.tags import open_predictions, open_studies, results_folder_of
-from napari_uncseg.widgets.base import Job, Panel, Report, failure_sentence
-from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, form, heading, offer, row
+from napari_uncseg.viewer.navigation import review, session_of
+from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.widgets.base import Panel
+from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, form, heading, offer, row, save_table
+from napari_uncseg.widgets.job import Job, Report
 from napari_uncseg.widgets.preferences import read_preferences
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
 
@@ -70,10 +69,10 @@ class VerdictWidget(Panel):
         super().__init__(viewer)
         self._session = session_of(viewer)
         self._judged = ""
-        self.study_choice = choice("The result under review")
+        self.study_choice = choice("The result under review", changed=self._on_study)
         self.hint = Note(EMPTY)
         self.status = heading("")
-        self.folder = PathRow("Folder of results", placeholder="holds a folder per study")
+        self.folder = PathRow("Folder of results", placeholder="holds a folder per study", changed=self._on_folder)
         self.reviewer = QLineEdit()
         self.reviewer.setPlaceholderText("name or initials")
         self.reviewer.setToolTip("Who reviews: name or initials, written into every verdict")
@@ -83,7 +82,7 @@ class VerdictWidget(Panel):
         self._group = QButtonGroup(self)
         for each in self.decision_buttons.values():
             self._group.addButton(each)
-        self.difficulty = choice("How hard it was to decide", _HARD)
+        self.difficulty = choice("How hard it was to decide", _HARD, self._on_difficulty)
         self.comment = CommentField()
         self.save_button = button("Save verdict", "Write the verdict into the log beside the results", self.save)
         self.withdraw_button = button(
@@ -94,7 +93,7 @@ class VerdictWidget(Panel):
         self.report_button = button(
             "Make report", "Write a page on this study, as PDF and HTML, beside its result", self.make_report
         )
-        self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", self._on_export)
+        self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", self._export)
         self.report = Job(self, "the report of a study")
         self._body = QWidget()
         self._body.setLayout(
@@ -106,14 +105,11 @@ class VerdictWidget(Panel):
             )
         )
         self.fill(self.hint, self._body)
-        self.study_choice.currentIndexChanged.connect(self._on_study)
-        self.folder.changed.connect(self._on_folder)
         self.reviewer.editingFinished.connect(self._on_reviewer)
         self._group.buttonClicked.connect(self._on_decision)
-        self.difficulty.currentIndexChanged.connect(self._on_difficulty)
         self.comment.textChanged.connect(self._on_comment)
         self.report.returned.connect(self._on_report)
-        self.report.failed.connect(self._on_report_failed)
+        self.report.failed.connect(self.output_message.fail)
         self.report.finished.connect(self._update_buttons)
         self._connections.connect(self._session.study_changed, self._on_other_study)
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
@@ -151,40 +147,35 @@ class VerdictWidget(Panel):
         if draft.decision is None:
             self.message.fail("Nothing is decided yet; choose Accept, Needs correction or Reject.")
             return
-        try:
+        with self.message.failing():
             record = self._session.decide(draft.decision, draft.difficulty, draft.comment.strip())
-        except UncsegError as error:
-            self.message.fail(str(error))
-            return
-        self._fill_form()
-        self.message.tell(f"Saved: {record.decision}, by {record.reviewer}. Undo verdict takes it back.")
+            self._fill_form()
+            self.message.tell(f"Saved: {record.decision}, by {record.reviewer}. Undo verdict takes it back.")
 
     def withdraw(self) -> None:
         """Take the standing verdict back; it stays in the log as taken back, and fills the form."""
         standing = self._session.verdict()
         if standing is None:
             return
-        try:
+        with self.message.failing():
             self._session.decide(None)
-        except UncsegError as error:
-            self.message.fail(str(error))
-            return
-        self._session.redraft(decision=standing.decision, difficulty=standing.difficulty, comment=standing.comment)
-        self._fill_form()
-        self.message.tell("Undone; the form holds what it said.")
+            self._session.redraft(decision=standing.decision, difficulty=standing.difficulty, comment=standing.comment)
+            self._fill_form()
+            self.message.tell("Undone; the form holds what it said.")
 
     def _on_study(self, _index: int = 0) -> None:
         prediction = self.prediction
         if prediction is None:
             return
-        other = self._session.study != prediction.study_id
         if self._judged != prediction.study_id:
             self._judged = prediction.study_id
             for note in (self.message, self.output_message):
                 note.hide()
-        self._session.look_at(prediction.study_id, fingerprint(prediction.provenance))
-        if other or self._session.results is None:
-            self._find_folder(prediction)
+        preferred, before = read_preferences().output_folder, self._session.results
+        with self.message.failing():
+            review(self._viewer, prediction, Path(preferred) if preferred else None)
+            if self._session.results != before:
+                self._tell_problems()
         self.folder.line.setText(str(self._session.results or ""))
         self._fill_form()
         self.correction.present(prediction)
@@ -193,35 +184,22 @@ class VerdictWidget(Panel):
         if study_id != self.study_choice.currentText() and self.study_choice.findText(study_id) >= 0:
             self.study_choice.setCurrentText(study_id)
 
-    def _find_folder(self, prediction: Prediction) -> None:
-        """The folder that the result was opened from; if that is not known, the one of the preferences."""
-        folder = results_folder_of(self._viewer, prediction.study_id)
-        if folder is None and self._session.results is None:
-            preferred = read_preferences().output_folder
-            folder = Path(preferred) if preferred else None
-        if folder is not None:
-            self._open_log(folder)
-
     def _on_folder(self) -> None:
-        self._open_log(self.folder.path)
+        if self.folder.path != self._session.results:
+            with self.message.failing():
+                self._session.open_log(self.folder.path)
+                self._tell_problems()
 
-    def _open_log(self, folder: Path | None) -> None:
-        if folder == self._session.results:
-            return
-        try:
-            self._session.open_log(folder)
-        except UncsegError as error:
-            self.message.fail(str(error))
-            return
+    def _tell_problems(self) -> None:
         self.message.tell(" ".join(self._session.log.problems))
 
     def _on_reviewer(self) -> None:
         self._session.reviewer = self.reviewer.text()
         self._fill_form()
 
-    def _on_decision(self, clicked: QPushButton) -> None:
-        chosen = next(decision for decision, each in self.decision_buttons.items() if each is clicked)
-        self._session.redraft(decision=chosen if clicked.isChecked() else None)
+    def _on_decision(self) -> None:
+        chosen = next((decision for decision, each in self.decision_buttons.items() if each.isChecked()), None)
+        self._session.redraft(decision=chosen)
         self._update_buttons()
 
     def _on_difficulty(self, index: int) -> None:
@@ -251,16 +229,15 @@ class VerdictWidget(Panel):
     def _tell_status(self) -> None:
         """Tell where the review of the result stands, and what was said of the one that stood in its place."""
         session, standing = self._session, self._session.verdict()
-        if standing is None or standing.decision is None:
+        if standing is not None and standing.decision is not None:
+            hard = f", difficulty {standing.difficulty}" if standing.difficulty else ""
+            status = f"{standing.decision}{hard}.{f' “{standing.comment}”' if standing.comment else ''}"
+        else:
             status = str(status_of(session.log.records, session.study, session.reviewer, result=session.result))
             before = earlier_verdict(session.log.records, session.study, session.result, session.reviewer)
             if before is not None and before.decision is not None:
                 status = f"{status}; an earlier result was {STATUS_OF[before.decision]}"
-            self.status.setText(f"{session.study}: {status}")
-        else:
-            hard = f", difficulty {standing.difficulty}" if standing.difficulty else ""
-            said = f" “{standing.comment}”" if standing.comment else ""
-            self.status.setText(f"{standing.study}: {standing.decision}{hard}.{said}")
+        self.status.setText(f"{session.study}: {status}")
         self._update_buttons()
 
     def _update_buttons(self) -> None:
@@ -289,25 +266,14 @@ class VerdictWidget(Panel):
 
     def export(self, path: str = "") -> None:
         """Write all verdicts of the log as CSV; asks where, unless told."""
-        proposed = str((self._session.results or Path()) / "uncseg-verdicts.csv")
-        chosen = path or QFileDialog.getSaveFileName(self, "Export verdicts", proposed, "CSV (*.csv)")[0]
-        if not chosen:
-            return
-        try:
-            export_csv(self._session.log.records, Path(chosen))
-        except UncsegError as error:
-            self.output_message.fail(str(error))
-            return
-        self.output_message.tell(f"Saved as {chosen}")
+        proposed, write = self._session.results or Path(), partial(export_csv, self._session.log.records)
+        save_table(self.output_message, "Export verdicts", proposed / "uncseg-verdicts.csv", write, path)
 
-    def _on_export(self, _checked: bool = False) -> None:
+    def _export(self) -> None:
         self.export()
 
     def _on_report(self, paths: list[Path]) -> None:
         self.output_message.tell(f"Saved as {' and '.join(str(path) for path in paths)}")
-
-    def _on_report_failed(self, error: Exception) -> None:
-        self.output_message.fail(failure_sentence(error))
 
 
 def _write(folder: Path, told: tuple[Any, ...], _report: Report) -> list[Path]:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import napari
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
-from napari_uncseg.errors import SaveError, UncsegError
+from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.opened_case import OpenedCase, open_case
 from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
-from napari_uncseg.review.worklist import (
-    CaseList,
-    ListedCase,
-    list_cases,
-    results_root,
-    with_verdicts,
-)
+from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, results_root, with_verdicts
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
-from napari_uncseg.viewer.close_case import close_case, holds_unsaved_correction
+from napari_uncseg.viewer.corrections import close_case, holds_unsaved_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study, study_notes
-from napari_uncseg.viewer.navigation import go_to, session_of, state_folder, world_of
+from napari_uncseg.viewer.navigation import go_to, session_of, state_folder
+from napari_uncseg.viewer.orientation import world_of
 from napari_uncseg.viewer.tags import open_predictions
-from napari_uncseg.widgets.base import Job, Panel, Report, failure_sentence
+from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row
 from napari_uncseg.widgets.compare.patients import PatientsWindow
+from napari_uncseg.widgets.job import Job, Report
 from napari_uncseg.widgets.worklist.table import CaseTable
 
 EMPTY = (
@@ -66,10 +60,11 @@ class CaseBrowserWidget(Panel):
         self._voxel: Voxel | None = None
         self.patients_window: PatientsWindow | None = None
         """The window of six patients, while it is open."""
-        self.results = PathRow("Folder of results", placeholder="folder that uncseg predict wrote")
-        self.studies = PathRow("Folder of studies", placeholder="folder of images, if they moved")
-        self.filter_choice = choice("Which studies of the list are shown", [_ALL, _OPEN, *map(str, Status)])
-        self.filter_choice.currentTextChanged.connect(self._on_filter)
+        empty, changed = ("folder that uncseg predict wrote", "folder of images, if they moved"), self._on_folders
+        self.results = PathRow("Folder of results", placeholder=empty[0], changed=changed)
+        self.studies = PathRow("Folder of studies", placeholder=empty[1], changed=changed)
+        entries = [_ALL, _OPEN, *map(str, Status)]
+        self.filter_choice = choice("Which studies of the list are shown", entries, self._on_filter)
         self.table = CaseTable()
         next_key, previous_key = WORKLIST_KEYS["next_study"], WORKLIST_KEYS["previous_study"]
         self.previous_button = button("◀ Previous", f"Open the study before ({previous_key})", self._go_back)
@@ -81,27 +76,18 @@ class CaseBrowserWidget(Panel):
         self.summary, self.notes, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self._buttons = QWidget()
         self._buttons.setLayout(row(self.previous_button, self.open_button, self.next_button, self.patients_button))
-        top = row(self.filter_choice, self.refresh_button)
-        top.setStretch(0, 1)
-        paths = form(Results=self.results, Images=self.studies)
+        top = row(self.filter_choice, self.refresh_button, stretch=(1, 0))
         self.fill(
-            paths,
-            self.summary,
-            top,
-            self.table,
-            self._buttons,
-            self.notes,
-            self.failure,
-            self.hint,
+            *(form(Results=self.results, Images=self.studies), self.summary, top, self.table, self._buttons),
+            *(self.notes, self.failure, self.hint),
             stretched=self.table,
         )
-        for path in (self.results, self.studies):
-            path.changed.connect(self._on_folders)
         self.table.requested.connect(self.open)
         self._job = Job(self, "reading a study")
         self._job.returned.connect(self._on_opened)
         self._job.failed.connect(self._on_failed)
-        self._keys = [self._key(next_key, self._go_on), self._key(previous_key, self._go_back)]
+        keys = ((next_key, self._go_on), (previous_key, self._go_back))
+        self._keys = [QShortcut(QKeySequence(key), self, go) for key, go in keys]
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         self._connections.connect(self._session.study_requested, self._on_request)
         self._show_list(CaseList(()))
@@ -126,14 +112,12 @@ class CaseBrowserWidget(Panel):
         self.failure.hide()
         other, self._folders = (results, studies) != self._folders, (results, studies)
         listed = CaseList(())
-        try:
+        with self.failure.failing():
             if results is not None or studies is not None:
-                listed = list_cases(results, studies)
+                found = list_cases(results, studies)
                 if not open_predictions(self._viewer):  # the verdicts on a result that is open stay with it
                     self._open_log(results)
-        except UncsegError as error:
-            self.failure.fail(str(error))
-            listed = CaseList(())
+                listed = found
         self._show_list(listed)
         here = self._is_open(self.shown)
         self.table.mark(self.shown if here else "")
@@ -146,10 +130,10 @@ class CaseBrowserWidget(Panel):
         if case is not None:
             self.open(case)
 
-    def _go_on(self, _checked: bool = False) -> None:
+    def _go_on(self) -> None:
         self.step(1)
 
-    def _go_back(self, _checked: bool = False) -> None:
+    def _go_back(self) -> None:
         self.step(-1)
 
     def step(self, by: int) -> None:
@@ -214,7 +198,7 @@ class CaseBrowserWidget(Panel):
     def _on_failed(self, error: Exception) -> None:
         self._wanted = None
         self.notes.hide()
-        self.failure.fail(failure_sentence(error))
+        self.failure.fail(error)
 
     def _on_opened(self, opened: OpenedCase) -> None:
         """Show a case in place of the one before."""
@@ -225,10 +209,14 @@ class CaseBrowserWidget(Panel):
             close_case(self._viewer, self.shown)
         self._session.listed = case.id
         notes = list(opened.notes)
-        try:
-            self._open_log(self._folders[0])
-        except UncsegError as error:
-            notes.append(str(error))
+        for remember in (
+            partial(self._open_log, self._folders[0]),
+            partial(remember_case, self._state, *self._folders, case.id),
+        ):
+            try:
+                remember()
+            except UncsegError as error:
+                notes.append(str(error))
         if opened.study is not None:
             add_study(self._viewer, opened.study)
             notes += study_notes(opened.study)
@@ -238,10 +226,6 @@ class CaseBrowserWidget(Panel):
         self._look(self._voxel)
         self.table.mark(case.id)
         self.table.choose(case.id)
-        try:
-            remember_case(self._state, *self._folders, case.id)
-        except SaveError as error:
-            notes.append(str(error))
         self.notes.warn(notes, first=f"{case.id} is open.")
 
     def _is_open(self, study_id: str) -> bool:
@@ -274,18 +258,15 @@ class CaseBrowserWidget(Panel):
 
     def _on_verdicts(self) -> None:
         """Tell the status of all studies anew."""
-        if self.listed.cases:
-            try:
-                listed = with_verdicts(self.listed)
-            except UncsegError as error:
-                self.failure.fail(str(error))
-                return
+        with self.failure.failing():
+            listed = with_verdicts(self.listed)
             decided = listed.case(self.shown) if self._is_open(self.shown) else None
             if self._beside is None and decided is not None and not decided.is_open:
                 ids = ["", *(case.id for case in self.table.cases()), ""]
                 place = ids.index(self.shown) if self.shown in ids else 0
                 self._beside = (ids[place - 1], ids[place + 1]) if place else ("", "")
-            self._show_list(listed)
+            if listed.cases:
+                self._show_list(listed)
 
     def _show_list(self, listed: CaseList) -> None:
         self.listed = listed
@@ -298,7 +279,8 @@ class CaseBrowserWidget(Panel):
         if listed.problems:
             self.notes.warn(listed.problems)
 
-    def _on_filter(self, text: str) -> None:
+    def _on_filter(self) -> None:
+        text = self.filter_choice.currentText()
         only = Status(text) if text in tuple(Status) else None
         self.table.keep(only, open_only=text == _OPEN)
 
@@ -308,12 +290,6 @@ class CaseBrowserWidget(Panel):
 
     def _on_patients_closed(self) -> None:
         self.patients_window = None
-
-    def _key(self, key: str, go: Callable[[], None]) -> QShortcut:
-        shortcut = QShortcut(QKeySequence(key), self)
-        shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-        shortcut.activated.connect(go)
-        return shortcut
 
 
 def _read(case: ListedCase, _report: Report) -> OpenedCase:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView
 
@@ -13,7 +12,7 @@ from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.review.verdicts import STATUS_OF, Status
 from napari_uncseg.review.worklist import CaseList, ListedCase
 from napari_uncseg.widgets.common import is_dark
-from napari_uncseg.widgets.table import Table
+from napari_uncseg.widgets.table import Row, Table
 
 STUDY, STATUS, SCORE, WT, TC, ET = range(6)
 _COLUMNS = {
@@ -39,20 +38,11 @@ _LEAST_HEIGHT = 140
 
 
 class CaseTable(Table):
-    """Studies of a list: sorted by a column or, without one, in the order in which they need eyes; some are hidden.
-
-    Attributes
-    ----------
-    requested : Signal
-        A case was clicked twice: the :class:`ListedCase`.
-    """
-
-    requested = Signal(object)
+    """Studies of a list: sorted by a column or, without one, in the order in which they need eyes; some are hidden."""
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, "Studies")
         self._list = CaseList(())
-        self._cases: dict[str, ListedCase] = {}
         self._current = ""
         self._only: tuple[Status | None, bool] = (None, False)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -64,17 +54,12 @@ class CaseTable(Table):
         self.header.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
         self.header.sortIndicatorChanged.connect(self._on_sort)
-        self.cellDoubleClicked.connect(self._on_double_click)
 
     def show_list(self, listed: CaseList) -> None:
         """Show another list, or the same one with other verdicts; stay at the row that was stood on."""
-        before = self.chosen()
-        self._list, self._cases = listed, {case.id: case for case in listed.cases}
+        before, self._list = self.chosen(), listed
         self.setSortingEnabled(False)
-        columns = range(len(_COLUMNS))
-        texts = [[_text(case, column) for column in columns] for case in listed.cases]
-        values = [[_sort_value(case, column) for column in columns] for case in listed.cases]
-        self.write(texts, [_tip(case) for case in listed.cases], (STUDY, STATUS), values)
+        self.write([_row_of(case) for case in listed.cases], (STUDY, STATUS))
         self.setSortingEnabled(True)
         self._hide()
         self.fit()
@@ -93,26 +78,21 @@ class CaseTable(Table):
 
     def cases(self) -> tuple[ListedCase, ...]:
         """Studies on show, from the top."""
-        shown = (self._case(place) for place in range(self.rowCount()) if not self.isRowHidden(place))
-        return tuple(case for case in shown if case is not None)
+        return tuple(self.at(place) for place in self._shown())
 
     def choose(self, study_id: str) -> None:
         """Stand on a study's row, or on the first one."""
-        shown = [place for place in range(self.rowCount()) if not self.isRowHidden(place)]
+        shown = self._shown()
         if shown:
-            place = next((each for each in shown if self._case(each) is self._cases.get(study_id)), shown[0])
+            place = next((each for each in shown if self.at(each).id == study_id), shown[0])
             self.setCurrentCell(place, STUDY)
             self.scrollToItem(self.item(place, STUDY))
-
-    def chosen(self) -> ListedCase | None:
-        """The case whose row is stood on."""
-        return self._case(self.currentRow())
 
     def chosen_cases(self) -> tuple[ListedCase, ...]:
         """All chosen cases, from the top."""
         model = self.selectionModel()
         places = {index.row() for index in model.selectedRows()} if model is not None else set()
-        return tuple(case for case in self.cases() if case in [self._case(place) for place in places])
+        return tuple(self.at(place) for place in self._shown() if place in places)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Fit the columns into the new width."""
@@ -125,30 +105,25 @@ class CaseTable(Table):
         self._paint()
         self._fit_columns()
 
-    def _case(self, place: int) -> ListedCase | None:
-        item = self.item(place, STUDY)
-        return self._cases.get(item.text()) if item is not None else None
+    def _shown(self) -> list[int]:
+        """Rows that are not hidden."""
+        return [place for place in range(self.rowCount()) if not self.isRowHidden(place)]
 
     def _hide(self) -> None:
         status, open_only = self._only
         for place in range(self.rowCount()):
-            case = self._case(place)
-            assert case is not None
+            case = self.at(place)
             self.setRowHidden(place, (status not in (None, case.status)) or (open_only and not case.is_open))
 
     def _paint(self) -> None:
-        dark = is_dark(self)
+        dark, font = is_dark(self), self.font()
         for place in range(self.rowCount()):
-            case = self._case(place)
+            case = self.at(place)
+            font.setBold(case.id == self._current)
             for column in range(len(_COLUMNS)):
-                item = self.item(place, column)
-                if case is None or item is None:
-                    continue
-                font = self.font()
-                font.setBold(case.id == self._current)
-                item.setFont(font)
-                if column == STATUS and case.status in _COLOURS:
-                    item.setForeground(_COLOURS[case.status][dark])
+                self.cell(place, column).setFont(font)
+            if case.status in _COLOURS:
+                self.cell(place, STATUS).setForeground(_COLOURS[case.status][dark])
 
     def _fit_columns(self) -> None:
         """Show the columns there is room for: names, status and doubt always, then volumes; names get what is left."""
@@ -175,29 +150,17 @@ class CaseTable(Table):
             self.show_list(self._list)
         self._hide()
 
-    def _on_double_click(self, place: int, _column: int) -> None:
-        self.requested.emit(self._case(place))
 
-
-def _text(case: ListedCase, column: int) -> str:
-    if column == STUDY:
-        return case.id
-    if column == STATUS:
-        return "damaged" if case.problem else str(case.status) if case.result is not None else "no result"
-    if column == SCORE:
-        if case.is_empty:
-            return "no tumour"
-        return "–" if case.triage_score is None else f"{case.triage_score:.3f}"
-    volume = case.volumes_ml.get(REGIONS[column - WT])
-    return "–" if volume is None else f"{volume:.1f}"
-
-
-def _sort_value(case: ListedCase, column: int) -> Any:
-    if column in (STUDY, STATUS):
-        return _text(case, column)
-    if column == SCORE:
-        return math.inf if case.is_empty else -1.0 if case.triage_score is None else case.triage_score
-    return case.volumes_ml.get(REGIONS[column - WT], -1.0)
+def _row_of(case: ListedCase) -> Row:
+    status = "damaged" if case.problem else str(case.status) if case.result is not None else "no result"
+    score, doubt = case.triage_score, "–" if case.triage_score is None else f"{case.triage_score:.3f}"
+    sorts = -1.0 if score is None else score
+    if case.is_empty:
+        doubt, sorts = "no tumour", math.inf
+    volumes = [case.volumes_ml.get(region) for region in REGIONS]
+    texts = (case.id, status, doubt, *("–" if volume is None else f"{volume:.1f}" for volume in volumes))
+    values = (case.id, status, sorts, *(-1.0 if volume is None else volume for volume in volumes))
+    return Row(case, texts, _tip(case), values)
 
 
 def _tip(case: ListedCase) -> str:
