@@ -78,6 +78,13 @@ def test_it_says_what_to_do_and_what_is_wrong(panel, logs, tmp_path):
     assert not panel.table.isVisibleTo(panel)
 
 
+@pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-this-name/log.jsonl", "a\0b"])
+def test_a_path_that_nobody_can_look_at_is_told_as_any_other(panel, path):
+    panel.show_logs(path)
+    assert panel.failure.code == StudyError.code
+    assert not panel.table.isVisibleTo(panel)
+
+
 def test_two_logs_or_a_folder_are_compared(panel, logs):
     panel.show_logs(logs[0].parent, logs[1])
     assert panel.reviewers == ("R1", "R2")

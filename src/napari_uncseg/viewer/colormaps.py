@@ -87,10 +87,16 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
 
 
 @cache
-def segmentation_colormap() -> DirectLabelColormap:
-    """BraTS colours of the labels; one object shared by every layer, because building it is slow."""
+def segmentation_colormap(enhancing: int = Label.ET) -> DirectLabelColormap:
+    """BraTS colours of the labels; one object shared by every layer, because building it is slow.
+
+    Parameters
+    ----------
+    enhancing : int
+        Value of the enhancing tumour.
+    """
     colours: dict[int | None, object] = {0: "transparent", None: UNEXPECTED_LABEL}
-    colours |= {int(label): colour for label, colour in LABEL_COLOURS.items()}
+    colours |= {enhancing if label is Label.ET else int(label): colour for label, colour in LABEL_COLOURS.items()}
     return DirectLabelColormap(color_dict=colours)
 
 
@@ -107,8 +113,5 @@ def labels_colormap(values: npt.NDArray[np.integer]) -> DirectLabelColormap:
     napari.utils.DirectLabelColormap
         4 without 3 is the enhancing tumour of BraTS up to 2021; 4 beside 3 shows as unexpected.
     """
-    if (values == 4).any() and not (values == Label.ET).any():
-        colours: dict[int | None, object] = {0: "transparent", 4: LABEL_COLOURS[Label.ET], None: UNEXPECTED_LABEL}
-        colours |= {int(label): LABEL_COLOURS[label] for label in (Label.NCR, Label.ED)}
-        return DirectLabelColormap(color_dict=colours)
-    return segmentation_colormap()
+    old = (values == 4).any() and not (values == Label.ET).any()
+    return segmentation_colormap(4 if old else Label.ET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,9 +111,12 @@ def study_from_layers(layers: Mapping[str, Layer | None]) -> Study:
         When a modality is missing, a layer is used twice or the grids differ.
     """
     chosen = _four_layers(layers)
-    whole = _whole_study(chosen)
-    if whole is not None:
-        return whole
+    tags = {modality: tag_of(layer) for modality, layer in chosen.items()}
+    study = tags["t1c"].source if tags["t1c"] is not None else None
+    if isinstance(study, Study) and all(
+        tag is not None and tag.source is study and tag.name == modality for modality, tag in tags.items()
+    ):
+        return study
     volumes = {modality: layer_volume(layer) for modality, layer in chosen.items()}
     first, affine = volumes["t1c"]
     for modality, (data, other) in volumes.items():
@@ -121,13 +125,13 @@ def study_from_layers(layers: Mapping[str, Layer | None]) -> Study:
                 f"Layers {chosen['t1c'].name} and {chosen[modality].name} lie on different grids "
                 f"({first.shape} and {data.shape} voxels); put them on one grid, as uncseg predict --resample does."
             )
-    known = chosen["t1c"].metadata.get(KEY)
+    files = {m: known for m, layer in chosen.items() if isinstance(known := layer.metadata.get(KEY), Plain)}
     return study_from_arrays(
-        np.stack([volumes[modality][0] for modality in MODALITIES]).astype(np.float32),
+        np.stack([data for data, _ in volumes.values()]).astype(np.float32),
         affine,
         id=_common_name([layer.name for layer in chosen.values()]),
-        sources=_sources(chosen),
-        header=known.header if isinstance(known, Plain) else None,
+        sources=[replace(known.source, role=m) for m, known in files.items() if known.source is not None],
+        header=files["t1c"].header if "t1c" in files else None,
     )
 
 
@@ -145,25 +149,6 @@ def _four_layers(layers: Mapping[str, Layer | None]) -> dict[str, Layer]:
                 "choose four different layers."
             )
     return chosen
-
-
-def _whole_study(layers: Mapping[str, Layer]) -> Study | None:
-    """The one study whose own layers these are, each in its role."""
-    tags = {modality: tag_of(layers[modality]) for modality in MODALITIES}
-    sources = {id(tag.source) if tag is not None and tag.name == modality else 0 for modality, tag in tags.items()}
-    first = tags["t1c"]
-    if len(sources) == 1 and first is not None and isinstance(first.source, Study):
-        return first.source
-    return None
-
-
-def _sources(layers: Mapping[str, Layer]) -> list[Source]:
-    found = []
-    for modality in MODALITIES:
-        known = layers[modality].metadata.get(KEY)
-        if isinstance(known, Plain) and known.source is not None:
-            found.append(Source(modality, known.source.path, known.source.sha256))
-    return found
 
 
 def _common_name(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -261,8 +262,7 @@ class PathRow(QWidget):
     @property
     def path(self) -> Path | None:
         """The path, or None while the line is empty."""
-        text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        return path_of(self.line.text())
 
     def _browse(self) -> None:
         if self._files:
@@ -272,6 +272,12 @@ class PathRow(QWidget):
         if chosen:
             self.line.setText(chosen)
             self._changed.emit()
+
+
+def path_of(text: str) -> Path | None:
+    """The path that was typed, or None when nothing was; a home that is not there stays as it was typed."""
+    typed = text.strip()
+    return Path(os.path.expanduser(typed)) if typed else None
 
 
 def save_table(note: Note, title: str, proposed: Path, write: Callable[[Path], None], path: str = "") -> None:

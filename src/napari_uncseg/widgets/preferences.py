@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari.settings import get_plugin_settings
+
+from napari_uncseg.widgets.common import path_of
 
 DEVICES: tuple[str, ...] = ("auto", "cuda", "cpu")
 """What the manifest offers; whether a device is there is found out when a model runs."""
@@ -28,6 +31,11 @@ class Preferences:
     model_folder: str = ""
     output_folder: str = ""
 
+    @property
+    def results(self) -> Path | None:
+        """Where results are proposed to go; None for next to the study."""
+        return path_of(self.output_folder)
+
 
 def read_preferences() -> Preferences:
     """Preferences of the user; the defaults when the plugin runs without its manifest, as in a script."""
@@ -35,8 +43,5 @@ def read_preferences() -> Preferences:
         settings = get_plugin_settings("napari-uncseg")
     except KeyError:
         return Preferences()
-    return Preferences(
-        device=str(settings.inference.device),
-        model_folder=str(settings.inference.model_folder),
-        output_folder=str(settings.results.output_folder),
-    )
+    inference, results = settings.inference, settings.results
+    return Preferences(str(inference.device), str(inference.model_folder), str(results.output_folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from qtpy.QtWidgets import QLineEdit, QWidget
 from napari_uncseg.errors import CalibrationError, ModelError, UncsegError
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, Kind, parse_ensemble
 from napari_uncseg.inference.progress import spell
+from napari_uncseg.io.files import entries
 from napari_uncseg.models import identity
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.widgets.common import Note, PathRow, choice, column, form
@@ -93,10 +93,10 @@ class EnsembleChoice(QWidget):
     def look_into(self, model_folder: Path | None) -> None:
         """Count the snapshots of a model folder (None: the bundled model); nothing of it is read."""
         try:
-            folder = model_folder or importlib.resources.files("napari_uncseg") / "models" / "bundled"
-            kept = sum(item.name.startswith("snapshot-") for item in folder.iterdir())
-        except OSError:  # no folder, or not yet typed to its end
-            kept = 0
+            found = entries(model_folder or identity.bundled_model_folder(), ModelError)
+        except ModelError:  # no folder, or not yet typed to its end
+            found = []
+        kept = sum(item.name.startswith("snapshot-") for item in found)
         self._snapshots = 1 + kept
         title, _ = PRESETS[SNAPSHOTS]
         self.preset.setItemText(SNAPSHOTS, f"{title} ({self._snapshots})" if kept else f"{title} (none)")

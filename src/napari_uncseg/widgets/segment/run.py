@@ -190,8 +190,5 @@ def _summary(prediction: Prediction) -> list[str]:
 
 def _proposed_folder(study: Study) -> Path:
     """Where the settings say, or next to the study's folder."""
-    preferred = read_preferences().output_folder
-    if preferred:
-        return Path(preferred).expanduser()
-    beside = study.sources[0].path.resolve().parent.parent if study.sources else Path.home()
-    return beside / FOLDER_NAME
+    beside = study.sources[0].path.absolute().parent.parent if study.sources else Path.home()
+    return read_preferences().results or beside / FOLDER_NAME

@@ -171,9 +171,9 @@ class VerdictWidget(Panel):
             self._judged = prediction.study_id
             for note in (self.message, self.output_message):
                 note.hide()
-        preferred, before = read_preferences().output_folder, self._session.results
+        before = self._session.results
         with self.message.failing():
-            review(self._viewer, prediction, Path(preferred) if preferred else None)
+            review(self._viewer, prediction, read_preferences().results)
             if self._session.results != before:
                 self._tell_problems()
         self.folder.line.setText(str(self._session.results or ""))
