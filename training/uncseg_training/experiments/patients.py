@@ -1,0 +1,272 @@
+"""The release network on patients it never saw: ``python -m uncseg_training.experiments.patients`` (``--help``).
+
+``EVALUATION RESULTS -o OUT``: results are predictions out of fold (``uncseg-train predict-folds``, then
+``calibrate-folds``), the evaluation is what ``uncseg evaluate`` made of them. The tables, with 95 % intervals over
+patients:
+
+- *dice*: WT, TC and ET over regions of at least 1 mL, all folds and those by which nothing was chosen; beside the
+  evaluation of another network on the same patients, when one is given; by thirds of tumour size and by enhancement.
+- *expected-dice*: whether it orders patients better than mean entropy and than volume, how far it is off, whether its
+  intervals hold as often as they say, and whom the bound on it sends to review.
+- *error-risk*: how well it finds errors near the tumour, beside entropy and the uncertainty channel; its calibration;
+  the volume of errors it claims; what it marks far from any tumour.
+- *low*: patients whose WT Dice is below one half, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import typer
+from scipy.stats import binomtest, spearmanr
+
+from napari_uncseg.io.results import find_results, load_prediction, read_result
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import REGIONS, Region, region_masks
+from napari_uncseg.metrics.morphology import dilate_mm
+from napari_uncseg.metrics.statistics import paired_difference
+from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
+from uncseg_training.data.cases import labelled_studies
+from uncseg_training.data.splits import SPLITS, read_splits
+from uncseg_training.experiments import harness
+from uncseg_training.experiments.harness import Row
+
+CHOSEN_ON = 0
+"""Fold by which choices were made."""
+
+POOR, FAR_MM, MARKED = 0.7, 5.0, 0.2
+"""WT Dice below which a patient should be sent to review; what is far from tumour and marked by error risk."""
+
+RESAMPLES = 2000
+
+Floats = npt.NDArray[np.float64]
+
+
+def read_evaluation(folder: Path) -> pd.DataFrame:
+    """Numbers of every patient of an evaluation.
+
+    Raises
+    ------
+    ValueError
+        When the folder holds none.
+    """
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no metrics.csv; make it with uncseg evaluate RESULTS --reference ... -o {folder}"
+        )
+    table = pd.read_csv(path)
+    return table[table["aggregation"] == "case"]
+
+
+def column(table: pd.DataFrame, metric: str, region: Region, **which: str) -> pd.Series:
+    """One number of every patient, by id."""
+    chosen = (table["metric"] == metric) & (table["region"] == str(region))
+    for key, value in which.items():
+        chosen &= table[key] == value
+    return table[chosen].set_index("case")["value"].sort_index()
+
+
+def read_results(folder: Path) -> pd.DataFrame:
+    """What results say of themselves: a row per patient, columns ``(what, region)``.
+
+    Raises
+    ------
+    ValueError
+        When one has no expected Dice.
+    """
+    rows = {}
+    for path in find_results(folder):
+        told = read_result(path).provenance
+        if "expected_dice" not in told:
+            raise ValueError(f"{path} has no expected Dice; run uncseg-train calibrate-folds on its folder.")
+        row: dict[tuple[str, str], Any] = {("triage", "WT"): told["triage_score"]}
+        row["review", "WT"] = bool(told["needs_review"])
+        for region in map(str, REGIONS):
+            row |= {(key, region): told["expected_dice"][region][key] for key in ("value", "low", "high")}
+            row["dice", region], row["volume", region] = told["dice"][region], told["volumes_ml"][region]
+        rows[told["study"]] = row
+    return pd.DataFrame.from_dict(rows, orient="index").sort_index()
+
+
+def dice_rows(table: pd.DataFrame, folds: dict[str, int], other: pd.DataFrame | None) -> list[Row]:
+    """Dice, HD95 and lesion-wise Dice of groups of patients, and the gain over another network."""
+    volume = column(table, "volume_reference", Region.WT, voxel_set="all")
+    enhancing = column(table, "volume_reference", Region.ET, voxel_set="all")
+    third = pd.qcut(volume, 3, labels=["small", "medium", "large"])
+    groups: dict[str, Callable[[str], bool]] = {
+        "all folds": lambda _: True,
+        "folds by which nothing was chosen": lambda name: folds[name] != CHOSEN_ON,
+        **{f"fold {fold}": lambda name, fold=fold: folds[name] == fold for fold in sorted(set(folds.values()))},  # type: ignore[misc]
+        **{f"{each} tumours": lambda name, each=each: third[name] == each for each in third.cat.categories},  # type: ignore[misc]
+        "ET of 1 mL or more": lambda name: enhancing[name] >= 1,
+        "less ET": lambda name: enhancing[name] < 1,
+    }
+    rows = []
+    for group, belongs in groups.items():
+        names = [name for name in volume.index if belongs(name)]
+        row: Row = {"patients": group, "n": len(names)}
+        for region in REGIONS:
+            row[str(region)] = harness.interval(column(table, "dice", region).reindex(names))
+        for region in REGIONS:
+            row[f"lesion-wise {region}"] = harness.interval(
+                column(table, "lesionwise_2023_dice", region).reindex(names)
+            )
+            row[f"HD95 {region}, mm"] = harness.interval(column(table, "hd95", region).reindex(names))
+        for region in REGIONS if other is not None else ():
+            ours, theirs = (column(each, "dice", region).reindex(names) for each in (table, other))
+            row[f"gain {region}"] = harness.told(paired_difference(ours, theirs).mean)
+        rows.append(row)
+    return rows
+
+
+def expected_dice_rows(told: pd.DataFrame) -> list[Row]:
+    """How well expected Dice orders patients, how far it is off, and how often its intervals hold."""
+    rows = []
+    for region in map(str, REGIONS):
+        dice, value = told["dice", region].to_numpy(float), told["value", region].to_numpy(float)
+        low, high = (told[end, region].to_numpy(float) for end in ("low", "high"))
+        entropy, volume = -told["triage", "WT"].to_numpy(float), told["volume", region].to_numpy(float)
+        held = (low <= dice) & (dice <= high)
+        coverage = binomtest(int(held.sum()), len(held)).proportion_ci(0.95)
+        # One interval for all, as wide as it must be to hold nine in ten.
+        constant = float(np.subtract(*np.quantile(dice, [0.95, 0.05])))
+        row: Row = {"region": region, "n": len(dice), "Spearman": _spearman([value], dice)}
+        row["over entropy"] = _spearman([value, entropy], dice)
+        row["over volume"] = _spearman([value, volume], dice)
+        row["mean absolute error"] = harness.interval(np.abs(value - dice))
+        row["of the mean"] = harness.interval(np.abs(dice - dice.mean()))
+        row["held"] = {"mean": float(held.mean()), "low": coverage.low, "high": coverage.high, "count": len(held)}
+        row["width"], row["constant width"] = round(float((high - low).mean()), 3), round(constant, 3)
+        rows.append(row)
+    return rows
+
+
+def review_row(told: pd.DataFrame) -> Row:
+    """Whom *needs review* marks: how many, and which of the poor ones it lets through."""
+    marked, poor = told["review", "WT"].to_numpy(bool), told["dice", "WT"].to_numpy(float) < POOR
+    caught = binomtest(int((marked & poor).sum()), max(int(poor.sum()), 1)).proportion_ci(0.95)
+    share: Row = {"mean": None, "low": None, "high": None, "count": int(poor.sum())}
+    if poor.any():
+        share |= {"mean": float((marked & poor).sum() / poor.sum()), "low": caught.low, "high": caught.high}
+    return {
+        "marked": f"{marked.sum()} of {len(marked)}",
+        f"of those below {POOR}": share,
+        "let through": ", ".join(told.index[poor & ~marked]),
+    }
+
+
+def error_risk_rows(table: pd.DataFrame, volumes: pd.DataFrame) -> list[Row]:
+    """How well error risk finds errors near the tumour, beside the maps it is made of."""
+    rows = []
+    for region in REGIONS:
+        near = {"voxel_set": "tumour"}
+        row: Row = {"region": str(region)}
+        ours = {name: column(table, name, region, map="error_risk", **near) for name in ("auroc", "auprc", "error_ece")}
+        row |= {"AUROC": harness.interval(ours["auroc"]), "AUPRC": harness.interval(ours["auprc"])}
+        for other in ("entropy", "unc_output_unmasked"):
+            for name in ("auroc", "auprc"):
+                theirs = column(table, name, region, map=other, **near)
+                found = paired_difference(ours[name].reindex(theirs.index), theirs).mean if len(theirs) else None
+                row[f"{name.upper()} over {other}"] = None if found is None else harness.told(found)
+        entropy = column(table, "auprc", region, map="entropy", **near)
+        row["AUPRC, times entropy's"] = round(float(ours["auprc"].mean() / entropy.mean()), 3)
+        row["ECE"] = harness.interval(ours["error_ece"])
+        claimed, true = volumes["claimed", str(region)].sum(), volumes["true", str(region)].sum()
+        row["claimed error, mL"], row["true error, mL"] = round(float(claimed), 1), round(float(true), 1)
+        far = volumes["far", str(region)]
+        row[f"above {MARKED} beyond {FAR_MM:g} mm, median mL"] = round(float(far.median()), 2)
+        rows.append(row)
+    return rows
+
+
+def error_volumes(results: Path, studies: dict[str, Callable[[], Study]]) -> pd.DataFrame:
+    """Errors in mL: what error risk claims in the brain, what there are, and what it marks far from any tumour."""
+    rows = {}
+    for path in find_results(results):
+        prediction = load_prediction(path)
+        study = studies[prediction.study_id]()
+        assert study.reference is not None  # it would not be among these otherwise
+        wrong = compute_prediction_failure(prediction.segmentation, study.reference, "per_region")
+        tumour = region_masks(prediction.segmentation)[0] | region_masks(study.reference)[0]
+        far = study.brain & ~dilate_mm(tumour, study.spacing, FAR_MM)
+        row = {}
+        for index, region in enumerate(REGIONS):
+            name = "error_risk" if region is Region.WT else f"error_risk-{region.lower()}"
+            risk = prediction.maps[name]
+            row["claimed", str(region)] = float(risk[study.brain].sum(dtype=np.float64)) * study.voxel_ml
+            row["true", str(region)] = int((wrong[index] & study.brain).sum()) * study.voxel_ml
+            row["far", str(region)] = int((risk[far] > MARKED).sum()) * study.voxel_ml
+        rows[prediction.study_id] = row
+    return pd.DataFrame.from_dict(rows, orient="index").sort_index()
+
+
+def low_rows(told: pd.DataFrame, folds: dict[str, int]) -> list[Row]:
+    """Patients below a WT Dice of one half."""
+    low = told[told["dice", "WT"] < 0.5]
+    return [
+        {
+            "patient": name,
+            "fold": folds[name],
+            **{f"Dice {region}": round(float(row["dice", str(region)]), 3) for region in REGIONS},
+            "WT predicted, mL": round(float(row["volume", "WT"]), 1),
+            "expected WT": round(float(row["value", "WT"]), 2),
+            "needs review": "yes" if row["review", "WT"] else "no",
+        }
+        for name, row in low.iterrows()
+    ]
+
+
+def _spearman(scores: Sequence[Floats], dice: Floats) -> Row:
+    """Rank correlation with the true Dice, or by how much that of the first score is larger; resampled patients."""
+    scores = [np.nan_to_num(score, nan=-np.inf) for score in scores]
+
+    def statistic(chosen: npt.NDArray[np.intp]) -> float:
+        found = [float(spearmanr(score[chosen], dice[chosen])[0]) for score in scores]
+        return found[0] - sum(found[1:])
+
+    random, everyone = np.random.default_rng(0), np.arange(len(dice))
+    drawn = [statistic(random.choice(everyone, len(dice))) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    numbers = {"mean": statistic(everyone), "low": float(low), "high": float(high)}
+    return {key: harness.rounded(value) for key, value in numbers.items()} | {"count": len(dice)}
+
+
+@harness.experiment
+def main(
+    evaluation: Annotated[Path, typer.Argument(help="What uncseg evaluate made of the results.")],
+    results: Annotated[Path, typer.Argument(help="Results out of fold, after uncseg-train calibrate-folds.")],
+    out: harness.Out,
+    studies: Annotated[list[Path], typer.Option(help="Folder of studies with references; repeat for several.")],
+    other: Annotated[Path | None, typer.Option(help="Evaluation of another network on the same patients.")] = None,
+    splits: Annotated[Path, typer.Option(help="File of the folds.")] = SPLITS,
+) -> None:
+    """Write the tables of the release network on patients it never saw."""
+    table, told = read_evaluation(evaluation), read_results(results)
+    folds = {name: number for number, fold in enumerate(read_splits(splits)) for name in fold["val"]}
+    if missing := sorted(set(told.index) - set(folds)):
+        raise ValueError(f"{missing[0]} is in no fold of {splits}; name the file of its folds.")
+    known = labelled_studies(studies)
+    content = {
+        "dice": dice_rows(table, folds, None if other is None else read_evaluation(other)),
+        "expected-dice": expected_dice_rows(told),
+        "review": [review_row(told)],
+        "error-risk": error_risk_rows(table, error_volumes(results, known)),
+        "low": low_rows(told, folds),
+    }
+    for name, rows in content.items():
+        if rows:
+            harness.write_table(
+                rows, out / name, f"{name.replace('-', ' ').capitalize()}, {len(told)} patients out of fold"
+            )
+            typer.echo((out / name).with_suffix(".md").read_text())
+    harness.write_json({"patients": len(told), "tables": content}, out / "patients.json")
+
+
+if __name__ == "__main__":
+    typer.run(main)
