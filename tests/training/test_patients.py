@@ -25,9 +25,8 @@ def told() -> pd.DataFrame:
     random = np.random.default_rng(2)
     dice = np.linspace(0.4, 0.95, 20)
     rows = {}
-    for name, true, noise, triage in zip(
-        NAMES, dice, random.normal(0, 0.02, 20), random.uniform(0, 0.6, 20), strict=True
-    ):
+    noises, triages, volumes = random.normal(0, 0.02, 20), random.uniform(0, 0.6, 20), random.uniform(5, 90, 20)
+    for name, true, noise, triage, volume in zip(NAMES, dice, noises, triages, volumes, strict=True):
         row = {("triage", "WT"): triage, ("review", "WT"): true < 0.6}
         for region in REGIONS:
             row |= {("dice", str(region)): true, ("volume", str(region)): volume, ("value", str(region)): true + noise}
