@@ -13,8 +13,8 @@ from napari_uncseg.errors import StudyError
 CODE = """
 from pathlib import Path
 import sys
-from napari_uncseg.cli import console, streams
-streams.protect_streams()
+from napari_uncseg.cli import console, errors
+errors.protect_streams()
 with console.study_progress("one") as progress:
     for step in range(2000):
         progress(step, 2000, f"step {step}")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference.cascade import LARGEST_SIDE, second_stage_box, second_stage_tile
+from napari_uncseg.inference.forward_pass import LARGEST_SIDE, second_stage_box, second_stage_tile
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.sliding_window import count_tiles
 from napari_uncseg.models.identity import PREVIOUS_PROVENANCE, identify

@@ -31,6 +31,11 @@ def test_the_systems_errors_become_the_packages(probe, unreadable):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("probe", PROBES[:3], ids=lambda probe: probe.__name__)
+def test_a_probe_that_is_told_no_error_says_no(probe, unreadable):
+    assert probe(unreadable, None) is False
+
+
 def test_probes_of_what_is_there_and_of_what_is_not(tmp_path):
     (tmp_path / "f").write_text("")
     assert (files.is_file(tmp_path / "f"), files.is_dir(tmp_path / "f"), files.exists(tmp_path / "f")) == (1, 0, 1)

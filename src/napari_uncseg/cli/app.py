@@ -11,12 +11,11 @@ import typer
 
 from napari_uncseg import __version__
 from napari_uncseg.cli.calibrate import calibrate
-from napari_uncseg.cli.errors import CommandGroup
+from napari_uncseg.cli.errors import CommandGroup, protect_streams
 from napari_uncseg.cli.evaluate import evaluate
 from napari_uncseg.cli.import_model import model_app
 from napari_uncseg.cli.info import info
 from napari_uncseg.cli.predict import predict
-from napari_uncseg.cli.streams import protect_streams
 from napari_uncseg.cli.view import demo, view
 
 RETIRED = {

@@ -74,12 +74,10 @@ def evaluate(
     said: dict[str, object] = {"--reference": reference, "-o": out, "--images": images, "--coding": coding}
     said |= {"--calibration-ids": calibration_ids, "--calibration": calibration}
     command = command_line("evaluate", predictions, options={**said, "--prediction-coding": prediction_coding})
-    making = Making(
-        command,
-        versions("numpy", "scipy", "nibabel", "matplotlib"),
-        {"coding": coding, "prediction_coding": prediction_coding},
-        {"predictions": str(predictions), "references": str(reference)} | ({"images": str(images)} if images else {}),
-    )
+    codings = {"coding": coding, "prediction_coding": prediction_coding}
+    folders = {"predictions": predictions, "references": reference} | ({"images": images} if images else {})
+    places = {name: str(folder) for name, folder in folders.items()}
+    making = Making(command, versions("numpy", "scipy", "nibabel", "matplotlib"), codings, places)
     write_report(summary, making, out)
     print_summary(summary, out / HTML)
     exit_if_failed([failure.study for failure in failures], len(matched.pairs))

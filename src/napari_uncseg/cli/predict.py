@@ -22,27 +22,20 @@ if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
 
 
+_MEMBERS = f"Ensembling or test-time augmentation method: {EXAMPLES}."
+_MAPS = f"Instead of the usual: {', '.join(COMPUTED)}; of a region: entropy-tc, entropy-et."
+_CALIBRATION = "A file of `uncseg calibrate` for this model and these members, or the one that comes with the package."
+
+
 @handle_errors
 def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.")],
     studies: Annotated[list[Path] | None, typer.Argument(metavar="STUDY", help="Studies, or folders of them.")] = None,
     device: OnDevice = Device.AUTO,
     model: ModelFolder = None,
-    members: Annotated[
-        str, typer.Option(metavar="KIND[:N][,OPTION=VALUE]", help=f"Ensembling or test-time augmentation: {EXAMPLES}.")
-    ] = "single",
-    maps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MAP[,MAP]", help=f"Instead of the usual: {', '.join(COMPUTED)}; of a region: entropy-et."
-        ),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|bundled", help="A file of `uncseg calibrate`, or the one that comes with the package."
-        ),
-    ] = None,
+    members: Annotated[str, typer.Option(metavar="KIND[:N][,OPTION=VALUE]", help=_MEMBERS)] = "single",
+    maps: Annotated[str | None, typer.Option(metavar="MAP[,MAP]", help=_MAPS)] = None,
+    calibration: Annotated[Path | None, typer.Option(metavar="FILE|bundled", help=_CALIBRATION)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,
     resample: Resample = False,
     coding: LabelCoding = None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -70,8 +70,7 @@ class EnsemblePlan(ABC):
     """
 
     def __init__(self, spec: EnsembleSpec, model: Model) -> None:
-        check_head(model)
-        self.spec, self.model = spec, model
+        self.spec, self.model, self.head = spec, model, model.head
         self.identity: Mapping[str, Any] = {"name": model.name, "sha256": model.sha256}
         self.input_plan = InputPlan.from_plans(model.plans)
         self.details: Mapping[str, Any] = {}
@@ -91,7 +90,7 @@ class Single(EnsemblePlan):
 
     def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """The one member."""
-        yield output_of("one pass", forward.logits(self.model, "one pass"), self.model)
+        yield run_member(forward, self.model, "one pass")
 
 
 class TestTimeAugmentation(EnsemblePlan):
@@ -112,8 +111,7 @@ class TestTimeAugmentation(EnsemblePlan):
                 # What is exactly 0 lies outside the brain, where the network never saw noise.
                 return image + noise * torch.randn(image.shape, generator=generator) * (image != 0)
 
-            logits = forward.logits(self.model, name, mirror=axes, change=noisy if noise else None)
-            yield output_of(name, logits, self.model)
+            yield run_member(forward, self.model, name, mirror=axes, change=noisy if noise else None)
 
 
 class Dropout(EnsemblePlan):
@@ -129,17 +127,15 @@ class Dropout(EnsemblePlan):
         network = self.model.network
         shared = SharedEncoder(network) if can_share(network, self._layers) else None  # type: ignore[arg-type]
         for number in range(self.count):
-            name = f"pass {number + 1}"
 
             @contextmanager
             def dropped(network: nn.Module, info: RunInfo, number: int = number) -> Iterator[nn.Module]:
-                with ExitStack() as stack:
-                    stack.enter_context(dropping(self._layers, self.spec.seed, number))
+                with dropping(self._layers, self.spec.seed, number):
                     if shared is not None:
                         shared.begin(info)
                     yield network if shared is None else shared
 
-            yield output_of(name, forward.logits(self.model, name, wrap=dropped), self.model)
+            yield run_member(forward, self.model, f"pass {number + 1}", wrap=dropped)
 
 
 class Snapshots(EnsemblePlan):
@@ -154,9 +150,7 @@ class Snapshots(EnsemblePlan):
     def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each snapshot, the latest first."""
         for number in range(self.model.snapshots, self.model.snapshots - self.count, -1):
-            snapshot = load_snapshot(self.model, number)
-            name = f"snapshot {number}"
-            yield output_of(name, forward.logits(snapshot, name), snapshot)
+            yield run_member(forward, load_snapshot(self.model, number), f"snapshot {number}")
 
 
 class LogitSampling(EnsemblePlan):
@@ -164,7 +158,7 @@ class LogitSampling(EnsemblePlan):
 
     def __init__(self, spec: EnsembleSpec, model: Model) -> None:
         super().__init__(spec, model)
-        if model.head is not Head.REGIONS_GAUSSIAN:
+        if self.head is not Head.REGIONS_GAUSSIAN:
             raise ModelError(f"Model {model.name} has no log-variance channels to sample; choose others, as tta:8.")
 
     def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
@@ -182,13 +176,10 @@ class DeepEnsemble(EnsemblePlan):
     """Networks of several model folders; they are read again when they run, one in memory at a time."""
 
     def __init__(self, spec: EnsembleSpec) -> None:
-        networks = []
-        for number, folder in enumerate(spec.folders):
-            model = load_model(folder)
-            check_head(model)
-            if not number:
-                super().__init__(spec, model)
-            networks.append({"name": model.name, "sha256": model.sha256})
+        networks: list[Mapping[str, Any]] = []
+        for folder in reversed(spec.folders):  # each is checked, and the first one stays
+            super().__init__(spec, load_model(folder))
+            networks.insert(0, self.identity)
         name = f"ensemble of {len(networks)}: {', '.join(network['name'] for network in networks)}"
         digest = joint_sha256(network["sha256"] for network in networks)
         self.identity = {"name": name, "sha256": digest, "networks": networks}
@@ -199,8 +190,7 @@ class DeepEnsemble(EnsemblePlan):
             model = load_model(folder)
             if model.sha256 != self.identity["networks"][number]["sha256"]:
                 raise ModelError(f"Model folder {folder} was changed while it was in use; start the run again.")
-            name = f"network {number + 1}"
-            yield output_of(name, forward.logits(model, name), model)
+            yield run_member(forward, model, f"network {number + 1}")
 
 
 _METHODS: Mapping[Kind, type[EnsemblePlan]] = {
@@ -230,16 +220,9 @@ def plan_ensemble(spec: EnsembleSpec, model: Model) -> EnsemblePlan:
     return DeepEnsemble(spec) if spec.kind is Kind.ENSEMBLE else _METHODS[spec.kind](spec, model)
 
 
-def check_head(model: Model) -> None:
-    """Refuse a model whose plans name a head that nobody here can read."""
-    try:
-        Head(model.head)
-    except ValueError as error:
-        raise ModelError(f"The model's plans.json names an unknown head ({error}).") from error
-
-
-def output_of(name: str, logits: Tensor, model: Model) -> MemberOutput:
-    """Probabilities and uncertainty of logits ``(channels, x, y, z)``."""
+def run_member(forward: ForwardPass, model: Model, name: str, **how: Any) -> MemberOutput:
+    """Probabilities and uncertainty of one pass, called so; what else is told goes to :meth:`ForwardPass.logits`."""
+    logits = forward.logits(model, name, **how)
     with torch.inference_mode():
         segmentation, unc_output = _split(logits, model)
         return MemberOutput(name, region_probabilities(segmentation[None], model.head)[0].contiguous(), unc_output)

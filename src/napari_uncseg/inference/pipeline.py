@@ -216,12 +216,7 @@ def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
 
 
 def predict_job(
-    job: PredictionJob,
-    predictor: Predictor,
-    settings: Settings,
-    *,
-    progress: Progress,
-    cancelled: Callable[[], bool],
+    job: PredictionJob, predictor: Predictor, settings: Settings, *, progress: Progress, cancelled: Callable[[], bool]
 ) -> Outcome:
     """Read, predict and save one study, unless the same result is there.
 

@@ -12,10 +12,10 @@ import torch
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.inference.device import precision_name, precision_of, resolve_device
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, parse_ensemble
-from napari_uncseg.inference.ensembling import EnsemblePlan, check_head, plan_ensemble
+from napari_uncseg.inference.ensembling import EnsemblePlan, plan_ensemble
 from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
 from napari_uncseg.inference.postprocessing import VARIANCE, accumulate, cancer_mask_of, make_prediction, possible
-from napari_uncseg.inference.preprocessing import InputPlan, frame_of
+from napari_uncseg.inference.preprocessing import frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.run_info import describe_members, describe_run
 from napari_uncseg.inference.sliding_window import count_tiles
@@ -82,10 +82,8 @@ class Predictor:
     def __init__(self, model: Model, *, device: str = "auto", notify: Notify | None = None) -> None:
         self.model = model
         self.device = resolve_device(device)
-        InputPlan.from_plans(model.plans)
-        check_head(model)
         self._notify = notify
-        self._ensembles: dict[EnsembleSpec, EnsemblePlan] = {}
+        self._ensembles = {SINGLE: plan_ensemble(SINGLE, model)}
         self._brought = None if model.folder is None else calibration_of(model.folder)
 
     def check(self, **asked: Unpack[Asked]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from nibabel.orientations import axcodes2ornt, io_orientation
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.inference.resampling import resample, resampled_shape
@@ -207,10 +207,5 @@ def _turn(affine: npt.NDArray[np.float64], orientation: str | None) -> tuple[tup
     """Study axis and direction behind each axis of an orientation, taking the closest axes of an oblique grid."""
     if orientation is None:
         return (0, 1, 2), (False, False, False)
-    have: npt.NDArray[np.float64] = io_orientation(affine)
-    axes, flips = [], []
-    for world, direction in _directions(orientation):
-        (axis,) = np.flatnonzero(have[:, 0] == world)
-        axes.append(int(axis))
-        flips.append(bool(have[axis, 1] != direction))
-    return tuple(axes), tuple(flips)
+    turn = ornt_transform(_directions(orientation), io_orientation(affine))
+    return tuple(int(axis) for axis in turn[:, 0]), tuple(bool(way < 0) for way in turn[:, 1])

@@ -129,16 +129,15 @@ def predict_logits(
     ModelError
         When the network's output does not fit its input.
     """
-    size = image.shape[1:]
     padded, inside = _pad(image, tile)
     starts = [tile_starts(have, want, step) for have, want in zip(padded.shape[1:], tile, strict=True)]
     places = [
         tuple(slice(start, start + length) for start, length in zip(corner, tile, strict=True))
         for corner in product(*starts)
     ]
-    weight = gaussian_weight(tile, image.device) if len(places) > 1 else None
+    weight = gaussian_weight(tile, image.device) if len(places) > 1 else torch.ones((), device=image.device)
     total: torch.Tensor | None = None
-    weights = torch.zeros(padded.shape[1:], dtype=torch.float32, device=image.device) if len(places) > 1 else None
+    weights = torch.zeros(padded.shape[1:], dtype=torch.float32, device=image.device)
     report = progress or (lambda done, tiles: None)
     report(0, len(places))
     with (
@@ -152,21 +151,13 @@ def predict_logits(
             logits = network(padded[(slice(None), *place)][None])
             if not isinstance(logits, torch.Tensor) or logits.shape[2:] != tuple(tile) or len(logits) != 1:
                 raise ModelError("The model's network does not answer with one volume of the size of its input.")
-            logits = logits[0].float()
-            if weight is None or weights is None:
-                total = logits
-            else:
-                if total is None:
-                    total = logits.new_zeros((len(logits), *padded.shape[1:]))
-                total[(slice(None), *place)] += logits * weight
-                weights[place] += weight
+            if total is None:
+                total = weights.new_zeros((logits.shape[1], *weights.shape))
+            total[(slice(None), *place)] += logits[0].float() * weight
+            weights[place] += weight
             report(done, len(places))
         assert total is not None  # there is always a tile
-        if weights is not None:
-            total /= weights
-    merged = total[(slice(None), *inside)]
-    assert merged.shape[1:] == size
-    return merged.contiguous()
+        return total.div_(weights)[(slice(None), *inside)].contiguous()
 
 
 def _pad(image: torch.Tensor, tile: Sequence[int]) -> tuple[torch.Tensor, tuple[slice, ...]]:

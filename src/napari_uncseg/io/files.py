@@ -26,18 +26,18 @@ _NAME_MAX = 255
 """Bytes of a file name that every system in use takes."""
 
 
-def is_file(path: Path, error: Error = StudyError) -> bool:
-    """Whether there is such a file; an error of the package's when nobody may look."""
+def is_file(path: Path, error: Error | None = StudyError) -> bool:
+    """Whether there is such a file; when nobody may look an error of the package's, with None just False."""
     return stat.S_ISREG(_mode(path, error))
 
 
-def is_dir(path: Path, error: Error = StudyError) -> bool:
-    """Whether there is such a folder; an error of the package's when nobody may look."""
+def is_dir(path: Path, error: Error | None = StudyError) -> bool:
+    """Whether there is such a folder; when nobody may look as :func:`is_file`."""
     return stat.S_ISDIR(_mode(path, error))
 
 
-def exists(path: Path, error: Error = StudyError) -> bool:
-    """Whether there is anything of this name; an error of the package's when nobody may look."""
+def exists(path: Path, error: Error | None = StudyError) -> bool:
+    """Whether there is anything of this name; when nobody may look as :func:`is_file`."""
     return _mode(path, error) != 0
 
 
@@ -177,9 +177,10 @@ def check_writable(folder: Path) -> None:
         raise SaveError(f"Results cannot be written to {folder}: {nearest} {why}; choose another output folder.")
 
 
-def _mode(path: Path, error: Error) -> int:
+def _mode(path: Path, error: Error | None) -> int:
     """Kind of what has this name; 0 when there is nothing."""
-    with _reading(path, error), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    absent = (FileNotFoundError, NotADirectoryError) if error else (OSError, ValueError)
+    with _reading(path, error or StudyError), contextlib.suppress(*absent):
         return path.stat().st_mode
     return 0
 

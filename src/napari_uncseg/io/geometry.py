@@ -13,6 +13,9 @@ _TOLERANCE_VOXELS = 0.1
 """Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
 
 
+Affine = npt.NDArray[np.floating]
+"""Voxel indices to RAS+ millimetres, shape (4, 4)."""
+
 T = TypeVar("T")
 
 
@@ -54,12 +57,7 @@ def corners(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> npt.NDA
     return np.asarray((affine[:3, :3] @ index + affine[:3, 3:]).T, dtype=np.float64)
 
 
-def same_grid(
-    shape: tuple[int, ...],
-    affine: npt.NDArray[np.floating],
-    other_shape: tuple[int, ...],
-    other_affine: npt.NDArray[np.floating],
-) -> bool:
+def same_grid(shape: tuple[int, ...], affine: Affine, other_shape: tuple[int, ...], other_affine: Affine) -> bool:
     """Whether two images have the same shape and, but for round-off, the same affine.
 
     Parameters
@@ -125,15 +123,7 @@ def resample(
     way.SetMatrix(back[:3, :3].ravel().tolist())
     way.SetTranslation(back[:3, 3].tolist())
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    moved = sitk.Resample(
-        image,
-        [int(length) for length in to_shape],
-        way,
-        sitk.sitkLinear if order == "linear" else sitk.sitkNearestNeighbor,
-        (0.0, 0.0, 0.0),
-        (1.0, 1.0, 1.0),
-        tuple(np.eye(3).ravel()),
-        outside,
-        image.GetPixelID(),
-    )
+    how = sitk.sitkLinear if order == "linear" else sitk.sitkNearestNeighbor
+    voxel_units = ((0.0,) * 3, (1.0,) * 3, tuple(np.eye(3).ravel()))
+    moved = sitk.Resample(image, [int(length) for length in to_shape], way, how, *voxel_units, outside)
     return np.ascontiguousarray(sitk.GetArrayFromImage(moved).T)

@@ -16,6 +16,7 @@ from nibabel.affines import voxel_sizes
 from nibabel.spatialimages import HeaderDataError
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.geometry import Affine
 
 _LARGEST = 2**30  # voxels: beyond any brain MRI, and a guard against a header that asks for all memory
 _GEOMETRY = (
@@ -24,9 +25,7 @@ _GEOMETRY = (
 )
 
 
-def geometry_header(
-    affine: npt.NDArray[np.floating], shape: tuple[int, ...], header: nib.Nifti1Header | None = None
-) -> nib.Nifti1Header:
+def geometry_header(affine: Affine, shape: tuple[int, ...], header: nib.Nifti1Header | None = None) -> nib.Nifti1Header:
     """Header that holds an affine and a shape, with the codes and units of another one.
 
     Parameters
@@ -150,7 +149,7 @@ def _bare(shape: tuple[int, ...], header: nib.Nifti1Header | None) -> nib.Nifti1
     return new
 
 
-def _usable(affine: npt.NDArray[np.floating]) -> bool:
+def _usable(affine: Affine) -> bool:
     """Whether an affine is finite and spans a volume."""
     lengths = voxel_sizes(affine)
     sound = np.isfinite(affine).all() and lengths.min() > 1e-6

@@ -159,7 +159,8 @@ def study_from_arrays(
     if not brain.any():
         raise StudyError(f"No brain stands out in the images of study {id}; check that they are the MRI and not masks.")
     for image, modality in zip(cleaned, MODALITIES, strict=True):
-        if image[brain].min() == image[brain].max():
+        inside = image[brain]
+        if inside.min() == inside.max():
             raise StudyError(f"{names[modality]} is a mask: all of the brain has one value; give the MRI itself.")
     notes += _same_files(sources) + _notes(cleaned, brain, exact)
     return Study(
@@ -238,22 +239,19 @@ def _checked_reference(reference: npt.NDArray[np.integer] | None, study_id: str)
 
 def _same_files(sources: Sequence[Source]) -> list[str]:
     """What to say of 3-D files that are one and the same under two names."""
-    first: dict[str, Source] = {}
-    notes = []
-    for source in sources:
-        other = first.setdefault(source.sha256, source)
-        if other.path != source.path:
-            notes.append(f"{other.path.name} and {source.path.name} are the same file twice; check which is which.")
-    return notes
+    first = {source.sha256: source.path for source in reversed(sources)}
+    return [
+        f"{first[source.sha256].name} and {source.path.name} are the same file twice; check which is which."
+        for source in sources
+        if first[source.sha256] != source.path
+    ]
 
 
 def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> list[str]:
     """What the user should know about images that are sound but not as the network learned them."""
     sizes, angle = spacing(affine), float(np.degrees(obliquity(affine).max()))
     found = {
-        "The images still show the skull; the network learned without it, so remove it first.": has_skull(
-            images, brain, sizes
-        ),
+        "The images still show the skull; remove it first.": has_skull(images, brain, sizes),
         f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse.": angle > _OBLIQUE_DEGREES,
         f"Voxels are up to {max(sizes):.1f} mm thick; small parts may be missed.": max(sizes) > _THICK_MM,
     }

@@ -12,20 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.io import header as headers
 from napari_uncseg.io.files import is_dir, read_bytes, sha256, write_files
-from napari_uncseg.io.geometry import three
-from napari_uncseg.io.header import (
-    check_header,
-    geometry_header,
-    parse_header,
-    read_geometry,
-    read_offset,
-    read_scaling,
-)
+from napari_uncseg.io.geometry import Affine, three
 
 SUFFIXES = (".nii.gz", ".nii")
 COMPRESSION = 1
 """Level of gzip: the maps are mostly zeros, and higher levels take several times as long to save a tenth."""
+
+Array = npt.NDArray[np.generic]
 
 _FRACTION_STEPS = 32767
 _GZIP = b"\x1f\x8b"
@@ -121,25 +116,21 @@ def read_volume(path: Path) -> Volume:
     if not raw:
         raise StudyError(f"{path} is empty (0 bytes); copy or download it again.")
     zipped = raw[:2] == _GZIP
-    header = parse_header(path, _unzip(path, raw, 540)[0] if zipped else raw[:540])
-    shape, dtype = check_header(path, header)
-    count, offset = int(np.prod(shape)), read_offset(path, header)
+    header = headers.parse_header(path, _unzip(path, raw, 540)[0] if zipped else raw[:540])
+    shape, dtype = headers.check_header(path, header)
+    count, offset = int(np.prod(shape)), headers.read_offset(path, header)
     size = offset + count * dtype.itemsize
     content, complete = _unzip(path, raw, size, to_its_end=True) if zipped else (raw, True)
     if len(content) < size or not complete:
         raise StudyError(f"{path} is truncated: it ends before its {size / 1e6:.1f} MB of voxels do; copy it again.")
     data = np.frombuffer(content, dtype=dtype, count=count, offset=offset).reshape(shape, order="F")
-    slope, intercept = read_scaling(path, header)
-    affine, clean, warnings = read_geometry(path, header, shape[:3])
+    slope, intercept = headers.read_scaling(path, header)
+    affine, clean, warnings = headers.read_geometry(path, header, shape[:3])
     return Volume(path, data, slope, intercept, affine, clean, sha256(raw), warnings)
 
 
 def encode_volume(
-    array: npt.NDArray[np.generic],
-    affine: npt.NDArray[np.floating],
-    header: nib.Nifti1Header | None = None,
-    *,
-    upper: float | None = None,
+    array: Array, affine: Affine, header: nib.Nifti1Header | None = None, *, upper: float | None = None
 ) -> bytes:
     """Bytes of a ``.nii.gz`` file.
 
@@ -163,7 +154,7 @@ def encode_volume(
     SaveError
         When fractions are not finite.
     """
-    new = geometry_header(affine, array.shape, header)
+    new = headers.geometry_header(affine, array.shape, header)
     stored, slope = np.ascontiguousarray(array.T), np.float32(1)  # NIfTI runs x fastest
     if upper is not None:
         # The largest float32 whose 32767-fold does not pass the upper bound: no reader ever sees 1.00000003.
@@ -181,12 +172,7 @@ def encode_volume(
 
 
 def write_volume(
-    path: Path,
-    array: npt.NDArray[np.generic],
-    affine: npt.NDArray[np.floating],
-    header: nib.Nifti1Header | None = None,
-    *,
-    upper: float | None = None,
+    path: Path, array: Array, affine: Affine, header: nib.Nifti1Header | None = None, *, upper: float | None = None
 ) -> None:
     """Write a ``.nii.gz`` file at once or not at all; parameters as in :func:`encode_volume`.
 
@@ -198,7 +184,7 @@ def write_volume(
     write_files({path: encode_volume(array, affine, header, upper=upper)})
 
 
-def _steps(values: npt.NDArray[np.generic], step: float) -> npt.NDArray[np.int16]:
+def _steps(values: Array, step: float) -> npt.NDArray[np.int16]:
     """Fractions as whole steps, in double precision, a slice at a time."""
     steps = np.empty(values.shape, dtype=np.int16)
     slices = zip(values.reshape(-1, *values.shape[-2:]), steps.reshape(-1, *values.shape[-2:]), strict=True)
@@ -223,8 +209,11 @@ def _unzip(path: Path, raw: bytes, size: int, *, to_its_end: bool = False) -> tu
         while missing > 0 or spare > 0:
             part = stream.decompress(rest, missing or 2**20)
             rest = stream.unconsumed_tail
-            parts += [part] if missing else []
-            missing, spare = (missing - len(part), spare) if missing else (0, spare - len(part))
+            if missing:
+                parts.append(part)
+                missing -= len(part)
+            else:
+                spare -= len(part)
             if stream.eof:
                 rest = stream.unused_data
                 if rest[:2] != _GZIP:

@@ -39,12 +39,8 @@ class _Block(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
-class _Model(_Block):
+class _Hashed(_Block):
     name: str | None = None
-    sha256: str | None = None
-
-
-class _Input(_Block):
     file: str | None = None
     sha256: str | None = None
 
@@ -67,8 +63,8 @@ class Provenance(JsonFormat):
 
     study: str
     files: dict[str, ListedFile] = Field(min_length=1)
-    model: _Model | None = None
-    inputs: dict[str, _Input] | None = None
+    model: _Hashed | None = None
+    inputs: dict[str, _Hashed] | None = None
     settings: _Settings | None = None
     members: _Members | None = None
     command: str | None = None

@@ -83,8 +83,8 @@ class Model:
 
     @property
     def head(self) -> Head:
-        """Meaning of the segmentation channels."""
-        return Head(self.plans.get("uncseg", {}).get("head", Head.REGIONS))
+        """Meaning of the segmentation channels; a ModelError when the plans name one that nobody knows."""
+        return head_of(self.plans)
 
     @property
     def patch_size(self) -> tuple[int, int, int]:
@@ -117,6 +117,14 @@ def input_channels(plans: Mapping[str, Any]) -> int:
     return len(MODALITIES) + len(REGIONS) * bool(plans.get("uncseg", {}).get("previous_stage"))
 
 
+def head_of(plans: Mapping[str, Any]) -> Head:
+    """Meaning of the segmentation channels that plans ask for; a ModelError when it is not known."""
+    try:
+        return Head(plans.get("uncseg", {}).get("head", Head.REGIONS))
+    except ValueError as error:
+        raise ModelError(f"The model's plans.json names an unknown head ({error}).") from error
+
+
 def output_channels(plans: Mapping[str, Any]) -> int:
     """Number of output channels that plans ask for, uncertainty channels included.
 
@@ -125,14 +133,10 @@ def output_channels(plans: Mapping[str, Any]) -> int:
     ModelError
         When the head is not known, or cannot have so many uncertainty channels.
     """
-    block = plans.get("uncseg", {})
-    try:
-        head, extra = Head(block.get("head", Head.REGIONS)), int(block.get("uncertainty_channels", 0))
-    except ValueError as error:
-        raise ModelError(f"The model's plans.json names an unknown head ({error}).") from error
+    head, extra = head_of(plans), plans.get("uncseg", {}).get("uncertainty_channels", 0)
     if extra not in head.uncertainties:
         raise ModelError(f"The model's plans.json asks for {extra} uncertainty channels, which {head} cannot have.")
-    return head.channels + extra
+    return head.channels + int(extra)
 
 
 def load_model(folder: str | Path | None = None) -> Model:

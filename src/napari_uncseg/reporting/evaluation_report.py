@@ -13,7 +13,7 @@ from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.sanity_checks import studies_in_words
 from napari_uncseg.evaluation.summary import RESAMPLES, SEED, Summary, summary_json
 from napari_uncseg.evaluation.table import csv_text, select
-from napari_uncseg.io.files import write_files
+from napari_uncseg.io.files import exists, write_files
 from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.labels import REGION_TITLES
 from napari_uncseg.reporting.glossary import meanings_of
@@ -82,7 +82,7 @@ def check_free(out: Path, studies: Collection[str], *, overwrite: bool) -> None:
         When files of other origin carry our names, or the report there is of studies that these do not include, and
         ``overwrite`` is off.
     """
-    there = [name for name in (CSV, JSON, HTML) if (out / name).exists()]
+    there = [name for name in (CSV, JSON, HTML) if exists(out / name, EvaluationError)]
     if not there or overwrite:
         return
     try:

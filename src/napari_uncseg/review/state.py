@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from napari_uncseg.io.files import is_file, write_files
+from napari_uncseg.io.files import is_dir, is_file, write_files
 from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.labels import Region
 from napari_uncseg.maps import MapName
@@ -192,7 +192,7 @@ def last_folders(folder: Path) -> tuple[Path | None, Path | None]:
 
 
 def _still_there(name: str) -> Path | None:
-    return Path(name) if name and Path(name).is_dir() else None
+    return Path(name) if name and is_dir(Path(name), None) else None
 
 
 def _read_lists(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_uncseg.labels import CODINGS
 from napari_uncseg.models.heads import Head
-from napari_uncseg.models.importers.outputs import Outputs, read_outputs
+from napari_uncseg.models.importers.plans import Outputs, read_outputs
 from uncseg_training.data.case_manifest import preprocessing_hash
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.paper_losses import regions_of

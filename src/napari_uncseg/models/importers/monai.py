@@ -18,15 +18,8 @@ from napari_uncseg.errors import ModelError
 from napari_uncseg.io.files import is_dir, is_file, parse_json, sha256_of
 from napari_uncseg.labels import MODALITIES, REGIONS, Label
 from napari_uncseg.models.heads import Head
+from napari_uncseg.models.importers import monai_bundle
 from napari_uncseg.models.importers.checkpoint import plain_weights, read_checkpoint
-from napari_uncseg.models.importers.monai_bundle import (
-    KNOWN,
-    WEIGHTS,
-    find_network,
-    known_as,
-    read_bundle,
-    read_mapping,
-)
 from napari_uncseg.models.model import Model, make_plans, put_weights
 from napari_uncseg.models.monai import PREFIX, build_monai, monai_divisors
 
@@ -113,7 +106,7 @@ def import_monai(
     if is_dir(source, ModelError):
         if arch is not None:
             raise ModelError(f"{source} is a bundle, which describes its network itself; leave --arch out.")
-        said, path = read_bundle(source), _weights_file(source)
+        said, path = monai_bundle.read_bundle(source), _weights_file(source)
     else:
         said, path = _described(arch, source), source
     given = {"inputs": inputs, "outputs": outputs, "tile": tile, "spacing": spacing, "orientation": orientation}
@@ -164,28 +157,27 @@ def _described(arch: str | None, source: Path) -> dict[str, Any]:
         raise ModelError(f"{source} is not there; give the folder of a MONAI bundle, or a .pt or .pth file.")
     if arch is None:
         return {}
-    if (known := known_as(arch)) is not None:
+    if (known := monai_bundle.known_as(arch)) is not None:
         return dict(known)
     path = Path(arch)
     if arch.lstrip().startswith("{"):
         path = Path("The definition of the network")
         config = parse_json(arch.encode(), path, ModelError, "put it into a file")
     elif is_file(path, ModelError):
-        config = read_mapping(path)
+        config = monai_bundle.read_mapping(path)
     else:
         example = '{"_target_": "SegResNet", "init_filters": 16}'
-        raise ModelError(
-            f"{arch} is neither a file nor a known bundle ({', '.join(KNOWN)}); write a file as {example}."
-        )
-    network = find_network(config, path)
+        known_ones = ", ".join(monai_bundle.KNOWN)
+        raise ModelError(f"{arch} is neither a file nor a known bundle ({known_ones}); write a file as {example}.")
+    network = monai_bundle.find_network(config, path)
     return {} if network is None else {"network": network}
 
 
 def _weights_file(folder: Path) -> Path:
-    for name in WEIGHTS:
+    for name in monai_bundle.WEIGHTS:
         if is_file(folder / name, ModelError):
             return folder / name
-    raise ModelError(f"{folder} lacks {WEIGHTS[0]}; download it too (python -m monai.bundle download).")
+    raise ModelError(f"{folder} lacks {monai_bundle.WEIGHTS[0]}; download it too (python -m monai.bundle download).")
 
 
 def _weights(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

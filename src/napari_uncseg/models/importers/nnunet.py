@@ -21,12 +21,12 @@ from torch import Tensor
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.io.dataset import read_dataset
 from napari_uncseg.io.files import is_file, read_json, sha256_of
+from napari_uncseg.io.geometry import three
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.identity import DATASET, PLANS
 from napari_uncseg.models.importers import CHECKPOINT
 from napari_uncseg.models.importers.checkpoint import plain_weights, read_checkpoint
-from napari_uncseg.models.importers.outputs import read_outputs
-from napari_uncseg.models.importers.plans import plain_plans
+from napari_uncseg.models.importers.plans import plain_plans, read_outputs
 from napari_uncseg.models.model import Model, output_channels, put_weights
 from napari_uncseg.models.unet import build_network
 
@@ -148,8 +148,7 @@ def _axes(plans: Mapping[str, Any], path: Path) -> tuple[int, int, int]:
     if not isinstance(forward, list) or sorted(forward) != [0, 1, 2]:
         raise ModelError(f"{path} has the transpose_forward {forward}; expected an order of the axes 0, 1 and 2.")
     # nnU-Net's axis i is axis forward[i] of (z, y, x).
-    x, y, z = (forward.index(2 - axis) for axis in range(3))
-    return x, y, z
+    return three(forward.index(2 - axis) for axis in range(3))
 
 
 def _last_layer(weights: Mapping[str, Tensor], path: Path) -> Tensor:
