@@ -55,6 +55,13 @@ def test_unknown_values_are_named(values):
         decode(values)
 
 
+@pytest.mark.parametrize("numbers", [[1, 2, 3], [[1]], ["a"], [1.5]])
+def test_regions_that_are_not_all_spelt_out_say_nothing(numbers):
+    labels = {"background": 0, "necrosis": 1, "edema": 2, "enhancing tumor": 3}
+    assert coding_of_names(labels) is Coding.BRATS2023
+    assert coding_of_names({**labels, "whole tumor": numbers}) is None
+
+
 @pytest.mark.parametrize("values", [[0, 1.5, 2], [0, np.nan], [np.inf]])
 def test_values_that_are_no_labels(values):
     with pytest.raises(StudyError):

@@ -7,10 +7,8 @@ package's own errors, which names the file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -86,11 +84,15 @@ def parse_json(data: bytes, path: Path, error: Error = StudyError, do: str = "re
 
 def sha256(data: bytes | memoryview) -> str:
     """Hash of bytes, in hexadecimal."""
+    import hashlib  # which loads OpenSSL: not for a help text
+
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of(path: Path, error: Error = StudyError) -> str:
     """Hash of a file's bytes, in hexadecimal; an error of the package's when it cannot be read."""
+    import hashlib
+
     with _reading(path, error), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -130,7 +132,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     try:
         for target, data in contents.items():
             _make_folder(target.parent, made)
-            name = target.parent / f".{secrets.token_hex(8)}.tmp"  # never longer than what it stands for can be
+            name = target.parent / f".{os.urandom(8).hex()}.tmp"  # never longer than what it stands for can be
             temporary[name] = target
             name.write_bytes(data)
         for name, target in temporary.items():

@@ -145,6 +145,8 @@ def coding_of_names(names: Mapping[object, object]) -> Coding | None:
     """
     regions = {str(key).lower(): set(map(str, value)) for key, value in names.items() if isinstance(value, list)}
     meant = _labels_of_regions(regions)
+    if regions and not meant:
+        return None
     for key, value in names.items():
         if isinstance(value, list):
             continue
