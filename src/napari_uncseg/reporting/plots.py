@@ -119,28 +119,34 @@ def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) ->
         heights = {"height_ratios": (3, 1), "hspace": 0.08}
         axes = figure.subplots(2, len(REGIONS), sharex=True, squeeze=False, gridspec_kw=heights)
         for upper, lower, region in zip(*axes, REGIONS, strict=True):
-            curve, colour = curves.get(region), REGION_COLOURS[region]
+            curve = curves.get(region)
             panel_title(upper, region, curve is not None)
-            upper.plot((0, 1), (0, 1), color=GREY, lw=1, ls=":", label="perfect")
-            upper.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+            upper.set_aspect("equal")
             lower.set_xlabel("mean probability in the bin")
-            if curve is None:
-                continue
-            spread(upper, curve.mean_p, curve.cases, colour)
-            filled = curve.count > 0
-            line = {"color": colour, "marker": REGION_MARKERS[region], "ms": 4, "lw": 1.8}
-            upper.plot(curve.mean_p[filled], curve.mean_y[filled], label="all studies pooled", **line)
-            place = {"transform": upper.transAxes, "ha": "right", "va": "bottom"}
-            upper.text(0.96, 0.05, f"ECE {curve.ece:.3f}", fontsize=9, **place)
-            edges = np.linspace(0, 1, len(curve.count) + 1)
-            lower.bar(edges[:-1], np.where(filled, curve.count, np.nan), np.diff(edges), align="edge", color=colour)
-            lower.set_yscale("log")
-            lower.set_ylim(bottom=0.8)
+            if curve is not None:
+                spread(upper, curve.mean_p, curve.cases, REGION_COLOURS[region])
+                place: dict[str, Any] = {"transform": upper.transAxes, "ha": "right", "va": "bottom"}
+                upper.text(0.96, 0.05, f"ECE {curve.ece:.3f}", fontsize=9, **place)
+            draw_reliability(upper, lower, region, curve, REGION_COLOURS[region])
         axes[0][0].set_ylabel("share that is in the region")
         axes[1][0].set_ylabel("voxels")
         axes[0][0].legend(loc="upper left", fontsize=8)
         figure.suptitle(title)
         return figure
+
+
+def draw_reliability(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCurve | None, colour: str) -> None:
+    """Draw the curve of a region, and the number of voxels in each bin below it; of none, the frame alone."""
+    upper.plot((0, 1), (0, 1), color=GREY, lw=1, ls=":", label="perfect")
+    upper.set(xlim=(0, 1), ylim=(0, 1))
+    if curve is None:
+        return
+    filled, edges = curve.count > 0, np.linspace(0, 1, len(curve.count) + 1)
+    line: dict[str, Any] = {"color": colour, "marker": REGION_MARKERS[region], "ms": 4, "lw": 1.8}
+    upper.plot(curve.mean_p[filled], curve.mean_y[filled], label="all studies pooled", **line)
+    lower.bar(edges[:-1], np.where(filled, curve.count, np.nan), np.diff(edges), align="edge", color=colour)
+    lower.set_yscale("log")
+    lower.set_ylim(bottom=0.8)
 
 
 def reliability_of(summary: Summary) -> Figure | None:

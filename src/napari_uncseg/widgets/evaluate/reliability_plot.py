@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -19,8 +17,8 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
-from napari_uncseg.reporting.plot_style import REGION_COLOURS, REGION_MARKERS
-from napari_uncseg.reporting.plots import ReliabilityCurve
+from napari_uncseg.reporting.plot_style import REGION_COLOURS
+from napari_uncseg.reporting.plots import ReliabilityCurve, draw_reliability
 
 Curves = Mapping[Region, ReliabilityCurve | None]
 
@@ -101,11 +99,11 @@ class ReliabilityPlot(FigureCanvasQTAgg):
     def _draw_all(self) -> None:
         self.figure.clear()
         if self.ink is not None:
-            draw_reliability(self.figure, self._curves, self.ink, wide=self._wide)
+            draw_regions(self.figure, self._curves, self.ink, wide=self._wide)
         self.draw_idle()
 
 
-def draw_reliability(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) -> None:
+def draw_regions(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) -> None:
     """Draw into an empty figure: a column per region, reliability over counts, or a row per region when narrow.
 
     Parameters
@@ -124,31 +122,17 @@ def draw_reliability(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) ->
         else:
             pairs = list(figure.subplots(len(REGIONS), 2, sharex=True, sharey="col"))
         for region, (upper, lower) in zip(REGIONS, pairs, strict=True):
-            _draw_region(upper, lower, region, curves.get(region), ink)
-            upper.set(ylabel="share in the region", xlabel="" if wide else "mean probability in bin")
-            lower.set(ylabel="voxels", xlabel="mean probability in the bin" if wide else "probability")
-            upper.label_outer()
-            lower.label_outer()
-
-
-def _draw_region(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCurve | None, ink: Ink) -> None:
-    colour = ink.of(region)
-    ece = "" if curve is None else f"\nECE {curve.ece:.3f}"
-    upper.set_title(f"{region} · {REGION_TITLES[region]}{ece}")
-    upper.plot((0, 1), (0, 1), color=ink.faint, lw=1, ls=":")
-    upper.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    lower.set_yscale("log")
-    if curve is None:
-        upper.text(0.5, 0.5, "no voxels", transform=upper.transAxes, ha="center", va="center", color=ink.faint)
-        return
-    filled = curve.count > 0
-    marks: dict[str, Any] = {"marker": REGION_MARKERS[region], "ms": 4, "lw": 1.6}
-    upper.plot(curve.mean_p[filled], curve.mean_y[filled], color=colour, clip_on=False, **marks)
-    edges = np.linspace(0, 1, len(curve.count) + 1)
-    counts = np.where(filled, curve.count, np.nan)
-    lower.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colour, ec=ink.paper, lw=0.5)
-    lower.set_ylim(bottom=0.8)
-    lower.minorticks_off()
+            curve = curves.get(region)
+            ece = "no voxels" if curve is None else f"ECE {curve.ece:.3f}"
+            upper.set_title(f"{region} · {REGION_TITLES[region]}\n{ece}")
+            draw_reliability(upper, lower, region, curve, ink.of(region))
+            lower.minorticks_off()
+            if region is REGIONS[0] or not wide:
+                upper.set_ylabel("share in the region")
+                lower.set_ylabel("voxels")
+            if region is REGIONS[-1] or wide:
+                upper.set_xlabel("" if wide else "mean probability in bin")
+                lower.set_xlabel("mean probability in the bin" if wide else "probability")
 
 
 def _mixed(one: str, other: str, share: float) -> str:
