@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 
 from napari_uncseg.compare.data import CHANGE, CORRECTED, REFERENCE, SEGMENTATION, ComparisonData
 from napari_uncseg.compare.layout import Pane
@@ -11,50 +10,44 @@ from napari_uncseg.compare.layout import Pane
 BASE = "t1c"
 OVERVIEW, METHODS = "Overview", "Methods"
 
-_SETS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
-    {
-        # Figure 2 of the paper: segmentation, error, unc_output, variance, var1shot or entropy, FLAIR.
-        OVERVIEW: (
-            *((BASE, SEGMENTATION), (BASE, "error"), (BASE, "unc_output")),
-            *((BASE, "variance"), (BASE, "var1shot"), ("t2f", "")),
-        ),
-        "Modalities": (
-            *((BASE, ""), ("t1n", ""), ("t2f", "")),
-            *(("t2w", ""), (BASE, SEGMENTATION), (BASE, REFERENCE)),
-        ),
-        METHODS: ((BASE, "unc_output"), (BASE, "entropy")),
-        "Before and after": (
-            *((BASE, SEGMENTATION), (BASE, CORRECTED), (BASE, CHANGE)),
-            *(("t2f", SEGMENTATION), ("t2f", CORRECTED), (BASE, "unc_output")),
-        ),
-    }
-)
+_SETS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    # Figure 2 of the paper: segmentation, error, unc_output, variance, var1shot or entropy, FLAIR.
+    OVERVIEW: (
+        *((BASE, SEGMENTATION), (BASE, "error"), (BASE, "unc_output")),
+        *((BASE, "variance"), (BASE, "var1shot"), ("t2f", "")),
+    ),
+    "Modalities": (
+        *((BASE, ""), ("t1n", ""), ("t2f", "")),
+        *(("t2w", ""), (BASE, SEGMENTATION), (BASE, REFERENCE)),
+    ),
+    METHODS: ((BASE, "unc_output"), (BASE, "entropy")),
+    "Before and after": (
+        *((BASE, SEGMENTATION), (BASE, CORRECTED), (BASE, CHANGE)),
+        *(("t2f", SEGMENTATION), ("t2f", CORRECTED), (BASE, "unc_output")),
+    ),
+}
 """Image and overlay of each pane; *Methods* goes on with a pane for each of :data:`_METHODS`."""
 
 PRESETS: tuple[str, ...] = tuple(_SETS)
 """Names of the sets, as a reader sees them."""
 
 _UNPAINTED = "no correction that is open: start one in the panel Verdict, and paint"
-_LACKING: Mapping[str, str] = MappingProxyType(
-    {
-        "error": "no error map: it takes a reference segmentation beside the images",
-        "unc_output": "no unc_output: its model has no uncertainty head",
-        REFERENCE: "no reference segmentation beside the images",
-        CORRECTED: _UNPAINTED,
-        CHANGE: _UNPAINTED,
-    }
-)
+_LACKING: Mapping[str, str] = {
+    "error": "no error map: it takes a reference segmentation beside the images",
+    "unc_output": "no unc_output: its model has no uncertainty head",
+    REFERENCE: "no reference segmentation beside the images",
+    CORRECTED: _UNPAINTED,
+    CHANGE: _UNPAINTED,
+}
 _SPREAD = ("mutual_information", "variance", "disagreement", "entropy")
 """Maps that show how members differ, the most telling first."""
 
-_METHODS: Mapping[str, tuple[tuple[str, ...], str, str]] = MappingProxyType(
-    {
-        "MC dropout": (("mc_dropout", "dropout_injection"), "dropout_injection:10", "mc"),
-        "Flips (TTA)": (("tta",), "tta:8", "tta"),
-        "Snapshots": (("snapshots",), "snapshots", "snapshots"),
-        "Ensemble": (("ensemble",), "ensemble:MODEL,MODEL", "ensemble"),
-    }
-)
+_METHODS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "MC dropout": (("mc_dropout", "dropout_injection"), "dropout_injection:10", "mc"),
+    "Flips (TTA)": (("tta",), "tta:8", "tta"),
+    "Snapshots": (("snapshots",), "snapshots", "snapshots"),
+    "Ensemble": (("ensemble",), "ensemble:MODEL,MODEL", "ensemble"),
+}
 """Method -> words its specification begins with, what to ask for, and the end of a folder for it."""
 
 

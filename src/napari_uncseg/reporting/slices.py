@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +32,7 @@ COLUMNS = 4
 
 FINDING_COLOUR = "#40f0ff"
 REFERENCE_COLOUR = "#ffffff"
-_BASES: Mapping[Region, str] = MappingProxyType({Region.WT: "t2f", Region.TC: "t1c", Region.ET: "t1c"})
+_BASES: Mapping[Region, str] = {Region.WT: "t2f", Region.TC: "t1c", Region.ET: "t1c"}
 """Modality that shows the edge of a region best."""
 
 _GREY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "bilinear"}

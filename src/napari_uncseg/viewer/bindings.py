@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from importlib import resources
-from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -37,7 +36,7 @@ _DECLARED: list[dict[str, Any]] = _MANIFEST["contributions"]["keybindings"]
 def _keys_of(place: str) -> Mapping[str, str]:
     """Keys that the manifest declares for a place, by what they do, as Qt writes them."""
     split = ((each["command"].rpartition("."), each["key"]) for each in _DECLARED)
-    return MappingProxyType({what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"})
+    return {what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"}
 
 
 WORKLIST_KEYS, FINDING_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
@@ -51,18 +50,14 @@ None of them is napari's own.
 HELP, HIDE_OVERLAYS = "help", "hide_overlays"
 """What the keys of the picture do."""
 
-COMPARE_MOUSE: Mapping[str, str] = MappingProxyType(
-    {
-        "wheel": "slices",
-        "Ctrl + wheel": "zoom where the mouse stands",
-        "left button": "crosshair",
-        "middle button": "move the pictures",
-        "right button": "window (sideways) and level (up and down) of the image under the mouse",
-    }
-)
-KEY_WORDS: Mapping[str, str] = MappingProxyType(
-    {each["command"].rpartition(".")[2]: each["title"] for each in _DECLARED}
-)
+COMPARE_MOUSE: Mapping[str, str] = {
+    "wheel": "slices",
+    "Ctrl + wheel": "zoom where the mouse stands",
+    "left button": "crosshair",
+    "middle button": "move the pictures",
+    "right button": "window (sideways) and level (up and down) of the image under the mouse",
+}
+KEY_WORDS: Mapping[str, str] = {each["command"].rpartition(".")[2]: each["title"] for each in _DECLARED}
 """What each key does, for a reader."""
 
 

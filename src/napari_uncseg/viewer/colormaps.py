@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -28,35 +27,31 @@ EDGE_WIDTH = 1e-3
 
 Colours = tuple[str, tuple[tuple[float, float, float], ...]]
 
-_RAMPS: Mapping[str, Colours] = MappingProxyType(
-    {
-        # magma without its black end: what is shown is never darker than the brain beneath.
-        "unc_output": (
-            "uncseg unc_output",
-            ((0.44, 0.12, 0.51), (0.72, 0.22, 0.47), (0.95, 0.40, 0.36), (0.99, 0.65, 0.43), (0.99, 0.96, 0.72)),
-        ),
-        # cividis-like blues to yellow for measures derived from the probabilities.
-        "entropy": (
-            "uncseg entropy",
-            ((0.10, 0.30, 0.62), (0.14, 0.49, 0.72), (0.25, 0.69, 0.74), (0.55, 0.85, 0.68), (0.93, 0.98, 0.75)),
-        ),
-        "variance": (
-            "uncseg variance",
-            ((0.16, 0.35, 0.55), (0.13, 0.52, 0.55), (0.24, 0.69, 0.46), (0.60, 0.83, 0.26), (0.99, 0.91, 0.25)),
-        ),
-        "error": ("uncseg error", ((0.86, 0.16, 0.20), (0.96, 0.26, 0.28))),
-    }
-)
-_RAMP_OF: Mapping[str, str] = MappingProxyType(
-    {
-        "unc_output_unmasked": "unc_output",
-        "expected_entropy": "entropy",
-        "mutual_information": "entropy",
-        "one_minus_max": "entropy",
-        "disagreement": "variance",
-        "var1shot": "variance",
-    }
-)
+_RAMPS: Mapping[str, Colours] = {
+    # magma without its black end: what is shown is never darker than the brain beneath.
+    "unc_output": (
+        "uncseg unc_output",
+        ((0.44, 0.12, 0.51), (0.72, 0.22, 0.47), (0.95, 0.40, 0.36), (0.99, 0.65, 0.43), (0.99, 0.96, 0.72)),
+    ),
+    # cividis-like blues to yellow for measures derived from the probabilities.
+    "entropy": (
+        "uncseg entropy",
+        ((0.10, 0.30, 0.62), (0.14, 0.49, 0.72), (0.25, 0.69, 0.74), (0.55, 0.85, 0.68), (0.93, 0.98, 0.75)),
+    ),
+    "variance": (
+        "uncseg variance",
+        ((0.16, 0.35, 0.55), (0.13, 0.52, 0.55), (0.24, 0.69, 0.46), (0.60, 0.83, 0.26), (0.99, 0.91, 0.25)),
+    ),
+    "error": ("uncseg error", ((0.86, 0.16, 0.20), (0.96, 0.26, 0.28))),
+}
+_RAMP_OF: Mapping[str, str] = {
+    "unc_output_unmasked": "unc_output",
+    "expected_entropy": "entropy",
+    "mutual_information": "entropy",
+    "one_minus_max": "entropy",
+    "disagreement": "variance",
+    "var1shot": "variance",
+}
 
 
 def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Colormap:

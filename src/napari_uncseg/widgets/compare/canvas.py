@@ -45,7 +45,8 @@ class ComparisonCanvas(QWidget):
 
     def __init__(self, *, headings: bool, separate: bool) -> None:
         super().__init__()
-        self._state = ComparisonState()
+        self.state = ComparisonState()
+        """What is on show; changed by :meth:`show_state` alone."""
         self._renderer = Renderer()
         self._headings = headings
         self._separate = separate
@@ -57,15 +58,10 @@ class ComparisonCanvas(QWidget):
         self.setMinimumSize(480, 320)
         self.setAccessibleName("Comparison")
 
-    @property
-    def state(self) -> ComparisonState:
-        """What is on show."""
-        return self._state
-
     def show_state(self, state: ComparisonState) -> None:
         """Show something else."""
-        if state is not self._state:
-            self._state = state
+        if state is not self.state:
+            self.state = state
             self.update()
             self.changed.emit()
 
@@ -82,30 +78,30 @@ class ComparisonCanvas(QWidget):
     @property
     def frames(self) -> list[Frame]:
         """Places of the panes."""
-        return frames(self._state, QRectF(self.rect()), self.style_now)
+        return frames(self.state, QRectF(self.rect()), self.style_now)
 
     def scroll_by(self, steps: int) -> None:
         """Go some slices further in all panes."""
-        self.show_state(self._state.scrolled(steps))
+        self.show_state(self.state.scrolled(steps))
 
     def turn(self, plane: str) -> None:
         """Cut axially, coronally or sagittally; the crosshair stays where it is in the patient."""
-        if plane != self._state.cut.plane:
-            self.show_state(self._state.at(plane=plane).centred())
+        if plane != self.state.cut.plane:
+            self.show_state(self.state.at(plane=plane).centred())
 
     def go(self, point: Point) -> None:
         """Put the crosshair at a place, mm from each pane's origin."""
-        if point != self._state.cut.point:
-            state = self._state.at(point=point)
+        if point != self.state.cut.point:
+            state = self.state.at(point=point)
             self.show_state(state if self._is_seen(state) else state.centred())
 
     def fit(self) -> None:
         """Show whole volumes in their own windows again."""
-        self.show_state(replace(self._state.at(shift=(0.0, 0.0), zoom=1.0), windows={}))
+        self.show_state(replace(self.state.at(shift=(0.0, 0.0), zoom=1.0), windows={}))
 
     def zoom(self, factor: float, at: QPointF | None = None) -> None:
         """Zoom all panes; what lies under `at` stays there."""
-        cut = self._state.cut
+        cut = self.state.cut
         zoom = min(max(cut.zoom * factor, LEAST_ZOOM), MOST_ZOOM)
         down, right = cut.shift
         number = self._pane_at(at) if at is not None else None
@@ -113,12 +109,12 @@ class ComparisonCanvas(QWidget):
             frame = self.frames[number]
             away = (at - frame.picture.center()) / frame.scale * (1 - cut.zoom / zoom)
             down, right = down + away.y(), right + away.x()
-        self.show_state(self._state.at(zoom=zoom, shift=(down, right)))
+        self.show_state(self.state.at(zoom=zoom, shift=(down, right)))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw what is on show."""
         painter = QPainter(self)
-        paint(painter, self._state, QRectF(self.rect()), self.style_now, self._renderer)
+        paint(painter, self.state, QRectF(self.rect()), self.style_now, self._renderer)
         painter.end()
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
@@ -137,7 +133,7 @@ class ComparisonCanvas(QWidget):
         elif keys & Qt.KeyboardModifier.ShiftModifier and self._separate:
             number = self._pane_at(event.position())
             if number is not None:
-                self.show_state(self._state.scrolled(-notches, number))
+                self.show_state(self.state.scrolled(-notches, number))
         else:
             self.scroll_by(-notches)
 
@@ -146,7 +142,7 @@ class ComparisonCanvas(QWidget):
         assert event is not None
         number = self._pane_at(event.position())
         if number is not None:
-            self._pressed = (event.button(), number, event.position(), self._state)
+            self._pressed = (event.button(), number, event.position(), self.state)
             self.mouseMoveEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
@@ -158,15 +154,15 @@ class ComparisonCanvas(QWidget):
         button, number, start, state = self._pressed
         moved, frame, view = event.position() - start, self.frames[number], state.views[number]
         if button == Qt.MouseButton.LeftButton and view.data is not None:
-            down, right = frame.to_world(view.data, self._state, event.position())
-            self.show_state(self._state.pointed(view, down, right))
+            down, right = frame.to_world(view.data, self.state, event.position())
+            self.show_state(self.state.pointed(view, down, right))
         elif button == Qt.MouseButton.MiddleButton:
             down, right = state.cut.shift
-            self.show_state(self._state.at(shift=(down - moved.y() / frame.scale, right - moved.x() / frame.scale)))
+            self.show_state(self.state.at(shift=(down - moved.y() / frame.scale, right - moved.x() / frame.scale)))
         elif button == Qt.MouseButton.RightButton and view.pane.image:
             size = frame.picture
             changed = state.windowed(view.pane.image, -moved.y() / size.height(), 2 * moved.x() / size.width())
-            self.show_state(replace(self._state, windows=changed.windows))
+            self.show_state(replace(self.state, windows=changed.windows))
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         """End a drag."""
@@ -183,15 +179,15 @@ class ComparisonCanvas(QWidget):
 
     def _pane_at(self, position: QPointF) -> int | None:
         found = (number for number, frame in enumerate(self.frames) if frame.picture.contains(position))
-        return next((number for number in found if self._state.views[number].data is not None), None)
+        return next((number for number in found if self.state.views[number].data is not None), None)
 
     def _tell(self, position: QPointF) -> None:
         number = self._pane_at(position)
         if number is None:
             return
-        view, (across, down, right) = self._state.views[number], self._state.cut.axes
+        view, (across, down, right) = self.state.views[number], self.state.cut.axes
         assert view.data is not None
-        place = list(view.place(self._state.cut))
-        place[across] = view.data.world(across, view.slice_index(self._state.cut))
-        place[down], place[right] = self.frames[number].to_world(view.data, self._state, position)
+        place = list(view.place(self.state.cut))
+        place[across] = view.data.world(across, view.slice_index(self.state.cut))
+        place[down], place[right] = self.frames[number].to_world(view.data, self.state, position)
         self.hovered.emit(view, tuple(place))

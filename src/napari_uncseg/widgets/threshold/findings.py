@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QButtonGroup, QHeaderView, QPushButton, QWidget
@@ -20,17 +19,18 @@ from napari_uncseg.widgets.table import Row, Table
 MOST = 60
 """Findings that are listed; whoever has looked at so many raises the threshold."""
 
-MARKS: Mapping[Judgement | None, str] = MappingProxyType(
-    {Judgement.REAL_ERROR: "✗", Judgement.FINE: "✓", Judgement.UNSURE: "?", None: ""}
-)
-_SHORT: Mapping[str, str] = MappingProxyType(
-    {
-        **{"left": "L", "right": "R", "anterior": "ant", "posterior": "post", "superior": "sup", "inferior": "inf"},
-        **{"medial": "med", "lateral": "lat", "midline": "mid", "outside": "out"},
-        **{"the necrotic core": "NCR", "oedema": "ED", "enhancing tumour": "ET"},
-        **{"tumour margin": "margin", "enhancing margin": "ET margin"},
-    }
-)
+MARKS: Mapping[Judgement | None, str] = {
+    Judgement.REAL_ERROR: "✗",
+    Judgement.FINE: "✓",
+    Judgement.UNSURE: "?",
+    None: "",
+}
+_SHORT: Mapping[str, str] = {
+    **{"left": "L", "right": "R", "anterior": "ant", "posterior": "post", "superior": "sup", "inferior": "inf"},
+    **{"medial": "med", "lateral": "lat", "midline": "mid", "outside": "out"},
+    **{"the necrotic core": "NCR", "oedema": "ED", "enhancing tumour": "ET"},
+    **{"tumour margin": "margin", "enhancing margin": "ET margin"},
+}
 """Words of a place as the column has room for; the tip has them in full."""
 
 _PLACE, _JUDGED = 1, 5
@@ -42,7 +42,7 @@ _COLUMNS = {
     "Slice": "Axial slice of its peak, counted from below",
     "": "What you judged: ✗ real error, ✓ fine, ? unsure",
 }
-_SAMPLES = MappingProxyType({0: "00", 2: "mm", 3: "00.00", 4: "Slice", 5: "✗"})
+_SAMPLES = {0: "00", 2: "mm", 3: "00.00", 4: "Slice", 5: "✗"}
 """What columns of one width have room for; the place has the rest."""
 _PADDING = 10
 """What Qt leaves empty on both sides of a cell."""
