@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
@@ -27,14 +26,6 @@ CUSTOM = len(PRESETS)
 SNAPSHOTS = next(index for index, (_, words) in enumerate(PRESETS) if words == "snapshots")
 
 
-@dataclass(frozen=True)
-class LastRun:
-    """How many passes a run had and how many seconds it took."""
-
-    passes: int
-    seconds: float
-
-
 class EnsembleChoice(QWidget):
     """Form for the members of a run.
 
@@ -50,7 +41,7 @@ class EnsembleChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: LastRun | None = None
+        self._last: tuple[int, float] | None = None
         self._snapshots = 1
         self.preset = choice(
             "How often the study is segmented, and what differs between the passes: their disagreement is the "
@@ -104,7 +95,7 @@ class EnsembleChoice(QWidget):
 
     def learn(self, members: EnsembleSpec, seconds: float) -> None:
         """Take note of how long a run took."""
-        self._last = LastRun(members.resolved(self._snapshots).passes or 1, seconds)
+        self._last = members.resolved(self._snapshots).passes or 1, seconds
         self._on_change()
 
     def _on_change(self, _change: object = None) -> None:
@@ -120,23 +111,23 @@ class EnsembleChoice(QWidget):
         self.changed.emit()
 
 
-def cost_sentence(members: EnsembleSpec, last: LastRun | None) -> str:
+def cost_sentence(members: EnsembleSpec, last: tuple[int, float] | None) -> str:
     """What members cost, for a reader; nothing for one pass of unknown length.
 
     Parameters
     ----------
     members : EnsembleSpec
         With their count.
-    last : LastRun, optional
-        What the last run took.
+    last : (int, float), optional
+        Passes of the last run, and the seconds it took.
     """
     passes = members.passes or 1
     if members.kind is Kind.SNAPSHOTS and passes == 1:
         return "This model holds one network and no snapshots; choose other members."
     if last is not None:
         # What passes share is counted with each of them, so more passes than the last time take less than told.
-        bound = "up to " if passes > last.passes else ""
-        return f"Expected: {bound}{spell(passes * last.seconds / last.passes)}, as the last run went."
+        bound, pace = "up to " if passes > last[0] else "", last[1] / last[0]
+        return f"Expected: {bound}{spell(passes * pace)}, as the last run went."
     if members == SINGLE:
         return ""
     if members.kind is Kind.LOGIT_SAMPLING:
