@@ -18,7 +18,7 @@ from napari_uncseg.evaluation.cache import read_record, write_record
 from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.loading import input_hashes, read_case
-from napari_uncseg.evaluation.matching import LabelFile, Pair, find_pairs
+from napari_uncseg.evaluation.matching import LabelFile, Pair, match
 from napari_uncseg.evaluation.runner import Measured, Settings, evaluate_pairs, evaluate_study
 from napari_uncseg.evaluation.table import by_case, csv_text, select
 from napari_uncseg.io.prediction import Prediction
@@ -45,8 +45,8 @@ def folder(tmp_path: Path, study_folder: Path, tiny_prediction: Prediction) -> P
     return place
 
 
-def pairs_of(folder: Path) -> list[Pair]:
-    return find_pairs(folder / "pred", folder / "ref")
+def pairs_of(folder: Path) -> tuple[Pair, ...]:
+    return match(folder / "pred", folder / "ref").pairs
 
 
 def test_merged_statistics_give_the_values_of_the_cases(folder, tmp_path):
@@ -140,7 +140,7 @@ def test_segmentations_of_another_tool_and_no_images(folder, tmp_path):
         shutil.copy(seg, folder / "plain" / f"{name}.nii.gz")
         (folder / "ref" / name / f"{name}-t1n.nii.gz").unlink()
     measured, failures = evaluate_pairs(
-        find_pairs(folder / "plain", folder / "ref"), Settings(tmp_path / "out"), workers=1
+        match(folder / "plain", folder / "ref").pairs, Settings(tmp_path / "out"), workers=1
     )
     assert not failures
     merged = merge(measured)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.matching import find_pairs, match
+from napari_uncseg.evaluation.matching import match
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Coding
@@ -27,7 +27,7 @@ def label_file(path: Path) -> Path:
 def test_a_reference_alone_is_found_by_its_name(tmp_path, name):
     label_file(tmp_path / "pred" / "a.nii.gz")
     reference = label_file(tmp_path / "ref" / name)
-    (pair,) = find_pairs(tmp_path / "pred", tmp_path / "ref")
+    (pair,) = match(tmp_path / "pred", tmp_path / "ref").pairs
     assert (pair.id, pair.problem, pair.images, pair.foreign) == ("a", None, None, True)
     assert pair.reference is not None
     assert pair.reference.path == reference
@@ -35,7 +35,7 @@ def test_a_reference_alone_is_found_by_its_name(tmp_path, name):
 
 def test_results_of_ours_are_matched_with_studies(tmp_path, study_folder, tiny_prediction: Prediction):
     save_prediction(tiny_prediction, tmp_path / "out")
-    (pair,) = find_pairs(tmp_path / "out", study_folder.parent)
+    (pair,) = match(tmp_path / "out", study_folder.parent).pairs
     assert not pair.foreign
     assert pair.prediction.path.name == f"{tiny_prediction.study_id}_uncseg.json"
     assert pair.images is not None
@@ -47,7 +47,7 @@ def test_a_study_without_its_images_still_has_its_reference(tmp_path, study_fold
     save_prediction(tiny_prediction, tmp_path / "out")
     for modality in ("t1c", "t1n", "t2f", "t2w"):
         (study_folder / f"{study_folder.name}-{modality}.nii.gz").unlink()
-        (pair,) = find_pairs(tmp_path / "out", study_folder.parent)
+        (pair,) = match(tmp_path / "out", study_folder.parent).pairs
         assert pair.problem is None
         assert pair.images is None
         assert pair.reference is not None
@@ -55,7 +55,7 @@ def test_a_study_without_its_images_still_has_its_reference(tmp_path, study_fold
 
 def test_our_own_segmentation_is_no_reference(tmp_path, tiny_prediction: Prediction):
     save_prediction(tiny_prediction, tmp_path / "out")
-    (pair,) = find_pairs(tmp_path / "out", tmp_path / "out")
+    (pair,) = match(tmp_path / "out", tmp_path / "out").pairs
     assert pair.reference is None
     assert pair.problem is not None
     assert "would be compared with itself" in pair.problem
@@ -63,7 +63,7 @@ def test_our_own_segmentation_is_no_reference(tmp_path, tiny_prediction: Predict
 
 def test_one_folder_for_both_is_told_as_such(study_folder):
     parent = study_folder.parent
-    (pair,) = find_pairs(parent, parent)
+    (pair,) = match(parent, parent).pairs
     reference = study_folder / f"{study_folder.name}-seg.nii.gz"
     assert pair.reference is None
     assert pair.problem == (
@@ -85,7 +85,7 @@ def test_predictions_without_reference_and_references_without_prediction_are_tol
 def test_images_may_lie_elsewhere(tmp_path, study_folder, tiny_prediction: Prediction):
     save_prediction(tiny_prediction, tmp_path / "out")
     label_file(tmp_path / "ref" / f"{tiny_prediction.study_id}.nii.gz")
-    (pair,) = find_pairs(tmp_path / "out", tmp_path / "ref", images=study_folder.parent)
+    (pair,) = match(tmp_path / "out", tmp_path / "ref", images=study_folder.parent).pairs
     assert pair.images is not None
 
 
@@ -96,7 +96,7 @@ def test_the_dataset_beside_them_says_how_labels_are_numbered(tmp_path):
     label_file(tmp_path / "ref" / "labelsTr" / "a.nii.gz")
     for folder in ("pred", "ref"):
         (tmp_path / folder / "dataset.json").write_text(decathlon)
-    (pair,) = find_pairs(tmp_path / "pred", tmp_path / "ref")
+    (pair,) = match(tmp_path / "pred", tmp_path / "ref").pairs
     assert pair.reference is not None
     assert (pair.prediction.coding, pair.reference.coding) == (Coding.DECATHLON, Coding.DECATHLON)
 
@@ -106,7 +106,7 @@ def test_two_predictions_of_one_study_are_a_problem_of_that_study(tmp_path):
         label_file(tmp_path / "pred" / name)
     for name in ("a", "b"):
         label_file(tmp_path / "ref" / f"{name}.nii.gz")
-    first, second = find_pairs(tmp_path / "pred", tmp_path / "ref")
+    first, second = match(tmp_path / "pred", tmp_path / "ref").pairs
     assert "twice" in str(first.problem)
     assert second.problem is None
 
@@ -116,7 +116,7 @@ def test_a_damaged_result_is_a_problem_of_its_own(tmp_path):
     folder.mkdir(parents=True)
     (folder / "a_uncseg.json").write_text("{")
     label_file(tmp_path / "ref" / "a.nii.gz")
-    (pair,) = find_pairs(tmp_path / "pred", tmp_path / "ref")
+    (pair,) = match(tmp_path / "pred", tmp_path / "ref").pairs
     assert "cannot be read as JSON" in str(pair.problem)
 
 
@@ -124,4 +124,4 @@ def test_a_damaged_result_is_a_problem_of_its_own(tmp_path):
 def test_folders_that_hold_nothing_are_refused(tmp_path, predictions, words):
     (tmp_path / "ref").mkdir()
     with pytest.raises(EvaluationError, match=words):
-        find_pairs(tmp_path / predictions, tmp_path / "ref")
+        match(tmp_path / predictions, tmp_path / "ref")

@@ -86,7 +86,7 @@ class ErrorCalibration(Metric):
     name: ClassVar[str] = "error_calibration"
     additive: ClassVar[bool] = True
     meanings: ClassVar[Mapping[str, str]] = {
-        "error_*": "ece, ace_uniform, aece_equal_mass, mce, brier of a map that claims to be the probability of error",
+        "error_*": "ece, ace_uniform, aece_equal_mass, mce, brier of a map that claims to be the probability of error"
     }
 
     map: str = "unc_output"
@@ -132,7 +132,7 @@ class ShellCalibration(Metric):
     name: ClassVar[str] = "shell_calibration"
     additive: ClassVar[bool] = True
     meanings: ClassVar[Mapping[str, str]] = {
-        "ece_by_distance_*": "ece_classwise by distance from the boundary of the reference",
+        "ece_by_distance_*": "ece_classwise by distance from the boundary of the reference"
     }
 
     region: Region

@@ -83,7 +83,7 @@ class Matched:
     unpredicted: tuple[str, ...]
 
 
-def find_pairs(predictions: str | Path, references: str | Path, images: str | Path | None = None) -> list[Pair]:
+def match(predictions: str | Path, references: str | Path, images: str | Path | None = None) -> Matched:
     """Predictions of a folder with their references, matched by id.
 
     Parameters
@@ -99,19 +99,14 @@ def find_pairs(predictions: str | Path, references: str | Path, images: str | Pa
 
     Returns
     -------
-    list of Pair
-        One per prediction; one without a reference comes with its ``problem``.
+    Matched
+        One pair per prediction; one without a reference comes with its ``problem``.
 
     Raises
     ------
     EvaluationError
         When a folder does not exist, or holds no prediction.
     """
-    return list(match(predictions, references, images).pairs)
-
-
-def match(predictions: str | Path, references: str | Path, images: str | Path | None = None) -> Matched:
-    """As :func:`find_pairs`, and the references that are left over."""
     predictions, references = _folder(predictions, "predictions"), _folder(references, "references")
     predicted = find_predictions(predictions)
     if not predicted:

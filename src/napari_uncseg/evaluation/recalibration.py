@@ -21,19 +21,12 @@ from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
-from napari_uncseg.metrics.calibration import reliability
+from napari_uncseg.metrics.calibration import calibration_errors
 from napari_uncseg.metrics.histograms import BINS, bin_indices
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
 from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, fit, negative_log_likelihood
-from napari_uncseg.uncertainty.recalibration.models import (
-    IDENTITY,
-    SMALLEST,
-    STEPS,
-    Method,
-    MonotoneMap,
-    steps_of,
-)
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY, SMALLEST, STEPS, Method, MonotoneMap, steps_of
 
 Numbers = npt.NDArray[np.float64]
 
@@ -190,22 +183,15 @@ def judge(recalibrated: Iterable[tuple[MonotoneMap, Counts]]) -> dict[str, float
     dict of str to float
         ``nll``, ``brier`` and ``ece_classwise``; NaN without a voxel.
     """
-    some = [(change, counts) for change, counts in recalibrated if counts.voxels]
-    number = sum(counts.voxels for _, counts in some)
-    if not number:
-        return {"nll": math.nan, "brier": math.nan, "ece_classwise": math.nan}
-    nll = squared = 0.0
-    for change, counts in some:
-        within, q = counts.clipped(), _recalibrated(change, counts)
-        nll += negative_log_likelihood(within, change.curve(within.probability)) * within.voxels
-        squared += float((counts.count * q * q - 2 * counts.true * q + counts.true).sum())
-    parts = [fine_bins(change, counts) for change, counts in some]
-    bins = {key: np.sum([part[key] for part in parts], axis=0) for key in parts[0]}
-    return {
-        "nll": nll / number,
-        "brier": squared / number,
-        "ece_classwise": reliability(bins, ECE_BINS).expected_error,
-    }
+    nll, total = 0.0, Statistic()
+    for change, counts in recalibrated:
+        if counts.voxels:
+            within = counts.clipped()
+            nll += negative_log_likelihood(within, change.curve(within.probability)) * within.voxels
+        bins = fine_bins(change, counts)
+        total = {key: total[key] + bins[key] if total else bins[key] for key in bins}
+    number, errors = int(total["count"].sum()), calibration_errors(total, ECE_BINS)
+    return {"nll": nll / number if number else math.nan} | {name: errors[name] for name in ("brier", "ece_classwise")}
 
 
 def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
@@ -220,12 +206,14 @@ def fine_bins(change: MonotoneMap, counts: Counts) -> Statistic:
     Returns
     -------
     dict of str to ndarray, shape (4096,)
-        ``count``, ``true`` (int64) and the ``sum`` of the probabilities (float64) of each bin.
+        ``count``, ``true`` (int64) and the ``sum`` of the probabilities (float64) of each bin; and ``squared``, of
+        shape (1,), the sum of squared differences.
     """
     q = _recalibrated(change, counts)
     place, totals = bin_indices(q.astype(np.float32)), (counts.count, counts.true, counts.count * q)
     count, true, claimed = (np.bincount(place, weights, minlength=BINS) for weights in totals)
-    return {"count": count.astype(np.int64), "true": true.astype(np.int64), "sum": claimed}
+    squared = np.array([(counts.count * q * q - 2 * counts.true * q + counts.true).sum()])
+    return {"count": count.astype(np.int64), "true": true.astype(np.int64), "sum": claimed, "squared": squared}
 
 
 def counts_of(statistic: Statistic) -> Counts:

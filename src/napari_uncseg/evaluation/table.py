@@ -15,19 +15,7 @@ from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 Aggregation = Literal["case", "pooled", "mean", "median"]
 
-COLUMNS = (
-    "case",
-    "metric",
-    "region",
-    "map",
-    "voxel_set",
-    "aggregation",
-    "bins",
-    "count",
-    "value",
-    "unit",
-    "undefined",
-)
+COLUMNS = ("case", "metric", "region", "map", "voxel_set", "aggregation", "bins", "count", "value", "unit", "undefined")
 """Columns of the table and of ``metrics.csv``. Text that says nothing is empty, ``bins`` may be missing."""
 
 KEYS = ["metric", "region", "map", "voxel_set", "unit", "bins"]

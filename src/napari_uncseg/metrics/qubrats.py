@@ -34,12 +34,7 @@ def count_kept(histogram: Counts) -> dict[str, npt.NDArray[Any]]:
     """
     last = np.searchsorted(bin_edges(100.0)[1:], THRESHOLDS - 1e-9)
     predicted, true, brain = (CODES & PREDICTED) > 0, (CODES & TRUE) > 0, (CODES & BRAIN) > 0
-    kinds = {
-        "tp": predicted & true,
-        "fp": predicted & ~true,
-        "fn": ~predicted & true,
-        "tn": ~predicted & ~true & brain,
-    }
+    kinds = {"tp": predicted & true, "fp": predicted & ~true, "fn": ~predicted & true, "tn": ~predicted & ~true & brain}
     return {kind: np.cumsum(histogram[chosen].sum(axis=0))[last] for kind, chosen in kinds.items()}
 
 

@@ -59,10 +59,7 @@ def write_study_report(material: Material, folder: Path) -> list[Path]:
     stem = folder / f"{prediction.study_id}_review"
     pdf, html = stem.with_name(stem.name + ".pdf"), stem.with_name(stem.name + ".html")
     picture = encode_cuts(material, findings, chosen, PICTURE_INCHES) if chosen else None
-    contents = {
-        pdf: _pdf(page_figure(material, findings, page)),
-        html: report_html(page, picture).encode(),
-    }
+    contents = {pdf: _pdf(page_figure(material, findings, page)), html: report_html(page, picture).encode()}
     write_files(contents)
     return [pdf, html]
 

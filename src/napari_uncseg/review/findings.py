@@ -156,15 +156,17 @@ def find(watershed: Watershed, threshold: float, within: Mask | None = None) -> 
     if within is not None:
         flagged &= within[watershed.box]
     inner = bounding_box(flagged)
-    total = int(np.count_nonzero(flagged)) * watershed.voxel_ml
+    total = int(np.count_nonzero(flagged)) * watershed.prediction.voxel_ml
     if inner is None:
         return Findings(watershed.key, threshold, (), (slice(0, 0),) * 3, np.zeros((0, 0, 0), np.int32), 0.0, 0.0, 0.0)
     flagged = flagged[inner]
     ring = flagged & ~open_ball(flagged, PARTIAL_VOLUME_VOXELS) & watershed.near[inner]
-    pieces = _merge_small(_pieces(flagged & ~ring, watershed.basins[inner]), round(LEAST_ML / watershed.voxel_ml))
+    pieces = _merge_small(
+        _pieces(flagged & ~ring, watershed.basins[inner]), round(LEAST_ML / watershed.prediction.voxel_ml)
+    )
     box = box_within(watershed.box, inner)
     items, labels = _rank(watershed, flagged, pieces, inner, box)
-    ring_ml = int(np.count_nonzero(ring)) * watershed.voxel_ml
+    ring_ml = int(np.count_nonzero(ring)) * watershed.prediction.voxel_ml
     small_ml = max(total - ring_ml - sum(item.volume_ml for item in items), 0.0)
     return Findings(watershed.key, threshold, items, box, labels, total, ring_ml, small_ml)
 
@@ -221,24 +223,26 @@ def _rank(
     # All voxels of all pieces, piece by piece: every measure is then a reduction of a run.
     at = np.flatnonzero(pieces)
     piece = pieces.ravel()[at]
-    depth = distance_within(flagged, watershed.spacing, THICKNESS_LIMIT_MM).ravel()[at]
+    depth = distance_within(flagged, watershed.prediction.spacing, THICKNESS_LIMIT_MM).ravel()[at]
     values = watershed.values[inner].ravel()[at]
     order = np.lexsort((-depth, -values, piece))
     at, piece, depth, values = at[order], piece[order], depth[order], values[order]
     starts = np.searchsorted(piece, np.arange(1, count + 1))
     sizes = np.diff(starts, append=piece.size)
     upper = 1.0 if watershed.key.is_probability_of_error else watershed.upper
-    scores = np.add.reduceat(values.astype(np.float64), starts) / upper * watershed.voxel_ml
+    scores = np.add.reduceat(values.astype(np.float64), starts) / upper * watershed.prediction.voxel_ml
     edge = watershed.edge_mm[inner].ravel()[at]
     inside = np.add.reduceat((edge < 0).astype(np.int64), starts) / sizes
     closest = np.minimum.reduceat(np.abs(edge), starts)
-    tissues = _tissues(watershed.labels[inner].ravel()[at], piece, count)
+    tissues = _tissues(watershed.prediction.segmentation[box].ravel()[at], piece, count)
     centroids = _centroids(at, pieces.shape, starts, sizes) + [part.start for part in box]
-    thickness = np.maximum(2 * np.maximum.reduceat(depth, starts) - min(watershed.spacing), min(watershed.spacing))
+    thickness = np.maximum(
+        2 * np.maximum.reduceat(depth, starts) - min(watershed.prediction.spacing), min(watershed.prediction.spacing)
+    )
     voxels = np.stack(np.unravel_index(at[starts], pieces.shape), axis=1) + [part.start for part in box]
     key = watershed.key
     kind = "misclassified region" if key.measure == "error" else "uncertain region"
-    measures = (sizes * watershed.voxel_ml, scores, values[starts], thickness)
+    measures = (sizes * watershed.prediction.voxel_ml, scores, values[starts], thickness)
     items: list[Finding] = []
     rank_of = np.zeros(count + 1, dtype=np.int32)
     for rank, index in enumerate(np.lexsort((at[starts], -scores)), start=1):
@@ -252,7 +256,7 @@ def _rank(
             tissue = tissue_words(key.region, float(inside[index]), float(closest[index]), shares, far=far)
             link = " at the " if tissue in MARGINS.values() else " "
         place = f"{tissue}, {watershed.frame.words(centroids[index])}"
-        wide = thick > 2 * PARTIAL_VOLUME_VOXELS * min(watershed.spacing)
+        wide = thick > 2 * PARTIAL_VOLUME_VOXELS * min(watershed.prediction.spacing)
         reason = (f"wide {kind} ({thick:.0f} mm)" if wide else f"narrow {kind}") + link + place
         at_slice = watershed.slice_number((x, y, z))
         told = (volume_ml, score, peak, thick, (x, y, z), at_slice, place, reason)

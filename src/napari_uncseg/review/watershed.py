@@ -50,11 +50,10 @@ class Watershed:
 
     Parameters
     ----------
+    prediction : Prediction
     key : MapName
     upper : float
         Largest possible value of the map.
-    shape : tuple of int
-        Voxels of the whole volume along x, y and z.
     box : tuple of slice
         Where the arrays below lie in it.
     values : ndarray of float32, shape of the box
@@ -64,33 +63,22 @@ class Watershed:
         Distance from the contour of the predicted region, at most :data:`NEAR_MM`: positive outside, negative inside.
     near : ndarray of bool, shape of the box
         Voxels at most :data:`PARTIAL_VOLUME_VOXELS` voxels from the contour.
-    labels : ndarray of uint8, shape of the box
-        The predicted segmentation.
     predicted : bool
         Whether the region was predicted anywhere.
-    spacing : tuple of float
-        Voxel size along x, y and z, mm.
     frame : Frame
         The patient's axes through the predicted tumour.
     """
 
+    prediction: Prediction
     key: MapName
     upper: float
-    shape: tuple[int, int, int]
     box: Box
     values: Map
     basins: npt.NDArray[np.int32]
     edge_mm: Map
     near: Mask
-    labels: npt.NDArray[np.uint8]
     predicted: bool
-    spacing: tuple[float, float, float]
     frame: Frame
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel in millilitres."""
-        return float(np.prod(self.spacing)) / 1000.0
 
     @property
     def floor(self) -> float:
@@ -101,7 +89,7 @@ class Watershed:
         """Axial slice of a voxel, counted from below, the lowest being 1."""
         upwards = self.frame.steps_mm[2]
         axis = int(np.argmax(np.abs(upwards)))
-        return voxel[axis] + 1 if upwards[axis] > 0 else self.shape[axis] - voxel[axis]
+        return voxel[axis] + 1 if upwards[axis] > 0 else self.prediction.shape[axis] - voxel[axis]
 
 
 def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = None) -> Watershed:
@@ -146,17 +134,15 @@ def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = N
     markers, _ = ndimage.label(peaks, structure=np.ones((3, 3, 3)))
     basins = watershed(-smooth, markers, mask=high) if markers.any() else markers
     return Watershed(
+        prediction=prediction,
         key=key,
         upper=upper,
-        shape=prediction.shape,
         box=box,
         values=values,
         basins=basins.astype(np.int32, copy=False),
         edge_mm=edge_mm,
         near=near,
-        labels=np.ascontiguousarray(prediction.segmentation[box]),
         predicted=bool(region.any()),
-        spacing=spacing,
         frame=frame_of(prediction.affine, prediction.segmentation > 0, brain),
     )
 
