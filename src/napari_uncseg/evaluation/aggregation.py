@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -40,27 +39,25 @@ class Aggregator(NamedTuple):
     undefined: str
 
 
-AGGREGATORS: Mapping[str, Aggregator] = MappingProxyType(
-    {
-        "mean_brain": Aggregator("mean in the brain", VoxelSet.BRAIN, "no brain"),
-        "mean_prediction": Aggregator("mean in the predicted region", VoxelSet.PREDICTION, _NOTHING_PREDICTED),
-        "mean_tumour": Aggregator("mean in the predicted whole tumour and 5 mm around it", None, _NOTHING_PREDICTED),
-        "mean_off_boundary": Aggregator(
-            "mean there, more than 3 mm from the boundary of the predicted region",
-            None,
-            "empty prediction, or none of it off the boundary",
-        ),
-        "top_patch": Aggregator("largest mean of a cube of 10 mm", VoxelSet.BRAIN, "no brain"),
-        "above_threshold": Aggregator(
-            "mean of the brain's voxels above half the map's upper bound",
-            VoxelSet.BRAIN,
-            "no brain, or none of it above half the upper bound",
-        ),
-        "sum_over_volume": Aggregator(
-            "sum in the brain over the number of predicted voxels", VoxelSet.BRAIN, "empty prediction, or no brain"
-        ),
-    }
-)
+AGGREGATORS: Mapping[str, Aggregator] = {
+    "mean_brain": Aggregator("mean in the brain", VoxelSet.BRAIN, "no brain"),
+    "mean_prediction": Aggregator("mean in the predicted region", VoxelSet.PREDICTION, _NOTHING_PREDICTED),
+    "mean_tumour": Aggregator("mean in the predicted whole tumour and 5 mm around it", None, _NOTHING_PREDICTED),
+    "mean_off_boundary": Aggregator(
+        "mean there, more than 3 mm from the boundary of the predicted region",
+        None,
+        "empty prediction, or none of it off the boundary",
+    ),
+    "top_patch": Aggregator("largest mean of a cube of 10 mm", VoxelSet.BRAIN, "no brain"),
+    "above_threshold": Aggregator(
+        "mean of the brain's voxels above half the map's upper bound",
+        VoxelSet.BRAIN,
+        "no brain, or none of it above half the upper bound",
+    ),
+    "sum_over_volume": Aggregator(
+        "sum in the brain over the number of predicted voxels", VoxelSet.BRAIN, "empty prediction, or no brain"
+    ),
+}
 """Aggregates per study by name, in the order of the statistic."""
 
 

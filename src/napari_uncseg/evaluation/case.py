@@ -206,11 +206,7 @@ class Case:
 
 
 def case_from_prediction(
-    prediction: Prediction,
-    reference: npt.NDArray[np.integer],
-    *,
-    brain: Mask | None = None,
-    spacing: tuple[float, float, float] | None = None,
+    prediction: Prediction, reference: npt.NDArray[np.integer], *, brain: Mask | None = None
 ) -> Case:
     """Set a prediction beside a reference.
 
@@ -221,8 +217,6 @@ def case_from_prediction(
         Values of :class:`napari_uncseg.labels.Label`, on the prediction's grid.
     brain : ndarray of bool, shape (x, y, z), optional
         Voxels of the brain; the whole volume stands for it when it is not known, and a note says so.
-    spacing : tuple of float, optional
-        Voxel size, mm; that of the prediction's affine when left out.
 
     Returns
     -------
@@ -239,7 +233,7 @@ def case_from_prediction(
         probabilities=prediction.probabilities,
         maps=prediction.maps,
         brain=brain,
-        spacing=spacing or prediction.spacing,
+        spacing=prediction.spacing,
         id=prediction.study_id,
         members=prediction.members,
     )

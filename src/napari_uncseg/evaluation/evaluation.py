@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -25,22 +24,20 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-METRICS: Mapping[str, type[Metric]] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (
-            Overlap,
-            Lesionwise2023,
-            Calibration,
-            ShellCalibration,
-            ErrorCalibration,
-            Discrimination,
-            Alignment,
-            QUBraTS,
-            Aggregates,
-        )
-    }
-)
+METRICS: Mapping[str, type[Metric]] = {
+    kind.name: kind
+    for kind in (
+        Overlap,
+        Lesionwise2023,
+        Calibration,
+        ShellCalibration,
+        ErrorCalibration,
+        Discrimination,
+        Alignment,
+        QUBraTS,
+        Aggregates,
+    )
+}
 """Kinds of metrics by name, in the order of the glossary."""
 
 ERROR_FORECASTS = ("error_risk", "unc_output", "unc_output_unmasked")

@@ -198,6 +198,5 @@ def triage_auroc(scores: Numbers, dice: Numbers, threshold: float) -> Triage:
     if positives in (0, count):
         side = "no study" if positives == 0 else "every study"
         return Triage(math.nan, threshold, positives, count, f"{side} has a Dice below {threshold:g}")
-    ranks = stats.rankdata(score)[poor].sum()
-    auroc = (ranks - positives * (positives + 1) / 2) / (positives * (count - positives))
-    return Triage(float(auroc), threshold, positives, count)
+    larger = stats.mannwhitneyu(score[poor], score[~poor]).statistic
+    return Triage(float(larger) / (positives * (count - positives)), threshold, positives, count)

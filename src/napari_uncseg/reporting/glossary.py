@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 
 from napari_uncseg.evaluation.evaluation import METRICS
 
-MEANINGS: Mapping[str, str] = MappingProxyType(
-    {name: meaning for kind in METRICS.values() for name, meaning in kind.meanings.items()}
-)
+MEANINGS: Mapping[str, str] = {name: meaning for kind in METRICS.values() for name, meaning in kind.meanings.items()}
 """Name of a number, or a pattern of names -> what it means. A name of its own comes before a pattern."""
 
 

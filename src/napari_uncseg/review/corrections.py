@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -249,10 +250,8 @@ def _free_path(folder: Path, study_id: str) -> Path:
 
 def _number(path: Path, study_id: str) -> int:
     """Which correction a file name says it is, 0 for none."""
-    rest = path.name.removeprefix(f"{study_id}_{STEM}").removesuffix(".nii.gz")
-    if rest == "":
-        return 1
-    return int(rest[1:]) if rest[:1] == "-" and rest[1:].isdecimal() else 0
+    named = re.fullmatch(rf"{re.escape(study_id)}_{STEM}(?:-([0-9]+))?\.nii\.gz", path.name)
+    return int(named[1] or 1) if named else 0
 
 
 def _json_of(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,26 +17,6 @@ from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
 
 Counts = npt.NDArray[np.int64]
 Curve = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class ConfusionCounts:
-    """Voxels at or above each threshold, by how the prediction fares against the reference.
-
-    Parameters
-    ----------
-    tp, fp, fn : ndarray of int, shape (STEPS + 1,)
-        Of the region: rightly predicted, wrongly predicted, missed; the first entry counts all of them.
-    """
-
-    tp: Counts
-    fp: Counts
-    fn: Counts
-
-    @property
-    def errors(self) -> Counts:
-        """Voxels predicted wrongly or missed."""
-        return self.fp + self.fn
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +34,8 @@ class ThresholdSweep:
         Those of them in the predicted whole tumour.
     voxel_ml : float
         Volume of a voxel in millilitres.
-    confusion : ConfusionCounts, optional
-        Where there is a reference.
+    tp, errors : ndarray of int, shape (STEPS + 1,), optional
+        Those rightly predicted as the region, and those predicted wrongly or missed, where there is a reference.
     """
 
     key: MapName
@@ -63,7 +43,8 @@ class ThresholdSweep:
     voxels: Counts
     tumour: Counts
     voxel_ml: float
-    confusion: ConfusionCounts | None = None
+    tp: Counts | None = None
+    errors: Counts | None = None
 
     def step(self, threshold: float) -> int:
         """Number of the threshold nearest to a value."""
@@ -79,11 +60,11 @@ class ThresholdSweep:
 
     def errors_caught(self, step: int) -> float:
         """Share of the region's errors that are flagged, 0 to 1; nan without a reference or an error."""
-        return math.nan if self.confusion is None else _share(self.confusion.errors[step], self.confusion.errors[0])
+        return math.nan if self.errors is None else _share(self.errors[step], self.errors[0])
 
     def precision(self, step: int) -> float:
         """Share of the flagged voxels that are errors, 0 to 1; nan without a reference or a flagged voxel."""
-        return math.nan if self.confusion is None else _share(self.confusion.errors[step], self.voxels[step])
+        return math.nan if self.errors is None else _share(self.errors[step], self.voxels[step])
 
     def filtered_dice(self) -> Curve:
         """Dice of the region over the voxels that each threshold does not flag; nan without a reference.
@@ -98,17 +79,16 @@ class ThresholdSweep:
         Mehta et al. 2022, MELBA 1:026 (QU-BraTS): voxels more uncertain than a threshold are left out; here those as
         uncertain as it are too, because they are flagged.
         """
-        if self.confusion is None:
+        if self.tp is None or self.errors is None:
             return np.full(len(self.thresholds), math.nan)
-        tp, errors = (each[0] - each for each in (self.confusion.tp, self.confusion.errors))
-        return np.asarray(dice_of_counts(tp, errors, 0))
+        return np.asarray(dice_of_counts(self.tp[0] - self.tp, self.errors[0] - self.errors, 0))
 
     @property
     def dice(self) -> float:
         """Dice of the region over the whole voxel set; nan without a reference."""
-        if self.confusion is None:
+        if self.tp is None or self.errors is None:
             return math.nan
-        return float(dice_of_counts(self.confusion.tp[0], self.confusion.errors[0], 0))
+        return float(dice_of_counts(self.tp[0], self.errors[0], 0))
 
 
 def sweep_thresholds(
@@ -153,19 +133,14 @@ def sweep_thresholds(
         whole = np.count_nonzero(mask if within is None else mask & within)
         return _not_below(bins[mask.ravel()[at]], int(whole))
 
-    confusion = None
+    voxels = _not_below(bins, values.size if within is None else int(np.count_nonzero(within)))
+    tumour = count(prediction.segmentation > 0)
+    sweep = ThresholdSweep(key, edges.astype(np.float64), voxels, tumour, prediction.voxel_ml)
     if reference is not None:
         index = REGIONS.index(key.region)
         predicted, true = (region_masks(labels)[index] for labels in (prediction.segmentation, reference))
-        confusion = ConfusionCounts(count(predicted & true), count(predicted & ~true), count(true & ~predicted))
-    return ThresholdSweep(
-        key=key,
-        thresholds=edges.astype(np.float64),
-        voxels=_not_below(bins, values.size if within is None else int(np.count_nonzero(within))),
-        tumour=count(prediction.segmentation > 0),
-        voxel_ml=prediction.voxel_ml,
-        confusion=confusion,
-    )
+        sweep = replace(sweep, tp=count(predicted & true), errors=count(predicted ^ true))
+    return sweep
 
 
 def value_histogram(values: Map, upper: float, bins: int = 100) -> Counts:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, BinaryIO, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -52,13 +51,11 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
-STATUS_OF: Mapping[Decision, Status] = MappingProxyType(
-    {
-        Decision.ACCEPT: Status.ACCEPTED,
-        Decision.NEEDS_CORRECTION: Status.NEEDS_CORRECTION,
-        Decision.REJECT: Status.REJECTED,
-    }
-)
+STATUS_OF: Mapping[Decision, Status] = {
+    Decision.ACCEPT: Status.ACCEPTED,
+    Decision.NEEDS_CORRECTION: Status.NEEDS_CORRECTION,
+    Decision.REJECT: Status.REJECTED,
+}
 """Where each decision leaves a study."""
 
 

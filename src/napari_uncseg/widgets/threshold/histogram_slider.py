@@ -206,7 +206,7 @@ class ThresholdCurve(QWidget):
 
     def present(self, sweep: ThresholdSweep) -> None:
         """Draw the curves of a map; hidden without a reference."""
-        known = sweep.confusion is not None
+        known = sweep.errors is not None
         self._thresholds = sweep.thresholds.tolist()
         caught = [sweep.errors_caught(step) for step in range(len(self._thresholds))] if known else []
         self.curves = (sweep.filtered_dice().tolist(), caught) if known else ()

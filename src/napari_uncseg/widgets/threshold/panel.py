@@ -223,7 +223,7 @@ class ThresholdWidget(Panel):
 
 def _against(sweep: ThresholdSweep, step: int) -> str:
     """What a threshold is worth against the reference; nothing without one."""
-    if sweep.confusion is None:
+    if sweep.errors is None:
         return ""
     caught, precision = sweep.errors_caught(step), sweep.precision(step)
     parts = [
