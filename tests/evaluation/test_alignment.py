@@ -1,7 +1,6 @@
 """RMSD, Pearson and Spearman against numpy and scipy on the voxels themselves."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,24 +100,3 @@ def test_order_of_voxels_and_monotone_maps_change_no_spearman(seed):
     order = generator.permutation(200)
     expected = rank_sums_of_failure(u, failure)
     np.testing.assert_allclose(rank_sums_of_failure(u[order] ** 3, failure[order]), expected)
-
-
-def everything(metric):
-    return [*metric.per_case(), *metric.pooled()]
-
-
-def test_merged_parts_are_the_whole(cases):
-    first, second = (Alignment("entropy", Region.WT, VoxelSet.BRAIN) for _ in range(2))
-    for metric, part in ((first, cases[:2]), (second, cases[2:])):
-        for one in part:
-            metric.add(one)
-    first.merge(second)
-    together = Alignment("entropy", Region.WT, VoxelSet.BRAIN)
-    for one in cases:
-        together.add(one)
-    assert [replace(value, value=0) for value in everything(first)] == [
-        replace(value, value=0) for value in everything(together)
-    ]
-    np.testing.assert_allclose(
-        [value.value for value in everything(first)], [value.value for value in everything(together)]
-    )

@@ -32,10 +32,6 @@ def test_values_are_per_case_over_cases_and_pooled(cases: list[Case]):
     assert not metric.cases, "the metric that was given is left as it was"
 
 
-def test_one_case_needs_no_list(case: Case):
-    assert evaluate(case, metrics=[Overlap(Region.ET)]).value("dice_any_size", aggregation="case").case == case.id
-
-
 def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
     found = evaluate(case)
     for region in Region:

@@ -11,7 +11,6 @@ from monai.metrics import compute_dice, compute_hausdorff_distance
 from monai.metrics.utils import get_code_to_measure_table
 from scipy import ndimage
 
-from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.evaluation.evaluation import Evaluation
 from napari_uncseg.evaluation.overlap import Overlap
@@ -99,17 +98,6 @@ def test_a_small_reference_is_reported_apart(side, small):
     assert found["dice", "mean"].count == (0 if small else 1)
     assert found["dice_any_size", "mean"].value == pytest.approx((2 - 1 / side) / 2)
     assert found["hd95_any_size", "mean"].unit == "mm"
-
-
-def test_overlap_is_not_pooled_and_survives_the_disk(case, tmp_path):
-    metric = Overlap(Region.TC, empty_hd95=373.0)
-    metric.add(case)
-    metric.save(tmp_path / "overlap.npz")
-    loaded = Overlap.load(tmp_path / "overlap.npz")
-    assert loaded.settings() == metric.settings()
-    assert loaded.per_case() == metric.per_case()
-    with pytest.raises(EvaluationError, match="cannot be pooled"):
-        metric.pooled()
 
 
 @settings(max_examples=25, deadline=None)

@@ -98,10 +98,7 @@ class ErrorCalibration(Metric):
         super().__post_init__()
         check_bins(self.bins)
         if upper_bound(self.map) != 1.0:
-            raise EvaluationError(
-                f"The map {self.map!r} ends at {upper_bound(self.map):.4g} and is no probability of an error; "
-                "calibration is measured of unc_output and the like."
-            )
+            raise EvaluationError(f"The map {self.map!r} is no probability of an error; name one such as unc_output.")
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, errors and sum of the map by fine bin, and the sum of squared differences."""
@@ -111,9 +108,8 @@ class ErrorCalibration(Metric):
         """Those of :class:`Calibration`, but for the top label, with the map for p and failure for y."""
         errors = calibration_errors(statistic, self.bins)
         del errors["ece_top_label"]
-        return _results(
-            self, {f"error_{name.removesuffix('_classwise')}": errors[name] for name in errors}, statistic, self.bins
-        )
+        named = {f"error_{name.removesuffix('_classwise')}": error for name, error in errors.items()}
+        return _results(self, named, statistic, self.bins)
 
 
 @dataclass(eq=False)
@@ -160,16 +156,10 @@ class ShellCalibration(Metric):
         reason = "no voxel in this shell" if counts.any() else "empty reference, no boundary"
         ends = [f"{end:g}" for end in SHELL_EDGES_MM]
         names = [f"{low}_{high}mm" for low, high in zip(("0", *ends), ends, strict=False)] + [f"beyond_{ends[-1]}mm"]
+        errors = np.where(counts > 0, gaps / np.maximum(counts, 1), math.nan)
         return [
-            self.result(
-                f"ece_by_distance_{shell}",
-                float(gap / count) if count else math.nan,
-                int(count),
-                reason,
-                VoxelSet.BRAIN,
-                bins=self.bins,
-            )
-            for shell, count, gap in zip(names, counts, gaps, strict=True)
+            self.result(f"ece_by_distance_{shell}", error, count, reason, VoxelSet.BRAIN, bins=self.bins)
+            for shell, error, count in zip(names, errors.tolist(), counts.tolist(), strict=True)
         ]
 
 

@@ -24,20 +24,10 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-METRICS: Mapping[str, type[Metric]] = {
-    kind.name: kind
-    for kind in (
-        Overlap,
-        Lesionwise2023,
-        Calibration,
-        ShellCalibration,
-        ErrorCalibration,
-        Discrimination,
-        Alignment,
-        QUBraTS,
-        Aggregates,
-    )
-}
+_OF_REGIONS = (Overlap, Lesionwise2023, Calibration, ShellCalibration)
+_OF_MAPS = (ErrorCalibration, Discrimination, Alignment, QUBraTS, Aggregates)
+
+METRICS: Mapping[str, type[Metric]] = {kind.name: kind for kind in (*_OF_REGIONS, *_OF_MAPS)}
 """Kinds of metrics by name, in the order of the glossary."""
 
 ERROR_FORECASTS = ("error_risk", "unc_output", "unc_output_unmasked")
@@ -136,12 +126,8 @@ def evaluate(cases: Case | Iterable[Case], *, metrics: Sequence[Metric] | None =
     seen = False
     for case in [cases] if isinstance(cases, Case) else cases:
         seen = True
-        if metrics is None:
-            for metric in metrics_for(case):
-                fed.setdefault(metric.key, metric).add(case)
-        else:
-            for metric in fed.values():
-                metric.add(case)
+        for metric in metrics_for(case) if metrics is None else tuple(fed.values()):
+            fed.setdefault(metric.key, metric).add(case)
     if not seen:
         raise EvaluationError("There is no case to evaluate; give at least one.")
     return Evaluation(tuple(fed.values()))
@@ -177,17 +163,16 @@ def metrics_for(case: Case) -> list[Metric]:
     -------
     list of Metric
     """
-    found = [metric for region in REGIONS for metric in _metrics_of(region, case.uncertainties(region))]
-    if case.probabilities is None:
-        found = [metric for metric in found if not isinstance(metric, (Calibration, ShellCalibration))]
-    if NO_BRAIN in case.notes or not case.brain.any():
-        brain = (QUBraTS, ShellCalibration)
-        found = [
-            metric
-            for metric in found
-            if getattr(metric, "voxel_set", None) is not VoxelSet.BRAIN and not isinstance(metric, brain)
-        ]
-    return found
+    brain = NO_BRAIN not in case.notes and case.brain.any()
+
+    def fits(metric: Metric) -> bool:
+        if case.probabilities is None and isinstance(metric, (Calibration, ShellCalibration)):
+            return False
+        over_brain = isinstance(metric, (QUBraTS, ShellCalibration)) or getattr(metric, "voxel_set", "") == "brain"
+        return bool(brain) or not over_brain
+
+    found = (metric for region in REGIONS for metric in _metrics_of(region, case.uncertainties(region)))
+    return [metric for metric in found if fits(metric)]
 
 
 def metric_of_key(key: str) -> Metric:

@@ -114,14 +114,8 @@ class Lesionwise2023(Metric):
 
     def measure(self, case: Case) -> Statistic:
         """Lesions (tp, fp, fn, dropped) and the sums of Dice and hd95 over those that count."""
-        scores = score_lesions(
-            case.predicted(self.region),
-            case.true(self.region),
-            case.spacing,
-            dilations=self.dilations,
-            smallest_mm3=self.smallest_mm3,
-            empty=self.empty_hd95,
-        )
+        masks = (case.predicted(self.region), case.true(self.region))
+        scores = score_lesions(*masks, case.spacing, self.dilations, self.smallest_mm3, self.empty_hd95)
         return {
             "lesions": np.array([scores.tp, scores.fp, scores.fn, scores.dropped], dtype=np.int64),
             "sums": np.array([scores.dice.sum(), scores.hd95.sum()], dtype=np.float64),

@@ -201,24 +201,13 @@ def _rank(aggregator: str, name: str, region: Region, studies: pd.DataFrame) -> 
     score, dice, volume = (studies[column].to_numpy() for column in studies)
     # A finite stand-in keeps the order: an empty prediction is the least certain of all.
     risk, ranks = 1 - dice, stats.rankdata(score)
-    return Ranking(
-        aggregator=aggregator,
-        map=name,
-        region=region,
-        studies=tuple(studies.index),
-        scores=score,
-        dice=dice,
-        volumes_ml=volume,
-        left_out=some - len(studies),
-        curve=risk_coverage(risk, -ranks),
-        aurc=aurc(risk, -ranks),
-        e_aurc=e_aurc(risk, -ranks),
-        augrc=augrc(risk, -ranks),
-        spearman_dice=_spearman(ranks, dice),
-        spearman_volume=_spearman(ranks, volume),
-        partial=partial_spearman(ranks, dice, volume).value,
-        triage=tuple(triage_auroc(ranks, dice, threshold) for threshold in POOR_DICE),
-    )
+    order = (risk, -ranks)
+    areas = (aurc(*order), e_aurc(*order), augrc(*order))
+    partial = partial_spearman(ranks, dice, volume).value
+    correlations = (_spearman(ranks, dice), _spearman(ranks, volume), partial)
+    triage = tuple(triage_auroc(ranks, dice, threshold) for threshold in POOR_DICE)
+    ranked = (tuple(studies.index), score, dice, volume, some - len(studies))
+    return Ranking(aggregator, name, region, *ranked, risk_coverage(*order), *areas, *correlations, triage)
 
 
 def _aggregates(table: pd.DataFrame, name: str, region: Region) -> pd.DataFrame:

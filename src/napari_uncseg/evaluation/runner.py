@@ -115,17 +115,10 @@ def evaluate_study(pair: Pair, settings: Settings) -> Measured:
         raise EvaluationError(pair.problem)
     path, inputs = record_path(settings.out, pair.id), input_hashes(pair)
     codings: dict[str, str | None] = {"coding": settings.coding, "prediction_coding": settings.prediction_coding}
-    decisive = {**codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}
-    content = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "study": pair.id,
-        "inputs": inputs,
-        "settings": plain(decisive),
-    }
-    record = Record(
-        study=pair.id, fingerprint=sha256_of_json(content), inputs=inputs, brain=BrainSource.NONE, codings=codings
-    )
+    decisive: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "study": pair.id, "inputs": inputs}
+    decisive["settings"] = {**codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}
+    own = sha256_of_json(plain(decisive))
+    record = Record(study=pair.id, fingerprint=own, inputs=inputs, brain=BrainSource.NONE, codings=codings)
     if not settings.overwrite and is_current(path, record):
         return Measured(pair.id, path, kept=True)
     read = read_case(pair, coding=settings.coding, prediction_coding=settings.prediction_coding)

@@ -149,13 +149,8 @@ def summary_json(summary: Summary, making: Mapping[str, Any]) -> dict[str, Any]:
         "research_use_only": RESEARCH_USE_ONLY,
         **making,
         "bootstrap": {"unit": "patient", "resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},
-        "studies": {
-            record.study: {"inputs": record.inputs, "brain": record.brain, "notes": record.notes}
-            for record in cohort.records
-        },
-        "calibration": None
-        if summary.calibration is None
-        else {record.study: {"inputs": record.inputs} for record in summary.calibration.records},
+        "studies": _told(cohort, "inputs", "brain", "notes"),
+        "calibration": None if summary.calibration is None else _told(summary.calibration, "inputs"),
         "failed": {failure.study: str(failure.error) for failure in cohort.failures},
         "references_without_prediction": cohort.unpredicted,
         "triage": {
@@ -172,6 +167,10 @@ def summary_json(summary: Summary, making: Mapping[str, Any]) -> dict[str, Any]:
     }
     result: dict[str, Any] = plain(content)
     return result
+
+
+def _told(cohort: Cohort, *fields: str) -> dict[str, Any]:
+    return {record.study: record.model_dump(include=set(fields)) for record in cohort.records}
 
 
 def _estimates_json(estimates: pd.DataFrame) -> list[dict[str, Any]]:

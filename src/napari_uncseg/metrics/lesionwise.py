@@ -47,7 +47,6 @@ def score_lesions(
     prediction: Mask,
     reference: Mask,
     spacing: Sequence[float],
-    *,
     dilations: int = 3,
     smallest_mm3: float = 50.0,
     empty: float = 374.0,

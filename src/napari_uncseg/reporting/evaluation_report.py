@@ -24,8 +24,6 @@ from napari_uncseg.reporting.tables import answer, study_grid
 
 CSV, JSON, HTML, FIGURES = "metrics.csv", "summary.json", "report.html", "figures"
 
-_FIRST = 10
-
 
 @dataclass(frozen=True)
 class Making:
@@ -143,29 +141,23 @@ def report_html(summary: Summary, making: Making, pictures: Mapping[str, bytes])
     -------
     str
     """
-    records = summary.cohort.records
-    models = [record.checks.get("model") for record in records]
+    models = [record.checks.get("model") for record in summary.cohort.records]
     estimates = summary.estimates.assign(bins=summary.estimates["bins"].astype("string").fillna(""))
     return fill_template(
         "evaluation.html.j2",
         summary=summary,
         in_words=studies_in_words,
         models=sorted({str(each["name"]) for each in models if isinstance(each, Mapping) and each.get("name")}),
-        dice=[(region, summary.estimate("dice", region)) for region in summary.regions],
         answer=answer(summary),
         maps=select(estimates, metric="auroc")[["region", "map"]].drop_duplicates().to_numpy().tolist(),
         look=look,
         studies=study_grid(summary),
-        first=_FIRST,
-        failures=[(each.study, each.why) for each in summary.cohort.failures],
         pictures=pictures,
-        in_sample=any(each.in_sample for each in summary.strata),
         triage_aggregator=TRIAGE_AGGREGATOR,
         titles=REGION_TITLES,
         colours=REGION_COLOURS,
         estimates={region: select(estimates, region=region).to_dict("records") for region in summary.regions},
         glossary=meanings_of(summary.estimates["metric"]),
-        brainless=sum(record.brain != "images" for record in records),
         resamples=RESAMPLES,
         seed=SEED,
         making=making.rows(),

@@ -50,9 +50,7 @@ def write_study_report(material: Material, folder: Path) -> list[Path]:
     """
     study, prediction = material.study, material.prediction
     if not same_grid(study.shape, study.affine, prediction.segmentation.shape, prediction.affine):
-        raise EvaluationError(
-            f"The images of {study.id} do not lie on the grid of the result; open the study it was made of."
-        )
+        raise EvaluationError(f"The images of {study.id} do not lie on the grid of the result; open those it is of.")
     findings = material.findings if material.findings is not None else _default_findings(prediction, study)
     page = compose(material, findings)
     chosen = findings.items[:COLUMNS]

@@ -96,17 +96,11 @@ def compose(material: Material, findings: Findings) -> Page:
         f"Report: napari-uncseg {__version__}; volumes and findings are those of the segmentation as predicted.",
     ]
     making += [f"Warning: {warning}" for warning in material.study.warnings]
-    return Page(
-        title=f"Review of {prediction.study_id}",
-        subtitle=_subtitle(material),
-        volumes=_volumes_grid(material),
-        volumes_how=HOW,
-        findings_lead=_findings_lead(prediction, findings),
-        findings=_findings_grid(material, findings),
-        calibration=Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1)),
-        verdicts=tuple(_verdict_sentences(material)),
-        making=tuple(making),
-    )
+    calibration = Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1))
+    volumes, found = _volumes_grid(material), _findings_grid(material, findings)
+    title, lead = f"Review of {prediction.study_id}", _findings_lead(prediction, findings)
+    said = tuple(_verdict_sentences(material))
+    return Page(title, _subtitle(material), volumes, HOW, lead, found, calibration, said, tuple(making))
 
 
 def _subtitle(material: Material) -> str:
@@ -123,16 +117,13 @@ def _volumes_grid(material: Material) -> Grid:
     if material.study.reference is not None:
         for region, mask in zip(REGIONS, region_masks(material.study.reference), strict=True):
             true[region] = f"{np.count_nonzero(mask) * material.study.voxel_ml:.1f}"
-    rows = [
-        (
-            f"{each.region} · {REGION_TITLES[each.region]}",
-            f"{each.segmented_ml:.1f}",
-            f"{each.expected_ml:.1f}",
-            f"{each.low_ml:.1f} to {each.high_ml:.1f}",
-            true.get(each.region, "–"),
+    rows = []
+    for each in volume_intervals(material.prediction):
+        segmented, expected, low, high = (
+            f"{ml:.1f}" for ml in (each.segmented_ml, each.expected_ml, each.low_ml, each.high_ml)
         )
-        for each in volume_intervals(material.prediction)
-    ]
+        named = f"{each.region} · {REGION_TITLES[each.region]}"
+        rows.append([named, segmented, expected, f"{low} to {high}", true.get(each.region, "–")])
     return Grid.of(("region", "segmented, mL", "expected, mL", "80 % interval, mL", "expert, mL"), rows)
 
 
@@ -149,30 +140,19 @@ def _findings_lead(prediction: Prediction, findings: Findings) -> str:
 
 
 def _findings_grid(material: Material, findings: Findings) -> Grid:
-    judged = _judgements(material, findings)
-    rows = [
-        (
-            str(item.rank),
-            item.reason,
-            f"{item.volume_ml:.2f}",
-            f"{item.score:.2f}",
-            f"{item.peak:.2f}",
-            str(item.slice),
-            judged.get(item.rank, "–"),
-        )
-        for item in findings.items[:LISTED]
-    ]
+    said = _judgements(material, findings)
+    rows = []
+    for item in findings.items[:LISTED]:
+        numbers = [f"{number:.2f}" for number in (item.volume_ml, item.score, item.peak)]
+        rows.append([str(item.rank), item.reason, *numbers, str(item.slice), said.get(item.rank, "–")])
     score = "errors, mL" if findings.ranked_by == EXPECTED_ERRORS else "score, mL"
     return Grid.of(("", "where and why", "mL", score, "peak", "slice", "judged"), rows, (1,))
 
 
 def _own(material: Material) -> list[Record]:
     result = fingerprint(material.prediction.provenance)
-    return [
-        record
-        for record in latest(material.records)
-        if record.study == material.prediction.study_id and record.result == result
-    ]
+    own = (material.prediction.study_id, result)
+    return [record for record in latest(material.records) if (record.study, record.result) == own]
 
 
 def _judgements(material: Material, findings: Findings) -> dict[int, str]:
@@ -193,7 +173,6 @@ def _verdict_sentences(material: Material) -> list[str]:
     sentences = said or ["No verdict was given yet."]
     changes = material.correction
     if changes is not None and changes.voxels:
-        sentences.append(
-            f"Corrected by hand: {changes.changed_ml:.2f} mL changed, {len(changes.touched)} findings touched."
-        )
+        touched = len(changes.touched)
+        sentences.append(f"Corrected by hand: {changes.changed_ml:.2f} mL changed, {touched} findings touched.")
     return sentences

@@ -200,10 +200,8 @@ def append(path: Path, *records: Record) -> None:
             log.flush()
             os.fsync(log.fileno())
     except OSError as error:
-        raise SaveError(
-            f"The verdict cannot be written to {path} ({reason_of(error)}); free some space or choose another "
-            "folder, and give it again."
-        ) from error
+        why = reason_of(error)
+        raise SaveError(f"The verdict cannot be written to {path} ({why}); free some space, and repeat it.") from error
 
 
 def read_log(path: Path) -> Log:

@@ -126,25 +126,16 @@ def build_watershed(prediction: Prediction, key: MapName, brain: Mask | None = N
     region = _region_mask(prediction, key.region)
     box: Box = bounding_box(whole >= np.float32(upper / STEPS), margin=(1, 1, 1)) or (slice(0, 0),) * 3
     values = np.ascontiguousarray(whole[box])
-    edge_mm, near = _contour(region, box, spacing)
     smooth = ndimage.gaussian_filter(values, [SMOOTHING_MM / size for size in spacing], truncate=3.0)
     high = values >= np.float32(BASINS_FROM * upper)
     reach = [2 * round(PEAK_DISTANCE_MM / size) + 1 for size in spacing]
     peaks = high & (smooth == ndimage.maximum_filter(smooth, reach)) if values.size else high
     markers, _ = ndimage.label(peaks, structure=np.ones((3, 3, 3)))
     basins = watershed(-smooth, markers, mask=high) if markers.any() else markers
-    return Watershed(
-        prediction=prediction,
-        key=key,
-        upper=upper,
-        box=box,
-        values=values,
-        basins=basins.astype(np.int32, copy=False),
-        edge_mm=edge_mm,
-        near=near,
-        predicted=bool(region.any()),
-        frame=frame_of(prediction.affine, prediction.segmentation > 0, brain),
-    )
+    basins = basins.astype(np.int32, copy=False)
+    frame = frame_of(prediction.affine, prediction.segmentation > 0, brain)
+    contour = (*_contour(region, box, spacing), bool(region.any()))
+    return Watershed(prediction, key, upper, box, values, basins, *contour, frame)
 
 
 def review_voxels(
@@ -167,17 +158,13 @@ def review_voxels(
     ndarray of bool, shape (x, y, z), or None
         None stands for the whole volume.
     """
-    match voxel_set:
-        case VoxelSet.BRAIN:
-            return brain
-        case VoxelSet.TUMOUR:
-            return dilate_mm(prediction.segmentation > 0, prediction.spacing, TUMOUR_MARGIN_MM)
-        case VoxelSet.PREDICTION:
-            return _region_mask(prediction, region)
-        case VoxelSet.ALL:
-            return None
-        case _:
-            raise ValueError(f"{voxel_set} needs a reference.")
+    if voxel_set not in REVIEW_SETS:
+        raise ValueError(f"{voxel_set} needs a reference.")
+    if voxel_set is VoxelSet.TUMOUR:
+        return dilate_mm(prediction.segmentation > 0, prediction.spacing, TUMOUR_MARGIN_MM)
+    if voxel_set is VoxelSet.PREDICTION:
+        return _region_mask(prediction, region)
+    return brain if voxel_set is VoxelSet.BRAIN else None
 
 
 def _region_mask(prediction: Prediction, region: Region) -> Mask:

@@ -141,7 +141,9 @@ def list_cases(results: Path | None, studies: Path | None = None, reviewer: str 
     images, problem = _images(studies, cases)
     if images is None:
         searched: dict[Path, dict[str, StudyFiles]] = {}
-        cases = {case.id: _with_images_told(case, searched) for case in cases.values()}
+        for case in tuple(cases.values()):
+            if case.result is not None and not case.problem:
+                cases[case.id] = replace(case, files=find_inputs(case.id, case.result, searched))
     for files in images or ():
         known = cases.get(files.id, ListedCase(files.id))
         cases[files.id] = replace(known, files=files, problem=known.problem or files.problem or "")
@@ -233,12 +235,6 @@ def _images(studies: Path | None, cases: Mapping[str, ListedCase]) -> tuple[Sequ
         if not cases:
             raise
         return None, f"Images: {error} The results are listed without this folder."
-
-
-def _with_images_told(case: ListedCase, searched: dict[Path, dict[str, StudyFiles]]) -> ListedCase:
-    if case.result is None or case.problem:
-        return case
-    return replace(case, files=find_inputs(case.id, case.result, searched))
 
 
 def _without_results(folder: Path) -> str:
