@@ -7,7 +7,7 @@ from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import PROBABILITY, case_from_arrays, upper_bound
 from napari_uncseg.evaluation.histograms import histogram, moments
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.histograms import BINS, CODES, bin_edges, bin_indices, in_set, is_error, is_true
+from napari_uncseg.metrics.histograms import BINS, CODES, IS_ERROR, IS_TRUE, bin_edges, bin_indices, in_set
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 UPPERS = (1.0, float(np.log(2.0)), 0.25)
@@ -79,7 +79,7 @@ def test_histogram_is_that_of_the_voxel_set(case, name, region, voxel_set):
     upper = 1.0 if name == PROBABILITY else upper_bound(name)
     values = values_of(case, name, region).astype(np.float64)
     chosen = case.voxels(voxel_set, region)
-    for codes, mask in ((is_error(), case.failure(region)), (is_true(), case.reference[REGIONS.index(region)])):
+    for codes, mask in ((IS_ERROR, case.failure(region)), (IS_TRUE, case.reference[REGIONS.index(region)])):
         for part, where in ((codes, mask), (~codes, ~mask)):
             some = values[chosen & where]
             bins = expected_bins(some, upper)

@@ -28,7 +28,7 @@ PATCH_MM = 10.0
 NEAR_SHELLS = 2
 """Shells that count as near the boundary: up to 3 mm."""
 
-_NOTHING_PREDICTED = "empty prediction"
+_NOTHING_PREDICTED, _NEITHER = "empty prediction", "empty prediction, or no brain"
 
 
 class Aggregator(NamedTuple):
@@ -39,24 +39,17 @@ class Aggregator(NamedTuple):
     undefined: str
 
 
+_OFF = "mean there, more than 3 mm from the boundary of the predicted region"
+_HIGH = "mean of the brain's voxels above half the map's upper bound"
+
 AGGREGATORS: Mapping[str, Aggregator] = {
     "mean_brain": Aggregator("mean in the brain", VoxelSet.BRAIN, "no brain"),
     "mean_prediction": Aggregator("mean in the predicted region", VoxelSet.PREDICTION, _NOTHING_PREDICTED),
     "mean_tumour": Aggregator("mean in the predicted whole tumour and 5 mm around it", None, _NOTHING_PREDICTED),
-    "mean_off_boundary": Aggregator(
-        "mean there, more than 3 mm from the boundary of the predicted region",
-        None,
-        "empty prediction, or none of it off the boundary",
-    ),
+    "mean_off_boundary": Aggregator(_OFF, None, "empty prediction, or none of it off the boundary"),
     "top_patch": Aggregator("largest mean of a cube of 10 mm", VoxelSet.BRAIN, "no brain"),
-    "above_threshold": Aggregator(
-        "mean of the brain's voxels above half the map's upper bound",
-        VoxelSet.BRAIN,
-        "no brain, or none of it above half the upper bound",
-    ),
-    "sum_over_volume": Aggregator(
-        "sum in the brain over the number of predicted voxels", VoxelSet.BRAIN, "empty prediction, or no brain"
-    ),
+    "above_threshold": Aggregator(_HIGH, VoxelSet.BRAIN, "no brain, or none of it above half the upper bound"),
+    "sum_over_volume": Aggregator("sum in the brain over the number of predicted voxels", VoxelSet.BRAIN, _NEITHER),
 }
 """Aggregates per study by name, in the order of the statistic."""
 

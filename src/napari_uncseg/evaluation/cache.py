@@ -40,7 +40,7 @@ class Record(JsonFormat):
     inputs : dict of str to str
         Role of a file -> sha256.
     brain : str
-        Where the brain came from, a :class:`~napari_uncseg.evaluation.loading.BrainSource`.
+        Where the brain came from: ``images``, or ``none`` where it is not known.
     notes : tuple of str
         A sentence each.
     checks : dict

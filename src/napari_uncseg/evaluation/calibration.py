@@ -17,7 +17,7 @@ from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.calibration import DEFAULT_BINS, MINIMUM_COUNT, calibration_errors, check_bins
-from napari_uncseg.metrics.histograms import in_set, is_error, is_true
+from napari_uncseg.metrics.histograms import IS_ERROR, IS_TRUE, in_set
 from napari_uncseg.metrics.surface import SHELL_EDGES_MM
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
@@ -62,7 +62,7 @@ class Calibration(Metric):
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, voxels of the region and sum of probabilities by fine bin, and the sum of squared differences."""
-        return _sums(case, PROBABILITY, self.region, self.voxel_set, is_true())
+        return _sums(case, PROBABILITY, self.region, self.voxel_set, IS_TRUE)
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """Calibration errors and Brier score, each defined when there is a voxel."""
@@ -102,7 +102,7 @@ class ErrorCalibration(Metric):
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, errors and sum of the map by fine bin, and the sum of squared differences."""
-        return _sums(case, self.map, self.region, self.voxel_set, is_error())
+        return _sums(case, self.map, self.region, self.voxel_set, IS_ERROR)
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """Those of :class:`Calibration`, but for the top label, with the map for p and failure for y."""

@@ -9,17 +9,16 @@ from typing import Any
 from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.estimates import Sample, fit_estimates, quality_of, sample_of
-from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
+from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
+from napari_uncseg.evaluation.runner import Progress
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import REGIONS, Coding, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.io import SINGLE, Calibration
 from napari_uncseg.uncertainty.recalibration.models import Method
-
-Progress = Callable[[int, int, str], None]
 
 AGGREGATION = "voxels of all studies together; after: each study recalibrated by a map fitted on the others"
 """How the figures before and after are made."""
@@ -276,7 +275,7 @@ def _read(pair: Pair, settings: FitSettings) -> tuple[Case, Mapping[str, Any], d
     in_brain = settings.voxel_set is VoxelSet.BRAIN
     hashes = input_hashes(pair) if pair.problem is None else {}
     read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding)
-    if in_brain and read.brain is BrainSource.NONE:
+    if in_brain and not read.case.brain.any():
         # The last note tells why the brain is not known; what follows from it is another thing here.
         why = read.notes[-1].partition(";")[0]
         raise StudyError(f"{why}; name the folder of the images with --images, or choose --voxels all or tumour.")

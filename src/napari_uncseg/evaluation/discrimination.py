@@ -23,7 +23,7 @@ from napari_uncseg.metrics.discrimination import (
     rank_sums,
     rank_sums_of_failure,
 )
-from napari_uncseg.metrics.histograms import BINS, in_set, is_error
+from napari_uncseg.metrics.histograms import BINS, IS_ERROR, in_set
 from napari_uncseg.metrics.qubrats import THRESHOLDS, count_kept, qubrats_scores
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
@@ -67,7 +67,7 @@ class Discrimination(Metric):
     def measure(self, case: Case) -> Statistic:
         """Histograms of the map where the segmentation is right (``correct``) and where it fails (``failure``)."""
         counted = histogram(case, self.map, self.region, outside=self.voxel_set is VoxelSet.ALL)
-        chosen, error = in_set(self.voxel_set), is_error()
+        chosen, error = in_set(self.voxel_set), IS_ERROR
         return {
             "correct": counted.counts[chosen & ~error].sum(axis=0),
             "failure": counted.counts[chosen & error].sum(axis=0),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
 from napari_uncseg.metrics.overlap import confusion, dice
 
 
-class BrainSource(StrEnum):
-    """Where the brain of a case comes from."""
-
-    IMAGES = "images"
-    NONE = "none"
-
-
 @dataclass(frozen=True, eq=False)
 class ReadCase:
     """A case and what reading it told.
@@ -38,9 +30,7 @@ class ReadCase:
     Parameters
     ----------
     case : Case
-        What is measured.
-    brain : BrainSource
-        With ``NONE`` the brain is not known, and nothing is measured over it.
+        What is measured; without a voxel of brain the brain is not known, and nothing is measured over it.
     notes : tuple of str
         What the reader of a report should know, a sentence each.
     checks : mapping
@@ -50,7 +40,6 @@ class ReadCase:
     """
 
     case: Case
-    brain: BrainSource
     notes: tuple[str, ...]
     checks: Mapping[str, Any]
 
@@ -106,8 +95,7 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         what: {str(region): int(mask.sum()) * case.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
         for what, masks in (("reference", case.reference), ("prediction", case.prediction))
     }
-    source = BrainSource.IMAGES if brain.any() else BrainSource.NONE
-    return ReadCase(case, source, tuple(dict.fromkeys([*notes, *said])), checks)
+    return ReadCase(case, tuple(dict.fromkeys([*notes, *said])), checks)
 
 
 def input_hashes(pair: Pair) -> dict[str, str]:

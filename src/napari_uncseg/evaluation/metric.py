@@ -232,9 +232,7 @@ class Metric(ABC):
 def to_npz(statistics: Iterable[Statistic], **more: npt.NDArray[Any]) -> bytes:
     """Content of an ``.npz`` file of statistics, each array under ``<number>/<name>``, and of other arrays by name."""
     arrays = {f"{number}/{name}": array for number, each in enumerate(statistics) for name, array in each.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays, **more)
-    return buffer.getvalue()
+    return _pack(arrays | more, level=6)
 
 
 def from_npz(data: bytes, path: Path) -> tuple[dict[int, Statistic], Statistic]:
@@ -274,11 +272,11 @@ class _Statistics(Mapping[str, Statistic]):
         return len(self._packed)
 
 
-def _pack(statistic: Statistic) -> bytes:
-    """As numpy's ``savez_compressed``, at the level that takes a fifth of the time."""
+def _pack(arrays: Statistic, level: int = 1) -> bytes:
+    """As numpy's ``savez_compressed``, which knows no level: 1 takes a fifth of the time of 6, the usual one."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for key, array in statistic.items():
-            with archive.open(f"{key}.npy", "w") as file:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError, reason_of
 from napari_uncseg.evaluation.cache import SCHEMA, Record, is_current, record_path, write_record
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
-from napari_uncseg.evaluation.loading import BrainSource, input_hashes, read_case
+from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.io.files import sha256_of_json
 from napari_uncseg.io.provenance import plain
@@ -118,13 +118,18 @@ def evaluate_study(pair: Pair, settings: Settings) -> Measured:
     decisive: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "study": pair.id, "inputs": inputs}
     decisive["settings"] = {**codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}
     own = sha256_of_json(plain(decisive))
-    record = Record(study=pair.id, fingerprint=own, inputs=inputs, brain=BrainSource.NONE, codings=codings)
+    record = Record(study=pair.id, fingerprint=own, inputs=inputs, brain="none", codings=codings)
     if not settings.overwrite and is_current(path, record):
         return Measured(pair.id, path, kept=True)
     read = read_case(pair, coding=settings.coding, prediction_coding=settings.prediction_coding)
     statistics = {metric.key: metric.measure(read.case) for metric in metrics_for(read.case)}
     seconds = round(time.monotonic() - start, 2)
-    told = {"brain": str(read.brain), "notes": read.notes, "checks": read.checks, "seconds": seconds}
+    told = {
+        "brain": "images" if read.case.brain.any() else "none",
+        "notes": read.notes,
+        "checks": read.checks,
+        "seconds": seconds,
+    }
     write_record(record.model_copy(update=told), statistics, settings.out)
     return Measured(pair.id, path, kept=False)
 

@@ -26,6 +26,12 @@ BRAIN, TUMOUR, PREDICTED, TRUE = 1, 2, 4, 8
 CODES = np.arange(16)
 """All codes; the others than 0 cover every voxel that is in any voxel set but ``all``."""
 
+IS_TRUE = (CODES & TRUE) > 0
+"""Codes of voxels that are in the region, bool (16,)."""
+
+IS_ERROR = ((CODES & PREDICTED) > 0) != IS_TRUE
+"""Codes of voxels where prediction and reference differ, bool (16,)."""
+
 _SET_BITS = {
     VoxelSet.BRAIN: BRAIN,
     VoxelSet.TUMOUR: TUMOUR,
@@ -51,16 +57,6 @@ _SIGN = 1 << (31 - _DROPPED_BITS)
 def in_set(voxel_set: VoxelSet) -> npt.NDArray[np.bool_]:
     """Which of the sixteen codes belong to a voxel set, bool (16,)."""
     return np.asarray((CODES & _SET_BITS[voxel_set]) > 0) if voxel_set in _SET_BITS else np.ones(len(CODES), dtype=bool)
-
-
-def is_true() -> npt.NDArray[np.bool_]:
-    """Codes of voxels that are in the region, bool (16,)."""
-    return (CODES & TRUE) > 0
-
-
-def is_error() -> npt.NDArray[np.bool_]:
-    """Codes of voxels where prediction and reference differ, bool (16,)."""
-    return np.asarray(((CODES & PREDICTED) > 0) != is_true())
 
 
 def bin_edges(upper: float = 1.0) -> npt.NDArray[np.float64]:

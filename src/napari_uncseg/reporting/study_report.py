@@ -1,23 +1,25 @@
-"""The report of a study: one page as PDF, and the same as one HTML file."""
+"""The report of a study: one page as PDF, lines, tables and cuts placed from the top down, and the same as HTML."""
 
 from __future__ import annotations
 
 import io
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
-from napari_uncseg.reporting.page import fill_template
+from napari_uncseg.reporting.page import Grid, fill_template
 from napari_uncseg.reporting.plot_style import style
-from napari_uncseg.reporting.slices import COLUMNS
-from napari_uncseg.reporting.study_report_page import PICTURE_INCHES, encode_cuts, page_figure
+from napari_uncseg.reporting.slices import COLUMNS, draw_findings
 from napari_uncseg.reporting.study_report_words import CONTOURS, START, Material, Page, compose
-from napari_uncseg.review.findings import Findings, find
+from napari_uncseg.review.findings import Finding, Findings, find
 from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.uncertainty.prediction_maps import maps_of
 
@@ -25,6 +27,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Material", "Page", "compose", "page_figure", "report_html", "write_study_report"]
+
+INK, SOFT, WARNING = "#1b1b1f", "#5c5f66", "#8a5a00"
+
+PAGE_INCHES = (8.27, 11.69)
+"""A4."""
+
+TOP, LEFT = 0.97, 0.05
+"""Where the first line begins, as fractions of the page."""
+
+LEAST_PICTURE = 0.12
+"""Least height of the cuts, as a fraction of the page."""
+
+PICTURE_INCHES = (7.44, 3.95)
+"""Width and largest height of the cuts."""
+
+PIXELS_PER_INCH = 220
 
 
 def write_study_report(material: Material, folder: Path) -> list[Path]:
@@ -76,6 +94,122 @@ def report_html(page: Page, picture: bytes | None) -> str:
     str
     """
     return fill_template("study.html.j2", page=page, contours=CONTOURS, picture=picture)
+
+
+def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
+    """The page as a figure of A4 size."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    with style():
+        figure = Figure(figsize=PAGE_INCHES)
+        FigureCanvasAgg(figure)
+        writer = _Writer(figure)
+        writer.line(page.title, size=15, weight="bold")
+        writer.line(page.subtitle, size=8.5, colour=SOFT)
+        writer.line(RESEARCH_USE_ONLY, size=8.5, weight="bold", colour=WARNING)
+        for sentence in page.verdicts:
+            writer.line(sentence, size=8.5, most=3)
+        writer.title("Volumes")
+        writer.table(page.volumes, (0.27, 0.15, 0.15, 0.22, 0.15))
+        writer.line(page.volumes_how, size=7, colour=SOFT)
+        writer.title("Findings")
+        writer.line(page.findings_lead, size=8)
+        writer.table(page.findings, (0.04, 0.46, 0.1, 0.12, 0.1, 0.08, 0.1))
+        chosen = findings.items[:COLUMNS]
+        measure = _Writer(figure, measure=True)
+        _write_foot(measure, page)
+        below = 0.03 + TOP - measure.y  # where the end of the page begins
+        height = min(writer.y - below - 0.04, PICTURE_INCHES[1] / PAGE_INCHES[1])
+        if chosen and height < LEAST_PICTURE:
+            writer.line("There is no room for pictures on this page; the HTML report has them.", size=8)
+        elif chosen:
+            cuts = encode_cuts(material, findings, chosen, (PICTURE_INCHES[0], PAGE_INCHES[1] * height))
+            picture = imread(io.BytesIO(cuts))
+            rows, columns = picture.shape[:2]
+            shape = rows / columns * PAGE_INCHES[0] / PAGE_INCHES[1]
+            axis = figure.add_axes((0.05, writer.y - shape * 0.9 - 0.005, 0.9, shape * 0.9))
+            axis.imshow(picture, aspect="auto", interpolation="none")
+            axis.set_axis_off()
+            writer.y -= shape * 0.9 + 0.012
+            writer.line(CONTOURS, size=7, colour=SOFT)
+        writer.y = below
+        _write_foot(writer, page)
+    return figure
+
+
+def _write_foot(writer: _Writer, page: Page) -> None:
+    writer.title("Calibration")
+    for row in page.calibration.rows:
+        writer.line(f"{row[0].text}: {row[1].text}", size=7.5)
+    writer.title("How it was made")
+    for sentence in page.making:
+        writer.line(sentence, size=7, most=3)
+    writer.line(RESEARCH_USE_ONLY, size=7.5, weight="bold", colour=WARNING)
+
+
+def encode_cuts(material: Material, findings: Findings, chosen: Sequence[Finding], size: tuple[float, float]) -> bytes:
+    """PNG of the cuts through findings, of a size in inches."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    with style():
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01))
+        draw_findings(figure, material.study, material.prediction, findings, chosen)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+class _Writer:
+    """Writes lines and tables down a page.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    measure : bool
+        Only move on, and write nothing.
+    """
+
+    def __init__(self, figure: Figure, *, measure: bool = False) -> None:
+        self.figure = figure
+        self.y = TOP
+        self._measure = measure
+
+    def title(self, text: str) -> None:
+        """Title of a part."""
+        self.y -= 0.006
+        self.line(text, size=10.5, weight="bold")
+
+    def line(self, text: str, size: float, weight: str = "normal", colour: str = INK, most: int | None = None) -> None:
+        """A paragraph, broken into as many lines as it needs, or cut off after `most`."""
+        # DejaVu Sans is about 0.56 em wide on average; 7.4 inches of 72 points are there.
+        width = int(7.4 * 72 / (0.535 * size * (1.07 if weight == "bold" else 1.0)))
+        for row in textwrap.wrap(text, width, max_lines=most, placeholder=" …") or [""]:
+            self._put(LEFT, row, size, weight, colour)
+            self.y -= 1.32 * size / 72 / PAGE_INCHES[1]
+        self.y -= 0.002
+
+    def table(self, grid: Grid, widths: Sequence[float], size: float = 8.0) -> None:
+        """A table; columns are shares of the width."""
+        rows = [("bold", grid.head), *(("normal", [cell.text for cell in row]) for row in grid.rows)]
+        for weight, texts in rows:
+            left = LEFT
+            for column, (text, width) in enumerate(zip(texts, widths, strict=True)):
+                left += 0.9 * width
+                if column in grid.words or column == 0:
+                    self._put(left - 0.9 * width, text, size, weight, INK)
+                else:
+                    self._put(left - 0.01, text, size, weight, INK, "right")
+            self.y -= 1.45 * size / 72 / PAGE_INCHES[1]
+        self.y -= 0.004
+
+    def _put(self, x: float, text: str, size: float, weight: str, colour: str, align: str = "left") -> None:
+        if not self._measure:
+            # A dollar sign would start a formula.
+            font: dict[str, Any] = {"fontsize": size, "fontweight": weight, "color": colour, "parse_math": False}
+            self.figure.text(x, self.y, text, ha=align, va="top", **font)
 
 
 def _default_findings(prediction: Prediction, study: Study) -> Findings:
