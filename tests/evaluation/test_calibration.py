@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,11 +117,10 @@ def test_map_that_claims_errors(case):
 
 
 def test_what_is_no_probability_is_refused():
-    with pytest.raises(EvaluationError, match=r"'entropy' ends at 0\.6931"):
-        ErrorCalibration("entropy")
-    for bins in (0, 7, 100):
-        with pytest.raises(EvaluationError, match=f"{bins} bins"):
-            Calibration(bins=bins)
+    makers = [lambda: ErrorCalibration("entropy"), *(partial(Calibration, bins=bins) for bins in (0, 7, 100))]
+    for make in makers:
+        with pytest.raises(EvaluationError):
+            make()
 
 
 def test_pooled_is_that_of_all_voxels(cases):

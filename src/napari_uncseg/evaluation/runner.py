@@ -124,12 +124,8 @@ def evaluate_study(pair: Pair, settings: Settings) -> Measured:
     read = read_case(pair, coding=settings.coding, prediction_coding=settings.prediction_coding)
     statistics = {metric.key: metric.measure(read.case) for metric in metrics_for(read.case)}
     seconds = round(time.monotonic() - start, 2)
-    told = {
-        "brain": "images" if read.case.brain.any() else "none",
-        "notes": read.notes,
-        "checks": read.checks,
-        "seconds": seconds,
-    }
+    brain = "images" if read.case.brain.any() else "none"
+    told = {"brain": brain, "notes": read.notes, "checks": read.checks, "seconds": seconds}
     write_record(record.model_copy(update=told), statistics, settings.out)
     return Measured(pair.id, path, kept=False)
 
