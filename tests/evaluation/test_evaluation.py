@@ -15,9 +15,8 @@ import pytest
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation import Case, Discrimination, Overlap, Region, VoxelSet, case_from_arrays, evaluate
 from napari_uncseg.evaluation.case import NO_BRAIN
-from napari_uncseg.evaluation.evaluation import default_metrics, metric_of_key, metrics_for
+from napari_uncseg.evaluation.evaluation import MEANINGS, default_metrics, entry_of, metric_of_key, metrics_for
 from napari_uncseg.evaluation.table import COLUMNS, select
-from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 
 
 def test_values_are_per_case_over_cases_and_pooled(cases: list[Case]):

@@ -15,14 +15,7 @@ from napari_uncseg.evaluation.histograms import histogram
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
-from napari_uncseg.metrics.discrimination import (
-    SMALLEST_VARIANCE,
-    correlation,
-    discrimination_scores,
-    moments,
-    rank_sums,
-    rank_sums_of_failure,
-)
+from napari_uncseg.metrics import discrimination as formulas
 from napari_uncseg.metrics.histograms import BINS, IS_ERROR, in_set
 from napari_uncseg.metrics.qubrats import THRESHOLDS, count_kept, qubrats_scores
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -78,7 +71,7 @@ class Discrimination(Metric):
         """AUROC, AUPRC (also over its chance level, the prevalence), FPR at 95 % TPR, errors caught and precision."""
         correct, failure = int(statistic["correct"].sum()), int(statistic["failure"].sum())
         reason = NO_VOXELS if not correct + failure else NO_ERRORS if not failure else ONLY_ERRORS
-        scores = discrimination_scores(statistic).items()
+        scores = formulas.discrimination_scores(statistic).items()
         return [self.result(name, number, correct + failure, reason, bins=BINS) for name, number in scores]
 
 
@@ -161,11 +154,11 @@ class Alignment(Metric):
         u = case.uncertainty_at(self.map, self.region, at)
         if self.against is None:
             v: npt.NDArray[Any] = case.failure(self.region).ravel()[at]
-            ranks = rank_sums_of_failure(u, v)
+            ranks = formulas.rank_sums_of_failure(u, v)
         else:
             v = case.uncertainty_at(self.against, self.region, at)
-            ranks = rank_sums(u, v)
-        return {"count": np.array(u.size, dtype=np.int64), "moments": moments(u, v), "ranks": ranks}
+            ranks = formulas.rank_sums(u, v)
+        return {"count": np.array(u.size, dtype=np.int64), "moments": formulas.moments(u, v), "ranks": ranks}
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """See the class."""
@@ -174,8 +167,10 @@ class Alignment(Metric):
         if count:
             u, v, uu, vv, uv = (float(number) / count for number in statistic["moments"])
             found["rmsd"] = math.sqrt(max(uu + vv - 2 * uv, 0.0)), ""
-            found["pearson"] = correlation(uu - u * u, vv - v * v, uv - u * v, SMALLEST_VARIANCE, self.against)
+            found["pearson"] = formulas.correlation(
+                uu - u * u, vv - v * v, uv - u * v, formulas.SMALLEST_VARIANCE, self.against
+            )
             rank_u, rank_v, rank_uv = (float(number) for number in statistic["ranks"])
-            found["spearman"] = correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
+            found["spearman"] = formulas.correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
         suffix = "" if self.against is None else f"_to_{self.against}"
         return [self.result(name + suffix, number, count, why) for name, (number, why) in found.items()]

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ _OF_MAPS = (ErrorCalibration, Discrimination, Alignment, QUBraTS, Aggregates)
 
 METRICS: Mapping[str, type[Metric]] = {kind.name: kind for kind in (*_OF_REGIONS, *_OF_MAPS)}
 """Kinds of metrics by name, in the order of the glossary."""
+
+MEANINGS: Mapping[str, str] = {name: meaning for kind in METRICS.values() for name, meaning in kind.meanings.items()}
+"""Name of a number, or a pattern of names -> what it means. A name of its own comes before a pattern."""
 
 ERROR_FORECASTS = ("error_risk", "unc_output", "unc_output_unmasked")
 """Maps that claim to be a probability of error, and so can be right or wrong about it."""
@@ -188,6 +192,26 @@ def metric_of_key(key: str) -> Metric:
         return METRICS[settings.pop("metric")](**settings)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EvaluationError(f"{key} names no metric of this version; evaluate the study again.") from error
+
+
+def entry_of(metric: str) -> str:
+    """The key of :data:`MEANINGS` that speaks of a metric.
+
+    Raises
+    ------
+    KeyError
+        When there is none.
+    """
+    found = [metric] if metric in MEANINGS else [name for name in MEANINGS if fnmatchcase(metric, name)]
+    if not found:
+        raise KeyError(metric)
+    return found[0]
+
+
+def meanings_of(metrics: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and meanings that speak of some metrics, in the order of :data:`MEANINGS`."""
+    told = {entry_of(metric) for metric in metrics}
+    return [(name, meaning) for name, meaning in MEANINGS.items() if name in told]
 
 
 def _metrics_of(region: Region, maps: Sequence[str]) -> list[Metric]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.evaluation import meanings_of
 from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.sanity_checks import studies_in_words
 from napari_uncseg.evaluation.summary import RESAMPLES, SEED, Summary, summary_json
@@ -16,7 +17,6 @@ from napari_uncseg.evaluation.table import csv_text, select
 from napari_uncseg.io.files import exists, write_files
 from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.labels import REGION_TITLES
-from napari_uncseg.reporting.glossary import meanings_of
 from napari_uncseg.reporting.page import fill_template
 from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, look
 from napari_uncseg.reporting.plots import illustrate

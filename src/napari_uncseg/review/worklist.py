@@ -11,7 +11,10 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.command import find_inputs
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import is_dir
-from napari_uncseg.io.results import JSON_SUFFIX, find_results, read_result
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, made_from, other_inputs, read_result
+from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
 from napari_uncseg.review import verdicts
 from napari_uncseg.review.verdicts import Log, Record, Status, StudyVerdict
@@ -111,6 +114,27 @@ class CaseList:
         return {status: count for status, count in counts.items() if count}
 
 
+@dataclass(frozen=True, eq=False)
+class OpenedCase:
+    """A case with its volumes.
+
+    Parameters
+    ----------
+    case : ListedCase
+    study : Study, optional
+        None where the images were not found.
+    prediction : Prediction, optional
+        None without a result.
+    notes : tuple of str
+        What the reviewer should know, a sentence each.
+    """
+
+    case: ListedCase
+    study: Study | None
+    prediction: Prediction | None
+    notes: tuple[str, ...] = ()
+
+
 def list_cases(results: Path | None, studies: Path | None = None, reviewer: str | None = None) -> CaseList:
     """List the studies of a folder of results, of a folder of images, or of both.
 
@@ -178,10 +202,6 @@ def with_verdicts(listed: CaseList, reviewer: str | None = None) -> CaseList:
     listed : CaseList
     reviewer : str, optional
         As for :func:`list_cases`.
-
-    Returns
-    -------
-    CaseList
 
     Raises
     ------
@@ -285,12 +305,44 @@ def _judged(case: ListedCase, records: Sequence[Record], reviewer: str | None) -
     # Without a readable result there is none that a verdict could be bound to.
     result = case.fingerprint if case.maps else None
     verdict = verdicts.verdict_of(records, case.id, reviewer, result=result)
-    earlier = (
-        verdicts.earlier_verdict(records, case.id, result, reviewer) if verdict is None and result is not None else None
-    )
+    earlier = None
+    if verdict is None and result is not None:
+        earlier = verdicts.earlier_verdict(records, case.id, result, reviewer)
     return replace(
         case,
         status=verdicts.status_of(records, case.id, reviewer, result=result),
         reviewer=verdict.reviewer if verdict is not None else "",
         earlier=earlier,
     )
+
+
+def open_case(case: ListedCase) -> OpenedCase:
+    """Read the images and the result of a case; torch is not needed.
+
+    Parameters
+    ----------
+    case : ListedCase
+
+    Raises
+    ------
+    StudyError
+        When there is nothing to open, or a file is damaged.
+    """
+    if case.files is None and case.result is None:
+        raise StudyError(case.problem or f"{case.id} has neither images nor a result; check the folders.")
+    study = load_study(case.files) if case.files is not None and case.files.problem is None else None
+    prediction = load_prediction(case.result) if case.result is not None and not case.problem else None
+    if study is None and prediction is None:
+        raise StudyError(case.problem or f"{case.id} cannot be opened; check the folders.")
+    notes = [case.note] if case.note else []
+    if case.problem:
+        notes.append(case.problem)
+    if study is None:
+        notes.append(f"The images of {case.id} were not found; choose the folder that holds them.")
+    elif prediction is not None:
+        other = other_inputs(prediction.provenance, study.inputs)
+        if other:
+            gone = "" if made_from(prediction.provenance, study) else ", which are not shown"
+            notes.append(f"The result of {case.id} was made from other files than these{gone} ({', '.join(other)}).")
+            study = None if gone else study
+    return OpenedCase(case, study, prediction, tuple(notes))

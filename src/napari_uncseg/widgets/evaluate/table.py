@@ -8,6 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidgetItem
 
+from napari_uncseg.evaluation.evaluation import MEANINGS, entry_of
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
@@ -15,7 +16,6 @@ from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.metrics.calibration import DEFAULT_BINS
 from napari_uncseg.metrics.histograms import BINS
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
-from napari_uncseg.reporting.glossary import MEANINGS, entry_of
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
 from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
 from napari_uncseg.widgets.table import Row, Table

@@ -12,10 +12,17 @@ from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
-from napari_uncseg.review.opened_case import OpenedCase, open_case
 from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
-from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, results_root, with_verdicts
+from napari_uncseg.review.worklist import (
+    CaseList,
+    ListedCase,
+    OpenedCase,
+    list_cases,
+    open_case,
+    results_root,
+    with_verdicts,
+)
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
 from napari_uncseg.viewer.corrections import close_case, holds_unsaved_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study, study_notes
