@@ -205,8 +205,8 @@ def _merge_small(pieces: Ints, least: int) -> Ints:
 def _contacts(pieces: Ints) -> tuple[Ints, Ints]:
     """Both sides of every face between voxels of two pieces, each face in both directions."""
     sides: list[tuple[Ints, Ints]] = []
-    for turned in (np.moveaxis(pieces, axis, 0) for axis in range(3)):
-        lower, upper = turned[:-1], turned[1:]
+    for axis in range(3):
+        lower, upper = (pieces[(*(slice(None),) * axis, part)] for part in (slice(None, -1), slice(1, None)))
         touching = (lower != upper) & (lower > 0) & (upper > 0)
         sides.append((lower[touching], upper[touching]))
     one, other = (np.concatenate(side) for side in zip(*sides, strict=True))
