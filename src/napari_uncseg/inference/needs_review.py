@@ -12,6 +12,10 @@ LOW_EXPECTED_DICE = 0.75
 """Expected Dice of the whole tumour below which a study needs review, unless a model or a user says otherwise."""
 
 
+RESULT_CODES = ("no_tumour", "low_expected_dice")
+"""Codes of :func:`reasons_for_review`; the others speak of the input."""
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why a study needs review.
@@ -19,7 +23,7 @@ class Reason:
     Parameters
     ----------
     code : str
-        Never changes: ``no_tumour``, ``low_expected_dice``.
+        Never changes: one of :data:`RESULT_CODES`, or of :func:`napari_uncseg.inference.input_checks.check_input`.
     text : str
         A sentence for the reader.
     """

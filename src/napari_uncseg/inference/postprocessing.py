@@ -13,6 +13,7 @@ import torch
 from napari_uncseg.errors import Cancelled, ModelError
 from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
 from napari_uncseg.inference.forward_pass import ForwardPass
+from napari_uncseg.inference.needs_review import Reason
 from napari_uncseg.inference.preprocessing import Frame
 from napari_uncseg.inference.progress import Reporter
 from napari_uncseg.inference.run_info import describe_result
@@ -157,6 +158,7 @@ def make_prediction(
     report: Reporter,
     mask: CancerMask,
     estimates: Calibration | None = None,
+    input_reasons: Sequence[Reason] = (),
 ) -> Prediction:
     """Bring what the members gave onto the study's grid; everything costly happens in the brain's box alone.
 
@@ -177,6 +179,8 @@ def make_prediction(
         Where ``unc_output`` is shown.
     estimates : Calibration, optional
         Gives ``error_risk`` and expected Dice, when it was fitted for such a result.
+    input_reasons : sequence of Reason
+        Why the study needs review whatever the network makes of it.
     """
     reducer = accumulated.reducer
     with torch.inference_mode():
@@ -206,7 +210,8 @@ def make_prediction(
         volumes["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
     quality = accumulated.quality(study.voxel_ml)
     expected = None if estimates is None else estimates.expected_dice
-    provenance = {**provenance, **describe_result(study, segmentation, entropy, cancer_mask, quality, expected)}
+    told = describe_result(study, segmentation, entropy, cancer_mask, quality, expected, input_reasons)
+    provenance = {**provenance, **told}
     report(report.total, "The result is ready")
     return Prediction(study.id, probabilities, segmentation, volumes, study.affine, provenance, study.header)
 

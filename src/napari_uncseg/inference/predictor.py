@@ -14,6 +14,7 @@ from napari_uncseg.inference.device import precision_name, precision_of, resolve
 from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, parse_ensemble
 from napari_uncseg.inference.ensembling import EnsemblePlan, plan_ensemble
 from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
+from napari_uncseg.inference.input_checks import check_input
 from napari_uncseg.inference.postprocessing import VARIANCE, accumulate, cancer_mask_of, make_prediction, possible
 from napari_uncseg.inference.preprocessing import frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
@@ -191,6 +192,7 @@ class Predictor:
         tiles = count_tiles(frame.shape, plan.patch_size, TILE_STEP)
         report = Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1)
         report(0, "Preparing the images")
+        input_reasons = check_input(study)
         forward = ForwardPass(study, frame, self.device, report, tell)
         accumulated = accumulate(ensemble, wanted.reduced, forward)
         done, estimates = accumulated.reducer.count, wanted.estimates
@@ -212,7 +214,9 @@ class Predictor:
             names, details = accumulated.names, ensemble.details
             provenance["members"] = describe_members(ensemble.spec.method, details, names, ensemble.count)
         mask = cancer_mask_of(self.model.plans)
-        return make_prediction(study, frame, wanted.maps, accumulated, calibration, provenance, report, mask, estimates)
+        return make_prediction(
+            study, frame, wanted.maps, accumulated, calibration, provenance, report, mask, estimates, input_reasons
+        )
 
     def _wanted(
         self,

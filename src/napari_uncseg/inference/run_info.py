@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.inference.needs_review import reasons_for_review
+from napari_uncseg.inference.needs_review import Reason, reasons_for_review
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
@@ -57,6 +57,7 @@ def describe_result(
     cancer_mask: npt.NDArray[np.bool_],
     quality: Mapping[Region, Quality],
     expected_dice: ExpectedDice | None = None,
+    input_reasons: Sequence[Reason] = (),
 ) -> dict[str, Any]:
     """Numbers about a result.
 
@@ -72,6 +73,8 @@ def describe_result(
         What the members tell of their own quality.
     expected_dice : ExpectedDice, optional
         What makes an expected Dice of it.
+    input_reasons : sequence of Reason
+        What struck the eye before the network ran, see :func:`napari_uncseg.inference.input_checks.check_input`.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def describe_result(
         "triage_score": float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None,
         "quality": {str(region): asdict(each) for region, each in quality.items()},
     }
-    result |= told_by(expected_dice, quality, volumes)
+    result |= told_by(expected_dice, quality, volumes, input_reasons)
     if study.reference is not None:
         expected = region_masks(study.reference)
         result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
@@ -98,15 +101,19 @@ def describe_result(
 
 
 def told_by(
-    expected_dice: ExpectedDice | None, quality: Mapping[Region, Quality], volumes_ml: Mapping[Region, float]
+    expected_dice: ExpectedDice | None,
+    quality: Mapping[Region, Quality],
+    volumes_ml: Mapping[Region, float],
+    input_reasons: Sequence[Reason] = (),
 ) -> dict[str, Any]:
     """``expected_dice`` per region, where there is a model of it, and ``needs_review``."""
     if expected_dice is None:
-        return {"needs_review": [asdict(reason) for reason in reasons_for_review(volumes_ml)]}
+        return {"needs_review": [asdict(each) for each in (*reasons_for_review(volumes_ml), *input_reasons)]}
     estimates = expected_dice.estimate(quality)
+    reasons = reasons_for_review(volumes_ml, estimates, expected_dice.bound)
     return {
         "expected_dice": {str(region): asdict(each) for region, each in estimates.items()},
-        "needs_review": [asdict(each) for each in reasons_for_review(volumes_ml, estimates, expected_dice.bound)],
+        "needs_review": [asdict(each) for each in (*reasons, *input_reasons)],
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from napari_uncseg.evaluation.calibration_studies import Collected, FitSettings
 from napari_uncseg.evaluation.case import case_from_prediction
 from napari_uncseg.evaluation.estimates import Sample, evidence_of, fit_left_out, in_folds
+from napari_uncseg.inference.needs_review import RESULT_CODES, Reason
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.run_info import told_by
 from napari_uncseg.io.results import find_results, load_prediction, read_result
@@ -161,7 +162,8 @@ def write_left_out(
                 whole[box] = risk
         if found.expected_dice is not None:
             volumes = {region: provenance["volumes_ml"][region] for region in REGIONS}
-            provenance |= told_by(found.expected_dice, sample.quality, volumes)
+            kept = [Reason(**each) for each in provenance["needs_review"] if each["code"] not in RESULT_CODES]
+            provenance |= told_by(found.expected_dice, sample.quality, volumes, kept)
         save_prediction(
             replace(prediction, maps=maps | dict(prediction.maps), provenance=provenance), results, overwrite=True
         )

@@ -1,0 +1,95 @@
+"""The glance at the input: a sound study raises no alarm, and each fault raises its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_uncseg._plugin.sample_data import phantom_folder
+from napari_uncseg.inference.input_checks import Glance, check_input, curvature, displacement, swap_scores
+from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.loading import load_study
+from napari_uncseg.io.study import Study
+from napari_uncseg.models.model import load_model
+from uncseg_training.experiments.input_checks import faults, half_found, shifted, turned
+
+FOUND = {
+    ("modalities_swapped", "FLAIR and T2w swapped", 0),
+    ("modalities_swapped", "T1c and T1n swapped", 0),
+    ("same_image_twice", "one image twice", 0),
+    ("same_image_twice", "one image twice, rescaled", 0),
+    ("same_image_twice", "one image twice, in 8 bits and with noise", 0),
+    ("not_registered", "shifted, mm", 6),
+    ("not_registered", "turned, degrees", 6),
+    ("thick_slices", "slices, mm", 10),
+    ("incomplete_modality", "share missing", 0.3),
+    ("brain_size", "voxels too small or too large, times", 0.5),
+    ("brain_size", "voxels too small or too large, times", 1.3),
+}
+
+
+@pytest.fixture(scope="module")
+def sample() -> Study:
+    return load_study(phantom_folder())
+
+
+def codes(study: Study) -> set[str]:
+    return {reason.code for reason in check_input(study)}
+
+
+def test_a_sound_study_raises_no_alarm(sample: Study) -> None:
+    assert not codes(sample)
+
+
+def test_each_fault_is_found(sample: Study) -> None:
+    tried = set()
+    for code, what, size, study in faults(sample, np.random.default_rng(0)):
+        if (code, what, size) in FOUND:
+            tried.add((code, what, size))
+            assert code in codes(study), what
+    assert tried == FOUND
+
+
+def test_swapping_turns_a_score_round(sample: Study) -> None:
+    t1c, t1n, t2f, t2w = range(4)
+    there = swap_scores(Glance.of(sample))
+    swapped = swap_scores(Glance.of(replace(sample, images=sample.images[[t1n, t1c, t2w, t2f]])))
+    assert swapped[1] == pytest.approx(-there[1], rel=1e-3)
+    assert there[0] > 0.3 > -0.3 > swapped[0]
+
+
+@pytest.mark.parametrize(("move", "which"), [(shifted, 0), (turned, 1)])
+def test_a_displacement_is_measured(sample: Study, move: Callable[..., np.ndarray], which: int) -> None:
+    images = sample.images.copy()
+    images[2] = move(images[2], sample, 5.0, np.random.default_rng(1))
+    before, after = (displacement(Glance.of(study), 2)[which] for study in (sample, replace(sample, images=images)))
+    assert before < 2 < 2.5 < after < 7
+
+
+def test_thickness_is_that_of_the_content_in_mm() -> None:
+    random, brain = np.random.default_rng(0), np.ones((40, 40, 40), bool)
+    sharp = random.normal(size=(40, 40, 40)).astype(np.float32)
+    assert curvature(sharp, brain, 0, 1.0) > 1
+    halves = np.repeat(sharp, 2, 0)
+    assert curvature(halves, np.ones(halves.shape, bool), 0, 0.5) == pytest.approx(
+        curvature(sharp, brain, 0, 1.0), rel=0.1
+    )
+    assert curvature(sharp, np.zeros(brain.shape, bool), 0, 1.0) == 1
+
+
+def test_a_study_without_a_brain_or_with_a_tiny_one_is_left_to_others(tiny_study: Study) -> None:
+    assert not check_input(replace(tiny_study, brain=np.zeros_like(tiny_study.brain)))
+    assert codes(tiny_study) <= {"brain_size", "skull"}
+
+
+def test_the_result_tells_them(tiny_model_folder, tiny_study: Study) -> None:
+    prediction = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study)
+    assert {reason["code"] for reason in prediction.provenance["needs_review"]} >= codes(tiny_study)
+
+
+def test_the_size_at_which_half_are_found() -> None:
+    assert half_found({2: 0.0, 4: 0.4, 6: 0.8}) == 4.5
+    assert half_found({2: 0.9, 4: 1.0}) is None
