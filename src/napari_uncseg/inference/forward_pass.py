@@ -45,6 +45,7 @@ OVERLAP = 32
 """Voxels that neighbouring tiles share."""
 
 Notify = Callable[[str], None]
+Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class ForwardPass:
         *,
         mirror: Sequence[int] = (),
         wrap: Wrap | None = None,
-        change: Callable[[Tensor], Tensor] | None = None,
+        change: Change | None = None,
     ) -> Tensor:
         """Logits of one pass.
 
@@ -142,13 +143,11 @@ class ForwardPass:
         plans = [InputPlan.from_plans(stage.plans) for stage in (model, model.previous_stage) if stage is not None]
         for known in [plan for plan in self._prepared if plan not in plans]:
             del self._prepared[known]  # images prepared for other plans do not stand in memory beside these
-        frame, image = self._input(plans[0])
-        image = image if change is None else change(image)
+        frame, image = self._input(plans[0], change)
         if model.previous_stage is None:
             found = self._run(model, plans[0], image, plans[0].patch_size, TILE_STEP, mirror, wrap)
         else:
-            coarse_frame, coarse_image = self._input(plans[1])
-            coarse_image = coarse_image if change is None else change(coarse_image)
+            coarse_frame, coarse_image = self._input(plans[1], change)
             previous, plan = model.previous_stage, plans[1]
             coarse = self._run(previous, plan, coarse_image, plan.patch_size, TILE_STEP, mirror, None)
             found = self._refine(model, plans[0], image, turned(coarse, coarse_frame, frame), mirror, wrap)
@@ -217,11 +216,12 @@ class ForwardPass:
         sides = tuple(min(side, limit) for side, limit in zip(tile, limits, strict=True))
         return run_within_memory(run, place, sides, plan.divisors, self._notify)
 
-    def _input(self, plan: InputPlan) -> tuple[Frame, Tensor]:
+    def _input(self, plan: InputPlan, change: Change | None) -> tuple[Frame, Tensor]:
         if plan not in self._prepared:
             frame = frame_of(self._study, plan)
             self._prepared[plan] = frame, network_input(self._study, plan, frame)
-        return self._prepared[plan]
+        frame, image = self._prepared[plan]
+        return frame, image if change is None else change(image)
 
 
 def _overlap(first: Tensor, second: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,7 @@ from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningM
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence
 from napari_uncseg.uncertainty.expected_dice import Quality, agreement_of, soft_dice_of
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
-
-if TYPE_CHECKING:
-    from napari_uncseg.uncertainty.recalibration.io import Calibration
-
+from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 VARIANCE = MapName(Measure.VARIANCE)
 """Of the whole tumour, which error risk is told by."""

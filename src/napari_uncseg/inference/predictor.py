@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -26,9 +26,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.maps import MapName, Measure, parse_maps
 from napari_uncseg.models.identity import calibration_of
 from napari_uncseg.models.model import Model
-
-if TYPE_CHECKING:
-    from napari_uncseg.uncertainty.recalibration.io import Calibration
+from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 ONE_PASS_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.VARIANCE))
 SEVERAL_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.MUTUAL_INFORMATION), MapName(Measure.VARIANCE))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 
 import torch
@@ -79,14 +79,12 @@ def interruptible(network: nn.Module, cancelled: Callable[[], bool] | None) -> I
             raise Cancelled("The run was cancelled; nothing was written.")
 
     leaves = [] if cancelled is None else [module for module in network.modules() if not any(module.children())]
-    handles = [leaf.register_forward_pre_hook(check) for leaf in leaves]
-    try:
+    with ExitStack() as hooks:
+        for leaf in leaves:
+            hooks.callback(leaf.register_forward_pre_hook(check).remove)
         check()
         yield
         check()
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def predict_logits(

@@ -56,15 +56,11 @@ def brain_mask(images: npt.NDArray[np.float32]) -> Mask:
     ndarray of bool, shape (x, y, z)
         All False when nothing stands out.
     """
-    values = [background_value(image) for image in images]
-    constant = [index for index, value in enumerate(values) if value is not None]
-    if constant:
-        votes = np.zeros(images.shape[1:], dtype=np.uint8)
-        for index in constant:
-            votes += images[index] != np.float32(values[index] or 0.0)
-        foreground = votes * 2 >= len(constant)
-    else:
-        foreground = _above_noise(images)
+    constant = [(image, value) for image in images if (value := background_value(image)) is not None]
+    votes = np.zeros(images.shape[1:], dtype=np.uint8)
+    for image, value in constant:
+        votes += image != np.float32(value)
+    foreground = votes * 2 >= len(constant) if constant else _above_noise(images)
     return _fill_holes(_largest_piece(foreground))
 
 

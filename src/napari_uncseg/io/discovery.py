@@ -249,10 +249,8 @@ def _named_study(study_id: str, folder: Path, named: list[NamedFile]) -> StudyFi
             what = f"{len(paths)} files for {MODALITY_TITLES.get(role, role)}: {' and '.join(p.name for p in paths)}"
             problem = f"{folder} holds {what}; keep one or name the files one by one."
     modalities = {modality: by_role[modality][0] for modality in MODALITIES if modality in by_role}
-    reference = next(iter(by_role[REFERENCE]), None)
-    return _checked(
-        StudyFiles(study_id, modalities, reference, naming.implied_coding(named), problem=problem, folder=folder)
-    )
+    reference, coding = next(iter(by_role[REFERENCE]), None), naming.implied_coding(named)
+    return _checked(StudyFiles(study_id, modalities, reference, coding, problem=problem, folder=folder))
 
 
 def _checked(study: StudyFiles) -> StudyFiles:
