@@ -351,6 +351,16 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert float(seconds) < 2.0
 
 
+def test_expected_dice_takes_the_place_of_the_triage_score(
+    study_folder: Path, quick: Any, tmp_path: Path, uncseg
+) -> None:
+    told = {region: {"value": 0.71, "low": 0.5, "high": 0.8} for region in ("WT", "TC", "ET")}
+    quick.prediction = replace(quick.prediction, provenance={**quick.prediction.provenance, "expected_dice": told})
+    shown = uncseg("predict", study_folder, "-o", tmp_path / "out").output
+    assert "0.71 (0.50 to 0.80)" in shown
+    assert "triage" not in shown
+
+
 def test_why_a_study_needs_review_is_printed(study_folder: Path, quick: Any, tmp_path: Path, uncseg) -> None:
     reason = {"code": "no_tumour", "text": "No tumour was found."}
     provenance = {**quick.prediction.provenance, "needs_review": [reason]}

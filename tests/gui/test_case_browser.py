@@ -99,6 +99,22 @@ def test_the_list_begins_with_what_needs_eyes(panel):
     assert column(panel, STUDY) == ["case-a", "case-c", "case-b"]
 
 
+def test_expected_dice_takes_the_place_of_doubt(panel, results, tiny_prediction):
+    for name, value in {"case-x": 0.9, "case-y": 0.45}.items():
+        regions = {region: {"value": value, "low": 0.2, "high": 0.95} for region in ("WT", "TC", "ET")}
+        reasons = [{"code": "low_expected_dice", "text": "It is low."}] if value < 0.5 else []
+        told = {**tiny_prediction.provenance, "study": name, "expected_dice": regions, "needs_review": reasons}
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=told), results)
+    panel.show_folders(results)
+    shown = dict(zip(column(panel, STUDY), column(panel, SCORE), strict=True))
+    assert list(shown)[:2] == ["case-y", "case-x"]
+    assert (shown["case-y"], shown["case-x"], shown["case-a"]) == ("0.45", "0.90", "–")
+    assert "Dice" in panel.table.horizontalHeaderItem(SCORE).text()
+    poor, good = (panel.table.item(row, SCORE) for row in (0, 1))
+    assert "It is low." in poor.toolTip()
+    assert poor.foreground() != good.foreground()
+
+
 def test_one_key_leads_from_case_to_case(qtbot, panel, viewer):
     panel.open_chosen()
     opened(qtbot, panel, "case-b")

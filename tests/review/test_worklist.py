@@ -106,6 +106,28 @@ def test_ties_and_studies_without_a_result():
     assert [case.id for case in in_order([bare, without_score, *scored])] == ["a", "b", "c", "0"]
 
 
+def expected(value: float) -> dict[str, object]:
+    regions = {region: {"value": value, "low": 0.1, "high": 0.9} for region in map(str, REGIONS)}
+    reason = {"code": "low_expected_dice", "text": "It is low."}
+    return {"expected_dice": regions, "needs_review": [reason] if value < 0.6 else []}
+
+
+def test_expected_dice_orders_what_tells_it(results, tiny_prediction):
+    for name, value in {"good": 0.85, "poor": 0.4, "fair": 0.7}.items():
+        saved(tiny_prediction, results, name, triage_score=0.9, **expected(value))
+    listed = list_cases(results)
+    assert [case.id for case in listed.cases] == ["empty", "poor", "fair", "good", "unsure", "sure"]
+    assert listed.case("poor").reasons == ("It is low.",)
+    assert str(listed.case("fair").expected_dice) == "0.70 (0.10 to 0.90)"
+
+
+@pytest.mark.parametrize("told", [{"WT": 0.5}, {"WT": {"value": 2, "low": 0, "high": 1}}, "high"])
+def test_an_expected_dice_that_is_none_is_not_trusted(results, tiny_prediction, told):
+    path = saved(tiny_prediction, results, "odd") / "odd_uncseg.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "expected_dice": told}))
+    assert str(path) in list_cases(results).case("odd").problem
+
+
 def test_a_damaged_result_does_not_hide_the_others(results):
     (results / "unsure" / "unsure_uncseg.json").write_text("{")
     listed = list_cases(results)

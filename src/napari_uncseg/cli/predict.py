@@ -14,7 +14,7 @@ from napari_uncseg.cli.options import Debug, Device, LabelCoding, ModelFolder, O
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.inference.ensemble_spec import EXAMPLES, EnsembleSpec, parse_ensemble
 from napari_uncseg.io.files import check_writable
-from napari_uncseg.labels import MODALITIES, REGIONS
+from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.maps import COMPUTED, parse_maps
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def finish(outcomes: Sequence[Outcome], out: Path, *, stopped: bool, table: bool
 
 
 def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
-    """Print a table of studies (volumes, Dice, triage score, what became of them), and why some need review.
+    """Print a table of studies (volumes, Dice, expected Dice, what became of them), and why some need review.
 
     Parameters
     ----------
@@ -160,29 +160,39 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     """
     from napari_uncseg.cli.console import print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+    from napari_uncseg.uncertainty.expected_dice import estimates_of
 
     blocks = {"volumes_ml": ("{} mL", 1), "dice": ("Dice {}", 3)}
     if not any(outcome.provenance.get("dice") for outcome in outcomes):
         del blocks["dice"]
     head = ["study", *(title.format(region) for title, _ in blocks.values() for region in REGIONS)]
+    expected = any(outcome.provenance.get("expected_dice") for outcome in outcomes)
+    score = "expected Dice WT" if expected else "triage score"
     rows = []
     for outcome in outcomes:
         cells = [outcome.study_id]
         for block, (_, digits) in blocks.items():
             numbers = outcome.provenance.get(block) or {}
             cells += [_number(numbers.get(region), digits) for region in REGIONS]
-        cells.append(_number(outcome.provenance.get("triage_score"), 4))
+        estimate = estimates_of(outcome.provenance).get(Region.WT)
+        triage = _number(outcome.provenance.get("triage_score"), 4)
+        cells.append(triage if not expected else "–" if estimate is None else str(estimate))
         cells += ["–" if outcome.error else f"{outcome.seconds:.1f} s", str(outcome.status)]
         rows.append(cells)
     failed = [number for number, outcome in enumerate(outcomes) if outcome.error]
-    print_table([*head, "triage score", "time", "result"], rows, words=(0, len(head) + 2), red=failed)
+    print_table([*head, score, "time", "result"], rows, words=(0, len(head) + 2), red=failed)
     for outcome in outcomes:
         for reason in outcome.provenance.get("needs_review") or ():
             print_lines(f"{outcome.study_id} needs review: {reason.get('text')}")
     if len(failed) < len(outcomes):
+        what = (
+            "Expected Dice with its 90 % interval: look at the lowest first."
+            if expected
+            else "Triage score: mean WT entropy in the cancer mask, in nats; look first at a study without one (no "
+            "tumour found), then at the highest."
+        )
         print_lines(
-            "WT whole tumour, TC tumour core, ET enhancing tumour. Triage score: mean WT entropy in the cancer mask, "
-            "in nats; look at the highest first, and before them at a study without one (no tumour found).",
+            f"WT whole tumour, TC tumour core, ET enhancing tumour. {what}",
             f"Saved in {out}, one folder per study.",
         )
     print_lines(RESEARCH_USE_ONLY)

@@ -20,6 +20,9 @@ RESEARCH_USE_ONLY = "Research use only: not a medical device, not for diagnosis 
 """Stands wherever results stand."""
 
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
 def _within_folder(name: str) -> str:
     if Path(name).name != name or "\\" in name:
         raise ValueError("a file name may not lead out of the folder")
@@ -55,6 +58,17 @@ class _Members(_Block):
     members_wanted: int | None = None
 
 
+class _Reason(_Block):
+    code: str
+    text: str
+
+
+class _Estimate(_Block):
+    value: Fraction
+    low: Fraction
+    high: Fraction
+
+
 class Provenance(JsonFormat):
     """What ``<id>_uncseg.json`` says: the fields that the package relies on; all others are kept as they are."""
 
@@ -71,7 +85,8 @@ class Provenance(JsonFormat):
     volumes_ml: dict[Region, FiniteFloat | None] | None = None
     triage_score: FiniteFloat | None = None
     dice: dict[Region, float | None] | None = None
-    needs_review: list[dict[str, Any]] | None = None
+    expected_dice: dict[Region, _Estimate] | None = None
+    needs_review: list[_Reason] | None = None
 
 
 def fingerprint(provenance: Mapping[str, Any]) -> str:

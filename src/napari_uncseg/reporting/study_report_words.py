@@ -18,6 +18,7 @@ from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
 from napari_uncseg.review.session import judged
 from napari_uncseg.review.verdicts import Record, StudyVerdict, latest
 from napari_uncseg.review.volumes import HOW, volume_intervals
+from napari_uncseg.uncertainty.expected_dice import estimates_of
 
 LISTED = 8
 """Findings that are listed."""
@@ -95,6 +96,7 @@ def compose(material: Material, findings: Findings) -> Page:
         f"{prediction.provenance.get('command') or 'no command told'}.",
         f"Report: napari-uncseg {__version__}; volumes and findings are those of the segmentation as predicted.",
     ]
+    making += [f"Needs review: {reason.get('text')}" for reason in prediction.provenance.get("needs_review") or ()]
     making += [f"Warning: {warning}" for warning in material.study.warnings]
     calibration = Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1))
     volumes, found = _volumes_grid(material), _findings_grid(material, findings)
@@ -105,9 +107,11 @@ def compose(material: Material, findings: Findings) -> Page:
 
 def _subtitle(material: Material) -> str:
     provenance = material.prediction.provenance
-    score = provenance.get("triage_score")
+    score, estimates = provenance.get("triage_score"), estimates_of(provenance)
     parts = [f"voxels {' × '.join(f'{size:.3g}' for size in material.study.spacing)} mm"]
-    if isinstance(score, (int, float)):
+    if estimates:
+        parts.append("expected Dice " + ", ".join(f"{region} {each}" for region, each in estimates.items()))
+    elif isinstance(score, (int, float)):
         parts.append(f"triage score {score:.3f} (mean entropy of WT round the predicted tumour, nats)")
     return "; ".join(parts)
 

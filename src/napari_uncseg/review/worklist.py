@@ -18,6 +18,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
 from napari_uncseg.review import verdicts
 from napari_uncseg.review.verdicts import Log, Record, Status, StudyVerdict
+from napari_uncseg.uncertainty.expected_dice import Estimate, estimates_of
 
 _NOT_MAPS = ("segmentation", "probabilities")
 _DECIDED = {Status.NEEDS_CORRECTION: 1, Status.REJECTED: 2, Status.ACCEPTED: 3}
@@ -42,6 +43,10 @@ class ListedCase:
         Predicted volumes; empty without a result.
     triage_score : float, optional
         Mean entropy of the whole tumour inside the cancer mask, nats; None when nothing was predicted.
+    expected_dice : Estimate, optional
+        Of the whole tumour, where the result tells it.
+    reasons : tuple of str
+        Why the study needs review, a sentence each.
     status : Status
         Where the review of this result stands.
     reviewer : str
@@ -64,6 +69,8 @@ class ListedCase:
     maps: Mapping[str, Path] = field(default_factory=dict)
     volumes_ml: Mapping[Region, float] = field(default_factory=dict)
     triage_score: float | None = None
+    expected_dice: Estimate | None = None
+    reasons: tuple[str, ...] = ()
     status: Status = Status.NEW
     reviewer: str = ""
     earlier: StudyVerdict | None = None
@@ -224,16 +231,18 @@ def in_order(cases: Sequence[ListedCase]) -> tuple[ListedCase, ...]:
     Returns
     -------
     tuple of ListedCase
-        What nobody decided on comes first: among these a prediction that found nothing, then by falling triage score,
+        What nobody decided on comes first: among these a prediction that found nothing, then by rising expected Dice,
+        then, of results that do not tell it, by falling triage score,
         then results without a score, then studies without a result; names break ties.
     """
     return tuple(sorted(cases, key=_urgency))
 
 
 def _urgency(case: ListedCase) -> tuple[int, int, float, str]:
-    scored = 1 if case.triage_score is not None else 2 if case.result is not None else 3
-    kind = 0 if case.is_empty else scored
-    return _DECIDED.get(case.status, 0), kind, -(case.triage_score or 0.0), case.id
+    told = (case.expected_dice, case.triage_score, case.result)
+    kind = 0 if case.is_empty else next((place for place, each in enumerate(told, 1) if each is not None), 4)
+    score = case.expected_dice.value if case.expected_dice is not None else -(case.triage_score or 0.0)
+    return _DECIDED.get(case.status, 0), kind, score, case.id
 
 
 def _results(folder: Path) -> list[ListedCase]:
@@ -283,6 +292,8 @@ def _result(path: Path) -> ListedCase:
         maps=result.files,
         volumes_ml={Region(name): ml for name, ml in volumes.items() if ml is not None},
         triage_score=content.get("triage_score"),
+        expected_dice=estimates_of(content).get(Region.WT),
+        reasons=tuple(str(reason.get("text")) for reason in content.get("needs_review") or ()),
         note=f"Partial result: {partial.done} of {partial.wanted} members." if partial is not None else "",
         made=made_by(content),
         fingerprint=result.fingerprint,

@@ -75,6 +75,19 @@ class Estimate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def estimates_of(provenance: Mapping[str, Any]) -> dict[Region, Estimate]:
+    """Expected Dice that a result tells; empty where it tells none."""
+    told = provenance.get("expected_dice") or {}
+    return {
+        region: Estimate(told[region]["value"], told[region]["low"], told[region]["high"])
+        for region in REGIONS
+        if region in told
+    }
+
 
 def agreement_of(votes: Any, members: int) -> float:
     """Overlap between the segmentations of members: Dice over all pairs, weighted by the size of each pair.

@@ -19,6 +19,7 @@ from napari_uncseg.inference import pipeline
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS
+from napari_uncseg.uncertainty.expected_dice import estimates_of
 from napari_uncseg.viewer.layers import study_notes
 from napari_uncseg.widgets.common import Note, PathRow, button, column, heading
 from napari_uncseg.widgets.job import STOPPED, Job, Report
@@ -180,12 +181,15 @@ def _summary(prediction: Prediction) -> list[str]:
         said.append(f"Mean of {prediction.members} members ({prediction.method}).")
     if prediction.recalibrated:
         said.append("The probabilities are recalibrated.")
-    score = prediction.provenance.get("triage_score")
+    score, estimates = prediction.provenance.get("triage_score"), estimates_of(prediction.provenance)
     if not prediction.segmentation.any():
         said.append("No tumour was found. Look at the images: a missed tumour leaves no uncertainty behind.")
+    elif estimates:
+        said.append("Expected Dice " + ", ".join(f"{region} {each}" for region, each in estimates.items()) + ".")
     elif score is not None:
         said.append(f"Doubt {float(score):.3f} (0 sure, {math.log(2):.2f} coin toss).")
-    return said
+    reasons = prediction.provenance.get("needs_review") or ()
+    return said + [f"Needs review: {reason['text']}" for reason in reasons if reason["code"] != "no_tumour"]
 
 
 def _proposed_folder(study: Study) -> Path:

@@ -19,8 +19,7 @@ _COLUMNS = {
     "Study": "Name of the study",
     "Status": "new; flagged: findings were judged real errors or unsure, the study not yet; accepted; needs "
     "correction; rejected",
-    "Doubt": "Mean entropy of the whole tumour inside the cancer mask, nats (0 sure, 0.69 coin toss); a study in which "
-    "nothing was found comes first",
+    "Doubt": "",
     **{f"{region} mL": f"Predicted volume of the {REGION_TITLES[region]}, mL" for region in REGIONS},
 }
 _COLOURS = {
@@ -30,6 +29,20 @@ _COLOURS = {
     Status.REJECTED: (QColor(170, 35, 28), QColor(240, 101, 90)),
 }
 """On a light theme, and on a dark one."""
+
+_SCORES = (
+    (
+        "Doubt",
+        "Mean entropy of the whole tumour inside the cancer mask, nats (0 sure, 0.69 coin toss); a study in which "
+        "nothing was found comes first",
+    ),
+    (
+        "Exp. Dice",
+        "Expected Dice of the whole tumour; coloured where the study needs review. A study in which nothing was found "
+        "comes first",
+    ),
+)
+"""Title and tip of the score: of results that do not tell their expected Dice, and of those that do."""
 
 _NAME_LENGTHS = (8, 24)
 """Fewest and most characters of a name that room is kept for; what is longer is elided, and told as a tip."""
@@ -58,8 +71,10 @@ class CaseTable(Table):
     def show_list(self, listed: CaseList) -> None:
         """Show another list, or the same one with other verdicts; stay at the row that was stood on."""
         before, self._list = self.chosen(), listed
+        expected = any(case.expected_dice is not None for case in listed.cases)
+        self.entitle(SCORE, *_SCORES[expected])
         self.setSortingEnabled(False)
-        self.write([_row_of(case) for case in listed.cases], (STUDY, STATUS))
+        self.write([_row_of(case, expected=expected) for case in listed.cases], (STUDY, STATUS))
         self.setSortingEnabled(True)
         self._hide()
         self.fit()
@@ -124,6 +139,8 @@ class CaseTable(Table):
                 self.cell(place, column).setFont(font)
             if case.status in _COLOURS:
                 self.cell(place, STATUS).setForeground(_COLOURS[case.status][dark])
+            if case.reasons and case.is_open:
+                self.cell(place, SCORE).setForeground(_COLOURS[Status.FLAGGED][dark])
 
     def _fit_columns(self) -> None:
         """Show the columns there is room for: names, status and doubt always, then volumes; names get what is left."""
@@ -151,12 +168,17 @@ class CaseTable(Table):
         self._hide()
 
 
-def _row_of(case: ListedCase) -> Row:
+def _row_of(case: ListedCase, *, expected: bool) -> Row:
     status = "damaged" if case.problem else str(case.status) if case.result is not None else "no result"
-    score, doubt = case.triage_score, "–" if case.triage_score is None else f"{case.triage_score:.3f}"
-    sorts = -1.0 if score is None else score
+    if expected:
+        score, text = (case.expected_dice.value, "{:.2f}") if case.expected_dice is not None else (None, "")
+        sorts = 2.0 if score is None else score
+    else:
+        score, text = case.triage_score, "{:.3f}"
+        sorts = -1.0 if score is None else score
+    doubt = "–" if score is None else text.format(score)
     if case.is_empty:
-        doubt, sorts = "no tumour", math.inf
+        doubt, sorts = "no tumour", -math.inf if expected else math.inf
     volumes = [case.volumes_ml.get(region) for region in REGIONS]
     texts = (case.id, status, doubt, *("–" if volume is None else f"{volume:.1f}" for volume in volumes))
     values = (case.id, status, sorts, *(-1.0 if volume is None else volume for volume in volumes))
@@ -171,7 +193,9 @@ def _tip(case: ListedCase) -> str:
         words.append(f"{STATUS_OF[case.earlier.decision]} by {case.earlier.reviewer}, of an earlier result")
     if case.volumes_ml:
         words.append(", ".join(f"{region} {volume:.1f} mL" for region, volume in case.volumes_ml.items()))
-    words += [sentence for sentence in (case.note, case.problem) if sentence]
+    if case.expected_dice is not None:
+        words.append(f"expected Dice of the whole tumour {case.expected_dice}")
+    words += [sentence for sentence in (*case.reasons, case.note, case.problem) if sentence]
     if case.files is None:
         words.append("The images were not found; the result is shown alone.")
     return "\n".join(words)
