@@ -118,3 +118,12 @@ def test_plans_that_cannot_be_followed_are_refused(plans_of):
     plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 4
     with pytest.raises(ModelError, match="CTNormalization"):
         InputPlan.from_plans(plans)
+
+
+def test_a_patch_that_the_network_cannot_halve_is_refused(plans_of) -> None:
+    plans = plans_of()
+    configuration = plans["configurations"]["3d_fullres"]
+    configuration["architecture"] = {"arch_kwargs": {"strides": [[1, 1, 1], [2, 2, 2]]}}
+    configuration["patch_size"] = [16, 15, 16]
+    with pytest.raises(ModelError, match="16 × 15 × 16"):
+        InputPlan.from_plans(plans)

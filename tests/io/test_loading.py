@@ -205,3 +205,21 @@ def test_real_studies_of_another_disease_have_no_reference(real_data):
         assert files.reference is None
         assert files.modalities["t1c"].name == "T1POST.nii.gz"
         assert load_study(files).warnings == ()
+
+
+def test_a_reference_that_lies_elsewhere_is_refused(study_folder) -> None:
+    path = next(study_folder.glob("*seg*"))
+    image = nib.load(path)
+    away = image.affine.copy()
+    away[0, 3] += 900
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), away), path)
+    with pytest.raises(StudyError, match=path.name):
+        load_study(study_folder, resample=True)
+
+
+def test_a_study_of_two_slices_is_refused(study_folder):
+    for path in study_folder.glob("*.nii.gz"):
+        image = nib.load(path)
+        nib.save(image.slicer[:, :, :2], path)
+    with pytest.raises(StudyError, match="t1c"):
+        load_study(study_folder)

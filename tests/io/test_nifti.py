@@ -272,3 +272,24 @@ def test_no_space_left_keeps_the_old_file(tmp_path):
     assert "cannot be written" in done.stdout, done.stderr
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"<!DOCTYPE html><html>", b"\x1f\x8b" * 200],
+)
+def test_what_lies_under_the_name_of_an_image_is_told(tmp_path, content) -> None:
+    path = tmp_path / "P1-t1c.nii.gz"
+    path.write_bytes(gzip.compress(content.ljust(400)))
+    with pytest.raises(StudyError) as told:
+        read_volume(path)
+    assert str(path) in str(told.value)
+    assert "convert it" not in str(told.value)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((40, 40, 1), 1.0), ((1, 40, 40, 40), 1.0), ((60, 60, 60), 60.0)])
+def test_geometry_that_no_head_has_is_refused(tmp_path, shape, size) -> None:
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones(shape, np.int16), np.diag([size, size, size, 1.0])), path)
+    with pytest.raises(StudyError, match=str(path)):
+        read_volume(path)

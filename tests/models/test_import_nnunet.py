@@ -269,7 +269,7 @@ def test_refusals_are_one_sentence(tmp_path: Path) -> None:
     write_results(tmp_path)
     with pytest.raises(ModelError, match="fold_0"):
         import_nnunet(tmp_path, 3)
-    with pytest.raises(ModelError, match="no fold_<k>"):
+    with pytest.raises(ModelError, match=r"checkpoint_final\.pth"):
         find_folds(tmp_path, "checkpoint_best.pth")
     change(tmp_path, "dataset.json", labels={"background": 0, "liver": 1, "tumor": 2})
     with pytest.raises(ModelError):
@@ -392,3 +392,10 @@ def test_predictors_agree(
     assert difference <= 2e-3
     assert same >= 0.9999
     assert len(np.unique(expected[case.brain])) >= 3
+
+
+def test_a_checkpoint_of_another_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / "fold_0" / "checkpoint_best.pth").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"fold_0/checkpoint_best\.pth"):
+        find_folds(tmp_path)

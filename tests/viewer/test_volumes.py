@@ -123,3 +123,13 @@ def test_a_layer_the_user_moved_is_not_taken_for_the_file(file_layers):
     data, affine = layer_volume(layer)
     assert data.shape == layer.data.shape
     assert affine[:3, 3] == pytest.approx((0, 0, 0))
+
+
+def test_what_is_not_finite_is_background(tmp_path):
+    path = tmp_path / "nan.nii.gz"
+    values = np.full((12, 12, 12), np.nan, np.float32)
+    values[3:9, 3:9, 3:9] = np.random.default_rng(0).uniform(50, 200, (6, 6, 6))
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+    (layer,) = volume_layers(read_volume(path))
+    assert np.isfinite(layer.data).all()
+    assert 50 < np.ptp(layer.contrast_limits) <= 200

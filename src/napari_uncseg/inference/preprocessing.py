@@ -71,6 +71,12 @@ class InputPlan:
                 _directions(orientation)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"The model's plans.json does not say how to prepare its input ({error}).") from error
+        if any(size % unit for size, unit in zip(patch_size, divisors, strict=True)):
+            size, unit = (" × ".join(map(str, sides)) for sides in (patch_size, divisors))
+            raise ModelError(
+                f"The model's plans.json asks for patches of {size} voxels, which are no multiples of {unit}, as its "
+                "network needs them; correct patch_size."
+            )
         if len(schemes) != len(MODALITIES) or set(schemes) != {"ZScoreNormalization"} or len(masked) != len(schemes):
             what = f"The model's plans.json asks for the normalisation {', '.join(map(str, schemes))}"
             raise ModelError(f"{what}; only ZScoreNormalization of each of {', '.join(MODALITIES)} is known here.")

@@ -6,6 +6,7 @@ nothing that is written may carry it on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def geometry_header(affine: Affine, shape: tuple[int, ...], header: nib.Nifti1He
     return new
 
 
+_OTHERS: Mapping[bytes, str] = {
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with git lfs pull.",
+    b"<!doctype html": "a web page, not the file that it offers; download that again.",
+    b"<html": "a web page, not the file that it offers; download that again.",
+    b"\x1f\x8b": "compressed twice; unpack it once.",
+}
+"""What is found under the name of an image, by its first bytes in lower case."""
+
+
 def parse_header(path: Path, head: bytes) -> nib.Nifti1Header:
     """Header of the first bytes of a file, not yet checked."""
     kinds: dict[int, tuple[Any, bool]] = {
@@ -65,7 +75,14 @@ def parse_header(path: Path, head: bytes) -> nib.Nifti1Header:
                 raise StudyError(f"{path} is a header without voxels (Analyze); convert it to one .nii.gz file.")
             header: nib.Nifti1Header = kind(head[:size], order, check=False)
             return header
+    for start, told in _OTHERS.items():
+        if head.lower().startswith(start):
+            raise StudyError(f"{path} is {told}")
     raise StudyError(f"{path} is not a NIfTI file (its first bytes are {head[:8]!r}); convert it to .nii.gz.")
+
+
+_WIDEST_MM = 1000.0
+"""No field of view of a head is wider."""
 
 
 def check_header(path: Path, header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -77,6 +94,8 @@ def check_header(path: Path, header: nib.Nifti1Header) -> tuple[tuple[int, ...],
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     size = " × ".join(map(str, shape))
+    if len(shape) > 3 and shape[0] == 1:
+        raise StudyError(f"{path} has a first axis of length 1 ({size}); drop it, so that the image is x × y × z.")
     if len(shape) < 3 or min(shape[:3]) < 2:
         raise StudyError(f"{path} is a single slice or line ({size}), not a volume; give a 3-D image.")
     if len(shape) > 4:
@@ -133,6 +152,12 @@ def read_geometry(
         raise StudyError(f"{path} has a damaged qform ({error}); repair its header.") from error
     if not _usable(affine):
         raise StudyError(f"{path} has a degenerate affine {affine.tolist()}; repair its header or convert it again.")
+    width = float((voxel_sizes(affine) * shape[:3]).max())
+    if width > _WIDEST_MM:
+        raise StudyError(
+            f"{path} has voxels of {max(voxel_sizes(affine)):.3g} mm and is {width / 1000:.3g} m wide, as no head is; "
+            "correct the voxel size in its header."
+        )
     if not (clean["sform_code"] > 0 or clean["qform_code"] > 0):
         warnings.append(f"{path.name} does not say how it is oriented; left and right may be swapped.")
     return affine, clean, tuple(warnings)

@@ -27,6 +27,10 @@ _OBLIQUE_DEGREES = 15.0
 _THICK_MM = 2.5
 
 
+_FEWEST = 5
+"""Voxels along an axis that a study has at the least."""
+
+
 def load_study(source: StudyFiles | str | Path, *, resample: bool = False, coding: Coding | None = None) -> Study:
     """Read a study.
 
@@ -57,6 +61,11 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
     moved = [
         role for role, volume in volumes.items() if not same_grid(t1c.shape, t1c.affine, volume.shape, volume.affine)
     ]
+    if min(t1c.shape) < _FEWEST:
+        size = " × ".join(map(str, t1c.shape))
+        raise StudyError(
+            f"{t1c.path} has too few voxels along an axis ({size}) to hold a brain; give the whole volume."
+        )
     if moved and not resample:
         raise StudyError(_grids_sentence(files.id, volumes, moved))
     # A header that was mended names its file once, however many channels are read from it.
@@ -73,6 +82,11 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
         warnings += notes
         if REFERENCE in moved:
             put = geometry.resample(reference, volume.affine, t1c.shape, t1c.affine, order="nearest")
+            if np.any(reference) and not np.any(put):
+                raise StudyError(
+                    f"{volume.path} does not overlap with {t1c.path}: none of its labels lands on that grid; correct "
+                    "its affine or register it."
+                )
             reference = np.asarray(put, dtype=np.uint8)
     if moved:
         names = ", ".join(MODALITY_TITLES.get(role, role) for role in moved)

@@ -166,6 +166,8 @@ def _channel_titles(name: str, channels: int) -> list[str]:
 
 def _image(volume: Volume, channel: int, title: str, *, whole: bool) -> Image:
     values = volume.values(channel)
+    # napari has no place for what is not finite; it lies in the background, where SPM and FSL put it.
+    values = np.where(np.isfinite(values), values, np.float32(0))
     array = to_display(values, volume.affine)
     source = Source("image", volume.path, volume.sha256) if whole else None
     map_name = next((name for name in sorted(MAPS, key=len, reverse=True) if title.endswith(f"_{name}")), None)

@@ -47,6 +47,12 @@ def find_folds(folder: str | Path, checkpoint: str = CHECKPOINT) -> list[str]:
         path.parent.name for path in folder.glob(f"fold_*/{checkpoint}") if re.search(r"_(\d+|all)$", str(path.parent))
     ]
     if not found:
+        others = sorted(f"{path.parent.name}/{path.name}" for path in folder.glob("fold_*/*.pth"))
+        if others:
+            name = Path(others[0]).name
+            raise ModelError(
+                f"{folder} holds no {checkpoint}, but {', '.join(others)}; take it with --checkpoint {name}."
+            )
         example = "nnUNet_results/Dataset137_BraTS2023/nnUNetTrainer__nnUNetPlans__3d_fullres"
         raise ModelError(f"{folder} holds no fold_<k>/{checkpoint}; give a trained configuration, as {example}.")
     return sorted(found, key=lambda name: (not name[5:].isdigit(), int(name[5:]) if name[5:].isdigit() else 0))
