@@ -134,12 +134,12 @@ def test_the_middle_is_kept() -> None:
 
 
 def test_patients_are_split_together(cohort: Path) -> None:
-    cases = Cases(cohort, ["A-000", "A-001", "B-000", "C-000"], "")
+    cases = Cases(cohort, ["A-1-000", "A-1-001", "B-1-000", "C-1-000"], "")
     for fold in range(3):
         train, held_out = cases.split(3, fold)
         assert not set(train) & set(held_out)
-        assert ("A-000" in held_out) == ("A-001" in held_out)
-    assert cases.split(0, 0) == (("A-000", "A-001", "B-000", "C-000"), ())
+        assert ("A-1-000" in held_out) == ("A-1-001" in held_out)
+    assert cases.split(0, 0) == (("A-1-000", "A-1-001", "B-1-000", "C-1-000"), ())
 
 
 def test_patches_of_a_cohort_know_their_place(anatomies: Path, cohort: Path, settings: Callable[..., Config]) -> None:

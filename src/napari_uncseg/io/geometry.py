@@ -7,7 +7,6 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.affines import voxel_sizes
 
 _TOLERANCE_VOXELS = 0.1
 """Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
@@ -27,6 +26,8 @@ def three(values: Iterable[T]) -> tuple[T, T, T]:
 
 def spacing(affine: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     """Voxel size along x, y and z in millimetres."""
+    from nibabel.affines import voxel_sizes  # a training on a bare machine loads this module, without nibabel
+
     return three(float(length) for length in voxel_sizes(affine))
 
 

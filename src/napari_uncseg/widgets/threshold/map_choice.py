@@ -231,8 +231,9 @@ class Finder(QObject):
         self._soon.throttle()
 
     def drop(self) -> None:
-        """Drop what was asked; what is being searched is not told."""
+        """Drop what was asked and what was kept of the last study; what is being searched is not told."""
         self._wanted = None
+        self._watershed = ((), None)  # it holds its prediction
         self._job.drop()
 
     def _start(self) -> None:
