@@ -1,8 +1,9 @@
 """Reasons why a study needs review, by their codes."""
 
+import numpy as np
 import pytest
 
-from napari_uncseg.inference.needs_review import reasons_for_review
+from napari_uncseg.inference.needs_review import reasons_for_review, reasons_to_doubt
 from napari_uncseg.labels import Region
 from napari_uncseg.uncertainty.expected_dice import Estimate
 
@@ -32,3 +33,13 @@ def test_reasons(volumes, estimates, codes):
 def test_the_bound_is_a_setting():
     assert not reasons_for_review(VOLUMES, expected(0.6), bound=0.5)
     assert reasons_for_review(VOLUMES, expected(0.9), bound=0.95)
+
+
+def test_a_reference_that_is_none_is_doubted():
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[1:3] = 3
+    assert [each.code for each in reasons_to_doubt(labels, labels)] == ["own_reference"]
+    assert [each.code for each in reasons_to_doubt((labels > 0).astype(np.uint8), labels)] == ["reference_of_one_label"]
+    assert not reasons_to_doubt(np.zeros_like(labels), np.zeros_like(labels))
+    labels[1] = 2
+    assert not reasons_to_doubt(labels, np.zeros_like(labels))

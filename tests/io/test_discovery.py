@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,21 @@ def test_one_study_may_be_written_in_two_ways(tmp_path, write_study, monkeypatch
     assert one.same_images(two)
     with pytest.raises(StudyError):
         study_files(Path("a/a_t1c.nii.gz"), folder / "a_t1c.nii.gz", folder / "a_t2f.nii.gz", folder / "a_t2w.nii.gz")
+
+
+def test_a_study_below_a_study_is_named(tmp_path, study_folder):
+    shutil.copytree(study_folder, study_folder / "followup")
+    (study,) = find_studies(study_folder)
+    assert [warning for warning in study.warnings if str(study_folder / "followup") in warning]
+
+
+def test_a_reference_belongs_to_its_study(study_folder):
+    (reference,) = study_folder.glob("*seg*")
+    assert find_studies(reference) == find_studies(study_folder)
+
+
+def test_files_that_nobody_recognises_are_named(tmp_path):
+    for name in ("t1c_bet", "t1_bet"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"x")
+    with pytest.raises(StudyError, match=r"t1_bet\.nii\.gz.*--t1c"):
+        find_studies(tmp_path)

@@ -144,6 +144,7 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
         import napari
 
         from napari_uncseg.viewer.layers import add_prediction, add_study
+        from napari_uncseg.widgets.segment.run import Outcome
 
         viewer = napari.Viewer(title=f"napari-uncseg: {study.id}")
     except OSError as error:
@@ -156,7 +157,7 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
         _, widget = viewer.window.add_plugin_dock_widget("napari-uncseg", panel)
         if panel == SEGMENT and prediction is not None and folder is not None:
             widget.results.folder.line.setText(str(folder.parent))
-            widget.results.present(study, prediction)
+            widget.results.present(Outcome(study, prediction))
     viewer.window.resize(*WINDOW_SIZE)
     # Docks take their size and the canvas its own over several turns of the event loop; only then does the view fit.
     _settle(1.0)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from napari_uncseg.labels import REGION_TITLES, Region
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.labels import REGION_TITLES, Label, Region
 from napari_uncseg.uncertainty.expected_dice import Estimate
 
 LOW_EXPECTED_DICE = 0.75
@@ -13,7 +17,7 @@ LOW_EXPECTED_DICE = 0.75
 
 
 RESULT_CODES = ("no_tumour", "low_expected_dice")
-"""Codes of :func:`reasons_for_review`; the others speak of the input."""
+"""Codes of :func:`reasons_for_review`; the others speak of the input and its reference."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,26 @@ class Reason:
 
     code: str
     text: str
+
+
+def reasons_to_doubt(
+    reference: npt.NDArray[np.integer[Any]], segmentation: npt.NDArray[np.integer[Any]]
+) -> list[Reason]:
+    """Why a reference may be no expert's segmentation: ``own_reference``, ``reference_of_one_label``."""
+    found = []
+    if reference.any() and np.array_equal(reference, segmentation):
+        found.append(
+            Reason("own_reference", "The reference agrees with the segmentation in every voxel: is it an expert's?")
+        )
+    if set(np.unique(reference).tolist()) == {0, int(Label.NCR)}:
+        found.append(
+            Reason(
+                "reference_of_one_label",
+                "The reference holds the label 1 alone, which is read as necrotic core; of a mask of the whole tumour "
+                "only the Dice of WT counts.",
+            )
+        )
+    return found
 
 
 def reasons_for_review(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.inference.needs_review import Reason, reasons_for_review
+from napari_uncseg.inference.needs_review import Reason, reasons_for_review, reasons_to_doubt
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
@@ -97,6 +97,7 @@ def describe_result(
     if study.reference is not None:
         expected = region_masks(study.reference)
         result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
+        result["needs_review"] += [asdict(each) for each in reasons_to_doubt(study.reference, segmentation)]
     return result
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -98,7 +99,9 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
         return [_study_of_file(path)]
     studies = _search(path, _DEPTH)
     if not studies:
-        raise StudyError(f"{path} holds no study: no four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w.")
+        there = [entry.name for entry in entries(path) if is_nifti(entry)][:2]
+        hint = f" There are {' and '.join(there)}: name each file with --t1c, --t1n, --t2f and --t2w." if there else ""
+        raise StudyError(f"{path} holds no study: no four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w.{hint}")
     return _distinct(studies)
 
 
@@ -177,7 +180,7 @@ def _study_of_file(path: Path) -> StudyFiles:
     if not is_nifti(path):
         raise StudyError(f"{path} is not a NIfTI file (.nii or .nii.gz); give a study folder.")
     for study in _studies_in(path.parent):
-        if path in study.paths.values():
+        if path in (*study.paths.values(), study.reference):
             return study
     raise StudyError(f"{path} is one image that belongs to no study; give a folder with T1c, T1n, FLAIR (T2f) and T2w.")
 
@@ -185,6 +188,8 @@ def _study_of_file(path: Path) -> StudyFiles:
 def _search(folder: Path, depth: int) -> list[StudyFiles]:
     """Studies of a folder, or else of the folders below it."""
     here = _studies_in(folder)
+    if here and not any(is_dir(folder / name) for name in IMAGE_FOLDERS):
+        return [replace(here[0], warnings=(*here[0].warnings, *_left_out(folder))), *here[1:]]
     if here or depth == 0:
         return here
     found: list[StudyFiles] = []
@@ -196,6 +201,14 @@ def _search(folder: Path, depth: int) -> list[StudyFiles]:
         except StudyError as error:  # a bad folder does not hide its neighbours
             found.append(StudyFiles(entry.name, {}, problem=str(error), folder=entry))
     return found
+
+
+def _left_out(folder: Path) -> Iterator[str]:
+    """Of the folders below a study, those that hold another one, a sentence each."""
+    for entry in entries(folder):
+        with suppress(StudyError):
+            if not entry.name.startswith(".") and is_dir(entry) and _studies_in(entry):
+                yield f"{entry} holds a study of its own, which was left out; name that folder, too."
 
 
 def _studies_in(folder: Path) -> list[StudyFiles]:

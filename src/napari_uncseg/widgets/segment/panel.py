@@ -120,7 +120,7 @@ class SegmentWidget(Panel):
         seconds = self.bar.seconds
         if prediction.partial is not None:
             self.bar.status.tell(f"Stopped after {seconds:.0f} s; the result is {prediction.partial} members.")
-        else:
+        elif outcome.request is not None:
             self.members.learn(outcome.request.settings.members, seconds)
 
     def _on_running(self) -> None:

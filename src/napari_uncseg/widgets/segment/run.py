@@ -50,11 +50,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A study with its prediction and what was asked for, whatever is selected in the viewer by now."""
+    """A study with its prediction and what was asked for, whatever is selected in the viewer by now.
+
+    A result that was opened, and not made here, has no request; it holds the command that remakes it.
+    """
 
     study: Study
     prediction: Prediction
-    request: Request
+    request: Request | None = None
 
 
 def run(request: Request, report: Report) -> Outcome:
@@ -93,6 +96,8 @@ def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> pipel
         When another result stands there, or the disk cannot take it.
     """
     study, request = outcome.study, outcome.request
+    if request is None:
+        return pipeline.save_study(outcome.prediction, pipeline.Settings(out, overwrite))
     settings = replace(request.settings, out=out, overwrite=overwrite, resample=study.resampled)
     command = pipeline.command_of(study, settings.options(request.device, request.model_folder))
     return pipeline.save_study(outcome.prediction, settings, command)
