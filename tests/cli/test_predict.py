@@ -369,7 +369,7 @@ def test_why_a_study_needs_review_is_printed(study_folder: Path, quick: Any, tmp
         result = uncseg("predict", study_folder, "-o", tmp_path / "out")
         assert result.exit_code == 0, result.output
         assert state in result.stdout
-        assert f"Needs review, {study_folder.name}: {reason['text']}" in result.stdout
+        assert f"{study_folder.name} needs review: {reason['text']}" in result.stderr
 
 
 def test_review_needs_no_torch(study_folder: Path, quick: Any, tmp_path: Path, uncseg) -> None:

@@ -158,7 +158,7 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     out : Path
         Folder that holds a folder per study.
     """
-    from napari_uncseg.cli.console import print_lines, print_table
+    from napari_uncseg.cli.console import note, print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
     from napari_uncseg.uncertainty.expected_dice import estimates_of
 
@@ -183,7 +183,7 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     print_table([*head, score, "time", "result"], rows, words=(0, len(head) + 2), red=failed)
     for outcome in outcomes:
         for reason in outcome.provenance.get("needs_review") or ():
-            print_lines(f"Needs review, {outcome.study_id}: {reason.get('text')}")
+            note(f"{outcome.study_id} needs review: {reason.get('text')}")
     if len(failed) < len(outcomes):
         what = (
             "Expected Dice with its 90 % interval: look at the lowest first."

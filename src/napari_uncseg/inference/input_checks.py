@@ -55,6 +55,9 @@ POINTS = 8000
 THICK = 0.125
 """Curvature over slope along an axis, below which slices are thicker than those the network learned from."""
 
+_FEW_BLOCKS = 1000
+"""Of fewer coarse voxels nothing is said but of what they are missing."""
+
 MISSING = 0.03
 """Share of the brain in one piece in which a modality may be constant."""
 
@@ -81,9 +84,11 @@ def check_input(study: Study) -> list[Reason]:
     found = [*_brain_size(study), *_skull(study), *_incomplete(glance)]
     if found and found[-1].code == "incomplete_modality":
         return found  # what follows would speak of the part that is missing
-    if int(glance.inner.sum()) < 1000:
-        return found
-    return [*found, *_same_image(glance), *_swapped(glance), *_displaced(glance), *_thick_slices(study)]
+    if int(glance.brain.sum()) > _FEW_BLOCKS:
+        found += _same_image(glance)
+    if int(glance.inner.sum()) > _FEW_BLOCKS:
+        found += [*_swapped(glance), *_displaced(glance), *_thick_slices(study)]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +165,7 @@ def _incomplete(glance: Glance) -> Iterator[Reason]:
 
 
 def _same_image(glance: Glance) -> Iterator[Reason]:
-    correlations = np.corrcoef([image[glance.inner] for image in glance.images])
+    correlations = np.corrcoef([image[glance.brain] for image in glance.images])
     for first, second in combinations(range(len(MODALITIES)), 2):
         if correlations[first, second] > SAME_IMAGE:
             names = " and ".join(MODALITY_TITLES[MODALITIES[index]] for index in (first, second))
