@@ -93,3 +93,13 @@ def test_the_result_tells_them(tiny_model_folder, tiny_study: Study) -> None:
 def test_the_size_at_which_half_are_found() -> None:
     assert half_found({2: 0.0, 4: 0.4, 6: 0.8}) == 4.5
     assert half_found({2: 0.9, 4: 1.0}) is None
+
+
+def test_coarse_voxels_are_not_taken_for_a_constant(sample: Study) -> None:
+    images, brain = sample.images[:, ::3, ::3, ::3], sample.brain[::3, ::3, ::3]
+    affine = sample.affine @ np.diag([3.0, 3.0, 3.0, 1.0])
+    coarse = replace(sample, images=images, brain=brain, affine=affine, reference=None)
+    assert "incomplete_modality" not in codes(coarse)
+    twice = images.copy()
+    twice[1] = images[0]
+    assert "same_image_twice" in codes(replace(coarse, images=twice))

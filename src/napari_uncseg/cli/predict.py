@@ -183,7 +183,7 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     print_table([*head, score, "time", "result"], rows, words=(0, len(head) + 2), red=failed)
     for outcome in outcomes:
         for reason in outcome.provenance.get("needs_review") or ():
-            note(f"{outcome.study_id} needs review: {reason.get('text')}")
+            note(f"note: {outcome.study_id} needs review: {reason.get('text')}")
     if len(failed) < len(outcomes):
         what = (
             "Expected Dice with its 90 % interval: look at the lowest first."

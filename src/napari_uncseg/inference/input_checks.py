@@ -100,7 +100,7 @@ class Glance:
     images : ndarray of float32, shape (4, x, y, z)
         Means over blocks of voxels.
     flat : ndarray of bool, shape (4, x, y, z)
-        Blocks in which an image is constant.
+        Blocks in which, and in the next of which, an image is constant.
     brain, inner : ndarray of bool, shape (x, y, z)
         Blocks that lie in the brain as a whole, and those away from its surface.
     spacing : ndarray of float, shape (3,)
@@ -123,7 +123,9 @@ class Glance:
         means, flat = [], []
         for image in study.images:
             means.append(_over_blocks(np.add, image[box], factors) / np.float32(np.prod(factors)))
-            flat.append(_over_blocks(np.maximum, image[box], factors) == _over_blocks(np.minimum, image[box], factors))
+            high, low = (_over_blocks(combine, image[box], factors) for combine in (np.maximum, np.minimum))
+            # Over neighbours as well: where a block is one voxel, it would always be constant.
+            flat.append(ndimage.maximum_filter(high, 2) == ndimage.minimum_filter(low, 2))
         images: Floats = np.stack(means).astype(np.float32)
         brain = _over_blocks(np.logical_and, study.brain[box], factors)
         depth = [max(1, round(EDGE_MM / side)) for side in spacing]
