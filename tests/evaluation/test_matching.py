@@ -89,8 +89,9 @@ def test_images_may_lie_elsewhere(tmp_path, study_folder, tiny_prediction: Predi
     assert pair.images is not None
 
 
-def test_the_dataset_beside_them_says_how_labels_are_numbered(tmp_path):
-    decathlon = '{"channel_names": {"0": "T1c", "1": "T1", "2": "FLAIR", "3": "T2"}, "labels": {"background": 0, '
+@pytest.mark.parametrize("channels", ['{"0": "T1c", "1": "T1", "2": "FLAIR", "3": "T2"}', '{"0": "FLAIR"}'])
+def test_the_dataset_beside_them_says_how_labels_are_numbered(tmp_path, channels):
+    decathlon = f'{{"channel_names": {channels}, "labels": {{"background": 0, '
     decathlon += '"edema": 1, "non-enhancing tumor": 2, "enhancing tumour": 3}}'
     label_file(tmp_path / "pred" / "a.nii.gz")
     label_file(tmp_path / "ref" / "labelsTr" / "a.nii.gz")

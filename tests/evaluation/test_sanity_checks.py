@@ -88,6 +88,8 @@ def test_confusion_gives_the_dice_of_the_regions():
 
 def test_references_that_are_no_references():
     assert rules(record(inputs={"reference": "p-a"}))["reference is the prediction"] is Severity.ERROR
+    empty = record(inputs={"reference": "p-a"}, confusion=np.diag([100, 0, 0, 0]).tolist())
+    assert "reference is the prediction" not in rules(empty)
     perfect = np.diag([100, 10, 10, 10]).tolist()
     assert rules(record(confusion=perfect))["identical segmentations"] is Severity.WARNING
     twins = (record("a", inputs={"reference": "r"}), record("b", inputs={"reference": "r"}))

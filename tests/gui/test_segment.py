@@ -13,8 +13,9 @@ from napari_uncseg.errors import ModelError, StudyError, UncsegError
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.io.results import load_prediction
+from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.layers import add_study
-from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of
 from napari_uncseg.viewer.volumes import volume_layers
 from napari_uncseg.widgets.job import STOPPED
 from napari_uncseg.widgets.preferences import Preferences, read_preferences
@@ -61,6 +62,19 @@ def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study):
     assert "The tiles were made smaller." in panel.bar.warnings.text()
     assert panel.bar.run_button.isEnabled()
     assert not panel.bar.cancel_button.isEnabled()
+
+
+def test_a_run_is_of_the_study_that_was_opened_last(qtbot, viewer, panel, tiny_study):
+    for study in (tiny_study, dataclasses.replace(tiny_study, id="second", images=tiny_study.images * 2)):
+        add_study(viewer, study)
+    newest = {tag_of(layer).name: layer for layer in viewer.layers if tag_of(layer).study_id == "second"}
+    qtbot.waitUntil(lambda: panel.study.layers() == {each: newest[each] for each in MODALITIES}, timeout=PATIENCE)
+    # What is chosen by hand stays until another study is opened.
+    first = next(layer.name for layer in viewer.layers if tag_of(layer).study_id == tiny_study.id)
+    panel.study.boxes["t1n"].setCurrentText(first)
+    viewer.layers[1].name = "renamed"
+    panel.study.refresh()
+    assert panel.study.boxes["t1n"].currentText() == first
 
 
 def test_running_twice_replaces(qtbot, viewer, panel, tiny_study):

@@ -207,7 +207,7 @@ def _label_file(path: Path, folder: Path) -> LabelFile:
     described = next((place / DATASET_JSON for place in places if is_file(place / DATASET_JSON)), None)
     if described is not None:
         try:
-            dataset = read_dataset(described)
+            dataset = read_dataset(described, labels_alone=True)
         except StudyError as error:
             return LabelFile(path, None, str(error))
         return LabelFile(path, dataset.coding, dataset.undecided)

@@ -37,13 +37,15 @@ class Dataset:
     size: int = 0
 
 
-def read_dataset(path: Path) -> Dataset:
+def read_dataset(path: Path, *, labels_alone: bool = False) -> Dataset:
     """Read a ``dataset.json``.
 
     Parameters
     ----------
     path : Path
         The file.
+    labels_alone : bool
+        Whether only the labels matter, so that channels may be any.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def read_dataset(path: Path) -> Dataset:
         When it is no JSON, or does not name each of the four modalities once.
     """
     content = read_json(path)
-    names = content.get("channel_names") or content.get("modality")
+    names = {} if labels_alone else content.get("channel_names") or content.get("modality")
     if not isinstance(names, dict):
         raise StudyError(f"{path} does not name its channels (channel_names or modality); add them.")
     channels: dict[str, int] = {}
@@ -67,7 +69,7 @@ def read_dataset(path: Path) -> Dataset:
             raise StudyError(f"{path} names two channels for {MODALITY_TITLES[modality]}: {names}; correct it.")
         channels[modality] = int(number)
     missing = [MODALITY_TITLES[modality] for modality in MODALITIES if modality not in channels]
-    if missing:
+    if missing and not labels_alone:
         raise StudyError(f"{path} names no channel for {', '.join(missing)}: {names}; correct it.")
     labels = content.get("labels")
     coding = coding_of_names(labels) if isinstance(labels, dict) else None

@@ -38,6 +38,7 @@ class StudyChoice(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        self._known: frozenset[int] = frozenset()
         tip = "Whether the four images are open in the window or lie in a folder"
         self.source = choice(tip, ["Open layers", "Folder"], self.refresh)
         self.folder = PathRow("Folder of a study", placeholder="folder with four NIfTI files")
@@ -54,11 +55,14 @@ class StudyChoice(QWidget):
         self.refresh()
 
     def refresh(self, _index: int = 0) -> None:
-        """Offer the open image layers; keep what was chosen, else take the layer whose name fits best."""
+        """Offer the open image layers; choose what was just opened, else keep the choice, else go by the names."""
         images = {layer.name: layer for layer in self._viewer.layers if _is_volume(layer)}
+        opened = {name: layer for name, layer in images.items() if id(layer) not in self._known}
+        self._known = frozenset(map(id, images.values()))
         for modality, box in self.boxes.items():
             chosen = box.currentText()
-            offer(box, images.keys(), chosen if chosen in images else _best_name(modality, images))
+            usual = chosen if chosen in images else _best_name(modality, images)
+            offer(box, images.keys(), _best_name(modality, opened) or usual)
         from_layers = self.source.currentIndex() == LAYERS
         self.hint.setVisible(from_layers and not images)
         self._form.setVisible(from_layers and bool(images))
