@@ -23,7 +23,8 @@ from napari_uncseg.review.corrections import save_correction
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
 from tests.training.conftest import head
 from uncseg_training.cli import app
-from uncseg_training.data.cases import Cases, labelled_studies, write_study_cases
+from uncseg_training.data.cases import Cases, write_study_cases
+from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.previous_stage import write_previous_stage
 from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, FiniteFloat, PositiveFloat, model_validator
 
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.measures import entropy
@@ -184,6 +185,43 @@ class ErrorRisk:
             for row, region in zip(risk, REGIONS, strict=True):
                 row[places[part]] = self.regions[region](table[part])
         return risk.reshape(len(REGIONS), *voxels.shape)
+
+
+class _Perceptron(BaseModel):
+    centre: list[FiniteFloat]
+    scale: list[PositiveFloat]
+    hidden: list[list[FiniteFloat]]
+    output: list[FiniteFloat]
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        count, units = len(self.centre), len(self.output) - 1
+        if len(self.scale) != count or len(self.hidden) != count + 1 or {len(row) for row in self.hidden} != {units}:
+            raise ValueError("its weights do not fit one another")
+        return self
+
+
+class ErrorRiskBlock(BaseModel):
+    """Weights of the perceptrons that make ``error_risk``."""
+
+    features: list[str]
+    regions: dict[Region, _Perceptron]
+
+    @model_validator(mode="after")
+    def _takes_its_features(self) -> Self:
+        if set(self.regions) != set(REGIONS) or any(
+            len(each.centre) != len(self.features) for each in self.regions.values()
+        ):
+            raise ValueError("its weights do not fit its features")
+        return self
+
+    def model(self) -> ErrorRisk:
+        """The error risk that it holds."""
+        arrays = {
+            region: {name: np.asarray(values, np.float32) for name, values in each}
+            for region, each in self.regions.items()
+        }
+        return ErrorRisk(tuple(self.features), {region: Perceptron(**each) for region, each in arrays.items()})
 
 
 def fit_perceptron(

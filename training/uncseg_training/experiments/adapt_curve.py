@@ -18,7 +18,7 @@ from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.statistics import paired_difference
 from napari_uncseg.models.model import load_model
-from uncseg_training.data.cases import labelled_studies
+from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.splits import SPLITS, read_splits, write_splits
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row

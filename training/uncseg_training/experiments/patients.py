@@ -31,7 +31,7 @@ from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.statistics import paired_difference
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
-from uncseg_training.data.cases import labelled_studies
+from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.splits import SPLITS, read_splits
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row

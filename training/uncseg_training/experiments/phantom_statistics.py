@@ -25,7 +25,7 @@ from napari_uncseg.labels import MODALITIES, Label
 from uncseg_training.experiments import harness
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
-from uncseg_training.train.config import LARGEST_SEED
+from uncseg_training.train.config_limits import LARGEST_SEED
 
 SPACING = 2.0
 FEWEST = 60

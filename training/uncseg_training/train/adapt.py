@@ -23,7 +23,8 @@ from napari_uncseg.labels import REGIONS
 from napari_uncseg.metrics.statistics import bootstrap_bca
 from napari_uncseg.models.identity import CALIBRATION, PREVIOUS_STAGE, bundled_model_folder
 from napari_uncseg.models.model import Model, load_model
-from uncseg_training.data.cases import labelled_studies, write_study_cases
+from uncseg_training.data.cases import write_study_cases
+from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.previous_stage import write_previous_stage
 from uncseg_training.data.splits import patient, split_by_group, write_splits
 from uncseg_training.phantom.anatomy import load_anatomies

@@ -10,6 +10,7 @@ from typing import Any
 
 from uncseg_training.phantom.appearance_priors import RETIRED, appearance_prior
 from uncseg_training.train.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
+from uncseg_training.train.config_limits import LIMITS, check_type
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.models.heads.Head`."""
@@ -18,9 +19,6 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 RENAMED: Mapping[str, str] = {"looks": "appearance_prior", "misses": "false_negative_weight"}
 """Keys of older runs, and what they are called now."""
-
-LARGEST_SEED = 10**12
-"""Multiples of it, which are the seeds of phantoms, must fit into 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +173,8 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_type(field.name, str(field.type), getattr(self, field.name))
-        for key, (low, high) in _LIMITS.items():
+            check_type(field.name, str(field.type), getattr(self, field.name))
+        for key, (low, high) in LIMITS.items():
             value = getattr(self, key)
             if not low <= value <= high:
                 least = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
@@ -340,41 +338,3 @@ def config_from(values: Mapping[str, Any]) -> Config:
         raise ValueError(f"There is an unknown key {unknown[0]}; known are {', '.join(Config.__dataclass_fields__)}.")
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Config(**plain)
-
-
-_LIMITS: Mapping[str, tuple[float, float]] = {
-    "seed": (0, LARGEST_SEED),
-    **dict.fromkeys(("steps", "batch", "snapshots", "samples", "reuse", "sweeps"), (1, math.inf)),
-    **dict.fromkeys(("validate_every", "checkpoint_every"), (1, math.inf)),
-    **dict.fromkeys(("warmup", "workers", "validation", "folds", "fold", "weight_decay"), (0, math.inf)),
-    **dict.fromkeys(("learning_rate", "clip", "uncertainty_weight", "uncertainty_late", "spacing"), (0, math.inf)),
-    **dict.fromkeys(("decay", "cycle", "restart", "average", "cycle_average", "late_from", "whole_from"), (0, 1)),
-    **dict.fromkeys(("dropout", "wide", "share", "false_negative_weight", "without_previous"), (0, 1)),
-}
-"""Least and largest value of numbers."""
-
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number such as 0.001 or 1.0e-3",
-    "bool": "true or false",
-    "str": "a word",
-}
-
-
-def _check_type(key: str, kind: str, value: object) -> None:
-    """Refuse a value that is not of its field's type."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind.startswith("tuple"):
-        numbers = isinstance(value, tuple | list) and all(type(each) is int and each > 0 for each in value)
-        if numbers and isinstance(value, tuple | list) and (kind.endswith("...]") or len(value) == 3):
-            return
-        count = "whole numbers above 0" if kind.endswith("...]") else "three whole numbers above 0"
-        raise ValueError(f"{key} is {value!r}, not a list of {count}.")
-    fits = {
-        "int": whole,
-        "float": whole or (isinstance(value, float) and math.isfinite(value)),
-        "bool": isinstance(value, bool),
-        "str": isinstance(value, str),
-    }
-    if not fits[kind]:
-        raise ValueError(f"{key} is {value!r}, not {_KINDS[kind]}.")

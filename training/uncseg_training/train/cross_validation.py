@@ -20,7 +20,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.models.model import Model, load_model
-from uncseg_training.data.cases import labelled_studies
+from uncseg_training.data.labelled_studies import labelled_studies
 
 
 def predict_out_of_fold(

@@ -17,9 +17,7 @@ from pydantic import (
     BaseModel,
     Discriminator,
     Field,
-    FiniteFloat,
     NonNegativeInt,
-    PositiveFloat,
     model_validator,
 )
 
@@ -29,7 +27,7 @@ from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.conformal import ASSUMPTION, GUARANTEE, RiskControl
-from napari_uncseg.uncertainty.error_risk import ErrorRisk, Perceptron
+from napari_uncseg.uncertainty.error_risk import ErrorRisk, ErrorRiskBlock
 from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, RegionFit
 from napari_uncseg.uncertainty.measures import at_least_float32, namespace
 from napari_uncseg.uncertainty.recalibration.models import STEPS, Isotonic, MonotoneMap, Platt, Temperature
@@ -282,40 +280,6 @@ def _all_regions(maps: dict[Region, T]) -> dict[Region, T]:
     return maps
 
 
-class _Perceptron(BaseModel):
-    centre: list[FiniteFloat]
-    scale: list[PositiveFloat]
-    hidden: list[list[FiniteFloat]]
-    output: list[FiniteFloat]
-
-    @model_validator(mode="after")
-    def _has_one_size(self) -> Self:
-        count, units = len(self.centre), len(self.output) - 1
-        if len(self.scale) != count or len(self.hidden) != count + 1 or {len(row) for row in self.hidden} != {units}:
-            raise ValueError("its weights do not fit one another")
-        return self
-
-
-class _ErrorRisk(BaseModel):
-    """Weights of the perceptrons that make ``error_risk``."""
-
-    features: list[Text]
-    regions: Annotated[dict[Region, _Perceptron], AfterValidator(_all_regions)]
-
-    @model_validator(mode="after")
-    def _takes_its_features(self) -> Self:
-        if any(len(each.centre) != len(self.features) for each in self.regions.values()):
-            raise ValueError("its weights do not fit its features")
-        return self
-
-    def model(self) -> ErrorRisk:
-        arrays = {
-            region: {name: np.asarray(values, np.float32) for name, values in each}
-            for region, each in self.regions.items()
-        }
-        return ErrorRisk(tuple(self.features), {region: Perceptron(**each) for region, each in arrays.items()})
-
-
 class _ExpectedDice(BaseModel):
     """The linear models of expected Dice."""
 
@@ -349,5 +313,5 @@ class CalibrationFormat(JsonFormat):
         dict[Region, Annotated[Temperature | Platt | Isotonic, Discriminator("kind")]], AfterValidator(_all_regions)
     ]
     conformal: _Conformal | None = None
-    error_risk: _ErrorRisk | None = None
+    error_risk: ErrorRiskBlock | None = None
     expected_dice: _ExpectedDice | None = None
