@@ -13,10 +13,10 @@ import numpy.typing as npt
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import made_by
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, REGIONS, Label
 from napari_uncseg.maps import MapName, Measure
-from napari_uncseg.review.worklist import made_by
 from napari_uncseg.viewer.layers import window_level
 from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
 

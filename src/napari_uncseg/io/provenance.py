@@ -89,6 +89,13 @@ class Provenance(JsonFormat):
     needs_review: list[_Reason] | None = None
 
 
+def made_by(provenance: Mapping[str, Any]) -> str:
+    """How a result came about, a phrase: members, and the model with the first letters of its hash."""
+    model, settings = provenance.get("model") or {}, provenance.get("settings") or {}
+    name, sha256 = model.get("name") or "unknown model", (model.get("sha256") or "")[:8]
+    return f"{settings.get('method') or 'single'}: {name}" + (f" ({sha256})" if sha256 else "")
+
+
 def fingerprint(provenance: Mapping[str, Any]) -> str:
     """Hash of all that decides a result: model, settings and the bytes of the inputs.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.command import find_inputs
@@ -13,6 +12,7 @@ from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import made_by
 from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, made_from, other_inputs, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
@@ -305,13 +305,6 @@ def map_names(case: ListedCase) -> tuple[str, ...]:
     return tuple(name for name in case.maps if name not in _NOT_MAPS)
 
 
-def made_by(provenance: Mapping[str, Any]) -> str:
-    """How a result came about, a phrase: members, and the model with the first letters of its hash."""
-    model, settings = provenance.get("model") or {}, provenance.get("settings") or {}
-    name, sha256 = model.get("name") or "unknown model", (model.get("sha256") or "")[:8]
-    return f"{settings.get('method') or 'single'}: {name}" + (f" ({sha256})" if sha256 else "")
-
-
 def _judged(case: ListedCase, records: Sequence[Record], reviewer: str | None) -> ListedCase:
     # Without a readable result there is none that a verdict could be bound to.
     result = case.fingerprint if case.maps else None
@@ -345,9 +338,7 @@ def open_case(case: ListedCase) -> OpenedCase:
     prediction = load_prediction(case.result) if case.result is not None and not case.problem else None
     if study is None and prediction is None:
         raise StudyError(case.problem or f"{case.id} cannot be opened; check the folders.")
-    notes = [case.note] if case.note else []
-    if case.problem:
-        notes.append(case.problem)
+    notes = [sentence for sentence in (case.note, case.problem) if sentence]
     if study is None:
         notes.append(f"The images of {case.id} were not found; choose the folder that holds them.")
     elif prediction is not None:
