@@ -84,3 +84,13 @@ def test_a_chosen_map_leaves_the_risk_as_it_is(tiny_model_folder: Path, tiny_stu
     usual, chosen = (predictor.predict(tiny_study, members="tta:2", maps=maps) for maps in (None, ["entropy"]))
     assert "variance" not in chosen.maps
     np.testing.assert_array_equal(usual.maps["error_risk"], chosen.maps["error_risk"])
+
+
+def test_a_calibration_without_estimates_leaves_the_result_as_it_was(
+    tiny_model_folder: Path, tiny_study: Study
+) -> None:
+    before = Predictor(load_model(tiny_model_folder), device="cpu").provenance(tiny_study)
+    Calibration(dict.fromkeys(REGIONS, IDENTITY), identify(tiny_model_folder).sha256, "single").save(
+        tiny_model_folder / CALIBRATION
+    )
+    assert Predictor(load_model(tiny_model_folder), device="cpu").provenance(tiny_study) == before

@@ -240,7 +240,9 @@ class Predictor:
     def _own_calibration(self, ensemble: EnsemblePlan) -> Calibration | None:
         """What the model brings along to tell how good its predictions are, when it was fitted for these members."""
         own, identity = self._brought, (ensemble.identity["sha256"], ensemble.spec.method)
-        return own if own is not None and (own.model_sha256, own.members) == identity else None
+        if own is None or (own.error_risk is None and own.expected_dice is None):
+            return None
+        return own if (own.model_sha256, own.members) == identity else None
 
     def _provenance(self, study: Study, command: str | None, wanted: _Wanted) -> dict[str, Any]:
         ensemble = wanted.ensemble
