@@ -87,6 +87,9 @@ def test_second_stage_refines_what_the_first_one_found(study, cascade):
     overlap = (whole & (first.segmentation > 0)).sum() / (first.segmentation > 0).sum()
     assert overlap > 0.8  # a ball of 8 voxels across, seen at 2 mm
     assert not (first.segmentation == 1).any()  # it knows no core
+    assert first.provenance["quality"]["WT"]["stages"] == 1
+    assert 0.9 < prediction.provenance["quality"]["WT"]["stages"] <= 1
+    assert prediction.provenance["quality"]["TC"]["stages"] < 0.9
 
 
 def test_mirrored_members_of_a_cascade_agree_where_nothing_depends_on_the_side(study, cascade):

@@ -11,6 +11,7 @@ import pytest
 from napari_uncseg._plugin.sample_data import phantom_folder
 from napari_uncseg.inference.input_checks import Glance, check_input, curvature, displacement, swap_scores
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import load_model
@@ -51,6 +52,10 @@ def test_each_fault_is_found(sample: Study) -> None:
             tried.add((code, what, size))
             assert code in codes(study), what
     assert tried == FOUND
+
+
+def test_a_skull_that_loading_saw_is_a_reason(sample: Study) -> None:
+    assert "skull" in codes(replace(sample, warnings=(SKULL,)))
 
 
 def test_swapping_turns_a_score_round(sample: Study) -> None:

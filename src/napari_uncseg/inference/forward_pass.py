@@ -22,6 +22,7 @@ from napari_uncseg.inference.sliding_window import predict_logits
 from napari_uncseg.io.geometry import three
 from napari_uncseg.io.study import Study
 from napari_uncseg.metrics.morphology import bounding_box
+from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.models.heads import region_probabilities, split
 from napari_uncseg.models.model import Model
 
@@ -101,7 +102,7 @@ class ForwardPass:
         self.frame = frame
         self.report = report
         self.run_info: RunInfo | None = None
-        self._stage_overlaps: list[Tensor] = []
+        self._stage_overlaps: list[list[float]] = []
         self._study, self._device, self._notify = study, device, notify
         self._prepared: dict[InputPlan, tuple[Frame, Tensor]] = {}
         self._fits: dict[InputPlan, RunInfo] = {}
@@ -171,13 +172,14 @@ class ForwardPass:
         with torch.inference_mode():
             found = region_probabilities(split(fine[place][None], model.head)[0], model.head)[0]
             # Outside of the box there is nothing that one stage found and the other did not.
-            self._stage_overlaps.append(_overlap(onto[place] > 0.5, found > 0.5))
+            pairs = zip(onto[place] > 0.5, found > 0.5, strict=True)
+            self._stage_overlaps.append([dice(first.numpy(), second.numpy()) for first, second in pairs])
         return fine
 
     @property
-    def stage_overlap(self) -> Tensor | None:
+    def stage_overlap(self) -> npt.NDArray[np.float64] | None:
         """Dice between the stages of a cascade in WT, TC and ET, shape (3,): the mean over passes; None without one."""
-        return torch.stack(self._stage_overlaps).mean(0) if self._stage_overlaps else None
+        return np.mean(self._stage_overlaps, axis=0) if self._stage_overlaps else None
 
     def _run(
         self,
@@ -222,12 +224,6 @@ class ForwardPass:
             self._prepared[plan] = frame, network_input(self._study, plan, frame)
         frame, image = self._prepared[plan]
         return frame, image if change is None else change(image)
-
-
-def _overlap(first: Tensor, second: Tensor) -> Tensor:
-    """Dice of masks (channels, x, y, z) in each channel; 1 where both are empty."""
-    both, sizes = (first & second).flatten(1).sum(1), first.flatten(1).sum(1) + second.flatten(1).sum(1)
-    return torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0)
 
 
 def second_stage_box(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_uncseg.inference.needs_review import Reason
-from napari_uncseg.io.brain import has_skull
+from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.metrics.morphology import bounding_box
@@ -151,8 +151,8 @@ def _brain_size(study: Study) -> Iterator[Reason]:
 
 
 def _skull(study: Study) -> Iterator[Reason]:
-    if has_skull(study.images, study.brain, study.spacing):
-        yield Reason("skull", "The images still show the skull; the network learned without it, so remove it first.")
+    if SKULL in study.warnings:  # it was looked for when the study was loaded
+        yield Reason("skull", SKULL)
 
 
 def _incomplete(glance: Glance) -> Iterator[Reason]:

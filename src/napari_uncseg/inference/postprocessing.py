@@ -46,7 +46,7 @@ class Accumulated:
         Who they are, in the order they ran.
     votes : Tensor of uint8 or int16, shape (3, x, y, z), optional
         How many of them put a voxel into WT, TC and ET.
-    stages : Tensor of float, shape (3,), optional
+    stages : ndarray of float64, shape (3,), optional
         Of a cascade, the Dice between its stages in WT, TC and ET: the mean over members.
     """
 
@@ -54,7 +54,7 @@ class Accumulated:
     unc_output: RunningMean[torch.Tensor] = field(default_factory=RunningMean)
     names: list[str] = field(default_factory=list)
     votes: torch.Tensor | None = None
-    stages: torch.Tensor | None = None
+    stages: npt.NDArray[np.float64] | None = None
 
     def add(self, output: MemberOutput) -> None:
         """Take in a member; its uncertainty channels unless those of other members are others."""

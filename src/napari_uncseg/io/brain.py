@@ -8,6 +8,9 @@ from scipy import ndimage
 
 Mask = npt.NDArray[np.bool_]
 
+SKULL = "The images still show the skull; remove it first."
+"""What a study is warned of where :func:`has_skull` says so."""
+
 _CONSTANT = 0.5
 """Share of the border's voxels that hold one and the same value when a background was set to a constant."""
 

@@ -13,7 +13,7 @@ from nibabel.affines import obliquity
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import geometry
-from napari_uncseg.io.brain import background_value, brain_mask, has_skull
+from napari_uncseg.io.brain import SKULL, background_value, brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles, only_study
 from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
 from napari_uncseg.io.header import geometry_header
@@ -265,7 +265,7 @@ def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine
     """What the user should know about images that are sound but not as the network learned them."""
     sizes, angle = spacing(affine), float(np.degrees(obliquity(affine).max()))
     found = {
-        "The images still show the skull; remove it first.": has_skull(images, brain, sizes),
+        SKULL: has_skull(images, brain, sizes),
         f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse.": angle > _OBLIQUE_DEGREES,
         f"Voxels are up to {max(sizes):.1f} mm thick; small parts may be missed.": max(sizes) > _THICK_MM,
     }
