@@ -103,7 +103,8 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     from qtpy.QtGui import QCursor
 
     from napari_uncseg.review.verdicts import Decision, Judgement
-    from napari_uncseg.viewer.navigation import go_to, session_of, world_of
+    from napari_uncseg.viewer.navigation import go_to, session_of
+    from napari_uncseg.viewer.orientation import world_of
     from napari_uncseg.viewer.tags import open_predictions
     from napari_uncseg.widgets.agreement.panel import ReviewersWidget
     from napari_uncseg.widgets.compare.panel import SixViewsWidget
