@@ -104,7 +104,9 @@ def test_patches_hold_the_previous_stage_and_now_and_then_lack_it(work: Path, pr
     assert all(sample.images[4:].min() >= 0 and sample.images[4:].max() <= 1 for sample in samples)
 
 
-def test_second_stage_trains_is_exported_and_predicts_out_of_fold(work: Path, previous: Path):
+def test_second_stage_trains_is_exported_and_predicts_out_of_fold(
+    work: Path, previous: Path, monkeypatch: pytest.MonkeyPatch
+):
     run = work / "run-fullres"
     training = fit(work / "anatomies.npz", run, second_config(work))
     assert training.step == 4
@@ -127,6 +129,9 @@ def test_second_stage_trains_is_exported_and_predicts_out_of_fold(work: Path, pr
     done = predict_out_of_fold({0: work / "model"}, SPLITS, [work / "studies"], work / "oof")
     assert done == {NAMES[2]: 0}
     assert (work / "oof" / NAMES[2] / f"{NAMES[2]}_seg.nii.gz").is_file()
+    with monkeypatch.context() as patched:  # what is there is kept
+        patched.delattr(Predictor, "predict")
+        assert predict_out_of_fold({0: work / "model"}, SPLITS, [work / "studies"], work / "oof") == done
     # A model that saw a patient never predicts it out of fold.
     with pytest.raises(ValueError, match="was trained on"):
         predict_out_of_fold({1: work / "model"}, SPLITS, [work / "studies"], work / "oof-wrong")

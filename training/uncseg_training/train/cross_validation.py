@@ -15,7 +15,7 @@ from napari_uncseg.inference.needs_review import RESULT_CODES, Reason
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.run_info import told_by
 from napari_uncseg.io.results import find_results, load_prediction, read_result
-from napari_uncseg.io.saving import save_prediction
+from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.maps import MapName, Measure
@@ -35,6 +35,9 @@ def predict_out_of_fold(
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Predict what each fold held out, into one folder of results that ``uncseg evaluate`` reads.
+
+    A result that stands there already and was made from the same images, model and members is kept, so that a run that
+    was cut goes on.
 
     Parameters
     ----------
@@ -73,9 +76,12 @@ def predict_out_of_fold(
         _require_unseen(model, fold, held_out)
         predictor = Predictor(model, device="auto")
         for name in held_out:
-            prediction = predictor.predict(studies[name](), members=members, maps=maps)
-            save_prediction(prediction, out, overwrite=overwrite)
-            folds[name] = fold
+            study, folds[name] = studies[name](), fold
+            promised = predictor.provenance(study, members=members, maps=maps)
+            if check_target(out, name, promised, maps or tuple(Measure)).state is State.SAME:
+                tell(f"fold {fold}: {name} is there")
+                continue
+            save_prediction(predictor.predict(study, members=members, maps=maps), out, overwrite=overwrite)
             tell(f"fold {fold}: {name}")
     return folds
 
