@@ -1,0 +1,66 @@
+"""Tables by which the release network was chosen: the better candidate, cut and bound are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.saving import save_prediction
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import REGIONS, region_masks
+from uncseg_training.experiments import choices
+
+
+def likely(study: Study, inside: float, speck: float = 0.0) -> np.ndarray:
+    """Probabilities of the reference's regions, and of a speck far from it."""
+    assert study.reference is not None
+    found = np.where(np.stack(list(region_masks(study.reference))), inside, 0.0).astype(np.float32)
+    found[:, 0, 0, 0] = speck
+    return found
+
+
+def test_each_table_tells_which_one_is_better(tiny_study: Study) -> None:
+    good, faint, specks = likely(tiny_study, 0.9), likely(tiny_study, 0.38), likely(tiny_study, 0.9, speck=0.9)
+    numbers = choices.measure(iter([(tiny_study, {"good": good, "faint": faint, "specks": specks})]), str)
+    tables = choices.tables_of(numbers)
+    rows = {row["candidate"]: row for row in tables["candidates"]}
+    assert rows["good"]["WT"]["mean"] == 1
+    assert rows["good"]["n"] == 1
+    assert rows["faint"]["WT"]["mean"] == 0
+    assert rows["specks"]["false lesions WT"] == 1
+    assert rows["specks"]["lesion-wise WT"] == pytest.approx(0.5)
+    cut = {row["threshold"]: row for row in tables["thresholds"] if row["candidate"] == "faint"}
+    assert cut[0.35]["dice TC"] == 1
+    assert cut[0.4]["dice TC"] == 0
+    bound = {row["smallest"]: row for row in tables["smallest"] if row["candidate"] == "specks"}
+    assert bound[0.02]["false lesions WT"] == 0
+
+
+def test_command_reads_results_and_adds_the_mean_of_two(
+    study_folder: Path, tiny_study: Study, tiny_prediction: Prediction, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        probabilities = likely(tiny_study, 0.8)
+        save_prediction(replace(tiny_prediction, probabilities=probabilities), tmp_path / name)
+    app = choices.typer.Typer()
+    app.command()(choices.main)
+    words = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}", "--studies", str(study_folder), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    written = (tmp_path / "out" / "candidates.csv").read_text()
+    assert "a and b" in written
+    assert all(str(region) in written for region in REGIONS)
+
+
+def test_candidates_of_other_studies_are_refused(
+    tiny_prediction: Prediction, study_folder: Path, tmp_path: Path
+) -> None:
+    save_prediction(tiny_prediction, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ValueError, match="does not hold"):
+        list(choices.probabilities_of({"a": tmp_path / "a", "b": tmp_path / "b"}, {}))
