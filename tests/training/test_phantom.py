@@ -10,10 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import region_masks
 from tests.training.conftest import head
+from uncseg_training.cli import app
 from uncseg_training.phantom.anatomy import Tissue, build_anatomies, load_anatomies, read_freesurfer, save_anatomies
 from uncseg_training.phantom.appearance import BASE_CONTRAST
 from uncseg_training.phantom.appearance_priors import APPEARANCE_PRIORS, AppearancePrior
@@ -365,3 +367,13 @@ def test_written_phantom_is_a_brats_study(stream: Phantoms, tmp_path: Path) -> N
     truth = json.loads((folder / "UNCSEG-phantom-00000-truth.json").read_text())
     volumes = region_masks(study.reference).sum((1, 2, 3)) * study.voxel_ml
     assert [truth["volumes_ml"][region] for region in ("WT", "TC", "ET")] == pytest.approx(volumes.tolist(), abs=1e-3)
+
+
+def test_command_keeps_the_field_of_view_whatever_the_voxel(tmp_path: Path) -> None:
+    save_anatomies([head()], tmp_path / "anatomies.npz")
+    words = ["phantom", "-o", str(tmp_path), "--anatomy", str(tmp_path / "anatomies.npz"), "--spacing", "4"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    study = load_study(tmp_path / "UNCSEG-phantom-00000")
+    assert study.spacing == pytest.approx((4, 4, 4))
+    assert study.shape == (40, 48, 40)

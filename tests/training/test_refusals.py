@@ -95,6 +95,7 @@ def test_devices_seeds_and_priors_of_phantoms(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         assert "no usable NVIDIA GPU" in refused("phantom", "-o", out, "--device", "cuda")
     assert "--seed" in refused("phantom", "-o", out, "--seed", 99999999999999)
+    assert "--spacing" in refused("phantom", "-o", out, "--spacing", 0.1)
     for option in ("--prior", "--looks"):
         assert "matched" in refused("phantom", "-o", out, option, "odd")
     assert not out.exists()

@@ -70,10 +70,12 @@ def phantom(
     looks: Annotated[str | None, typer.Option(hidden=True)] = None,
     device: Annotated[str, typer.Option(help="Where to make them: auto, cpu or cuda.")] = "cpu",
     prefix: Annotated[str, typer.Option(help="Studies are called PREFIX-00000 and so on.")] = "UNCSEG-phantom",
+    spacing: Annotated[float, typer.Option(min=0.8, max=4, help="Size of a voxel in millimetres.")] = 1.0,
 ) -> None:
-    """Write phantoms of 1 mm as BraTS 2023 studies with reference and truth."""
+    """Write phantoms as BraTS 2023 studies with reference and truth."""
     from napari_uncseg.inference.device import resolve_device
     from napari_uncseg.io.files import check_writable
+    from napari_uncseg.io.geometry import three
     from uncseg_training.phantom.anatomy import build_anatomies, load_anatomies
     from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
@@ -87,12 +89,15 @@ def phantom(
         raise ValueError(f"{anatomy} is not there; give a folder of label maps or a file of anatomies.")
     file = anatomy if anatomy is not None and anatomy.is_file() else None
     found = load_anatomies(file) if file else build_anatomies(anatomy, icbm=anatomy is None)
-    stream = Phantoms(found, (160, 192, 160), 1.0, seed, wide, place, prior=prior)
+    # The same field of view whatever the voxel, in even numbers of voxels.
+    shape = three(2 * math.ceil(side / spacing / 2) for side in (160, 192, 160))
+    stream = Phantoms(found, shape, spacing, seed, wide, place, prior=prior)
     for index in range(first, first + count):
         made = stream[index]
         name = f"{prefix}-{index:05d}"
-        write_phantom(made, out, name, 1.0)
-        typer.echo(f"{out / name}: {made.kind}, {int((made.labels > 0).sum()) / 1000:.1f} mL in {made.anatomy}")
+        write_phantom(made, out, name, spacing)
+        volume = int((made.labels > 0).sum()) * spacing**3 / 1000
+        typer.echo(f"{out / name}: {made.kind}, {volume:.1f} mL in {made.anatomy}")
 
 
 @app.command()

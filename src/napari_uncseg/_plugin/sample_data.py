@@ -9,7 +9,7 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.files import is_dir
 
 PHANTOM = "UNCSEG-phantom-00026"
-"""Written by ``uncseg-train phantom -o src/napari_uncseg/sample --seed 2023 --first 26``."""
+"""Written by ``uncseg-train phantom -o src/napari_uncseg/sample --seed 2023 --first 26 --spacing 1.5``."""
 
 
 def phantom_folder() -> Path:
