@@ -88,3 +88,63 @@ class Cancelled(UncsegError):
     """The user stopped a run; nothing was written."""
 
     code = "cancelled"
+
+
+class DicomError(StudyError):
+    """DICOM files that cannot be read as an examination of the brain."""
+
+    code = "dicom"
+
+
+class NoDicom(DicomError):
+    """A path that holds no DICOM at all."""
+
+    code = "dicom.none"
+
+
+class DamagedDicom(DicomError):
+    """A DICOM file or an archive that is cut off, encrypted or damaged."""
+
+    code = "dicom.damaged"
+
+
+class UnknownSyntax(DicomError):
+    """Voxels in a transfer syntax that nothing here decodes."""
+
+    code = "dicom.transfer-syntax"
+
+
+class SeveralVisits(DicomError):
+    """One folder with several patients, or several visits of one."""
+
+    code = "dicom.several-visits"
+
+
+class NotMri(DicomError):
+    """Images of another kind than grey MRI: CT, colour, screenshots."""
+
+    code = "dicom.not-mri"
+
+
+class BrokenSeries(DicomError):
+    """A series that is no volume: slices missing, unevenly spaced, in several orientations, or only one."""
+
+    code = "dicom.broken-series"
+
+
+class MissingSeries(DicomError):
+    """An examination without one of the four modalities, or without the series that was named."""
+
+    code = "dicom.missing-series"
+
+
+class CutHead(StudyError):
+    """An image that covers only part of the head."""
+
+    code = "preparation.cut-head"
+
+
+class NoBrainMask(StudyError):
+    """Images with a skull and no way to remove it, or a mask that is none of this brain."""
+
+    code = "preparation.no-brain-mask"
