@@ -36,7 +36,7 @@ SEQUENCES: dict[str, dict[str, Any]] = {
 
 
 def affine_of(
-    spacing: tuple[float, float, float], centre: tuple[int, ...], plane: str = "axial", tilt: float = 0.0
+    spacing: tuple[float, float, float], shape: tuple[int, ...], plane: str = "axial", tilt: float = 0.0
 ) -> np.ndarray:
     """RAS affine of a grid in a plane whose middle lies at the origin, turned by degrees about the x axis."""
     directions = {
