@@ -83,7 +83,7 @@ def test_recalibration_helps_on_studies_left_out():
         assert found.after["nll"] < found.before["nll"] - 0.05
         assert found.after["ece_classwise"] < found.before["ece_classwise"] / 4
         assert found.after["brier"] < found.before["brier"]
-        assert (found.studies, found.voxels) == (6, 72_000)
+        assert (found.studies_with_region, found.voxels) == (6, 72_000)
     found = fit_region(metric, Method.TEMPERATURE)
     assert found.map.temperature == pytest.approx(2.0, rel=0.05)
     assert "only 6 studies have the region" in found.notes[0]
@@ -116,7 +116,7 @@ def test_one_study_has_no_figures_after():
 def test_an_absent_region_is_left_as_it_is_and_told():
     found = fit_region(fed([overconfident(seed) for seed in range(2)], Region.ET), Method.PLATT, alpha=0.1)
     assert found.map == Temperature(1.0)
-    assert found.studies == 0
+    assert found.studies_with_region == 0
     assert found.after == found.before
     assert any("ET: it is in no voxel" in note for note in found.notes)
     assert found.control.threshold is None
@@ -135,8 +135,8 @@ def test_thresholds_count_studies_that_have_the_region():
     rates = [(case.probability(Region.WT)[case.reference[0]] <= control.threshold).mean() for case in cases]
     assert control.studies == 12
     above = sum((case.probability(Region.WT) > control.threshold).sum() for case in cases)
-    assert found.marked == pytest.approx(above / sum(case.reference[0].sum() for case in cases))
-    assert control.risk == pytest.approx(np.mean(rates))
+    assert found.marked_over_region == pytest.approx(above / sum(case.reference[0].sum() for case in cases))
+    assert control.false_negative_rate == pytest.approx(np.mean(rates))
     assert (sum(rates) + 1) / 13 <= 0.15
     higher = thresholds()[np.searchsorted(thresholds(), control.threshold) + 1]
     worse = [(case.probability(Region.WT)[case.reference[0]] <= higher).mean() for case in cases]

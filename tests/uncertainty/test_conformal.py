@@ -52,7 +52,7 @@ def test_threshold_by_hand():
     """Nine studies: (sum + 1) / 10 ≤ 0.2 asks for a sum of at most 1."""
     found = control_risk(np.array([0.2, 0.9, 1.0, 1.1, 4.0]), 9, 0.2, np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
     assert found.threshold == 0.3
-    assert found.risk == pytest.approx(1 / 9)
+    assert found.false_negative_rate == pytest.approx(1 / 9)
     assert (found.alpha, found.studies, found.reason) == (0.2, 9, "")
 
 

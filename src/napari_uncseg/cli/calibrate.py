@@ -86,17 +86,19 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
         names = ("ece_classwise", "nll", "brier")
         figures = (f"{_number(found.before[name])} → {_number(found.after[name])}" for name in names)
         share = f"{found.positives / found.voxels:.2%}" if found.voxels else "–"
-        rows.append([str(region), found.map.words(), str(found.studies), f"{found.voxels:,}", share, *figures])
+        rows.append(
+            [str(region), found.map.words(), str(found.studies_with_region), f"{found.voxels:,}", share, *figures]
+        )
     head = ("region", "map", "studies", "voxels", "prevalence", "ECE", "NLL, nats", "Brier")
     print_table(head, rows, words=(0, 1))
     what = f"Before → after, on the voxel set {voxel_set}, voxels of {len(fit.studies)} studies together"
     print_lines(f"{what}; after: each study recalibrated by a map fitted on the others. ECE class-wise, 15 bins.")
     for region, control in calibration.controls.items():
-        marked = fit.regions[region].marked
+        marked = fit.regions[region].marked_over_region
         if control.threshold is not None:
             mask = f", by a mask {marked:.3g} times as large as the region" if marked is not None else ""
             what = f"{region}: above a threshold of {control.threshold:.3g} (before recalibration) at most"
-            here = f"here {control.risk:.3g}, in {control.studies} studies{mask}"
+            here = f"here {control.false_negative_rate:.3g}, in {control.studies} studies{mask}"
             print_lines(f"{what} {control.alpha:.3g} of the region is missed on average; {here}.")
     if calibration.controls:
         print_lines(f"{GUARANTEE} It holds for studies like these, not for a single one.")

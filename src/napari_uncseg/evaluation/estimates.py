@@ -81,15 +81,10 @@ def evidence_of(case: Case) -> tuple[Evidence, tuple[slice, ...]]:
     box = bounding_box(case.brain)
     if case.probabilities is None or box is None:
         raise EvaluationError(f"Case {case.id} has no probabilities or no brain, so nothing tells of its errors.")
-    channel, variance = (case.maps.get(str(name)) for name in (Measure.UNC_OUTPUT_UNMASKED, Measure.VARIANCE))
-    several = variance is not None and case.members > 1
-    evidence = Evidence(
-        np.ascontiguousarray(case.probabilities[:, *box]),
-        case.spacing,
-        None if channel is None else np.ascontiguousarray(channel[box]),
-        np.ascontiguousarray(variance[box]) if variance is not None and several else None,
-    )
-    return evidence, box
+    asked = {"channel": Measure.UNC_OUTPUT_UNMASKED, "variance": Measure.VARIANCE if case.members > 1 else ""}
+    there = {name: case.maps[measure] for name, measure in asked.items() if measure in case.maps}
+    maps = {name: np.ascontiguousarray(volume[box]) for name, volume in there.items()}
+    return Evidence(np.ascontiguousarray(case.probabilities[:, *box]), case.spacing, **maps), box
 
 
 def sample_of(case: Case, quality: Mapping[Region, Quality], fold: int, seed: int = 0) -> Sample:
@@ -139,16 +134,13 @@ def fit_estimates(samples: Sequence[Sample]) -> Estimates:
     if len(samples) < FEWEST:
         told = "results that tell their own quality" if samples else "results of this version"
         return Estimates(notes=(f"Error risk and expected Dice need {FEWEST} {told}; here are {len(samples)}.",))
-    error_risk, expected_dice = None, None
-    try:
-        error_risk = fit_error_risk(samples)
-    except EvaluationError as error:
-        notes.append(str(error))
-    try:
-        expected_dice = fit_expected_dice(samples)
-    except EvaluationError as error:
-        notes.append(str(error))
-    return Estimates(error_risk, expected_dice, tuple(notes))
+    fitted: dict[str, Any] = {}
+    for name, fit in (("error_risk", fit_error_risk), ("expected_dice", fit_expected_dice)):
+        try:
+            fitted[name] = fit(samples)
+        except (EvaluationError, ValueError) as error:
+            notes.append(str(error))
+    return Estimates(**fitted, notes=tuple(notes))
 
 
 def fit_left_out(samples: Sequence[Sample]) -> dict[int, Estimates]:
@@ -171,7 +163,9 @@ def fit_error_risk(samples: Sequence[Sample]) -> ErrorRisk:
     Raises
     ------
     EvaluationError
-        When the studies do not tell the same, or a region has no error to learn.
+        When the studies do not tell the same.
+    ValueError
+        When a region has no error to learn.
     """
     names = {sample.names for sample in samples}
     if len(names) != 1:
@@ -181,10 +175,7 @@ def fit_error_risk(samples: Sequence[Sample]) -> ErrorRisk:
     features = np.concatenate([sample.features for sample in samples])
     wrong = np.concatenate([sample.wrong for sample in samples])
     weights = np.concatenate([sample.weights for sample in samples])
-    try:
-        fits = {region: fit_perceptron(features, wrong[:, i], weights) for i, region in enumerate(REGIONS)}
-    except ValueError as error:
-        raise EvaluationError(str(error)) from error
+    fits = {region: fit_perceptron(features, wrong[:, i], weights) for i, region in enumerate(REGIONS)}
     return ErrorRisk(names.pop(), fits)
 
 
@@ -193,17 +184,12 @@ def fit_expected_dice(samples: Sequence[Sample]) -> ExpectedDice:
 
     Raises
     ------
-    EvaluationError
+    ValueError
         When there are too few studies.
     """
     folds = [sample.fold for sample in samples]
-    try:
-        fits = {region: fit_region(*_qualities(samples, region), folds) for region in REGIONS}
-        whole = out_of_fold(*_qualities(samples, Region.WT), folds)
-    except ValueError as error:
-        raise EvaluationError(str(error)) from error
+    qualities = {region: [sample.quality[region] for sample in samples] for region in REGIONS}
+    true = {region: [sample.dice[region] for sample in samples] for region in REGIONS}
+    fits = {region: fit_region(qualities[region], true[region], folds) for region in REGIONS}
+    whole = out_of_fold(qualities[Region.WT], true[Region.WT], folds)
     return ExpectedDice(fits, round(float(np.quantile([each.value for each in whole], REVIEWED)), 3))
-
-
-def _qualities(samples: Sequence[Sample], region: Region) -> tuple[list[Quality], list[float]]:
-    return [sample.quality[region] for sample in samples], [sample.dice[region] for sample in samples]

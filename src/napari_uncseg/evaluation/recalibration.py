@@ -30,6 +30,9 @@ from napari_uncseg.uncertainty.recalibration.models import IDENTITY, SMALLEST, S
 
 Numbers = npt.NDArray[np.float64]
 
+FIGURES = ("voxels", "positives", "studies_with_region", "before", "after", "marked_over_region")
+"""What a calibration tells of the fit of a region."""
+
 FIT_SETS: tuple[VoxelSet, ...] = (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.ALL, VoxelSet.PREDICTION)
 """Voxel sets to fit on; in the others the reference decides which voxels there are, and the fit would learn that."""
 
@@ -88,14 +91,14 @@ class RegionFit:
         Fitted on all studies.
     voxels, positives : int
         Voxels of the set, and those of them that are in the region, over all studies.
-    studies : int
+    studies_with_region : int
         Studies that have the region.
     before, after : mapping of str to float
         ``nll`` (nats per voxel), ``brier`` and ``ece_classwise``, over the voxels of all studies together: as the
         predictions are, and with each study recalibrated by the others (NaN when there is but one).
     control : RiskControl, optional
         When a false-negative rate was asked for.
-    marked : float, optional
+    marked_over_region : float, optional
         Voxels of the set above its threshold, as a multiple of those in the region: what the promise costs.
     notes : tuple of str
         A sentence each.
@@ -104,23 +107,16 @@ class RegionFit:
     map: MonotoneMap
     voxels: int
     positives: int
-    studies: int
+    studies_with_region: int
     before: Mapping[str, float]
     after: Mapping[str, float]
     control: RiskControl | None
-    marked: float | None
+    marked_over_region: float | None
     notes: tuple[str, ...]
 
     def content(self) -> dict[str, Any]:
-        """Counts and figures as plain JSON values."""
-        return {
-            "voxels": self.voxels,
-            "positives": self.positives,
-            "studies_with_region": self.studies,
-            "before": dict(self.before),
-            "after": dict(self.after),
-            "marked_over_region": self.marked,
-        }
+        """The figures as plain JSON values."""
+        return {name: getattr(self, name) for name in FIGURES}
 
 
 def fit_region(metric: ProbabilitySteps, method: Method, alpha: float | None = None) -> RegionFit:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError, reason_of
@@ -73,11 +73,6 @@ class Measured:
     path: Path
     kept: bool
 
-    @property
-    def outcome(self) -> str:
-        """What became of it, for a list of progress."""
-        return "was there already" if self.kept else "measured"
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -85,7 +80,6 @@ class Failure:
 
     study: str
     error: Exception
-    outcome: ClassVar[str] = "failed"  # why is told once, at the end
 
     @property
     def why(self) -> str:
@@ -181,7 +175,9 @@ def evaluate_pairs(
                 raise result.error  # a full disk is that of the next study, too
             results[result.study] = result
             if progress is not None:
-                progress(len(results), len(pairs), f"{result.study}: {result.outcome}")
+                kept = isinstance(result, Measured) and result.kept
+                done = "was there already" if kept else "measured" if isinstance(result, Measured) else "failed"
+                progress(len(results), len(pairs), f"{result.study}: {done}")
     ordered = [results[pair.id] for pair in pairs]
     failures = [result for result in ordered if isinstance(result, Failure)]
     return [result for result in ordered if isinstance(result, Measured)], failures

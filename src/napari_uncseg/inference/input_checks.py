@@ -144,10 +144,7 @@ def _over_blocks(combine: Callable[[Any, Any], Any], volume: npt.NDArray[Any], f
 def _brain_size(study: Study) -> Iterator[Reason]:
     size = float(np.count_nonzero(study.brain)) * study.voxel_ml
     if not SMALLEST_ML <= size <= LARGEST_ML:
-        yield Reason(
-            "brain_size",
-            f"The brain measures {size:.0f} mL, which no adult's does: a part is missing, or voxel sizes are wrong.",
-        )
+        yield Reason.of("brain_size", size=size)
 
 
 def _skull(study: Study) -> Iterator[Reason]:
@@ -160,18 +157,15 @@ def _incomplete(glance: Glance) -> Iterator[Reason]:
         pieces, number = ndimage.label(flat & glance.brain)
         share = np.bincount(pieces[pieces > 0]).max() / glance.brain.sum() if number else 0.0
         if share > MISSING:
-            yield Reason(
-                "incomplete_modality",
-                f"{MODALITY_TITLES[modality]} is constant in {share:.0%} of the brain: it covers only part of it.",
-            )
+            yield Reason.of("incomplete_modality", title=MODALITY_TITLES[modality], share=share)
 
 
 def _same_image(glance: Glance) -> Iterator[Reason]:
     correlations = np.corrcoef([image[glance.brain] for image in glance.images])
     for first, second in combinations(range(len(MODALITIES)), 2):
         if correlations[first, second] > SAME_IMAGE:
-            names = " and ".join(MODALITY_TITLES[MODALITIES[index]] for index in (first, second))
-            yield Reason("same_image_twice", f"{names} are one and the same image; give each its own.")
+            titles = " and ".join(MODALITY_TITLES[MODALITIES[index]] for index in (first, second))
+            yield Reason.of("same_image_twice", titles=titles)
 
 
 def _swapped(glance: Glance) -> Iterator[Reason]:
@@ -179,7 +173,7 @@ def _swapped(glance: Glance) -> Iterator[Reason]:
     for score, bound, names in ((t2, SWAPPED_T2, "FLAIR and T2w"), (t1, SWAPPED_T1, "T1c and T1n")):
         if score < bound:
             why = "CSF is dark in T2w and bright in FLAIR" if bound == SWAPPED_T2 else "T1n enhances more than T1c"
-            yield Reason("modalities_swapped", f"{names} look swapped: {why}.")
+            yield Reason.of("modalities_swapped", titles=names, why=why)
 
 
 def swap_scores(glance: Glance) -> tuple[float, float]:
@@ -213,11 +207,7 @@ def _displaced(glance: Glance) -> Iterator[Reason]:
     for index, modality in enumerate(MODALITIES[1:], start=1):
         shift, turn = displacement(glance, index)
         if shift > SHIFT_MM or turn > TURN_DEGREES:
-            yield Reason(
-                "not_registered",
-                f"{MODALITY_TITLES[modality]} does not lie on T1c, it seems off by {shift:.0f} mm and {turn:.0f}°; "
-                "register the images.",
-            )
+            yield Reason.of("not_registered", title=MODALITY_TITLES[modality], shift=shift, turn=turn)
 
 
 def displacement(glance: Glance, index: int) -> tuple[float, float]:
@@ -276,11 +266,7 @@ def _rotation(degrees: Numbers) -> Numbers:
 def _thick_slices(study: Study) -> Iterator[Reason]:
     for modality, image in zip(MODALITIES, study.images, strict=True):
         if min(curvature(image, study.brain, axis, study.spacing[axis]) for axis in range(3)) < THICK:
-            yield Reason(
-                "thick_slices",
-                f"{MODALITY_TITLES[modality]} was acquired in slices of more than 6 mm, whatever its header says; "
-                "small parts may be missed.",
-            )
+            yield Reason.of("thick_slices", title=MODALITY_TITLES[modality])
 
 
 def curvature(image: Floats, brain: Mask, axis: int, spacing: float) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,11 @@ class Reason:
     code: str
     text: str
 
+    @classmethod
+    def of(cls, code: str, **found: Any) -> Reason:
+        """The reason of a code, told with what was found."""
+        return cls(code, _sentences()[code].format(**found))
+
 
 def reasons_to_doubt(
     reference: npt.NDArray[np.integer[Any]], segmentation: npt.NDArray[np.integer[Any]]
@@ -42,17 +50,9 @@ def reasons_to_doubt(
     """Why a reference may be no expert's segmentation: ``own_reference``, ``reference_of_one_label``."""
     found = []
     if reference.any() and np.array_equal(reference, segmentation):
-        found.append(
-            Reason("own_reference", "The reference agrees with the segmentation in every voxel: is it an expert's?")
-        )
+        found.append(Reason.of("own_reference"))
     if set(np.unique(reference).tolist()) == {0, int(Label.NCR)}:
-        found.append(
-            Reason(
-                "reference_of_one_label",
-                "The reference holds the label 1 alone, which is read as necrotic core; of a mask of the whole tumour "
-                "only the Dice of WT counts.",
-            )
-        )
+        found.append(Reason.of("reference_of_one_label"))
     return found
 
 
@@ -72,18 +72,15 @@ def reasons_for_review(
     bound : float
         Least expected Dice of the whole tumour.
     """
-    found = []
     if not volumes_ml[Region.WT]:
-        found.append(
-            Reason("no_tumour", "No tumour was found: that nothing is outlined does not mean that nothing is there.")
-        )
-    elif expected is not None and expected[Region.WT].value < bound:
-        whole = expected[Region.WT]
-        found.append(
-            Reason(
-                "low_expected_dice",
-                f"The expected Dice of the {REGION_TITLES[Region.WT]} is {whole.value:.2f} "
-                f"({whole.low:.2f} to {whole.high:.2f}), below {bound:.2f}.",
-            )
-        )
-    return found
+        return [Reason.of("no_tumour")]
+    if expected is None or expected[Region.WT].value >= bound:
+        return []
+    title = REGION_TITLES[Region.WT]
+    return [Reason.of("low_expected_dice", title=title, dice=expected[Region.WT], bound=bound)]
+
+
+@cache
+def _sentences() -> dict[str, str]:
+    """Sentence of each code."""
+    return tomllib.loads(files(__package__).joinpath("needs_review.toml").read_text(encoding="utf-8"))

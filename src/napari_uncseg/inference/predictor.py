@@ -18,10 +18,10 @@ from napari_uncseg.inference.input_checks import check_input
 from napari_uncseg.inference.postprocessing import VARIANCE, accumulate, cancer_mask_of, make_prediction, possible
 from napari_uncseg.inference.preprocessing import frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
-from napari_uncseg.inference.run_info import describe_members, describe_run
 from napari_uncseg.inference.sliding_window import count_tiles
-from napari_uncseg.io.files import sha256
+from napari_uncseg.io.files import sha256, versions
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
 from napari_uncseg.maps import MapName, Measure, parse_maps
 from napari_uncseg.models.identity import calibration_of
@@ -209,8 +209,14 @@ class Predictor:
             "threads": torch.get_num_threads(),
         }
         if ensemble.spec != SINGLE:
-            names, details = accumulated.names, ensemble.details
-            provenance["members"] = describe_members(ensemble.spec.method, details, names, ensemble.count)
+            provenance["members"] = {
+                "method": ensemble.spec.method,
+                "members_done": done,
+                "members_wanted": ensemble.count,
+                "names": list(accumulated.names),
+                **ensemble.details,
+                **dict.fromkeys(("probabilities", "unc_output"), "mean of the members'"),
+            }
         mask = cancer_mask_of(self.model.plans)
         return make_prediction(
             study, frame, wanted.maps, accumulated, calibration, provenance, report, mask, estimates, input_reasons
@@ -264,7 +270,17 @@ class Predictor:
             settings["calibration"] = _digest(wanted.calibration)
         elif wanted.estimates is not None:
             settings["estimates"] = wanted.estimates.sha256
-        return describe_run(study, ensemble.identity, settings, command)
+        return {
+            "schema": SCHEMA,
+            "research_use_only": RESEARCH_USE_ONLY,
+            "study": study.id,
+            "model": dict(ensemble.identity),
+            "inputs": study.inputs,
+            "settings": settings,
+            "versions": versions("torch", "numpy", "nibabel"),
+            "command": command,
+            "warnings": list(study.warnings),
+        }
 
 
 def _digest(calibration: Calibration) -> str:

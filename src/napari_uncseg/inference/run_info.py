@@ -9,45 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.inference.needs_review import Reason, reasons_for_review, reasons_to_doubt
-from napari_uncseg.io.files import versions
-from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
+from napari_uncseg.inference.needs_review import LOW_EXPECTED_DICE, Reason, reasons_for_review, reasons_to_doubt
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality
-
-
-def describe_run(
-    study: Study, model: Mapping[str, Any], settings: dict[str, Any], command: str | None
-) -> dict[str, Any]:
-    """Everything about a run that is known before it starts.
-
-    Parameters
-    ----------
-    study : Study
-    model : mapping
-        ``name`` and ``sha256`` of the model.
-    settings : dict
-        What the result depends on besides the input and the model.
-    command : str, optional
-        The command that remakes the result.
-
-    Returns
-    -------
-    dict
-    """
-    return {
-        "schema": SCHEMA,
-        "research_use_only": RESEARCH_USE_ONLY,
-        "study": study.id,
-        "model": dict(model),
-        "inputs": study.inputs,
-        "settings": settings,
-        "versions": versions("torch", "numpy", "nibabel"),
-        "command": command,
-        "warnings": list(study.warnings),
-    }
 
 
 def describe_result(
@@ -108,36 +74,8 @@ def told_by(
     input_reasons: Sequence[Reason] = (),
 ) -> dict[str, Any]:
     """``expected_dice`` per region, where there is a model of it, and ``needs_review``."""
-    if expected_dice is None:
-        return {"needs_review": [asdict(each) for each in (*reasons_for_review(volumes_ml), *input_reasons)]}
-    estimates = expected_dice.estimate(quality)
-    reasons = reasons_for_review(volumes_ml, estimates, expected_dice.bound)
-    return {
-        "expected_dice": {str(region): asdict(each) for region, each in estimates.items()},
-        "needs_review": [asdict(each) for each in (*reasons, *input_reasons)],
-    }
-
-
-def describe_members(method: str, details: Mapping[str, Any], names: Sequence[str], wanted: int) -> dict[str, Any]:
-    """What a result of several members says of them.
-
-    Parameters
-    ----------
-    method : str
-        As :attr:`napari_uncseg.inference.ensemble_spec.EnsembleSpec.method`.
-    details : mapping
-        What there is to say besides.
-    names : sequence of str
-        The members the result is the mean of, in the order they ran.
-    wanted : int
-        How many were to run; with fewer done the result is partial.
-    """
-    return {
-        "method": method,
-        "members_done": len(names),
-        "members_wanted": wanted,
-        "names": list(names),
-        **details,
-        "probabilities": "mean of the members'",
-        "unc_output": "mean of the members'",
-    }
+    estimates = None if expected_dice is None else expected_dice.estimate(quality)
+    bound = LOW_EXPECTED_DICE if expected_dice is None else expected_dice.bound
+    reasons = (*reasons_for_review(volumes_ml, estimates, bound), *input_reasons)
+    expected = {str(region): asdict(each) for region, each in (estimates or {}).items()}
+    return {**({"expected_dice": expected} if expected else {}), "needs_review": [asdict(each) for each in reasons]}

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import NonNegativeInt
 
+from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.uncertainty.recalibration.models import STEPS
 
 Numbers = npt.NDArray[np.float64]
@@ -40,27 +42,21 @@ class RiskControl:
     threshold : float, optional
         The controlled mask holds the voxels whose probability, before any recalibration, is above it. None when no
         threshold keeps the promise.
-    risk : float, optional
-        Mean false-negative rate of the calibration studies at the threshold.
+    false_negative_rate : float, optional
+        Mean of the calibration studies at the threshold.
     reason : str
         Why there is no threshold, a sentence; else empty.
     """
 
-    alpha: float
-    studies: int
-    threshold: float | None
-    risk: float | None
+    alpha: Fraction
+    studies: NonNegativeInt
+    threshold: Fraction | None
+    false_negative_rate: Fraction | None
     reason: str = ""
 
-    def content(self) -> dict[str, Any]:
-        """Plain JSON values, under the names they have in a file."""
-        return {
-            "alpha": self.alpha,
-            "studies": self.studies,
-            "threshold": self.threshold,
-            "false_negative_rate": self.risk,
-            "reason": self.reason,
-        }
+    def __post_init__(self) -> None:
+        if self.threshold is None and not self.reason:
+            raise ValueError("it has neither a threshold nor a reason")
 
 
 def thresholds() -> Numbers:
@@ -133,27 +129,13 @@ def control_risk(total: Numbers, studies: int, alpha: float, choices: Numbers) -
         raise ValueError("the losses fall as the threshold rises")
     needed = studies_needed(alpha)
     if studies < needed:
-        return RiskControl(
-            alpha,
-            studies,
-            None,
-            None,
-            f"An alpha of {alpha:g} needs at least {needed} studies that have the region; there {_are(studies)}.",
-        )
+        there = "is 1" if studies == 1 else f"are {studies}"
+        reason = f"An alpha of {alpha:g} needs at least {needed} studies that have the region; there {there}."
+        return RiskControl(alpha, studies, None, None, reason)
     kept = np.flatnonzero((total + 1) / (studies + 1) <= alpha)
     if not kept.size:
-        lowest = float(total[0] / studies)
-        return RiskControl(
-            alpha,
-            studies,
-            None,
-            None,
-            f"No threshold keeps {alpha:g}: even the lowest one misses {lowest:.3g} of the region on average, and "
-            f"{studies} studies allow {((studies + 1) * alpha - 1) / studies:.3g}.",
-        )
+        missed, allowed = float(total[0] / studies), ((studies + 1) * alpha - 1) / studies
+        reason = f"even the lowest one misses {missed:.3g} of the region on average, and {studies} studies allow"
+        return RiskControl(alpha, studies, None, None, f"No threshold keeps {alpha:g}: {reason} {allowed:.3g}.")
     best = int(kept[-1])
     return RiskControl(alpha, studies, float(choices[best]), float(total[best] / studies))
-
-
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else f"are {count}"

@@ -13,12 +13,12 @@ data the first one had not seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, FiniteFloat, PositiveFloat, model_validator
+from pydantic import PlainValidator
 
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.measures import entropy
@@ -39,6 +39,17 @@ _LARGEST_LOGIT, _LARGEST_FEATURE = 8.0, 4.0
 unlike all others gets no answer from far outside of what was fitted."""
 
 _CHUNK = 1 << 18
+
+
+def _weights(values: Any) -> Floats:
+    """Weights of a file, or as they are."""
+    weights = np.asarray(values)
+    if weights.dtype.kind not in "iuf" or not np.isfinite(weights).all():
+        raise ValueError("weights are finite numbers")
+    return weights.astype(np.float32, copy=False)
+
+
+Weights = Annotated[Floats, PlainValidator(_weights)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +98,7 @@ class Evidence:
                 yield _logit(mean.ravel()[voxels])
 
     def _with_means(self, volume: Floats, voxels: npt.NDArray[np.intp]) -> Iterator[Floats]:
-        for each in (volume, *self._means(volume)):
-            yield each.ravel()[voxels]
+        yield from (each.ravel()[voxels] for each in (volume, *self._means(volume)))
 
     def _means(self, volume: Floats) -> Iterator[Floats]:
         from scipy.ndimage import uniform_filter
@@ -112,25 +122,22 @@ class Perceptron:
         Weights of the units, and a bias.
     """
 
-    centre: Floats
-    scale: Floats
-    hidden: Floats
-    output: Floats
+    centre: Weights
+    scale: Weights
+    hidden: Weights
+    output: Weights
+
+    def __post_init__(self) -> None:
+        count, units = len(self.centre), len(self.output) - 1
+        if self.scale.shape != (count,) or self.hidden.shape != (count + 1, units) or not (self.scale > 0).all():
+            raise ValueError("its weights do not fit one another")
 
     def __call__(self, features: Floats) -> Floats:
         """Probability of error of features (n, features), float32 (n,) in 0..1."""
-        units = np.maximum(self._standard(features) @ self.hidden[:-1] + self.hidden[-1], 0)
+        units = np.maximum(_standard(features, self.centre, self.scale) @ self.hidden[:-1] + self.hidden[-1], 0)
         with np.errstate(over="ignore"):
             risk: Floats = 1 / (1 + np.exp(-(units @ self.output[:-1] + self.output[-1])))
         return risk
-
-    def _standard(self, features: Floats) -> Floats:
-        standard: Floats = np.clip((features - self.centre) / self.scale, -_LARGEST_FEATURE, _LARGEST_FEATURE)
-        return standard
-
-    def content(self) -> dict[str, Any]:
-        """The weights as plain lists, to six digits."""
-        return {field.name: _rounded(getattr(self, field.name)) for field in fields(self)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +154,17 @@ class ErrorRisk:
     features: tuple[str, ...]
     regions: Mapping[Region, Perceptron]
 
+    def __post_init__(self) -> None:
+        counts = {len(perceptron.centre) for perceptron in self.regions.values()}
+        if set(self.regions) != set(REGIONS) or counts != {len(self.features)}:
+            raise ValueError("its weights do not fit its features")
+
     def content(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        regions = {str(region): perceptron.content() for region, perceptron in self.regions.items()}
+        """Plain JSON values, weights to six digits."""
+        regions = {
+            str(region): {name: _rounded(weights) for name, weights in vars(perceptron).items()}
+            for region, perceptron in self.regions.items()
+        }
         return {"features": list(self.features), "regions": regions}
 
     def fits(self, evidence: Evidence) -> bool:
@@ -187,43 +202,6 @@ class ErrorRisk:
         return risk.reshape(len(REGIONS), *voxels.shape)
 
 
-class _Perceptron(BaseModel):
-    centre: list[FiniteFloat]
-    scale: list[PositiveFloat]
-    hidden: list[list[FiniteFloat]]
-    output: list[FiniteFloat]
-
-    @model_validator(mode="after")
-    def _has_one_size(self) -> Self:
-        count, units = len(self.centre), len(self.output) - 1
-        if len(self.scale) != count or len(self.hidden) != count + 1 or {len(row) for row in self.hidden} != {units}:
-            raise ValueError("its weights do not fit one another")
-        return self
-
-
-class ErrorRiskBlock(BaseModel):
-    """Weights of the perceptrons that make ``error_risk``."""
-
-    features: list[str]
-    regions: dict[Region, _Perceptron]
-
-    @model_validator(mode="after")
-    def _takes_its_features(self) -> Self:
-        if set(self.regions) != set(REGIONS) or any(
-            len(each.centre) != len(self.features) for each in self.regions.values()
-        ):
-            raise ValueError("its weights do not fit its features")
-        return self
-
-    def model(self) -> ErrorRisk:
-        """The error risk that it holds."""
-        arrays = {
-            region: {name: np.asarray(values, np.float32) for name, values in each}
-            for region, each in self.regions.items()
-        }
-        return ErrorRisk(tuple(self.features), {region: Perceptron(**each) for region, each in arrays.items()})
-
-
 def fit_perceptron(
     features: Floats, wrong: npt.NDArray[np.bool_], weights: Floats, units: int = HIDDEN, seed: int = 0
 ) -> Perceptron:
@@ -253,9 +231,8 @@ def fit_perceptron(
         raise ValueError("Error risk is learnt from wrong voxels and right ones; here is one kind alone.")
     centre, scale = features.mean(0), np.maximum(features.std(0), 1e-3)
     count = features.shape[1]
-    start = Perceptron(centre, scale, np.empty((count + 1, units), np.float32), np.empty(units + 1, np.float32))
-    x, target, share = start._standard(features), wrong.astype(np.float32), weights / weights.sum(dtype=np.float64)
-    share = share.astype(np.float32)
+    x, target = _standard(features, centre, scale), wrong.astype(np.float32)
+    share = (weights / weights.sum(dtype=np.float64)).astype(np.float32)
     split = (count + 1) * units
 
     def loss(theta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -265,9 +242,8 @@ def fit_perceptron(
         value = float((share * (np.logaddexp(0, logit) - target * logit)).sum(dtype=np.float64))
         slope = share * (1 / (1 + np.exp(-np.clip(logit, -60, 60))) - target)
         back = np.outer(slope, output[:-1]) * (active > 0)
-        gradient = np.concatenate(
-            [(x.T @ back).ravel(), back.sum(0), active.T @ slope, slope.sum(keepdims=True)]
-        ).astype(np.float64)
+        parts = ((x.T @ back).ravel(), back.sum(0), active.T @ slope, slope.sum(keepdims=True))
+        gradient = np.concatenate(parts).astype(np.float64)
         inner = np.concatenate([theta[: count * units], theta[split:-1]])
         gradient[: count * units] += 2 * _PENALTY * theta[: count * units]
         gradient[split:-1] += 2 * _PENALTY * theta[split:-1]
@@ -275,16 +251,15 @@ def fit_perceptron(
 
     random = np.random.default_rng(seed)
     base = float((share * target).sum())
-    first = np.concatenate(
-        [
-            random.normal(0, 1 / np.sqrt(count), count * units),
-            np.zeros(units),
-            random.normal(0, 0.1, units),
-            [np.log(base / (1 - base))],
-        ]
-    )
+    inward, outward = random.normal(0, 1 / np.sqrt(count), count * units), random.normal(0, 0.1, units)
+    first = np.concatenate([inward, np.zeros(units), outward, [np.log(base / (1 - base))]])
     theta = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": 150}).x.astype(np.float32)
     return Perceptron(centre, scale, theta[:split].reshape(count + 1, units), theta[split:])
+
+
+def _standard(features: Floats, centre: Floats, scale: Floats) -> Floats:
+    standard: Floats = np.clip((features - centre) / scale, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+    return standard
 
 
 def _logit(probability: Floats) -> Floats:

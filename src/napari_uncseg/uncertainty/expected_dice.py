@@ -16,12 +16,13 @@ Statistics 49 (2021): intervals from the residuals of models that left the study
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.labels import REGIONS, Region
 
 Floats = npt.NDArray[np.float64]
@@ -82,11 +83,8 @@ class Estimate:
 def estimates_of(provenance: Mapping[str, Any]) -> dict[Region, Estimate]:
     """Expected Dice that a result tells; empty where it tells none."""
     told = provenance.get("expected_dice") or {}
-    return {
-        region: Estimate(told[region]["value"], told[region]["low"], told[region]["high"])
-        for region in REGIONS
-        if region in told
-    }
+    ends = ("value", "low", "high")
+    return {region: Estimate(*(told[region][end] for end in ends)) for region in REGIONS if region in told}
 
 
 def agreement_of(votes: Any, members: int) -> float:
@@ -218,15 +216,9 @@ def fit_region(
         out = groups == fold
         part = _ridge(features[~out], target[~out], ridge)
         residuals[out] = target[out] - part.logit(features[out])
-    fitted = _ridge(features, target, ridge)
-    return RegionFit(
-        fitted.centre,
-        fitted.scale,
-        fitted.coefficients,
-        fitted.intercept,
-        tuple(float(value) for value in np.sort(residuals)),
-        (len(hollow), sum(value == 1 for value in hollow)),
-    )
+    empty = (len(hollow), sum(value == 1 for value in hollow))
+    ordered = tuple(float(value) for value in np.sort(residuals))
+    return replace(_ridge(features, target, ridge), residuals=ordered, empty=empty)
 
 
 def out_of_fold(
@@ -255,15 +247,17 @@ class ExpectedDice:
     """
 
     regions: Mapping[Region, RegionFit]
-    bound: float
+    bound: Fraction
+
+    def __post_init__(self) -> None:
+        count = len(Quality(1.0, 1.0, 1.0).features)
+        counts = {len(each) for fit in self.regions.values() for each in (fit.centre, fit.scale, fit.coefficients)}
+        if set(self.regions) != set(REGIONS) or counts != {count}:
+            raise ValueError(f"its regions are not WT, TC and ET of {count} features each")
 
     def estimate(self, qualities: Mapping[Region, Quality]) -> dict[Region, Estimate]:
         """Expected Dice of every region of a prediction."""
         return {region: self.regions[region].estimate(qualities[region]) for region in REGIONS}
-
-    def content(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"bound": self.bound, "regions": {str(region): asdict(fit) for region, fit in self.regions.items()}}
 
 
 def _ridge(features: Floats, target: Floats, penalty: float) -> RegionFit:

@@ -7,19 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Discriminator,
-    Field,
-    NonNegativeInt,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Discriminator, Field
 
 from napari_uncseg.errors import CalibrationError, UncsegError
 from napari_uncseg.io.files import read_json, sha256_of_json, write_files
@@ -27,8 +20,8 @@ from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.conformal import ASSUMPTION, GUARANTEE, RiskControl
-from napari_uncseg.uncertainty.error_risk import ErrorRisk, ErrorRiskBlock
-from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, RegionFit
+from napari_uncseg.uncertainty.error_risk import ErrorRisk
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice
 from napari_uncseg.uncertainty.measures import at_least_float32, namespace
 from napari_uncseg.uncertainty.recalibration.models import STEPS, Isotonic, MonotoneMap, Platt, Temperature
 
@@ -172,7 +165,8 @@ class Calibration:
         p: Any = at_least_float32(probability)
         if not recalibrated:
             return cast(ArrayT, p > control.threshold)
-        return cast(ArrayT, p >= self._recalibrated(control.threshold, region) - _ROUNDING)
+        threshold = float(self.maps[region].apply(np.array([control.threshold]))[0])
+        return cast(ArrayT, p >= threshold - _ROUNDING)
 
     def content(self) -> dict[str, Any]:
         """The calibration as plain JSON values."""
@@ -184,11 +178,8 @@ class Calibration:
             "regions": {str(region): self.maps[region].content() for region in REGIONS},
         }
         if self.controls:
-            result["conformal"] = {
-                "guarantee": GUARANTEE,
-                "assumption": ASSUMPTION,
-                "regions": {str(region): control.content() for region, control in self.controls.items()},
-            }
+            regions = {region: asdict(control) for region, control in self.controls.items()}
+            result["conformal"] = {"guarantee": GUARANTEE, "assumption": ASSUMPTION, "regions": regions}
         result |= self._estimates()
         rest = {key: value for key, value in self.provenance.items() if key not in _OWN}
         return cast("dict[str, Any]", plain({**result, **rest}))
@@ -205,11 +196,8 @@ class Calibration:
         write_files({Path(path): (text + "\n").encode()})
 
     def _estimates(self) -> dict[str, Any]:
-        both = {"error_risk": self.error_risk, "expected_dice": self.expected_dice}
-        return {name: estimate.content() for name, estimate in both.items() if estimate is not None}
-
-    def _recalibrated(self, threshold: float, region: Region) -> float:
-        return float(self.maps[region].apply(np.array([threshold]))[0])
+        found = {} if self.error_risk is None else {"error_risk": self.error_risk.content()}
+        return found if self.expected_dice is None else found | {"expected_dice": plain(asdict(self.expected_dice))}
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -231,72 +219,32 @@ def load_calibration(path: str | Path) -> Calibration:
     path = Path(path)
     content = read_json(path, CalibrationError, CalibrationFormat.do)
     read = CalibrationFormat.parse(content, path)
-    controls = read.conformal.regions if read.conformal is not None else {}
     return Calibration(
         maps={region: read.regions[region] for region in REGIONS},
         model_sha256=read.model.sha256,
         members=read.members,
-        controls={
-            region: RiskControl(each.alpha, each.studies, each.threshold, each.false_negative_rate, each.reason)
-            for region, each in controls.items()
-        },
+        controls=read.conformal.regions if read.conformal is not None else {},
         provenance={key: value for key, value in content.items() if key not in _OWN or key == "model"},
-        error_risk=None if read.error_risk is None else read.error_risk.model(),
-        expected_dice=None if read.expected_dice is None else read.expected_dice.model(),
+        error_risk=read.error_risk,
+        expected_dice=read.expected_dice,
     )
 
 
 Text = Annotated[str, Field(min_length=1)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class _Model(BaseModel):
     sha256: Text
 
 
-class _Control(BaseModel):
-    """A threshold that keeps a false-negative rate, or why there is none."""
-
-    alpha: Fraction
-    studies: NonNegativeInt
-    threshold: Fraction | None
-    false_negative_rate: Fraction | None
-    reason: str
-
-    @model_validator(mode="after")
-    def _has_a_reason(self) -> Self:
-        if self.threshold is None and not self.reason:
-            raise ValueError("it has neither a threshold nor a reason")
-        return self
-
-
 class _Conformal(BaseModel):
-    regions: dict[Region, _Control]
+    regions: dict[Region, RiskControl]
 
 
 def _all_regions(maps: dict[Region, T]) -> dict[Region, T]:
     if set(maps) != set(REGIONS):
         raise ValueError("it holds other regions than WT, TC and ET")
     return maps
-
-
-class _ExpectedDice(BaseModel):
-    """The linear models of expected Dice."""
-
-    bound: Fraction
-    regions: Annotated[dict[Region, RegionFit], AfterValidator(_all_regions)]
-
-    @model_validator(mode="after")
-    def _takes_its_features(self) -> Self:
-        count = len(Quality(1.0, 1.0, 1.0).features)
-        if any(
-            len(each) != count for fit in self.regions.values() for each in (fit.centre, fit.scale, fit.coefficients)
-        ):
-            raise ValueError(f"its regions do not hold {count} features")
-        return self
-
-    def model(self) -> ExpectedDice:
-        return ExpectedDice(self.regions, self.bound)
 
 
 class CalibrationFormat(JsonFormat):
@@ -313,5 +261,5 @@ class CalibrationFormat(JsonFormat):
         dict[Region, Annotated[Temperature | Platt | Isotonic, Discriminator("kind")]], AfterValidator(_all_regions)
     ]
     conformal: _Conformal | None = None
-    error_risk: ErrorRiskBlock | None = None
-    expected_dice: _ExpectedDice | None = None
+    error_risk: ErrorRisk | None = None
+    expected_dice: ExpectedDice | None = None
