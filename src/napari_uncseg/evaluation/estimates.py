@@ -138,7 +138,7 @@ def fit_estimates(samples: Sequence[Sample]) -> Estimates:
     for name, fit in (("error_risk", fit_error_risk), ("expected_dice", fit_expected_dice)):
         try:
             fitted[name] = fit(samples)
-        except (EvaluationError, ValueError) as error:
+        except EvaluationError as error:
             notes.append(str(error))
     return Estimates(**fitted, notes=tuple(notes))
 
@@ -163,9 +163,7 @@ def fit_error_risk(samples: Sequence[Sample]) -> ErrorRisk:
     Raises
     ------
     EvaluationError
-        When the studies do not tell the same.
-    ValueError
-        When a region has no error to learn.
+        When the studies do not tell the same, or a region has no error to learn.
     """
     names = {sample.names for sample in samples}
     if len(names) != 1:
@@ -184,7 +182,7 @@ def fit_expected_dice(samples: Sequence[Sample]) -> ExpectedDice:
 
     Raises
     ------
-    ValueError
+    EvaluationError
         When there are too few studies.
     """
     folds = [sample.fold for sample in samples]

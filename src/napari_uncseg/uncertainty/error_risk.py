@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PlainValidator
 
+from napari_uncseg.errors import EvaluationError
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.measures import entropy
 
@@ -222,13 +223,13 @@ def fit_perceptron(
 
     Raises
     ------
-    ValueError
+    EvaluationError
         When no voxel is wrong, or none is right: there is nothing to learn.
     """
     from scipy.optimize import minimize
 
     if not 0 < int(wrong.sum()) < len(wrong):
-        raise ValueError("Error risk is learnt from wrong voxels and right ones; here is one kind alone.")
+        raise EvaluationError("Error risk is learnt from wrong voxels and right ones; here is one kind alone.")
     centre, scale = features.mean(0), np.maximum(features.std(0), 1e-3)
     count = features.shape[1]
     x, target = _standard(features, centre, scale), wrong.astype(np.float32)

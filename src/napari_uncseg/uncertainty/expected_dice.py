@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.labels import REGIONS, Region
 
@@ -201,14 +202,16 @@ def fit_region(
 
     Raises
     ------
-    ValueError
+    EvaluationError
         When fewer than five studies, or studies of one fold alone, have the region.
     """
     drawn = [index for index, quality in enumerate(qualities) if quality.volume_ml >= EMPTY_ML]
     hollow = [float(dice[index]) for index, quality in enumerate(qualities) if quality.volume_ml < EMPTY_ML]
     groups = np.array([folds[index] for index in drawn])
     if len(drawn) < 5 or len(set(groups.tolist())) < 2:
-        raise ValueError(f"{len(drawn)} studies of {len(set(groups.tolist()))} folds are too few to fit expected Dice.")
+        raise EvaluationError(
+            f"{len(drawn)} studies of {len(set(groups.tolist()))} folds are too few to fit expected Dice."
+        )
     features = np.stack([qualities[index].features for index in drawn])
     target = np.array([_logit(dice[index]) for index in drawn])
     residuals = np.empty(len(drawn))
