@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from napari_uncseg.errors import ModelError
-from napari_uncseg.inference.forward_pass import LARGEST_SIDE, second_stage_box, second_stage_tile
+from napari_uncseg.inference.forward_pass import LARGEST_SIDE, mean_of_stages, second_stage_box, second_stage_tile
 from napari_uncseg.inference.needs_review import RESULT_CODES
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.sliding_window import count_tiles
@@ -90,6 +90,36 @@ def test_second_stage_refines_what_the_first_one_found(study, cascade):
     assert first.provenance["quality"]["WT"]["stages"] == 1
     assert 0.9 < prediction.provenance["quality"]["WT"]["stages"] <= 1
     assert prediction.provenance["quality"]["TC"]["stages"] < 0.9
+
+
+def test_stages_share_what_they_say_by_their_weights(study, cascade):
+    first = Predictor(cascade.previous_stage, device="cpu").predict(study)
+    second = Predictor(cascade, device="cpu").predict(study)
+    cascade.plans["uncseg"]["stage_weights"] = {"WT": 0.25, "TC": 0.5, "ET": 1.0}
+    both = Predictor(cascade, device="cpu").predict(study)
+    # Far inside the tumour, where the resampling of logits from 2 mm changes nothing.
+    inside = first.probabilities[0] == first.probabilities[0].max()
+    for index, weight in enumerate((0.25, 0.5, 1.0)):
+        expected = weight * second.probabilities[index] + (1 - weight) * first.probabilities[index]
+        np.testing.assert_allclose(both.probabilities[index][inside], expected[inside], atol=0.01)
+    assert both.provenance["quality"]["TC"]["stages"] == second.provenance["quality"]["TC"]["stages"]
+    assert not np.allclose(both.probabilities[1], second.probabilities[1], atol=0.1)
+
+
+def test_mean_of_stages_is_that_of_their_probabilities():
+    first, second = torch.randn(4, 2, 3, 4), torch.randn(4, 2, 3, 4)
+    assert mean_of_stages(first, second, (1, 1, 1)) is second
+    found = torch.sigmoid(mean_of_stages(first, second, (0.5, 0.7, 0)))
+    one, other = torch.sigmoid(first), torch.sigmoid(second)
+    torch.testing.assert_close(found[1], 0.3 * one[1] + 0.7 * other[1])
+    torch.testing.assert_close(found[2], one[2])
+    torch.testing.assert_close(found[3], (one[3] + other[3]) / 2)  # the uncertainty is that of WT
+
+
+def test_weights_of_stages_that_are_none_are_refused(study, cascade):
+    cascade.plans["uncseg"]["stage_weights"] = {"WT": 1.5}
+    with pytest.raises(ModelError):
+        Predictor(cascade, device="cpu").predict(study)
 
 
 def test_mirrored_members_of_a_cascade_agree_where_nothing_depends_on_the_side(study, cascade):

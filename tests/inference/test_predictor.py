@@ -12,6 +12,7 @@ from torch import nn
 
 from napari_uncseg.errors import Cancelled, DeviceError, ModelError
 from napari_uncseg.inference import forward_pass as runner_module
+from napari_uncseg.inference.postprocessing import segment
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.provenance import fingerprint
@@ -287,3 +288,29 @@ def test_models_that_do_not_fit_their_plans_are_refused(study, model_of):
         Predictor(model_of(nn.Conv3d(4, 7, 1)), device="cpu").predict(study)
     with pytest.raises(ModelError):
         Predictor(model_of(head="lobes"), device="cpu")
+
+
+def test_components_that_are_too_small_are_left_out_of_their_region():
+    probabilities = np.zeros((3, 12, 12, 12), np.float32)
+    probabilities[:2, 1:7, 1:7, 1:7] = 0.9
+    probabilities[2, 2:4, 2:4, 2:4] = 0.9  # eight voxels of enhancing tumour in a core
+    probabilities[0, 10, 10, 9:11] = 0.9  # two voxels by themselves
+    assert segment(probabilities, 0.001)[10, 10, 10] == 2
+    found = segment(probabilities, 0.001, 0.008)
+    assert found[2, 2, 2] == 3
+    assert not found[9:].any()
+    found = segment(probabilities, 0.001, 0.009)
+    assert found[2, 2, 2] == 1  # what encloses it
+    assert (found > 0).sum() == 6**3
+
+
+def test_a_model_says_what_is_too_small(study, model_of):
+    model = model_of()
+    model.plans["uncseg"]["smallest_ml"] = 1000.0
+    prediction = Predictor(model, device="cpu").predict(study)
+    assert not prediction.segmentation.any()
+    assert prediction.probabilities.max() > 0.5
+    assert prediction.provenance["settings"]["smallest_ml"] == 1000
+    model.plans["uncseg"]["smallest_ml"] = "many"
+    with pytest.raises(ModelError):
+        Predictor(model, device="cpu").predict(study)

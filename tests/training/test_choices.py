@@ -26,7 +26,9 @@ def likely(study: Study, inside: float, speck: float = 0.0) -> np.ndarray:
 
 def test_each_table_tells_which_one_is_better(tiny_study: Study) -> None:
     good, faint, specks = likely(tiny_study, 0.9), likely(tiny_study, 0.38), likely(tiny_study, 0.9, speck=0.9)
-    numbers = choices.measure(iter([(tiny_study, {"good": good, "faint": faint, "specks": specks})]), str)
+    numbers = choices.measure(
+        iter([(tiny_study, {"good": good, "faint": faint, "specks": specks})]), [("good", "faint")], str
+    )
     tables = choices.tables_of(numbers)
     rows = {row["candidate"]: row for row in tables["candidates"]}
     assert rows["good"]["WT"]["mean"] == 1
@@ -37,6 +39,9 @@ def test_each_table_tells_which_one_is_better(tiny_study: Study) -> None:
     cut = {row["threshold"]: row for row in tables["thresholds"] if row["candidate"] == "faint"}
     assert cut[0.35]["dice TC"] == 1
     assert cut[0.4]["dice TC"] == 0
+    shares = {row["weight"]: row["dice ET"] for row in tables["weights"] if row["candidate"] == "good and faint"}
+    assert shares[0.0] == 1
+    assert shares[1.0] == 0
     bound = {row["smallest"]: row for row in tables["smallest"] if row["candidate"] == "specks"}
     assert bound[0.02]["false lesions WT"] == 0
 
@@ -49,7 +54,16 @@ def test_command_reads_results_and_adds_the_mean_of_two(
         save_prediction(replace(tiny_prediction, probabilities=probabilities), tmp_path / name)
     app = choices.typer.Typer()
     app.command()(choices.main)
-    words = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}", "--studies", str(study_folder), "-o", str(tmp_path / "out")]
+    words = [
+        f"a={tmp_path / 'a'}",
+        f"b={tmp_path / 'b'}",
+        "--mean",
+        "a,b",
+        "--studies",
+        str(study_folder),
+        "-o",
+        str(tmp_path / "out"),
+    ]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     written = (tmp_path / "out" / "candidates.csv").read_text()
@@ -63,4 +77,4 @@ def test_candidates_of_other_studies_are_refused(
     save_prediction(tiny_prediction, tmp_path / "a")
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match="does not hold"):
-        list(choices.probabilities_of({"a": tmp_path / "a", "b": tmp_path / "b"}, {}))
+        list(choices.probabilities_of({"a": tmp_path / "a", "b": tmp_path / "b"}, [], {}))

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_uncseg.inference.predictor import Predictor
+from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.model import load_model
 from tests.training.conftest import head
@@ -117,6 +118,12 @@ def test_second_stage_trains_is_exported_and_predicts_out_of_fold(
     loaded = load_model(work / "model")
     assert loaded.previous_stage is not None
     assert loaded.snapshots == 2
+    assert InputPlan.from_plans(loaded.plans).stage_weights == (1, 1, 1)
+    shared = export_run(
+        run, work / "shared", previous_stage=work / "run-lowres", stage_weights=(0.5, 0.7, 0.9), keep_snapshots=False
+    )
+    assert InputPlan.from_plans(shared.plans).stage_weights == (0.5, 0.7, 0.9)
+    assert load_model(work / "shared").snapshots == 1
     # A model folder stands for the run it was exported from.
     assert Training.of_run(work / "model" / "previous_stage").patients() == tuple(NAMES[:2])
     start = replace(first_config(), start=str(work / "model" / "previous_stage"), name="next")

@@ -295,6 +295,14 @@ def export(
     previous_stage: Annotated[
         Path | None, typer.Option(help="Run of the first stage, where RUN is the second stage of a cascade.")
     ] = None,
+    stage_weights: Annotated[
+        tuple[float, float, float],
+        typer.Option(min=0, max=1, help="Share of the second stage in WT, TC and ET where both stages look."),
+    ] = (1.0, 1.0, 1.0),
+    smallest_ml: Annotated[
+        float, typer.Option(min=0, max=10, help="Leave components of a region below this volume out of segmentations.")
+    ] = 0.0,
+    snapshots: Annotated[bool, typer.Option(help="Write the snapshots, too.")] = True,
     halfway: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
@@ -302,7 +310,16 @@ def export(
 
     if halfway is not None:
         typer.echo("note: --halfway is now called --average-with.", err=True)
-    model = export_run(run, out, average=average, average_with=average_with or halfway, previous_stage=previous_stage)
+    model = export_run(
+        run,
+        out,
+        average=average,
+        average_with=average_with or halfway,
+        previous_stage=previous_stage,
+        stage_weights=stage_weights,
+        smallest_ml=smallest_ml,
+        keep_snapshots=snapshots,
+    )
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
 
 

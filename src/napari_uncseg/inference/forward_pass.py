@@ -158,7 +158,7 @@ class ForwardPass:
     def _refine(
         self, model: Model, plan: InputPlan, image: Tensor, coarse: Tensor, mirror: Sequence[int], wrap: Wrap | None
     ) -> Tensor:
-        """Logits of a second stage inside its box, and of the first stage outside, on the second stage's grid."""
+        """Logits of both stages inside the box of the second, and of the first outside, on the second stage's grid."""
         previous = model.previous_stage
         assert previous is not None
         probabilities = region_probabilities(split(coarse[None], previous.head)[0], previous.head)[0]
@@ -168,12 +168,13 @@ class ForwardPass:
         place = (slice(None), *box)
         seen = torch.cat([image[place], onto[place]])
         tile = second_stage_tile(seen.shape[1:], plan.divisors)
-        fine[place] = self._run(model, plan, seen, tile, SECOND_STAGE_STEP, mirror, wrap)
+        second = self._run(model, plan, seen, tile, SECOND_STAGE_STEP, mirror, wrap)
         with torch.inference_mode():
-            found = region_probabilities(split(fine[place][None], model.head)[0], model.head)[0]
+            found = region_probabilities(split(second[None], model.head)[0], model.head)[0]
             # Outside of the box there is nothing that one stage found and the other did not.
             pairs = zip(onto[place] > 0.5, found > 0.5, strict=True)
-            self._stage_overlaps.append([dice(first.numpy(), second.numpy()) for first, second in pairs])
+            self._stage_overlaps.append([dice(one.numpy(), other.numpy()) for one, other in pairs])
+            fine[place] = mean_of_stages(fine[place], second, plan.stage_weights)
         return fine
 
     @property
@@ -260,6 +261,27 @@ def second_stage_box(
         start, stop = max(0, min(start, size - (stop - start))), min(size, max(stop, stop - start))
         box.append(slice(start, min(size, stop)))
     return three(box)
+
+
+def mean_of_stages(first: Tensor, second: Tensor, weights: Sequence[float]) -> Tensor:
+    """Logits of the weighted mean of what two stages of regions say.
+
+    Parameters
+    ----------
+    first, second : Tensor of float, shape (3 or 4, x, y, z)
+        Logits of WT, TC, ET, and of the uncertainty of WT where the networks tell it.
+    weights : sequence of float
+        Share of the second stage in the probability of WT, TC and ET, 0..1; the uncertainty takes that of WT.
+
+    Returns
+    -------
+    Tensor, as ``second``
+        Just that where all shares are 1.
+    """
+    if min(weights) == 1:
+        return second
+    shares = torch.tensor([*weights, *weights[:1]])[: len(second), None, None, None]
+    return torch.lerp(torch.sigmoid(first), torch.sigmoid(second), shares).logit(eps=1e-6)
 
 
 def second_stage_tile(shape: Sequence[int], divisors: Sequence[int]) -> tuple[int, int, int]:

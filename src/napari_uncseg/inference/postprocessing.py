@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from skimage.morphology import remove_small_objects
 
 from napari_uncseg.errors import Cancelled, ModelError
 from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
@@ -145,6 +147,44 @@ def cancer_mask_of(plans: Mapping[str, Any]) -> CancerMask:
         raise ModelError(f"The model's plans.json has a cancer_mask that nobody can read ({error}).") from error
 
 
+def smallest_of(plans: Mapping[str, Any]) -> float:
+    """Volume in mL below which a model's plans leave out a component of a region; 0 keeps all.
+
+    Raises
+    ------
+    ModelError
+        When the plans hold something else.
+    """
+    told = plans.get("uncseg", {}).get("smallest_ml", 0)
+    if not isinstance(told, int | float) or not 0 <= told < math.inf:
+        raise ModelError(f"The model's plans.json has a smallest_ml of {told!r}; it must be a volume of 0 mL or more.")
+    return float(told)
+
+
+def segment(probabilities: npt.NDArray[np.float32], voxel_ml: float, smallest_ml: float = 0.0) -> npt.NDArray[np.uint8]:
+    """Labels of region probabilities, without components that are too small to mean anything.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (3, x, y, z)
+        WT, TC, ET in 0..1.
+    voxel_ml : float
+        Volume of a voxel.
+    smallest_ml : float
+        A component of a region, of 26 neighbours, stays when it has at least this volume.
+
+    Returns
+    -------
+    ndarray of uint8, shape (x, y, z)
+    """
+    # Rounded, so that twenty voxels of 0.001 mL are 0.02 mL.
+    least = math.ceil(round(smallest_ml / voxel_ml, 6))
+    if least <= 1:
+        return labels_from_regions(probabilities)
+    masks = [remove_small_objects(each > VOTE, max_size=least - 1, connectivity=3) for each in probabilities]
+    return labels_from_regions(np.stack(masks).astype(np.float32))
+
+
 def make_prediction(
     study: Study,
     frame: Frame,
@@ -153,7 +193,7 @@ def make_prediction(
     calibration: Calibration | None,
     provenance: dict[str, Any],
     report: Reporter,
-    mask: CancerMask,
+    plans: Mapping[str, Any],
     estimates: Calibration | None = None,
     input_reasons: Sequence[Reason] = (),
 ) -> Prediction:
@@ -172,8 +212,8 @@ def make_prediction(
     provenance : dict
         What is known of the run; numbers of the result are added to it.
     report : Reporter
-    mask : CancerMask
-        Where ``unc_output`` is shown.
+    plans : mapping
+        Of the model: where ``unc_output`` is shown (:func:`cancer_mask_of`), what is too small (:func:`smallest_of`).
     estimates : Calibration, optional
         Gives ``error_risk`` and expected Dice, when it was fitted for such a result.
     input_reasons : sequence of Reason
@@ -182,7 +222,7 @@ def make_prediction(
     reducer = accumulated.reducer
     with torch.inference_mode():
         crop = reducer.mean
-        segmentation = frame.leave(labels_from_regions(crop.numpy()))
+        segmentation = frame.leave(segment(crop.numpy(), study.voxel_ml, smallest_of(plans)))
         calibrated = None if calibration is None else torch.from_numpy(calibration.apply(crop.numpy()))
         report.check()
         probabilities = _whole(crop if calibrated is None else calibrated, frame)
@@ -195,7 +235,7 @@ def make_prediction(
         if entropy is None:
             entropy = _whole(reducer.map(MapName(Measure.ENTROPY), calibrated), frame)
         report.check()
-        cancer_mask = mask.of(segmentation > 0, study.spacing)
+        cancer_mask = cancer_mask_of(plans).of(segmentation > 0, study.spacing)
         report.check()
         if accumulated.unc_output.count == reducer.count:
             channels = _uncertainty_maps(accumulated.unc_output.value, frame, cancer_mask)

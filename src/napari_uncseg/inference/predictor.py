@@ -15,7 +15,14 @@ from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, parse_en
 from napari_uncseg.inference.ensembling import EnsemblePlan, plan_ensemble
 from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
 from napari_uncseg.inference.input_checks import check_input
-from napari_uncseg.inference.postprocessing import VARIANCE, accumulate, cancer_mask_of, make_prediction, possible
+from napari_uncseg.inference.postprocessing import (
+    VARIANCE,
+    accumulate,
+    cancer_mask_of,
+    make_prediction,
+    possible,
+    smallest_of,
+)
 from napari_uncseg.inference.preprocessing import frame_of
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.sliding_window import count_tiles
@@ -217,9 +224,9 @@ class Predictor:
                 **ensemble.details,
                 **dict.fromkeys(("probabilities", "unc_output"), "mean of the members'"),
             }
-        mask = cancer_mask_of(self.model.plans)
+        plans = self.model.plans
         return make_prediction(
-            study, frame, wanted.maps, accumulated, calibration, provenance, report, mask, estimates, input_reasons
+            study, frame, wanted.maps, accumulated, calibration, provenance, report, plans, estimates, input_reasons
         )
 
     def _wanted(
@@ -262,6 +269,8 @@ class Predictor:
             "resampled": study.resampled,
             "coding": str(study.coding) if study.coding is not None else None,
         }
+        if smallest := smallest_of(self.model.plans):
+            settings["smallest_ml"] = smallest
         if ensemble.spec != SINGLE:
             settings["method"] = ensemble.spec.method
         if wanted.chosen:

@@ -23,7 +23,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.inference.resampling import resample, resampled_shape
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import MODALITIES
+from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.models.unet import tile_divisors
 
@@ -46,6 +46,9 @@ class InputPlan:
         Per modality: whether the z-score is taken in the brain alone and the rest set to 0.
     divisors : tuple of int
         What the sides of a tile must be multiples of (the product of the network's strides).
+    stage_weights : tuple of float
+        Of the second stage of a cascade: its share in the probability of WT, TC and ET where both stages look, 0..1;
+        the first stage has the rest.
     """
 
     patch_size: tuple[int, ...]
@@ -53,6 +56,7 @@ class InputPlan:
     orientation: str | None
     masked: tuple[bool, ...]
     divisors: tuple[int, ...]
+    stage_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     @classmethod
     def from_plans(cls, plans: Mapping[str, Any]) -> InputPlan:
@@ -63,10 +67,14 @@ class InputPlan:
             spacing = tuple(float(size) for size in configuration["spacing"])
             schemes = tuple(configuration["normalization_schemes"])
             masked = tuple(bool(use) for use in configuration["use_mask_for_norm"])
-            orientation = plans.get("uncseg", {}).get("orientation")
+            own = plans.get("uncseg", {})
+            orientation, weights = own.get("orientation"), own.get("stage_weights", {})
+            stage_weights = tuple(float(weights.get(region, 1.0)) for region in REGIONS)
             divisors = tile_divisors(configuration)
             if len(patch_size) != 3 or len(spacing) != 3 or min(patch_size) < 1 or not min(spacing) > 0:
                 raise ValueError("patch_size and spacing")
+            if not all(0 <= weight <= 1 for weight in stage_weights):
+                raise ValueError("stage_weights")
             if orientation is not None:
                 _directions(orientation)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -80,7 +88,7 @@ class InputPlan:
         if len(schemes) != len(MODALITIES) or set(schemes) != {"ZScoreNormalization"} or len(masked) != len(schemes):
             what = f"The model's plans.json asks for the normalisation {', '.join(map(str, schemes))}"
             raise ModelError(f"{what}; only ZScoreNormalization of each of {', '.join(MODALITIES)} is known here.")
-        return cls(patch_size, spacing, orientation, masked, divisors)
+        return cls(patch_size, spacing, orientation, masked, divisors, stage_weights)
 
 
 @dataclass(frozen=True)

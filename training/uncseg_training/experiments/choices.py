@@ -1,9 +1,10 @@
 """Candidates beside each other on one fold: ``python -m uncseg_training.experiments.choices`` (``--help``).
 
-``NAME=RESULTS [NAME=RESULTS ...] --studies PATIENTS -o OUT``: each folder of results holds the same patients, predicted
-by networks that never saw them. Written are, with means over patients,
+``NAME=RESULTS [NAME=RESULTS ...] --mean ONE,OTHER --studies PATIENTS -o OUT``: each folder of results holds the same
+patients, predicted by networks that never saw them. Written are, with means over patients,
 
-- *candidates*: Dice, lesion-wise Dice and false lesions of each, and of the mean of the probabilities of each two,
+- *candidates*: Dice, lesion-wise Dice and false lesions of each, and of the mean of the probabilities of two,
+- *weights*: Dice where the other of two has another share than one half in that mean,
 - *thresholds*: Dice where the probability is cut elsewhere than at one half,
 - *smallest*: the same without components smaller than a bound.
 
@@ -12,8 +13,8 @@ What is chosen by these tables is written down before other folds are predicted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,9 @@ from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
 
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+WEIGHTS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SMALLEST_ML = (0.0, 0.02, 0.05, 0.1, 0.25)
+JOINED = " and "
 SEEN = 0.05
 """Where no candidate has more than that, nothing changes."""
 
@@ -43,9 +46,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 def probabilities_of(
-    folders: Mapping[str, Path], studies: Mapping[str, Callable[[], Study]]
+    folders: Mapping[str, Path], pairs: Sequence[tuple[str, str]], studies: Mapping[str, Callable[[], Study]]
 ) -> Iterator[tuple[Study, dict[str, Floats]]]:
-    """Each study with the probabilities of every candidate and of the mean of each two.
+    """Each study with the probabilities of every candidate and of the mean of each pair.
 
     Raises
     ------
@@ -62,12 +65,14 @@ def probabilities_of(
     for study_id in sorted(first):
         each = {name: load_prediction(results[study_id]).probabilities for name, results in found.items()}
         half = np.float32(0.5)
-        both = {f"{a} and {b}": half * each[a] + half * each[b] for a, b in combinations(each, 2)}
+        both = {f"{a}{JOINED}{b}": half * each[a] + half * each[b] for a, b in pairs}
         yield studies[study_id](), each | both
 
 
 def measure(
-    studies: Iterator[tuple[Study, dict[str, Floats]]], tell: Callable[[str], None] = typer.echo
+    studies: Iterator[tuple[Study, dict[str, Floats]]],
+    pairs: Sequence[tuple[str, str]] = (),
+    tell: Callable[[str], None] = typer.echo,
 ) -> pd.DataFrame:
     """Every number of every study: a row per candidate, region, threshold and bound."""
     rows: list[Row] = []
@@ -84,6 +89,11 @@ def measure(
                     row | {"smallest": bound, **_lesions(inside > 0.5, true[index], bound, study)}
                     for bound in SMALLEST_ML
                 ]
+        for one, other in pairs:
+            for weight, (index, region) in product(WEIGHTS, enumerate(REGIONS)):
+                mean = (1 - weight) * candidates[one][index][box] + weight * candidates[other][index][box]
+                row = {"candidate": f"{one}{JOINED}{other}", "study": study.id, "region": str(region)}
+                rows.append(row | {"weight": weight, "dice": dice(mean > 0.5, true[index])})
         tell(study.id)
     return pd.DataFrame(rows)
 
@@ -98,19 +108,20 @@ def _lesions(drawn: Mask, true: Mask, smallest_ml: float, study: Study) -> Row:
 
 
 def tables_of(numbers: pd.DataFrame) -> dict[str, list[Row]]:
-    """The three tables."""
-    tables: dict[str, list[Row]] = {"candidates": [], "thresholds": [], "smallest": []}
+    """The tables."""
+    tables: dict[str, list[Row]] = {"candidates": [], "weights": [], "thresholds": [], "smallest": []}
     for name, rows in numbers.groupby("candidate", sort=False):
         plain = rows[rows["smallest"] == 0]
-        row: Row = {"candidate": name, "n": int(plain["study"].nunique())}
-        row |= {str(region): harness.interval(plain[plain["region"] == str(region)]["dice"]) for region in REGIONS}
-        tables["candidates"].append(row | _means(plain, "lesion-wise") | _means(plain, "false lesions"))
-        for column, table in (("threshold", tables["thresholds"]), ("smallest", tables["smallest"])):
-            for value, part in rows.dropna(subset=column).groupby(column):
+        if len(plain):
+            row: Row = {"candidate": name, "n": int(plain["study"].nunique())}
+            row |= {str(region): harness.interval(plain[plain["region"] == str(region)]["dice"]) for region in REGIONS}
+            tables["candidates"].append(row | _means(plain, "lesion-wise") | _means(plain, "false lesions"))
+        for column, table in (("weight", "weights"), ("threshold", "thresholds"), ("smallest", "smallest")):
+            for value, part in rows.groupby(column):  # rows of other tables have none
                 told = {"candidate": name, column: value, **_means(part, "dice")}
                 if column == "smallest":
                     told |= _means(part, "lesion-wise") | _means(part, "false lesions")
-                table.append(told)
+                tables[table].append(told)
     return tables
 
 
@@ -124,6 +135,7 @@ def main(
     candidates: Annotated[list[str], typer.Argument(help="Results of each candidate, as NAME=FOLDER.")],
     out: harness.Out,
     studies: Annotated[list[Path], typer.Option(help="Folder of studies with references; repeat for several.")],
+    mean: Annotated[list[str] | None, typer.Option(help="Two candidates, as ONE,OTHER; repeat for several.")] = None,
 ) -> None:
     """Write the tables by which a candidate is chosen."""
     folders = {}
@@ -132,7 +144,13 @@ def main(
         if not equals or not name:
             raise ValueError(f"{word} has no name; write it as NAME={word}.")
         folders[name] = Path(folder)
-    tables = tables_of(measure(probabilities_of(folders, labelled_studies(studies))))
+    pairs = []
+    for word in mean or ():
+        one, _, other = word.partition(",")
+        if not {one, other} <= set(folders):
+            raise ValueError(f"{word} does not name two of {', '.join(folders)}; write them as ONE,OTHER.")
+        pairs.append((one, other))
+    tables = tables_of(measure(probabilities_of(folders, pairs, labelled_studies(studies)), pairs))
     for name, rows in tables.items():
         harness.write_table(rows, out / name, f"{name.capitalize()}, means over patients")
         typer.echo((out / name).with_suffix(".md").read_text())

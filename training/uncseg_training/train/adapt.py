@@ -17,6 +17,8 @@ import numpy as np
 
 from napari_uncseg.evaluation.calibration_studies import Origin
 from napari_uncseg.inference.device import resolve_device
+from napari_uncseg.inference.postprocessing import smallest_of
+from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.results import find_results, read_result
 from napari_uncseg.labels import REGIONS
@@ -134,7 +136,9 @@ def adapt(
             f"{len(studies)} of {patients}."
         )
     folds = split_by_group(groups, min(settings.folds, patients))
-    configs = _configs(load_model(start), start, studies, work, settings)
+    model_before = load_model(start)
+    configs = _configs(model_before, start, studies, work, settings)
+    weights, smallest = InputPlan.from_plans(model_before.plans).stage_weights, smallest_of(model_before.plans)
     write_splits(folds, work / SPLITS)
     _write_cases(sources, configs, anatomies, work, settings, tell)
 
@@ -144,7 +148,9 @@ def adapt(
             runs.append(work / name / stage)
             tell(f"{runs[-1]}: training")
             fit(anatomies, runs[-1], replace(config, **changes))
-        export_run(runs[-1], folder, previous_stage=runs[0] if len(runs) > 1 else None)
+        first = runs[0] if len(runs) > 1 else None
+        told: dict[str, Any] = {"stage_weights": weights, "smallest_ml": smallest, "keep_snapshots": False}
+        export_run(runs[-1], folder, previous_stage=first, **told)
         return folder
 
     def predicted(models: Mapping[int, Path], held_out: Sequence[Mapping[str, Sequence[str]]], name: str) -> Path:
@@ -160,7 +166,7 @@ def adapt(
     adapted = load_model(trained("all", out))
     fitted = collect(after, studies).fit(Origin(adapted.name, adapted.sha256, settings.members))
     fitted.calibration.save(out / CALIBRATION)
-    write_files({out / CARD: _card(adapted, load_model(start), before, after, settings).encode()})
+    write_files({out / CARD: _card(adapted, model_before, before, after, settings).encode()})
     return adapted
 
 

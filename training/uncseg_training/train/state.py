@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_uncseg.labels import REGIONS
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.identity import PROVENANCE
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
@@ -169,6 +170,9 @@ def export_run(
     average: bool = False,
     average_with: Path | None = None,
     previous_stage: Path | None = None,
+    stage_weights: Sequence[float] = (1.0, 1.0, 1.0),
+    smallest_ml: float = 0.0,
+    keep_snapshots: bool = True,
 ) -> Model:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
 
@@ -184,6 +188,12 @@ def export_run(
         Another run, mostly the one this run started from: the mean of both networks' weights is written.
     previous_stage : Path, optional
         Run of the first stage, of a run that is the second stage of a cascade.
+    stage_weights : sequence of float
+        Share of the second stage in WT, TC and ET where both stages look, 0..1.
+    smallest_ml : float
+        Components of a region below this volume are left out of segmentations.
+    keep_snapshots : bool
+        Write the snapshots, too.
 
     Raises
     ------
@@ -222,7 +232,11 @@ def export_run(
         model.provenance["weights"] = f"mean of the {here} and {average_with.name}"
     if previous_stage is not None:
         model = replace(model, previous_stage=Training.of_run(previous_stage).model())
-    return save_model(model, out, half=True, snapshots=snapshots)
+        if min(stage_weights) < 1:
+            model.plans["uncseg"]["stage_weights"] = dict(zip(map(str, REGIONS), stage_weights, strict=True))
+    if smallest_ml:
+        model.plans["uncseg"]["smallest_ml"] = smallest_ml
+    return save_model(model, out, half=True, snapshots=snapshots if keep_snapshots else ())
 
 
 def _mean_of(*weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
