@@ -266,7 +266,7 @@ def test_predict_hands_on_members_and_maps(quick: Any, study_folder: Path, tmp_p
 
 
 def test_without_such_options_nothing_is_handed_on(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "single").exit_code == 0
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "auto").exit_code == 0
     assert quick.asked == [{}]
 
 

@@ -19,7 +19,7 @@ from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of
 from napari_uncseg.viewer.volumes import volume_layers
 from napari_uncseg.widgets.job import STOPPED
 from napari_uncseg.widgets.preferences import Preferences, read_preferences
-from napari_uncseg.widgets.segment.choices import CUSTOM, SNAPSHOTS
+from napari_uncseg.widgets.segment.choices import CUSTOM, FLIPS, SNAPSHOTS
 from napari_uncseg.widgets.segment.panel import OWN_FOLDER, SegmentWidget
 from napari_uncseg.widgets.segment.study_choice import FOLDER
 
@@ -155,7 +155,7 @@ def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, pane
     add_study(viewer, tiny_study)
     panel.study.refresh()
     panel.network.partial = partial(tiny_prediction, 3, 8)
-    panel.members.preset.setCurrentIndex(1)
+    panel.members.preset.setCurrentIndex(FLIPS)
     panel.run()
     qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
     assert str(panel.network.asked[0]["members"]) == "tta:8"
@@ -170,7 +170,7 @@ def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, pane
 def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_study):
     choice = panel.members
     assert not choice.cost.isVisibleTo(panel)
-    choice.preset.setCurrentIndex(1)
+    choice.preset.setCurrentIndex(FLIPS)
     assert choice.cost.text() == "8 passes: up to 8 times the time of one."
     choice.preset.setCurrentIndex(SNAPSHOTS)
     assert choice.preset.currentText() == "Snapshots (5)"
@@ -187,7 +187,7 @@ def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_st
     finish(qtbot, panel)
     assert re.fullmatch(r"Expected: about \d+ (s|min), as the last run went\.", choice.cost.text())
     choice.learn(parse_ensemble("single"), 12.0)
-    choice.preset.setCurrentIndex(1)
+    choice.preset.setCurrentIndex(FLIPS)
     assert choice.cost.text() == "Expected: up to about 2 min, as the last run went."
     choice.learn(parse_ensemble("tta:8"), 60.0)
     assert choice.cost.text() == "Expected: about 60 s, as the last run went."

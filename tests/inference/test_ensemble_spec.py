@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, Kind, Layers, parse_ensemble
+from napari_uncseg.inference.ensemble_spec import AUTO, SINGLE, EnsembleSpec, Kind, Layers, parse_ensemble
 
 PATHS = st.text("abXY09_./ -", min_size=1, max_size=12).map(lambda text: Path(f"a{text}b"))
 
@@ -15,8 +15,8 @@ PATHS = st.text("abXY09_./ -", min_size=1, max_size=12).map(lambda text: Path(f"
 @st.composite
 def any_members(draw) -> EnsembleSpec:
     kind = draw(st.sampled_from(Kind))
-    if kind is Kind.SINGLE:
-        return SINGLE
+    if kind in (Kind.AUTO, Kind.SINGLE):
+        return EnsembleSpec(kind)
     if kind is Kind.ENSEMBLE:
         folders = draw(st.lists(PATHS, min_size=2, max_size=5, unique=True))
         return EnsembleSpec(kind, len(folders), folders=tuple(folders))
@@ -37,6 +37,7 @@ def test_words_and_value_are_the_same(members):
 @pytest.mark.parametrize(
     ("words", "members", "told"),
     [
+        ("auto", AUTO, "auto"),
         ("single", SINGLE, "single"),
         ("tta", EnsembleSpec(Kind.TTA, 8), "tta:8"),
         ("tta:4", EnsembleSpec(Kind.TTA, 4), "tta:4"),
@@ -75,6 +76,7 @@ def test_what_words_mean(words, members, told):
     [
         "",
         "dropout",
+        "auto:3",
         "single:3",
         "tta:many",
         "tta:",
@@ -99,6 +101,13 @@ def test_what_words_mean(words, members, told):
 def test_wrong_words_are_one_sentence(words):
     with pytest.raises(UncsegError, match=r"^[^\n]+\.$"):
         parse_ensemble(words)
+
+
+def test_a_model_says_what_auto_is():
+    assert AUTO.resolved(1) == SINGLE
+    assert AUTO.resolved(3, "tta:2") == EnsembleSpec(Kind.TTA, 2)
+    assert AUTO.resolved(3, "snapshots") == EnsembleSpec(Kind.SNAPSHOTS, 3)
+    assert SINGLE.resolved(3, "tta:2") == SINGLE
 
 
 def test_snapshots_are_counted_by_the_model():

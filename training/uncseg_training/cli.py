@@ -302,10 +302,12 @@ def export(
     smallest_ml: Annotated[
         float, typer.Option(min=0, max=10, help="Leave components of a region below this volume out of segmentations.")
     ] = 0.0,
+    members: Annotated[str, typer.Option(help="Members that the model is run with when nobody chooses.")] = "single",
     snapshots: Annotated[bool, typer.Option(help="Write the snapshots, too.")] = True,
     halfway: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
+    from napari_uncseg.inference.ensemble_spec import parse_ensemble
     from uncseg_training.train.state import export_run
 
     if halfway is not None:
@@ -318,6 +320,7 @@ def export(
         previous_stage=previous_stage,
         stage_weights=stage_weights,
         smallest_ml=smallest_ml,
+        members=str(parse_ensemble(members)),
         keep_snapshots=snapshots,
     )
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")

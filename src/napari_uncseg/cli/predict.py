@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
 
 
-_MEMBERS = f"Ensembling or test-time augmentation method: {EXAMPLES}."
+_MEMBERS = f"Ensembling or test-time augmentation method: {EXAMPLES}; auto is the one that the model was judged with."
 _MAPS = f"Instead of the usual: {', '.join(COMPUTED)}; of a region: entropy-tc, entropy-et."
 _CALIBRATION = "A file of `uncseg calibrate` for this model and these members, or the one that comes with the package."
 
@@ -33,7 +33,7 @@ def predict(
     studies: Annotated[list[Path] | None, typer.Argument(metavar="STUDY", help="Studies, or folders of them.")] = None,
     device: OnDevice = Device.AUTO,
     model: ModelFolder = None,
-    members: Annotated[str, typer.Option(metavar="KIND[:N][,OPTION=VALUE]", help=_MEMBERS)] = "single",
+    members: Annotated[str, typer.Option(metavar="KIND[:N][,OPTION=VALUE]", help=_MEMBERS)] = "auto",
     maps: Annotated[str | None, typer.Option(metavar="MAP[,MAP]", help=_MAPS)] = None,
     calibration: Annotated[Path | None, typer.Option(metavar="FILE|bundled", help=_CALIBRATION)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results of the same study.")] = False,

@@ -17,8 +17,9 @@ from napari_uncseg.errors import UncsegError
 
 
 class Kind(StrEnum):
-    """Where the members of a prediction come from."""
+    """Where the members of a prediction come from; ``auto`` leaves it to the model."""
 
+    AUTO = "auto"
     SINGLE = "single"
     TTA = "tta"
     MC_DROPOUT = "mc_dropout"
@@ -44,6 +45,7 @@ MOST = 1000
 
 _KINDS: Mapping[Kind, tuple[int | None, tuple[str, ...]]] = MappingProxyType(
     {
+        Kind.AUTO: (1, ()),
         Kind.SINGLE: (1, ()),
         Kind.TTA: (FLIPS, ("noise", "seed")),
         Kind.MC_DROPOUT: (20, ("layers", "p", "seed")),
@@ -68,7 +70,8 @@ INJECTED_P = 0.05
 """Share of channels that injected dropout drops when nobody says."""
 
 EXAMPLES = (
-    "single, tta:8, snapshots, mc_dropout:20,p=0.2, dropout_injection:10,p=0.05, logit_sampling:20, ensemble:DIR,DIR"
+    "auto, single, tta:8, snapshots, mc_dropout:20,p=0.2, dropout_injection:10,p=0.05, logit_sampling:20, "
+    "ensemble:DIR,DIR"
 )
 
 
@@ -120,12 +123,14 @@ class EnsembleSpec:
         """Model folder to load when nobody names one: the first of an ensemble, else None for the bundled one."""
         return self.folders[0] if self.folders else None
 
-    def resolved(self, snapshots: int) -> EnsembleSpec:
-        """The same with a count, for a model that holds so many snapshots."""
+    def resolved(self, snapshots: int, own: str = "single") -> EnsembleSpec:
+        """The same with a count, for a model that holds so many snapshots and is judged with its ``own`` members."""
+        if self.kind is Kind.AUTO:
+            return parse_ensemble(own).resolved(snapshots)
         return replace(self, count=snapshots) if self.kind is Kind.SNAPSHOTS and self.count is None else self
 
     def _text(self, folders: str) -> str:
-        if self.kind is Kind.SINGLE:
+        if self.kind in (Kind.AUTO, Kind.SINGLE):
             return str(self.kind)
         if self.kind is Kind.ENSEMBLE:
             return f"{self.kind}:{folders}"
@@ -136,7 +141,10 @@ class EnsembleSpec:
 
 
 SINGLE = EnsembleSpec()
-"""One pass of one network: what is done when nobody chooses."""
+"""One pass of one network."""
+
+AUTO = EnsembleSpec(Kind.AUTO)
+"""The members that a model was judged with, one pass of a model that names none: what is done when nobody chooses."""
 
 
 def default_layers(kind: Kind) -> Layers:
@@ -173,8 +181,9 @@ def parse_ensemble(text: str | EnsembleSpec) -> EnsembleSpec:
     count, known = _KINDS[kind]
     if colon:
         count = int(first) if first.isdecimal() else 0
-        if kind is Kind.SINGLE or not 1 <= count <= MOST:
-            what = "single is one pass and takes no number" if kind is Kind.SINGLE else f"write 1 to {MOST} members"
+        fixed = kind in (Kind.AUTO, Kind.SINGLE)
+        if fixed or not 1 <= count <= MOST:
+            what = f"{kind} takes no number" if fixed else f"write 1 to {MOST} members"
             raise UncsegError(f"{head} is no number of members: {what}, as in {EXAMPLES}.")
     options = _options(kind, known, parts)
     if kind is Kind.DROPOUT_INJECTION:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
-from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec
+from napari_uncseg.inference.ensemble_spec import AUTO, EnsembleSpec
 from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.loading import load_study
@@ -72,7 +72,7 @@ class Settings:
     overwrite: bool = False
     resample: bool = False
     coding: Coding | None = None
-    members: EnsembleSpec = SINGLE
+    members: EnsembleSpec = AUTO
     maps: tuple[str, ...] | None = None
     calibration: Path | None = None
 
@@ -81,7 +81,7 @@ class Settings:
         calibration = self.calibration
         if calibration is not None and str(calibration) != BUNDLED:
             calibration = calibration.absolute()
-        members = self.members if self.members != SINGLE else None
+        members = self.members if self.members != AUTO else None
         maps = ",".join(self.maps) if self.maps is not None else None
         said = {"-o": self.out.absolute(), "--device": device, "--model": model.absolute() if model else None}
         said |= {"--members": members, "--maps": maps, "--calibration": calibration}
@@ -95,7 +95,7 @@ class Settings:
         UncsegError
             When the calibration cannot be read.
         """
-        kwargs: dict[str, Any] = {"members": self.members} if self.members != SINGLE else {}
+        kwargs: dict[str, Any] = {"members": self.members} if self.members != AUTO else {}
         kwargs |= {"maps": self.maps} if self.maps is not None else {}
         if self.calibration is not None:
             kwargs["calibration"] = find_calibration(self.calibration)

@@ -11,7 +11,7 @@ import torch
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.inference.device import precision_name, precision_of, resolve_device
-from napari_uncseg.inference.ensemble_spec import SINGLE, EnsembleSpec, parse_ensemble
+from napari_uncseg.inference.ensemble_spec import AUTO, SINGLE, EnsembleSpec, parse_ensemble
 from napari_uncseg.inference.ensembling import EnsemblePlan, plan_ensemble
 from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
 from napari_uncseg.inference.input_checks import check_input
@@ -148,7 +148,8 @@ class Predictor:
         study : Study
         members : EnsembleSpec or str
             Ensembling or test-time augmentation method: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
-            :func:`napari_uncseg.inference.ensemble_spec.parse_ensemble`.
+            :func:`napari_uncseg.inference.ensemble_spec.parse_ensemble`; by default the one that the model was judged
+            with.
         maps : sequence of str, optional
             Maps to make, see :func:`napari_uncseg.maps.parse_maps`; by default entropy and variance, of
             several members the mutual information too. ``unc_output`` and ``error`` are always made where they can be.
@@ -231,11 +232,12 @@ class Predictor:
 
     def _wanted(
         self,
-        members: EnsembleSpec | str = SINGLE,
+        members: EnsembleSpec | str = AUTO,
         maps: Sequence[str] | None = None,
         calibration: Calibration | None = None,
     ) -> _Wanted:
-        spec = parse_ensemble(members)
+        own = str(self.model.provenance.get("members", SINGLE))
+        spec = parse_ensemble(members).resolved(self.model.snapshots, own)
         if spec not in self._ensembles:
             self._ensembles[spec] = plan_ensemble(spec, self.model)
         ensemble = self._ensembles[spec]

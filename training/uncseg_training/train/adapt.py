@@ -150,6 +150,7 @@ def adapt(
             fit(anatomies, runs[-1], replace(config, **changes))
         first = runs[0] if len(runs) > 1 else None
         told: dict[str, Any] = {"stage_weights": weights, "smallest_ml": smallest, "keep_snapshots": False}
+        told["members"] = settings.members
         export_run(runs[-1], folder, previous_stage=first, **told)
         return folder
 

@@ -172,6 +172,7 @@ def export_run(
     previous_stage: Path | None = None,
     stage_weights: Sequence[float] = (1.0, 1.0, 1.0),
     smallest_ml: float = 0.0,
+    members: str = "single",
     keep_snapshots: bool = True,
 ) -> Model:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs.
@@ -192,6 +193,8 @@ def export_run(
         Share of the second stage in WT, TC and ET where both stages look, 0..1.
     smallest_ml : float
         Components of a region below this volume are left out of segmentations.
+    members : str
+        Those that the model is run with when nobody chooses.
     keep_snapshots : bool
         Write the snapshots, too.
 
@@ -234,6 +237,8 @@ def export_run(
         model = replace(model, previous_stage=Training.of_run(previous_stage).model())
         if min(stage_weights) < 1:
             model.plans["uncseg"]["stage_weights"] = dict(zip(map(str, REGIONS), stage_weights, strict=True))
+    if members != "single":
+        model.provenance["members"] = members
     if smallest_ml:
         model.plans["uncseg"]["smallest_ml"] = smallest_ml
     return save_model(model, out, half=True, snapshots=snapshots if keep_snapshots else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
@@ -17,13 +18,14 @@ from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.widgets.common import Note, PathRow, choice, column, form
 
 PRESETS: tuple[tuple[str, str], ...] = (
+    ("Recommended", "auto"),
     ("Single pass", "single"),
     ("Flips (8)", "tta:8"),
     ("Snapshots", "snapshots"),
     ("Dropout injection (10)", "dropout_injection:10"),
 )
 CUSTOM = len(PRESETS)
-SNAPSHOTS = next(index for index, (_, words) in enumerate(PRESETS) if words == "snapshots")
+FLIPS, SNAPSHOTS = ([words for _, words in PRESETS].index(each) for each in ("tta:8", "snapshots"))
 
 
 class EnsembleChoice(QWidget):
@@ -42,10 +44,10 @@ class EnsembleChoice(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._last: tuple[int, float] | None = None
-        self._snapshots = 1
+        self._snapshots, self._own = 1, "single"
         self.preset = choice(
             "How often the study is segmented, and what differs between the passes: their disagreement is the "
-            "uncertainty. One pass is the quickest",
+            "uncertainty. Recommended are those that the network was judged with; one pass is the quickest",
             [*(title for title, _ in PRESETS), "Custom…"],
             self._on_change,
         )
@@ -82,27 +84,29 @@ class EnsembleChoice(QWidget):
         return members
 
     def look_into(self, model_folder: Path | None) -> None:
-        """Count the snapshots of a model folder (None: the bundled model); nothing of it is read."""
+        """See what members a model folder (None: the bundled model) is judged with, and count its snapshots."""
         try:
             found = entries(model_folder or identity.bundled_model_folder(), ModelError)
         except ModelError:  # no folder, or not yet typed to its end
             found = []
         kept = sum(item.name.startswith("snapshot-") for item in found)
-        self._snapshots = 1 + kept
+        self._snapshots, self._own = 1 + kept, "single"
+        with suppress(ModelError):
+            self._own = identity.identify(model_folder).members
         title, _ = PRESETS[SNAPSHOTS]
         self.preset.setItemText(SNAPSHOTS, f"{title} ({self._snapshots})" if kept else f"{title} (none)")
         self._on_change()
 
     def learn(self, members: EnsembleSpec, seconds: float) -> None:
         """Take note of how long a run took."""
-        self._last = members.resolved(self._snapshots).passes or 1, seconds
+        self._last = members.resolved(self._snapshots, self._own).passes or 1, seconds
         self._on_change()
 
     def _on_change(self, _change: object = None) -> None:
         own = self.preset.currentIndex() == CUSTOM
         self.words.setVisible(own)
         try:
-            members = self.members().resolved(self._snapshots)
+            members = self.members().resolved(self._snapshots, self._own)
         except UncsegError as error:
             self.cost.fail(error)
             self.cost.setVisible(bool(self.words.text().strip()))  # nothing typed yet is no failure
@@ -221,7 +225,7 @@ def check_fit(calibration: Calibration, model_folder: Path | None, members: Ense
         )
     else:
         model = identity.identify(model_folder)
-        calibration.check(model.sha256, members.resolved(model.snapshots).method)
+        calibration.check(model.sha256, members.resolved(model.snapshots, model.members).method)
 
 
 def fit_sentence(calibration: Calibration) -> str:
