@@ -166,7 +166,7 @@ def head(role: str, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarr
     """A head on a grid, as a scanner sees it in a modality: scalp, bone, CSF, a folded brain, a tumour."""
     x, y, z = (affine[:3, :3] @ np.indices(shape).reshape(3, -1) + affine[:3, 3:]).reshape(3, *shape)
     bright = {"t1c": (500, 90, 700), "t1n": (500, 90, 350), "t2f": (450, 60, 800), "t2w": (400, 900, 750)}[role]
-    radius = np.sqrt((x / 66) ** 2 + (y / 80) ** 2 + (z / 64) ** 2)
+    radius = np.sqrt((x / 60) ** 2 + (y / 80) ** 2 + (z / 68) ** 2)
     values = np.zeros(shape)
     values[radius < 1.2] = 300  # scalp
     values[radius < 1.12] = 10  # bone

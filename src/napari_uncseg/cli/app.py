@@ -16,6 +16,7 @@ from napari_uncseg.cli.evaluate import evaluate
 from napari_uncseg.cli.import_model import model_app
 from napari_uncseg.cli.info import info
 from napari_uncseg.cli.predict import predict
+from napari_uncseg.cli.prepare import prepare
 from napari_uncseg.cli.series import series
 from napari_uncseg.cli.view import demo, view
 
@@ -54,6 +55,7 @@ def uncseg(
 
 app.command(short_help="Segment studies and save what came out.")(predict)
 app.command(short_help="List the DICOM series of an examination and what each one is.")(series)
+app.command(short_help="Register a raw study and take the skull off.")(prepare)
 app.command(short_help="Compare predictions with references and write a report.")(evaluate)
 app.command(short_help="Fit the calibration of a model on studies with references.")(calibrate)
 app.add_typer(model_app, name="model", short_help="Bring in networks trained elsewhere.")

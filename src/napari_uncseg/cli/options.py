@@ -34,3 +34,10 @@ Images = Annotated[
 Screenshot = Annotated[
     Path | None, typer.Option("--screenshot", help="Save a picture of the window here (.png) instead of opening it.")
 ]
+BrainMask = Annotated[
+    Path | None, typer.Option("--brain-mask", metavar="FILE", help="Mask of the brain on T1c, of a raw study.")
+]
+Brain = Annotated[
+    str | None,
+    typer.Option("--brain", metavar="hd-bet", help="Find the brain of a raw study with HD-BET."),
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
-from napari_uncseg.cli.options import Debug, Device, LabelCoding, ModelFolder, OnDevice, Resample
+from napari_uncseg.cli.options import Brain, BrainMask, Debug, Device, LabelCoding, ModelFolder, OnDevice, Resample
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.inference.ensemble_spec import EXAMPLES, EnsembleSpec, parse_ensemble
 from napari_uncseg.io.files import check_writable
@@ -44,18 +44,25 @@ def predict(
     t2f: Annotated[Path | None, typer.Option(help="T2 FLAIR.")] = None,
     t2w: Annotated[Path | None, typer.Option(help="T2.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Expert segmentation, if there is one.")] = None,
-    study_id: Annotated[str | None, typer.Option("--id", help="The study's name, with --t1c and the others.")] = None,
+    study_id: Annotated[
+        str | None, typer.Option("--id", help="The study's name, with --t1c and the others or one raw study.")
+    ] = None,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Register NIfTI studies and take the skull off.")] = False,
+    brain_mask: BrainMask = None,
+    brain: Brain = None,
     debug: Debug = False,
 ) -> None:
     """Segment studies and save the segmentation, the uncertainty maps and how they were made.
 
     Writes OUT/<id>/<id>_seg.nii.gz and maps beside it. A result that is there already, made in the same way, is kept.
     Stopped in the middle of several members, it saves those that are done as a partial result; run again, it makes all.
+    A study in DICOM is prepared first (see `uncseg prepare`), in OUT/<id>/prepared.
     """
+    from napari_uncseg.cli.prepare import prepare_jobs
     from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
 
     named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
-    by_file = any(named.values()) or reference is not None or study_id is not None
+    by_file = any(named.values()) or reference is not None or (study_id is not None and not studies)
     if bool(studies) == by_file:
         what = "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w"
         raise typer.BadParameter(what, param_hint="STUDY...")
@@ -72,11 +79,25 @@ def predict(
         files = {name: path for name, path in {**named, "reference": reference}.items() if path is not None}
         jobs = [job_of_files(files, study_id, options)]
     else:
-        jobs, failures = find_jobs(studies or [], options)
+        jobs, failures = ([], []) if prepare else find_jobs(studies or [], options)
+        raw = list(studies or []) if prepare else [Path(each.study_id) for each in failures if is_raw(each)]
+        if study_id is not None and (jobs or len(raw) != 1):
+            raise typer.BadParameter("it names one raw study, or one of four files", param_hint="--id")
+        if raw:
+            ready, bad = prepare_jobs(raw, settings, options, study_id, brain_mask, brain, debug=debug)
+            jobs += ready
+            failures = [*(each for each in failures if not is_raw(each)), *bad]
     for failure in failures:
         report(failure.error or StudyError(failure.study_id), debug=debug)
     outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug) if jobs else ([], False)
     finish([*outcomes, *failures], out, stopped=stopped, table=bool(jobs) or len(failures) > 1)
+
+
+def is_raw(failure: Outcome) -> bool:
+    """Whether a path that holds no study holds an examination in DICOM."""
+    from napari_uncseg.dicom.files import holds_dicom
+
+    return holds_dicom(Path(failure.study_id))
 
 
 @contextmanager

@@ -75,13 +75,13 @@ def check_input(study: Study) -> list[Reason]:
     Returns
     -------
     list of Reason
-        Codes ``brain_size``, ``skull``, ``incomplete_modality``, ``same_image_twice``, ``modalities_swapped``,
+        Codes ``registration_failed`` (of a prepared study), ``brain_size``, ``skull``, ``incomplete_modality``, ``same_image_twice``, ``modalities_swapped``,
         ``not_registered``, ``thick_slices``.
     """
     if not study.brain.any():
         return []
     glance = Glance.of(study)
-    found = [*_brain_size(study), *_skull(study), *_incomplete(glance)]
+    found = [*_preparation(study), *_brain_size(study), *_skull(study), *_incomplete(glance)]
     if found and found[-1].code == "incomplete_modality":
         return found  # what follows would speak of the part that is missing
     if int(glance.brain.sum()) > _FEW_BLOCKS:
@@ -139,6 +139,12 @@ def _over_blocks(combine: Callable[[Any, Any], Any], volume: npt.NDArray[Any], f
         along = np.moveaxis(volume, axis, 0)[: volume.shape[axis] // factor * factor]
         volume = np.moveaxis(reduce(combine, [along[first::factor] for first in range(factor)]), 0, axis)
     return volume
+
+
+def _preparation(study: Study) -> Iterator[Reason]:
+    """What went wrong when the study was made of raw images."""
+    for reason in (study.preparation or {}).get("needs_review") or ():
+        yield Reason(str(reason.get("code")), str(reason.get("text")))
 
 
 def _brain_size(study: Study) -> Iterator[Reason]:

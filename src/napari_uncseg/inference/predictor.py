@@ -281,6 +281,8 @@ class Predictor:
             settings["calibration"] = _digest(wanted.calibration)
         elif wanted.estimates is not None:
             settings["estimates"] = wanted.estimates.sha256
+        prepared = study.preparation or {}
+        told = {part: prepared[part] for part in ("inputs", "settings", "registration", "brain") if part in prepared}
         return {
             "schema": SCHEMA,
             "research_use_only": RESEARCH_USE_ONLY,
@@ -291,6 +293,7 @@ class Predictor:
             "versions": versions("torch", "numpy", "nibabel"),
             "command": command,
             "warnings": list(study.warnings),
+            **({"preparation": told} if told else {}),
         }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,17 +17,21 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import SKULL, background_value, brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles, only_study
+from napari_uncseg.io.files import is_file, read_json
 from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
 from napari_uncseg.io.header import geometry_header
 from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.naming import REFERENCE
-from napari_uncseg.io.nifti import Volume, read_volume
+from napari_uncseg.io.nifti import Volume, read_volume, stem
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding, Label
 
 _OBLIQUE_DEGREES = 15.0
 _THICK_MM = 2.5
 
+
+PREPARATION_SUFFIX = "_preparation.json"
+"""What follows the study's id in the name of the JSON that tells how raw images were prepared."""
 
 _FEWEST = 5
 """Voxels along an axis that a study has at the least."""
@@ -91,7 +97,7 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
     if moved:
         names = ", ".join(MODALITY_TITLES.get(role, role) for role in moved)
         warnings.append(f"Resampled onto the grid of T1c: {names}.")
-    return study_from_arrays(
+    study = study_from_arrays(
         images,
         t1c.affine,
         id=files.id,
@@ -102,6 +108,7 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
         resampled=bool(moved),
         coding=used,
     )
+    return replace(study, preparation=_preparation(t1c))
 
 
 def study_from_arrays(
@@ -191,6 +198,17 @@ def study_from_arrays(
     )
 
 
+def _preparation(t1c: Volume) -> Mapping[str, Any] | None:
+    """What stands beside a prepared T1c about how it was made; None where nothing does, or it is of another file."""
+    path = t1c.path.with_name(stem(t1c.path).removesuffix("-t1c") + PREPARATION_SUFFIX)
+    if not is_file(path, None):
+        return None
+    record = read_json(path, do="prepare the study again")
+    listed = record.get("files")
+    entry = listed.get("t1c") if isinstance(listed, Mapping) else None
+    return record if isinstance(entry, Mapping) and entry.get("sha256") == t1c.sha256 else None
+
+
 def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:
     """Channel of a modality in its file, when the file has as many as the naming says."""
     entry = files.modalities[modality]
@@ -221,7 +239,7 @@ def _grids_sentence(study_id: str, volumes: Mapping[str, Volume], moved: Sequenc
         for volume in (volumes[role] for role in ("t1c", *moved))
     )
     what = f"Study {study_id} in {volumes['t1c'].path.parent} has images on different grids: {grids}"
-    return f"{what}; register them, or put all on the grid of T1c with --resample."
+    return f"{what}; register them (uncseg prepare), or put all on the grid of T1c with --resample."
 
 
 def _on_t1c(image: npt.NDArray[np.floating], volume: Volume, t1c: Volume) -> npt.NDArray[np.floating]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,8 @@ class Study(OnGrid):
         Whether a modality was put on T1c's grid.
     coding : Coding, optional
         How the reference's file numbered its labels; None without a file.
+    preparation : mapping, optional
+        How the images were made of raw ones, as the JSON beside them tells it.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class Study(OnGrid):
     warnings: tuple[str, ...] = ()
     resampled: bool = False
     coding: Coding | None = None
+    preparation: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(MODALITIES):

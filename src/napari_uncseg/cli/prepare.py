@@ -1,0 +1,107 @@
+"""``uncseg prepare``: a raw study becomes one that the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_uncseg.cli.errors import handle_errors
+from napari_uncseg.cli.options import Brain, BrainMask, Debug
+from napari_uncseg.cli.series import T1c, T1n, T2f, T2w
+from napari_uncseg.errors import Cancelled
+from napari_uncseg.labels import MODALITIES
+
+if TYPE_CHECKING:
+    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
+    from napari_uncseg.preparation.prepare import Options
+
+
+@handle_errors
+def prepare(
+    path: Annotated[Path, typer.Argument(metavar="INPUT", help="Examination (folder, DICOMDIR, zip), or NIfTI.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="STUDY", help="Folder that takes the study.")],
+    t1c: T1c = None,
+    t1n: T1n = None,
+    t2f: T2f = None,
+    t2w: T2w = None,
+    brain_mask: BrainMask = None,
+    brain: Brain = None,
+    study_id: Annotated[
+        str | None, typer.Option("--id", help="The study's name; by default a keyed hash that names no patient.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another preparation.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Register a raw study to T1c, take the skull off and put all on T1c's own grid, resampled once.
+
+    Writes the four images, the mask of the brain, the transforms as JSON and a page (HTML) to check it all by.
+    """
+    from napari_uncseg.cli.console import note, print_lines, stop_on_interrupt, study_progress
+    from napari_uncseg.preparation.prepare import prepare_study
+    from napari_uncseg.preparation.scans import read_raw
+
+    asked = {role: name for role, name in zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True) if name is not None}
+    options = options_of(brain_mask, brain, overwrite=overwrite)
+    with stop_on_interrupt() as cancelled, study_progress(study_id or "study") as progress:
+        raw = read_raw(path, asked, study_id, progress=progress, cancelled=cancelled)
+        done = prepare_study(raw, out, options, progress=progress, cancelled=cancelled)
+    for reason in done.record.get("needs_review", ()):
+        note(f"note: {raw.id} needs review: {reason['text']}")
+    what = "stands already" if done.already_there else "was prepared"
+    print_lines(f"Study {raw.id} {what} in {out}. Look at {out / f'{raw.id}_preparation.html'}.")
+
+
+def options_of(brain_mask: Path | None, brain: str | None, *, overwrite: bool) -> Options:
+    """How a study is prepared; a method that nobody knows is wrong usage."""
+    from napari_uncseg.preparation.brain import Method
+    from napari_uncseg.preparation.prepare import Options
+
+    if brain is not None and brain not in list(Method):
+        raise typer.BadParameter(f"there is no method {brain!r}; write hd-bet", param_hint="--brain")
+    return Options(brain_mask, Method(brain) if brain else Method.AUTO, overwrite)
+
+
+def prepare_jobs(
+    paths: Sequence[Path],
+    settings: Settings,
+    options: Sequence[str],
+    study_id: str | None,
+    brain_mask: Path | None,
+    brain: str | None,
+    *,
+    debug: bool,
+) -> tuple[list[PredictionJob], list[Outcome]]:
+    """Prepare raw studies in ``OUT/<id>/prepared``: what can be predicted, and what failed.
+
+    The commands of the jobs are to be run in OUT and name nothing above it, for folders may bear a patient's name.
+    """
+    from napari_uncseg.cli.console import stop_on_interrupt, study_progress
+    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Status
+    from napari_uncseg.io.command import command_line, option_words
+    from napari_uncseg.preparation.prepare import prepare_study
+    from napari_uncseg.preparation.scans import read_raw
+
+    how = options_of(brain_mask, brain, overwrite=settings.overwrite)
+    words = list(options)
+    words[words.index("-o") + 1] = "."
+    jobs: list[PredictionJob] = []
+    failures: list[Outcome] = []
+    with stop_on_interrupt() as cancelled:
+        for number, path in enumerate(paths, start=1):
+            try:
+                with study_progress(f"[{number}/{len(paths)}] raw study") as progress:
+                    raw = read_raw(path, None, study_id, progress=progress, cancelled=cancelled)
+                    folder = settings.out / raw.id / "prepared"
+                    done = prepare_study(raw, folder, how, progress=progress, cancelled=cancelled)
+            except Cancelled:
+                raise
+            except Exception as error:  # a bad study does not stop the ones after it
+                failures.append(Outcome(str(path), Status.FAILED, error=error))
+                continue
+            files = {f"--{role}": file.relative_to(settings.out) for role, file in done.files.paths.items()}
+            named = option_words({**files, "--id": raw.id})
+            jobs.append(PredictionJob(done.files, command_line("predict", *named, *words)))
+    return jobs, failures

@@ -1,0 +1,98 @@
+"""Where the brain is in images with a skull: a mask by a user, by an installed tool, or by the bundled network."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_uncseg.errors import NoBrainMask
+from napari_uncseg.inference.input_checks import LARGEST_ML, SMALLEST_ML
+from napari_uncseg.io import geometry
+from napari_uncseg.io.geometry import Affine, three, voxel_ml
+from napari_uncseg.io.nifti import read_volume, write_volume
+
+Mask = npt.NDArray[np.bool_]
+Extractor = Callable[[npt.NDArray[np.float32], Affine], Mask]
+"""Finds the brain in one image: values (x, y, z) and affine in, mask on the same grid out."""
+
+
+class Method(StrEnum):
+    """How the brain is found when nobody gives a mask."""
+
+    AUTO = "auto"
+    HD_BET = "hd-bet"
+
+
+def bundled_extractor() -> Extractor | None:
+    """The network that comes with the package; None as long as none does."""
+    return None
+
+
+def find_extractor(method: Method) -> Extractor:
+    """What finds the brain.
+
+    Raises
+    ------
+    NoBrainMask
+        When what was asked for is not installed, or nothing is there.
+    """
+    if method is Method.HD_BET:
+        if shutil.which("hd-bet") is None:
+            raise NoBrainMask("HD-BET is not installed; install it (pip install hd-bet), or give --brain-mask FILE.")
+        return _hd_bet
+    if (bundled := bundled_extractor()) is None:
+        raise NoBrainMask(
+            "The images still show the skull, and no network that removes it is bundled yet; give a mask of the brain "
+            "on T1c with --brain-mask FILE, or use HD-BET with --brain hd-bet."
+        )
+    return bundled
+
+
+def read_mask(path: Path, shape: tuple[int, int, int], affine: Affine) -> Mask:
+    """A user's mask on the grid of T1c.
+
+    Raises
+    ------
+    StudyError
+        When the file cannot be read.
+    NoBrainMask
+        When it lies elsewhere, or is no mask of a brain.
+    """
+    volume = read_volume(path)
+    drawn = (volume.values() > 0).astype(np.uint8)
+    mask = np.asarray(geometry.resample(drawn, volume.affine, three(shape), affine, order="nearest") > 0)
+    return check_mask(mask, affine, str(path))
+
+
+def check_mask(mask: Mask, affine: Affine, what: str) -> Mask:
+    """A mask that may be one of a brain, by its size.
+
+    Raises
+    ------
+    NoBrainMask
+    """
+    size = float(np.count_nonzero(mask)) * voxel_ml(affine)
+    if not SMALLEST_ML / 2 <= size <= LARGEST_ML * 1.2:
+        raise NoBrainMask(f"{what} covers {size:.0f} mL of T1c, which no brain does; give another mask.")
+    return mask
+
+
+def _hd_bet(image: npt.NDArray[np.float32], affine: Affine) -> Mask:
+    """The mask of HD-BET (Isensee et al. 2019, doi 10.1002/hbm.24750), run as its command."""
+    with tempfile.TemporaryDirectory(prefix="uncseg-") as folder:
+        source, target = Path(folder, "t1c.nii.gz"), Path(folder, "brain.nii.gz")
+        write_volume(source, image, affine)
+        words = ["hd-bet", "-i", str(source), "-o", str(target), "-device", "cpu", "--disable_tta", "--save_bet_mask"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        masks = sorted(Path(folder).glob("*bet.nii.gz")) + sorted(Path(folder).glob("*mask.nii.gz"))
+        if done.returncode or not masks:
+            reason = next(iter(reversed(done.stderr.strip().splitlines())), "no reason given")
+            raise NoBrainMask(f"HD-BET failed ({reason}); run it by hand and give its mask with --brain-mask FILE.")
+        return check_mask(read_volume(masks[0]).values() > 0, affine, "The mask of HD-BET")
