@@ -175,6 +175,12 @@ def head(role: str, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarr
     values[radius < folds] = bright[0] + 60 * np.sin(x / 9 + 0.4)[radius < folds] * np.cos(y / 11)[radius < folds]
     values[((x - 8) / 6) ** 2 + ((y + 5) / 24) ** 2 + ((z - 4) / 10) ** 2 < 1] = bright[1]  # ventricles, askew
     values[(x + 12) ** 2 + ((y - 25) / 1.4) ** 2 + (z + 8) ** 2 < 64] = bright[1]
+    places = np.random.default_rng(5)
+    for number in range(30):  # sulci and nuclei, so that no turn looks like another
+        centre = places.normal(0, 1, 3)
+        centre *= np.array([60, 80, 68]) * places.uniform(0.4, 0.95) / np.linalg.norm(centre)
+        near = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 < places.uniform(5, 11) ** 2
+        values[near & (radius < 1)] = bright[1] if number % 2 else 0.7 * bright[0]
     values[(x - 25) ** 2 + (y - 20) ** 2 + (z - 18) ** 2 < 256] = bright[2]
     noise = np.random.default_rng(shape[0] + shape[2]).normal(0, 6, shape)
     return np.abs(values + noise)

@@ -75,8 +75,8 @@ def check_input(study: Study) -> list[Reason]:
     Returns
     -------
     list of Reason
-        Codes ``registration_failed`` (of a prepared study), ``brain_size``, ``skull``, ``incomplete_modality``, ``same_image_twice``, ``modalities_swapped``,
-        ``not_registered``, ``thick_slices``.
+        Codes ``registration_failed`` (of a prepared study), ``brain_size``, ``skull``, ``incomplete_modality``,
+        ``same_image_twice``, ``modalities_swapped``, ``not_registered``, ``thick_slices``.
     """
     if not study.brain.any():
         return []

@@ -67,7 +67,7 @@ def read_mask(path: Path, shape: tuple[int, int, int], affine: Affine) -> Mask:
     """
     volume = read_volume(path)
     drawn = (volume.values() > 0).astype(np.uint8)
-    mask = np.asarray(geometry.resample(drawn, volume.affine, three(shape), affine, order="nearest") > 0)
+    mask = np.asarray(geometry.resample(drawn, volume.affine, three(shape), affine, order="nearest"), dtype=bool)
     return check_mask(mask, affine, str(path))
 
 

@@ -159,7 +159,7 @@ def covered_by(
     """Voxels of the fixed grid that the moving image reaches."""
     ones = np.ones(tuple(moving_shape), dtype=np.uint8)
     there = np.linalg.inv(matrix) @ moving_affine
-    return np.asarray(geometry.resample(ones, there, shape, affine, order="nearest") > 0)
+    return np.asarray(geometry.resample(ones, there, shape, affine, order="nearest"), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
