@@ -36,6 +36,17 @@ def test_all_panes_scroll_together_and_stop_at_the_ends(state, data, plane):
     assert slices(state.scrolled(-10_000)) == [0] * 6
 
 
+def test_planes_of_their_own_scroll_along_their_own_axes(data):
+    views = tuple(PaneView(Pane("t1c", plane=plane), data) for plane in PLANES)
+    state = ComparisonState(views, Cut(point=data.best_point))
+    start = slices(state)
+    for number, plane in enumerate(PLANES):
+        moved = slices(state.scrolled(2, within=number))
+        assert moved == [place + 2 * (place_of == number) for place_of, place in enumerate(start)], plane
+    assert slices(state.pointed(views[1], data.world(0, 5), data.world(2, 7))) == [5, start[1], 7]
+    assert caption(state).startswith("Three planes: ")
+
+
 def test_one_patient_scrolls_alone(data):
     views = tuple(PaneView(Pane("t1c"), data, origin=data.best_point) for _ in range(3))
     state = ComparisonState(views, Cut())
@@ -45,7 +56,7 @@ def test_one_patient_scrolls_alone(data):
 
 
 def test_the_crosshair_goes_where_it_is_pointed_and_stays_in_the_volume(state, data):
-    _, down, right = state.cut.axes
+    _, down, right = state.views[0].axes(state.cut)
     moved = state.pointed(state.views[0], data.world(down, 5.2), data.world(right, 9.9))
     assert data.index(down, moved.cut.point[down]) == 5
     assert data.index(right, moved.cut.point[right]) == 10
@@ -78,10 +89,9 @@ def test_a_common_scale_is_the_largest_range_on_show(state, data):
 
 
 def test_zoomed_pictures_are_brought_to_the_crosshair(state, data):
-    assert state.centred().cut.shift == (0.0, 0.0)
+    assert state.centred().cut.shift == (0.0, 0.0, 0.0)
     zoomed = dataclasses.replace(state, cut=dataclasses.replace(state.cut, zoom=3.0))
-    _, down, right = state.cut.axes
-    expected = (state.cut.point[down] - data.middle[down], state.cut.point[right] - data.middle[right])
+    expected = np.subtract(state.cut.point, data.middle)
     assert zoomed.centred().cut.shift == pytest.approx(expected)
 
 
@@ -98,7 +108,7 @@ def test_values_under_the_cursor(data, tiny_study, tiny_prediction):
 def test_the_caption_says_how_to_make_the_picture_again(state, data, tiny_study):
     words = caption(dataclasses.replace(state, thresholds={"unc_output": 0.4}))
     index = state.views[0].slice_index(state.cut)
-    assert f"Axial plane: {tiny_study.id}, slice {index + 1} of {data.shape[0]}." in words
+    assert f"Axial plane: {tiny_study.id}, slice {data.shape[0] - index} of {data.shape[0]}." in words
     assert "unc_output 0.4 to 1 (predicted probability of error)" in words
     assert "variance (WT) 0.02 to 0.25" in words
     low, high = data.windows["t1c"]

@@ -108,7 +108,7 @@ def view(tiny_study, tiny_prediction):
 def test_a_pane_is_an_image_a_map_and_contours(view, tiny_study):
     state, renderer = ComparisonState((view,)), Renderer()
     image, overlay = renderer.image(state, view), renderer.overlay(state, view)
-    _, down, right = state.cut.axes
+    _, down, right = state.views[0].axes(state.cut)
     assert image.shape == overlay.shape[:2] == (view.data.shape[down], view.data.shape[right])
     assert renderer.image(state, view) is image, "an unchanged slice is computed once"
     inside = image[image > 0]

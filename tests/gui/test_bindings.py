@@ -10,15 +10,19 @@ from napari_uncseg.viewer.bindings import (
     HELP_PANEL,
     HIDE_OVERLAYS,
     PICTURE_KEYS,
+    bare_while_held,
     bind_viewer,
     drag_window,
     dragged_window,
     overlays,
     show_values,
+    turn_wheel,
     values_at,
 )
 from napari_uncseg.viewer.corrections import start_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.orientation import PLANES
+from napari_uncseg.viewer.picture import SIDES, TITLE, VALUES
 
 
 class Event:
@@ -92,6 +96,72 @@ def test_the_picture_is_bare(make_napari_viewer_proxy, qtbot, tiny_study, tiny_p
     assert mean > 5
 
 
+class Turn:
+    """A turn of the wheel."""
+
+    def __init__(self, notches, modifiers=(), position=(0.0, 0.0, 0.0)):
+        self.delta, self.modifiers, self.position = (0, notches), modifiers, position
+
+
+def test_the_picture_says_whose_it_is_and_where_it_is_cut(viewer, tiny_study):
+    words, overlays = viewer.canvas.overlays[TITLE], viewer.canvas.overlays
+    viewer.dims.set_point(0, viewer.dims.range[0].start)
+    assert words.text.splitlines() == [tiny_study.id, "T1c · axial 36/36"], "counted from below"
+    assert viewer.title.startswith(tiny_study.id)
+    assert [overlays[f"uncseg_{side}"].text for side in SIDES] == list("APRL")
+    viewer.dims.order = PLANES["coronal"]
+    assert "coronal" in words.text
+    assert [overlays[f"uncseg_{side}"].text for side in SIDES] == list("SIRL")
+    press(viewer, PICTURE_KEYS["t2f"])
+    assert "FLAIR" in words.text
+    assert visible(viewer)[0] == "FLAIR (T2f)"
+    assert tuple(viewer.canvas.background_color) == (0, 0, 0, 1)
+
+
+def test_the_wheel_turns_slices_and_zooms_with_ctrl(viewer):
+    start, zoom = viewer.dims.point[0], viewer.scene.camera.zoom
+    step = viewer.dims.range[0].step
+    turn_wheel(viewer, Turn(-1))
+    assert viewer.dims.point[0] == pytest.approx(start + step)
+    turn_wheel(viewer, Turn(1))
+    assert viewer.dims.point[0] == pytest.approx(start)
+    turn_wheel(viewer, Turn(1, ("Control",), viewer.dims.point))
+    assert viewer.scene.camera.zoom == pytest.approx(zoom * 1.2)
+    assert "dims_scroll" not in [each.__name__ for each in viewer.mouse_wheel_callbacks]
+
+
+def test_windows_opacity_and_bare_images_by_key(viewer):
+    image, first = viewer.layers["T1c"], tuple(viewer.layers["T1c"].contrast_limits)
+    press(viewer, PICTURE_KEYS["window"])
+    assert tuple(image.contrast_limits) != first
+    press(viewer, PICTURE_KEYS["fit"])
+    assert tuple(image.contrast_limits) == pytest.approx(first)
+    opacity = viewer.layers["unc_output"].opacity
+    press(viewer, PICTURE_KEYS["fainter"])
+    assert viewer.layers["unc_output"].opacity == pytest.approx(opacity - 0.1)
+    before = visible(viewer)
+    held = bare_while_held(viewer)
+    next(held)
+    assert visible(viewer) == ["T1c"]
+    assert next(held, None) is None
+    assert visible(viewer) == before
+
+
+def test_a_plain_image_has_window_values_and_keys_too():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.arange(64.0).reshape(4, 4, 4), name="mine")
+    bind_viewer(viewer)
+    drag = drag_window(viewer, event := Event(2, (0, 0)))
+    next(drag)
+    event.move(40, 0)
+    before = tuple(image.contrast_limits)
+    next(drag)
+    assert tuple(image.contrast_limits) != before
+    viewer.cursor.position = (0, 0, 1)
+    show_values(viewer)
+    assert viewer.canvas.overlays[VALUES].text == "mine 1"
+
+
 def test_a_second_call_adds_nothing(viewer):
     before = list(viewer.mouse_drag_callbacks)
     bind_viewer(viewer)
@@ -160,10 +230,10 @@ def test_all_values_under_the_mouse_are_told_hidden_maps_too(viewer, tiny_predic
     assert told["segmentation"] == {0: "none", 1: "NCR", 2: "ED", 3: "ET"}[label]
     viewer.cursor.position = tuple(world)
     show_values(viewer)
-    assert "unc_output " + told["unc_output"] in viewer.help
+    words = viewer.canvas.overlays[VALUES].text
+    assert "unc_output " + told["unc_output"] in words
+    assert f"T1c {float(viewer.layers['T1c'].data[place]):.4g}" in words
     assert show_values in viewer.mouse_move_callbacks
-    viewer.update_status_from_cursor()
-    assert "unc_output " + told["unc_output"] in viewer.help
     assert values_at(viewer, (1e6, 1e6, 1e6)) == {}
     for each in viewer.layers:
         each.visible = False

@@ -333,7 +333,7 @@ def test_boxes_above_narrow_panes_end_with_dots(qtbot, window):
 @pytest.mark.parametrize("width", [80, 103, 130, 200, 400])
 def test_the_slice_number_and_the_letter_below_do_not_touch(window, width):
     style = Style(text=12.0)
-    frame = Frame(QRectF(0, 0, width + 60, 150), QRectF(0, 0, width, 150), 1.0)
+    frame = Frame(QRectF(0, 0, width + 60, 150), QRectF(0, 0, width, 150), 1.0, (0, 1, 2))
     columns = []
     for paint in (PanePainter.paint_letters, lambda pane: pane.paint_position(window.data)):
         image = QImage(width + 60, 150, QImage.Format.Format_RGB32)

@@ -209,7 +209,7 @@ def test_the_window_shows_the_study_that_is_opened_instead(
     assert panel.study_choice.currentText() == "another-study"
     cut = window.canvas.state.cut
     assert cut.point == pytest.approx(viewer.dims.point)
-    assert (cut.zoom, cut.shift) == (1.0, (0.0, 0.0))
+    assert (cut.zoom, cut.shift) == (1.0, (0.0, 0.0, 0.0))
     assert not np.array_equal(window.canvas.state.views[0].data.images["t1c"], before)
     # The session still holds the findings of the study before: none of them is judged for this one.
     press(window, "N", "W")

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 
 from napari_uncseg.viewer.bindings import show_values, values_at
 from napari_uncseg.viewer.layers import add_prediction
+from napari_uncseg.viewer.picture import VALUES
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_result_alone_tells_its_values(viewer):
     assert {"segmentation", "entropy (WT)"} <= set(told)
     viewer.cursor.position = world
     show_values(viewer)
-    assert f"unc_output {value}" in viewer.help
+    assert f"unc_output {value}" in viewer.canvas.overlays[VALUES].text
     assert values_at(viewer, (1e6, 1e6, 1e6)) == {}
 
 

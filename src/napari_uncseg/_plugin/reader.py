@@ -12,6 +12,7 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.files import entries, is_dir
 
 if TYPE_CHECKING:
+    from napari import Viewer
     from napari.layers import Layer
 
     from napari_uncseg.io.prediction import Prediction
@@ -69,16 +70,20 @@ def arrange_soon(source: Study | Prediction) -> None:
     source : Study or Prediction
         What the layers show.
     """
+    from napari_uncseg.viewer.layers import arrange_opened
+
+    _do_soon(lambda viewer: arrange_opened(viewer, source))
+
+
+def _do_soon(act: Callable[[Viewer], None]) -> None:
+    """Do something with the current viewer, if there is one, once it has what is about to be returned to it."""
     import napari
 
     viewer = napari.current_viewer()
-    if viewer is None:  # read without a window
-        return
-    from qtpy.QtCore import QTimer
+    if viewer is not None:
+        from qtpy.QtCore import QTimer
 
-    from napari_uncseg.viewer.layers import arrange_opened
-
-    QTimer.singleShot(0, partial(arrange_opened, viewer, source))
+        QTimer.singleShot(0, partial(act, viewer))
 
 
 def _read_folder(folder: Path) -> list[Layer]:
@@ -108,12 +113,14 @@ def study_layers_to_open(study: Study) -> list[Layer]:
 def _read_file(path: Path) -> list[Layer]:
     from napari_uncseg.io.loading import load_study
     from napari_uncseg.io.nifti import read_volume
+    from napari_uncseg.viewer.bindings import bind_viewer
     from napari_uncseg.viewer.volumes import volume_layers
 
     volume = read_volume(path)
     if volume.channels == 4:
         with suppress(StudyError):  # four volumes that are no study of the Decathlon are shown as they are
             return study_layers_to_open(load_study(path))
+    _do_soon(bind_viewer)
     return volume_layers(volume)
 
 

@@ -17,7 +17,7 @@ from napari_uncseg.io.provenance import made_by
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, REGIONS, Label
 from napari_uncseg.maps import MapName, Measure
-from napari_uncseg.viewer.layers import window_level
+from napari_uncseg.viewer.colormaps import window_level
 from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
 
 Array = npt.NDArray[Any]

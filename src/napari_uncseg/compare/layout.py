@@ -15,7 +15,7 @@ from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.maps import Measure
 from napari_uncseg.viewer.colormaps import TRANSPARENT_BELOW
-from napari_uncseg.viewer.orientation import PLANES
+from napari_uncseg.viewer.orientation import PLANES, slice_number
 
 COMMON_COLOURS = Measure.UNC_OUTPUT
 """Colours of all maps on a common scale."""
@@ -35,12 +35,15 @@ class Pane:
         Why the overlay is not there and how to get it, a sentence or two; shown instead of pictures.
     note : str
         What else is not there, a sentence or two; shown on the picture.
+    plane : str
+        Plane of its own, a key of :data:`napari_uncseg.viewer.orientation.PLANES`; "" for that of all panes.
     """
 
     image: str
     overlay: str = ""
     missing: str = ""
     note: str = ""
+    plane: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,15 @@ class Cut:
     point : tuple of float
         Where the crosshair stands, mm along I, P and L from each pane's own origin.
     shift : tuple of float
-        How far the middle of the picture lies from the middle of the volume, mm down and to the right.
+        How far the middle of the picture lies from the middle of the volume, mm along I, P and L.
     zoom : float
         1 when the whole volume just fits the pane.
     """
 
     plane: str = "axial"
     point: Point = (0.0, 0.0, 0.0)
-    shift: tuple[float, float] = (0.0, 0.0)
+    shift: Point = (0.0, 0.0, 0.0)
     zoom: float = 1.0
-
-    @property
-    def axes(self) -> tuple[int, int, int]:
-        """Axis scrolled through, axis that runs down, axis that runs to the right."""
-        return PLANES[self.plane]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +107,18 @@ class PaneView:
         """The crosshair in the world of this pane's study, mm."""
         return tuple(start + step for start, step in zip(self.origin, cut.point, strict=True))
 
+    def plane(self, cut: Cut) -> str:
+        """Plane it is cut in."""
+        return self.pane.plane or cut.plane
+
+    def axes(self, cut: Cut) -> tuple[int, int, int]:
+        """Axis scrolled through, axis that runs down, axis that runs to the right."""
+        return PLANES[self.plane(cut)]
+
     def slice_index(self, cut: Cut) -> int:
         """Slice on show."""
         assert self.data is not None
-        axis = cut.axes[0]
+        axis = self.axes(cut)[0]
         return self.data.index(axis, self.place(cut)[axis])
 
 
@@ -142,6 +148,10 @@ class ComparisonState:
         Whether overlays are drawn at all.
     columns : int
         Panes of a row.
+    opacity : float
+        Of maps, 0 to 1.
+    ruler : tuple of tuple of float, optional
+        Where the ruler begins and ends, as :attr:`Cut.point`.
     """
 
     views: tuple[PaneView, ...] = ()
@@ -153,6 +163,8 @@ class ComparisonState:
     crosshair: bool = True
     overlays: bool = True
     columns: int = 3
+    opacity: float = 0.85
+    ruler: tuple[Point, Point] | None = None
 
     @property
     def rows(self) -> int:
@@ -185,18 +197,16 @@ class ComparisonState:
 
     def extent(self) -> tuple[float, float]:
         """Height and width in mm that every pane must be able to show at zoom 1."""
-        _, down, right = self.cut.axes
-        known = [view.data for view in self.views if view.data is not None]
-        tall, wide = (
-            max((data.shape[axis] * data.grid.scale[axis] for data in known), default=1.0) for axis in (down, right)
-        )
+        known = [(view.axes(self.cut)[1:], view.data) for view in self.views if view.data is not None]
+        sizes = [[data.shape[axis] * data.grid.scale[axis] for axis in axes] for axes, data in known]
+        tall, wide = (max(size) for size in zip(*(sizes or [[1.0, 1.0]]), strict=True))
         return tall, wide
 
     def at(self, **changes: Any) -> ComparisonState:
         """The same with another :class:`Cut`; `changes` are fields of it."""
         return replace(self, cut=replace(self.cut, **changes))
 
-    def scrolled(self, steps: int, alone: int | None = None) -> ComparisonState:
+    def scrolled(self, steps: int, alone: int | None = None, within: int | None = None) -> ComparisonState:
         """The state some slices further, never beyond the volume.
 
         Parameters
@@ -205,15 +215,18 @@ class ComparisonState:
             Slices of the first study, towards inferior, posterior or left.
         alone : int, optional
             Number of the one pane to scroll; all of them if not given.
+        within : int, optional
+            Number of the pane in whose plane all are scrolled; the first one if not given.
 
         Returns
         -------
         ComparisonState
         """
-        view = self.views[alone] if alone is not None else self._first()
+        number = alone if alone is not None else within
+        view = self.views[number] if number is not None else self._first()
         if view is None or view.data is None:
             return self
-        axis, point = self.cut.axes[0], self.cut.point
+        axis, point = view.axes(self.cut)[0], self.cut.point
         world = view.data.world(axis, view.data.clipped(axis, view.slice_index(self.cut) + steps))
         if alone is None:
             return self.at(point=_with(point, axis, world - view.origin[axis]))
@@ -223,7 +236,7 @@ class ComparisonState:
     def pointed(self, view: PaneView, down_mm: float, right_mm: float) -> ComparisonState:
         """The state with its crosshair at a place of one pane's cut plane, in that pane's world millimetres."""
         assert view.data is not None
-        _, down, right = self.cut.axes
+        _, down, right = view.axes(self.cut)
         point = self.cut.point
         for axis, world in ((down, down_mm), (right, right_mm)):
             inside = view.data.world(axis, view.data.index(axis, world))
@@ -234,10 +247,9 @@ class ComparisonState:
         """The state with the crosshair in the middle of its pictures, as far as they are zoomed in at all."""
         view = self._first()
         if view is None or view.data is None or self.cut.zoom <= 1:
-            return self.at(shift=(0.0, 0.0))
-        _, down, right = self.cut.axes
-        place, middle = view.place(self.cut), view.data.middle
-        return self.at(shift=(place[down] - middle[down], place[right] - middle[right]))
+            return self.at(shift=(0.0, 0.0, 0.0))
+        ends = zip(view.place(self.cut), view.data.middle, strict=True)
+        return self.at(shift=tuple(place - middle for place, middle in ends))
 
     def windowed(self, modality: str, brighter: float, wider: float) -> ComparisonState:
         """The state with another window of a modality, in every pane that shows it.
@@ -281,13 +293,14 @@ def caption(state: ComparisonState) -> str:
     """
     shown = [view for view in state.views if view.data is not None and not view.pane.missing]
     several = len({view.data.study_id for view in shown if view.data is not None}) > 1
-    # Indices of the display, which count from the top, the front and the right.
     places, windows, ranges, notes = (dict[str, None]() for _ in range(4))
     for view in shown:
         data = view.data
         assert data is not None
-        of = data.shape[state.cut.axes[0]]
-        places[f"{data.study_id}, slice {view.slice_index(state.cut) + 1} of {of}"] = None
+        axis = view.axes(state.cut)[0]
+        of = data.shape[axis]
+        own = f"{view.pane.plane} " if view.pane.plane else ""
+        places[f"{data.study_id}, {own}slice {slice_number(axis, view.slice_index(state.cut), of)} of {of}"] = None
         notes |= dict.fromkeys(data.notes)
         if view.pane.image in data.images:
             low, high = map(_number, state.window_of(view))
@@ -295,10 +308,12 @@ def caption(state: ComparisonState) -> str:
             windows[f"{whose}{MODALITY_TITLES.get(view.pane.image, view.pane.image)} {low} to {high}"] = None
         if isinstance(view.overlay, MapOverlay) and state.overlays:
             ranges[_range(state, view, view.overlay)] = None
+    one = not any(view.pane.plane for view in shown)
+    planes = f"{state.cut.plane.capitalize()} plane" if one else "Three planes"
     scale = "one common scale" if state.common_scale else "each map on its own scale"
     contours = "Lines: contours of the predicted segmentation (NCR red, ED green, ET yellow)."
     sentences = (
-        f"{state.cut.plane.capitalize()} plane: {'; '.join(places) or 'nothing'}.",
+        f"{planes}: {'; '.join(places) or 'nothing'}.",
         f"Windows: {'; '.join(windows)}." if windows else "",
         f"Maps ({scale}, transparent below the first number): {'; '.join(ranges)}." if ranges else "",
         contours if state.outline and state.overlays else "",

@@ -13,7 +13,7 @@ from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.labels import MODALITY_TITLES, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.worklist import ListedCase
-from napari_uncseg.viewer.layers import window_level
+from napari_uncseg.viewer.colormaps import window_level
 from napari_uncseg.viewer.orientation import display_grid, to_display
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from napari_uncseg.compare.data import CHANGE, CORRECTED, REFERENCE, SEGMENTATION, ComparisonData
 from napari_uncseg.compare.layout import Pane
+from napari_uncseg.viewer.orientation import PLANES
 
 BASE = "t1c"
-OVERVIEW, METHODS = "Overview", "Methods"
+OVERVIEW, METHODS, THREE_PLANES = "Overview", "Methods", "Three planes"
 
 _SETS: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Figure 2 of the paper: segmentation, error, unc_output, variance, var1shot or entropy, FLAIR.
@@ -16,6 +17,8 @@ _SETS: Mapping[str, tuple[tuple[str, str], ...]] = {
         *((BASE, SEGMENTATION), (BASE, "error"), (BASE, "unc_output")),
         *((BASE, "variance"), (BASE, "var1shot"), ("t2f", "")),
     ),
+    # A row with the leading map, a row without; see panes_of.
+    THREE_PLANES: ((BASE, "unc_output"),) * 3 + (("t2f", ""),) * 3,
     "Modalities": (
         *((BASE, ""), ("t1n", ""), ("t2f", "")),
         *(("t2w", ""), (BASE, SEGMENTATION), (BASE, REFERENCE)),
@@ -66,11 +69,14 @@ def panes_of(preset: str, data: ComparisonData) -> tuple[Pane, ...]:
     tuple of Pane
     """
     panes = []
-    for image, key in _SETS[preset]:
+    planes = tuple(PLANES) * 2 if preset == THREE_PLANES else ("",) * len(_SETS[preset])
+    for (image, key), plane in zip(_SETS[preset], planes, strict=True):
         wanted = "entropy" if key == "var1shot" and key not in data.overlays else key
+        if preset == THREE_PLANES and key and "error_risk" in data.overlays:
+            wanted = "error_risk"
         lacking = f"{data.study_id} has {_LACKING.get(wanted, f'no {wanted}')}."
         there = not wanted or wanted in data.overlays
-        panes.append(Pane(image, wanted) if there else Pane(image, missing=lacking))
+        panes.append(Pane(image, wanted if there else "", "" if there else lacking, plane=plane))
     return (*panes, *(_methods(data) if preset == METHODS else ()))
 
 

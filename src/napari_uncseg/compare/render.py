@@ -44,8 +44,8 @@ class Renderer:
             return None
         array, window = view.data.images[view.pane.image], state.window_of(view)
         index = view.slice_index(state.cut)
-        cut = cutter(state.cut.axes, index)
-        return self._get((id(array), state.cut.plane, index, window), lambda: grey(cut(array), window))
+        cut = cutter(view.axes(state.cut), index)
+        return self._get((id(array), view.plane(state.cut), index, window), lambda: grey(cut(array), window))
 
     def overlay(self, state: ComparisonState, view: PaneView) -> Pixels | None:
         """The slice of what lies on a pane's image, RGBA, shape (down, right, 4); None without one."""
@@ -53,8 +53,8 @@ class Renderer:
         if overlay is None:
             return None
         index = view.slice_index(state.cut)
-        cut = cutter(state.cut.axes, index)
-        key: tuple[Hashable, ...] = (id(overlay.array), state.cut.plane, index)
+        cut = cutter(view.axes(state.cut), index)
+        key: tuple[Hashable, ...] = (id(overlay.array), view.plane(state.cut), index)
         if isinstance(overlay, LabelOverlay):
             return self._get((*key, id(overlay.before)), lambda: filled(overlay.cut(cut), overlay.colours))
         how = (state.colours_of(overlay), state.range_of(overlay), state.edge_of(view, overlay))
@@ -72,7 +72,7 @@ class Renderer:
             return []
         if MapName.parse(view.pane.overlay).measure == Measure.ERROR:
             return []
-        plane = labels.cut(cutter(state.cut.axes, view.slice_index(state.cut)))
+        plane = labels.cut(cutter(view.axes(state.cut), view.slice_index(state.cut)))
         return [
             (labels.colours[label], border(plane == label)) for label in REGIONS_CLASS_ORDER if (plane == label).any()
         ]

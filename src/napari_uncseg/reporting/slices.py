@@ -122,7 +122,7 @@ def draw_findings(
         axis.set_axis_off()
     for column, finding in zip(axes.T[: len(chosen)], chosen, strict=True):
         state = cut_at(data, study, findings, finding)
-        cut = cutter(state.cut.axes, state.views[0].slice_index(state.cut))
+        cut = cutter(state.views[0].axes(state.cut), state.views[0].slice_index(state.cut))
         inside = np.zeros(study.shape, dtype=bool)
         box, voxels = findings.mask(finding)
         inside[box] = voxels

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import numpy as np
 import yaml
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
+from npe2 import PluginManager
 
-from napari_uncseg.labels import Label
+from napari_uncseg.io.study import Study
+from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Label
 from napari_uncseg.maps import MapName
-from napari_uncseg.viewer.corrections import CORRECTION_KEY
-from napari_uncseg.viewer.tags import tag_of, tagged
+from napari_uncseg.viewer.colormaps import window_level
+from napari_uncseg.viewer.orientation import to_display
+from napari_uncseg.viewer.picture import caption_viewer, fit_to_brain, model_of, shown_image, shown_study
+from napari_uncseg.viewer.picture import show_values as write_values
+from napari_uncseg.viewer.tags import CORRECTION_KEY, tag_of, tagged
 
 OUTLINE_KEY = "uncseg-outline"
 """Key of what the outline of the current finding is of, in the metadata of its layer."""
@@ -24,6 +31,9 @@ HELP_PANEL = "Keys"
 
 RIGHT_BUTTON = 2
 """Number of the right mouse button in napari's events."""
+
+OPACITY_STEP = 0.1
+"""Change of the opacity of what lies on the images, per press of a key."""
 
 WINDOW_PER_PIXEL, LEVEL_PER_PIXEL = 0.005, 0.003
 """Change of window and level per pixel of a drag, as shares of the window at its start."""
@@ -54,6 +64,7 @@ COMPARE_MOUSE: Mapping[str, str] = {
     "wheel": "slices",
     "Ctrl + wheel": "zoom where the mouse stands",
     "left button": "crosshair",
+    "Shift + left button": "ruler, in mm",
     "middle button": "move the pictures",
     "right button": "window (sideways) and level (up and down) of the image under the mouse",
 }
@@ -67,7 +78,12 @@ def key_sections() -> dict[str, dict[str, str]]:
         "Case browser": _rows(WORKLIST_KEYS),
         "Inter-rater agreement": {"Enter": "open the study of the row, as a double click does"},
         "Findings (while the panel is open)": _rows(FINDING_KEYS),
-        "Picture": {**_rows(PICTURE_KEYS), "right button": "window (sideways) and level (up and down) of the image"},
+        "Picture": {
+            **_rows(PICTURE_KEYS),
+            "wheel": "slices",
+            "Ctrl + wheel": "zoom where the mouse stands",
+            "right button": "window (sideways) and level (up and down) of the image",
+        },
         "Six views": {**_rows(COMPARE_KEYS), **COMPARE_MOUSE},
         "Six patients, beside those": _rows(PATIENT_KEYS),
     }
@@ -77,20 +93,128 @@ def _rows(keys: Mapping[str, str]) -> dict[str, str]:
     return {key: KEY_WORDS[what] for what, key in keys.items()}
 
 
+WINDOWS: Mapping[str, tuple[float, float]] = {
+    "brain": (0.0, 1.0),
+    "narrow": (0.2, 0.8),
+    "bright": (0.0, 0.6),
+    "wide": (-0.25, 1.5),
+}
+"""Presets of the window: where black and white lie in the window of the brain."""
+
 _bound: WeakSet[ViewerModel] = WeakSet()
+_presets: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
 _hidden: WeakKeyDictionary[ViewerModel, WeakSet[Layer]] = WeakKeyDictionary()
 
 
 def bind_viewer(viewer: ViewerModel) -> None:
-    """Give a viewer its keys, window and level by drag, and all values under the mouse; once is enough."""
-    model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
+    """Give a viewer its keys and mouse, all values under the mouse, and words on the picture; once is enough."""
+    model = model_of(viewer)
+    caption_viewer(model)
     if model in _bound:
         return
     _bound.add(model)
-    for what, press in ((HIDE_OVERLAYS, toggle_overlays), (HELP, show_keys)):
-        model.bind_key(PICTURE_KEYS[what].replace("+", "-"), press, overwrite=True)
+    actions: dict[str, Any] = {
+        HIDE_OVERLAYS: toggle_overlays,
+        HELP: show_keys,
+        "planes": show_planes,
+        "bare": bare_while_held,
+        "fit": reset_picture,
+        "window": next_window,
+        "fainter": partial(change_opacity, by=-OPACITY_STEP),
+        "stronger": partial(change_opacity, by=OPACITY_STEP),
+        **{modality: partial(show_modality, modality=modality) for modality in MODALITIES},
+    }
+    for what, press in actions.items():
+        bound = press if not isinstance(press, partial) else _named(what, press)
+        model.bind_key(PICTURE_KEYS[what].replace("+", "-"), bound, overwrite=True)
     model.mouse_drag_callbacks.append(drag_window)
     model.mouse_move_callbacks.append(show_values)
+    # napari's own, which are no public names, scroll slices with Ctrl.
+    for callback in [each for each in model.mouse_wheel_callbacks if each.__name__ == "dims_scroll"]:
+        model.mouse_wheel_callbacks.remove(callback)
+    model.mouse_wheel_callbacks.append(turn_wheel)
+
+
+def _named(name: str, press: Callable[[ViewerModel], None]) -> Callable[[ViewerModel], None]:
+    """A function with the name that napari asks of a command."""
+
+    def bound(viewer: ViewerModel) -> None:
+        press(viewer)
+
+    bound.__name__ = name
+    return bound
+
+
+def turn_wheel(viewer: ViewerModel, event: Any) -> None:
+    """Mouse callback of napari: the wheel turns slices, with Ctrl it zooms where the mouse stands; in 3-D it zooms."""
+    camera, dims = viewer.scene.camera, viewer.dims
+    turns = dims.ndisplay == 2 and dims.ndim > 2
+    camera.mouse_zoom = not turns  # or napari would zoom with this turn too
+    if not turns or "Alt" in event.modifiers or "Shift" in event.modifiers:
+        return
+    notches = float(event.delta[1])
+    if "Control" not in event.modifiers:
+        axis, (start, stop, step) = dims.order[0], dims.range[dims.order[0]]
+        place = dims.point[axis] - (1 if notches > 0 else -1) * step
+        dims.set_point(axis, min(max(place, start), stop))
+        return
+    factor = 1.2**notches
+    centre, place = np.asarray(camera.center), np.asarray([event.position[axis] for axis in dims.displayed])
+    camera.zoom *= factor
+    centre[-2:] += (place - centre[-2:]) * (1 - 1 / factor)
+    camera.center = tuple(centre)
+
+
+def show_modality(viewer: ViewerModel, modality: str) -> None:
+    """Show one image of the study on the picture, and hide its others."""
+    images = list(tagged(viewer, shown_study(viewer) or None, "image"))
+    if any(tag.name == modality for _, tag in images):
+        for layer, tag in images:
+            layer.visible = tag.name == modality
+
+
+def next_window(viewer: ViewerModel) -> None:
+    """Give the topmost image the next of :data:`WINDOWS`."""
+    image = shown_image(viewer)
+    if image is not None:
+        names = list(WINDOWS)
+        _presets[image] = number = (_presets.get(image, 0) + 1) % len(names)
+        _set_window(image, WINDOWS[names[number]])
+        write_values(viewer, (f"window: {names[number]}",))
+
+
+def reset_picture(viewer: ViewerModel) -> None:
+    """Fit the brain, and give every image its first window again."""
+    for layer, tag in tagged(viewer, None, "image"):
+        if isinstance(layer, Image) and tag.role == "image":
+            _presets[layer] = 0
+            _set_window(layer, WINDOWS["brain"])
+    fit_to_brain(viewer)
+
+
+def _set_window(image: Image, share: tuple[float, float]) -> None:
+    tag = tag_of(image)
+    if tag is not None and isinstance(tag.source, Study):
+        low, high = window_level(tag.array, to_display(tag.source.brain, tag.affine))
+    else:
+        low, high = window_level(image.data, image.data != image.data.flat[0])
+    image.contrast_limits = tuple(low + part * (high - low) for part in share)
+
+
+def change_opacity(viewer: ViewerModel, by: float) -> None:
+    """Make what lies on the images fainter or stronger."""
+    for layer in overlays(viewer):
+        layer.opacity = min(max(layer.opacity + by, 0.1), 1.0)
+
+
+def bare_while_held(viewer: ViewerModel) -> Generator[None, None, None]:
+    """Key callback of napari: nothing lies on the images while the key is held."""
+    shown = [layer for layer in overlays(viewer) if layer.visible]
+    for layer in shown:
+        layer.visible = False
+    yield
+    for layer in shown:
+        layer.visible = True
 
 
 def overlays(viewer: ViewerModel) -> list[Layer]:
@@ -100,7 +224,7 @@ def overlays(viewer: ViewerModel) -> list[Layer]:
 
 def toggle_overlays(viewer: ViewerModel) -> None:
     """Hide all that lies on the images; or, while all is hidden, show again what was hidden so."""
-    model = getattr(viewer, "__wrapped__", viewer)
+    model = model_of(viewer)
     shown = [layer for layer in overlays(model) if layer.visible]
     if shown:
         _hidden[model] = WeakSet(shown)
@@ -117,6 +241,12 @@ def show_keys(viewer: ViewerModel) -> None:
     window: Any = getattr(viewer, "window", None)
     if window is not None:
         window.add_plugin_dock_widget("napari-uncseg", HELP_PANEL)
+
+
+def show_planes(viewer: ViewerModel) -> None:
+    """Show three planes in the place of the picture, or the picture again, as the command of the manifest does."""
+    if getattr(viewer, "window", None) is not None:
+        PluginManager.instance().commands.execute("napari-uncseg.planes", args=(viewer,))
 
 
 def dragged_window(limits: tuple[float, float], right: float, down: float) -> tuple[float, float]:
@@ -162,15 +292,15 @@ def drag_window(viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
 
 
 def show_values(viewer: ViewerModel, _event: Any = None) -> None:
-    """Mouse callback of napari: tell, in the status bar, the label and the value of every map under the mouse."""
-    told = values_at(viewer, viewer.cursor.position)
-    if not told:
-        return
-    text = " · ".join(f"{name} {value}" for name, value in told.items())
-    active = viewer.layers.selection.active
-    if active is not None:
-        active.help = text  # napari copies it into the status bar after each move
-    viewer.help = text
+    """Mouse callback of napari: write intensity, label and the value of every map under the mouse on the picture."""
+    image, told = shown_image(viewer), values_at(viewer, viewer.cursor.position)
+    if image is not None and image.ndim == 3:
+        index = tuple(round(float(place)) for place in image.world_to_data(viewer.cursor.position))
+        if all(0 <= place < size for place, size in zip(index, image.data.shape, strict=False)):
+            tag = tag_of(image)
+            name = MODALITY_TITLES[tag.name] if tag is not None else image.name
+            told = {name: f"{float(image.data[index]):.4g}", **told}
+    write_values(viewer, (f"{name} {value}" for name, value in told.items()))
 
 
 def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
@@ -212,12 +342,9 @@ def _label_name(value: int) -> str:
 
 
 def _windowed_image(viewer: ViewerModel) -> Image | None:
-    """Topmost visible image of a study; None while the active layer needs the mouse for something else."""
+    """The image on the picture; None while the active layer needs the mouse for something else."""
     active = viewer.layers.selection.active
-    if active is not None and str(active.mode) != "pan_zoom":
-        return None
-    shown = (layer for layer in reversed(viewer.layers) if layer.visible and isinstance(layer, Image))
-    return next((layer for layer in shown if (tag := tag_of(layer)) is not None and tag.role == "image"), None)
+    return None if active is not None and str(active.mode) != "pan_zoom" else shown_image(viewer)
 
 
 def _is_overlay(layer: Layer) -> bool:

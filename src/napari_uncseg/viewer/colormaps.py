@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_uncseg.labels import LABEL_COLOURS, Label
 from napari_uncseg.maps import MapName
+
+WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
+"""Percentiles of the brain's intensities that become black and white."""
 
 UNEXPECTED_LABEL = "magenta"
 """Colour of a label value that no coding knows."""
@@ -110,3 +114,18 @@ def labels_colormap(values: npt.NDArray[np.integer]) -> DirectLabelColormap:
     """
     old = (values == 4).any() and not (values == Label.ET).any()
     return segmentation_colormap(4 if old else Label.ET)
+
+
+def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Intensities of the brain that become black and white (:data:`WINDOW_PERCENTILES`); of the volume if no brain."""
+    low, high = np.percentile(image[brain] if brain.any() else image, WINDOW_PERCENTILES)
+    return float(low), float(high if high > low else low + 1.0)
+
+
+def drawn_from(layer: Any) -> float:
+    """Lowest value that an image layer draws: where its colours stop being transparent."""
+    low, high = layer.contrast_limits
+    controls, alpha = np.asarray(layer.colormap.controls), np.asarray(layer.colormap.colors)[:, 3]
+    first = int(np.argmax(alpha > 0))
+    edge = max(float(controls[first]) - EDGE_WIDTH, 0.0) if first else 0.0
+    return round(float(low + edge * (high - low)), 6)

@@ -17,9 +17,7 @@ from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.layers import volumes_table
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
-from napari_uncseg.viewer.tags import open_predictions, tagged
-
-CORRECTION_KEY = "uncseg-correction"
+from napari_uncseg.viewer.tags import CORRECTION_KEY, open_predictions, tagged
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,13 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_TITLES, MODALITIES, Label
 from napari_uncseg.maps import MapName
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
-from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap
+from napari_uncseg.viewer.bindings import bind_viewer
+from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap, window_level
 from napari_uncseg.viewer.orientation import display_grid, oblique_warning, to_display
-from napari_uncseg.viewer.tags import KEY, Role, Tag, tagged
+from napari_uncseg.viewer.picture import fit_to_brain
+from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, tagged
 
 NOTE = "Radiological view · research use only"
-
-WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
-"""Percentiles of the brain's intensities that become black and white."""
 
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
 """From the bottom of the layer list to the top: what is looked at first lies on top."""
@@ -58,6 +57,7 @@ def arrange_opened(viewer: ViewerModel, source: Study | Prediction) -> None:
     """
     layers = [layer for layer, tag in tagged(viewer, _study_id(source)) if tag.source is source]
     if layers:
+        _close_others(viewer, _study_id(source))
         _arrange(viewer, layers, source)
 
 
@@ -170,12 +170,6 @@ def show_only_map(viewer: ViewerModel, prediction: Prediction, key: MapName) -> 
         layer.visible = tag.name == str(key)
 
 
-def window_level(image: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Intensities of the brain that become black and white (:data:`WINDOW_PERCENTILES`); of the volume if no brain."""
-    low, high = np.percentile(image[brain] if brain.any() else image, WINDOW_PERCENTILES)
-    return float(low), float(high if high > low else low + 1.0)
-
-
 def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
     """Move the viewer to the slices with most tumour, or with most uncertainty when no tumour was found."""
     for values in (prediction.segmentation > 0, prediction.maps.get("unc_output", prediction.probabilities[0])):
@@ -249,12 +243,27 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
             viewer.layers.move(viewer.layers.index(layer), place)
         layer.name = tag.title  # napari numbered it while the earlier one was there
     if not known:
-        viewer.reset_view()
+        fit_to_brain(viewer)
     if stranger:
         _look_at(viewer, layers[0])
     _say_how_it_is_shown(viewer)
     if isinstance(source, Prediction):
         show_best_slice(viewer, source)
+
+
+def _close_others(viewer: ViewerModel, study_id: str) -> None:
+    """Have one study on the screen: layers of others go, but for those on which somebody paints, which are hidden."""
+    corrected = {layer.metadata[CORRECTION_KEY].study_id for layer in viewer.layers if CORRECTION_KEY in layer.metadata}
+    for layer, tag in tagged(viewer):
+        if tag.study_id == study_id:
+            continue
+        if tag.study_id in corrected:
+            layer.visible = False
+        else:
+            viewer.layers.remove(layer)
+    kept = ", ".join(sorted(corrected - {study_id}))
+    if kept:
+        show_warning(f"{kept} stays open, hidden, for its correction is open; {study_id} is shown now.")
 
 
 def _take_off_others(viewer: ViewerModel, source: Study | Prediction) -> None:
@@ -300,6 +309,7 @@ def _look_at(viewer: ViewerModel, layer: Layer) -> None:
 
 
 def _say_how_it_is_shown(viewer: ViewerModel) -> None:
+    bind_viewer(viewer)
     overlays = viewer.canvas.overlays
     overlays.scale_bar.visible = True
     overlays.text.text = NOTE

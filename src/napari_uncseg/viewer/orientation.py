@@ -8,6 +8,7 @@ translation go to napari, because a rotated image cannot be sliced in 2D.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ UNITS: tuple[str, str, str] = ("mm", "mm", "mm")
 
 PLANES: dict[str, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """Order of the viewer's dimensions for each plane; the first one is scrolled through."""
+
+LETTERS: dict[str, str] = {"axial": "APRL", "coronal": "SIRL", "sagittal": "SIAP"}
+"""Where the top, the bottom, the left and the right of a picture of each plane lie in the patient."""
 
 OBLIQUE_TOLERANCE = 1e-3
 """Largest sine between a voxel axis and its nearest anatomical axis that still counts as straight."""
@@ -62,6 +66,31 @@ class DisplayGrid:
         """Where the three slices with the largest sums of a displayed array meet, millimetres."""
         sums = (array.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
         return tuple(self.world(axis, int(profile.argmax())) for axis, profile in enumerate(sums))
+
+
+def plane_of(order: Sequence[int]) -> str:
+    """Key of :data:`PLANES` of a viewer's order of dimensions; "" for an order of the user's own."""
+    return next((plane for plane, axes in PLANES.items() if axes == tuple(order)), "")
+
+
+def slice_number(axis: int, index: int, count: int) -> int:
+    """Number of a slice for a reader, from 1: axial from below, coronal from the front, sagittal from the right.
+
+    Parameters
+    ----------
+    axis : int
+        Displayed axis that is cut: I, P or L.
+    index : int
+        Slice along it.
+    count : int
+        Slices there are.
+
+    Returns
+    -------
+    int
+        As the list of findings counts.
+    """
+    return count - index if axis == 0 else index + 1
 
 
 def to_display(array: npt.NDArray[Any], affine: npt.NDArray[np.floating]) -> npt.NDArray[Any]:

@@ -27,6 +27,9 @@ from napari_uncseg.viewer.orientation import display_grid
 KEY = "uncseg"
 """Key of the :class:`Tag` in a layer's metadata."""
 
+CORRECTION_KEY = "uncseg-correction"
+"""Key of what a layer corrects, in its metadata."""
+
 Role = Literal["image", "reference", "map", "segmentation"]
 
 

@@ -19,8 +19,7 @@ from napari_uncseg.io.nifti import Volume, stem
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Label
 from napari_uncseg.maps import MAPS, Measure
-from napari_uncseg.viewer.colormaps import labels_colormap, map_colormap
-from napari_uncseg.viewer.layers import window_level
+from napari_uncseg.viewer.colormaps import labels_colormap, map_colormap, window_level
 from napari_uncseg.viewer.orientation import AXES, display_affine, display_grid, from_display, to_display
 from napari_uncseg.viewer.tags import KEY, Plain, Tag, tag_of
 

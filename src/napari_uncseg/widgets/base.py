@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QScrollArea, QWidg
 from superqt.utils import QSignalDebouncer
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.widgets.common import Note, column
 
 
@@ -131,6 +132,7 @@ class Panel(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        bind_viewer(viewer)
         self._connections = Connections(self)
         self._layers = Watch(self, self.refresh)
         self._settled = False

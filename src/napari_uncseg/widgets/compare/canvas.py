@@ -1,7 +1,7 @@
 """The picture of a comparison window: paints a comparison and turns mouse and wheel into other states of it.
 
-Wheel: slices (with Shift: of one pane, where panes show several patients; with Ctrl: zoom). Left button: crosshair.
-Middle button: move. Right button: window and level of the image under the mouse.
+Wheel: slices (with Shift: of one pane, where panes show several patients; with Ctrl: zoom). Left button: crosshair
+(with Shift: ruler). Middle button: move. Right button: window and level of the image under the mouse.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from qtpy.QtGui import QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_uncseg.compare.data import Point
-from napari_uncseg.compare.layout import ComparisonState
+from napari_uncseg.compare.layout import ComparisonState, PaneView
 from napari_uncseg.compare.render import Renderer
 from napari_uncseg.widgets.compare.painter import Frame, Style, frames, paint
 
@@ -31,6 +31,8 @@ class ComparisonCanvas(QWidget):
         Whether titles are painted above the panes.
     separate : bool
         Whether a pane may be scrolled alone.
+    enlarges : bool
+        Whether a double click shows one pane alone, and another one all again.
 
     Attributes
     ----------
@@ -43,13 +45,14 @@ class ComparisonCanvas(QWidget):
     changed = Signal()
     hovered = Signal(object, object)
 
-    def __init__(self, *, headings: bool, separate: bool) -> None:
+    def __init__(self, *, headings: bool, separate: bool, enlarges: bool = False) -> None:
         super().__init__()
         self.state = ComparisonState()
         """What is on show; changed by :meth:`show_state` alone."""
         self._renderer = Renderer()
         self._headings = headings
-        self._separate = separate
+        self._separate, self._enlarges = separate, enlarges
+        self._all: tuple[tuple[PaneView, ...], int] | None = None
         self._pressed: tuple[Qt.MouseButton, int, QPointF, ComparisonState] | None = None
         self._turned = 0
         self.setMouseTracking(True)
@@ -64,6 +67,14 @@ class ComparisonCanvas(QWidget):
             self.state = state
             self.update()
             self.changed.emit()
+
+    def show_views(self, state: ComparisonState, views: tuple[PaneView, ...]) -> None:
+        """Show other panes in a state; of one that is enlarged, the one of its place."""
+        if self._all is not None:
+            enlarged = self._all[0].index(self.state.views[0]) if self.state.views[0] in self._all[0] else 0
+            self._all = (views, self._all[1])
+            views = (views[enlarged],)
+        self.show_state(replace(state, views=views))
 
     def forget(self) -> None:
         """Compute all slices anew: an array was changed in its place, or another study comes."""
@@ -96,20 +107,19 @@ class ComparisonCanvas(QWidget):
             self.show_state(state if self._is_seen(state) else state.centred())
 
     def fit(self) -> None:
-        """Show whole volumes in their own windows again."""
-        self.show_state(replace(self.state.at(shift=(0.0, 0.0), zoom=1.0), windows={}))
+        """Show whole volumes in their own windows again, without a ruler."""
+        self.show_state(replace(self.state.at(shift=(0.0, 0.0, 0.0), zoom=1.0), windows={}, ruler=None))
 
     def zoom(self, factor: float, at: QPointF | None = None) -> None:
         """Zoom all panes; what lies under `at` stays there."""
         cut = self.state.cut
         zoom = min(max(cut.zoom * factor, LEAST_ZOOM), MOST_ZOOM)
-        down, right = cut.shift
+        shift = cut.shift
         number = self._pane_at(at) if at is not None else None
         if at is not None and number is not None:
             frame = self.frames[number]
-            away = (at - frame.picture.center()) / frame.scale * (1 - cut.zoom / zoom)
-            down, right = down + away.y(), right + away.x()
-        self.show_state(self.state.at(zoom=zoom, shift=(down, right)))
+            shift = _moved(shift, frame, (at - frame.picture.center()) * (1 - cut.zoom / zoom))
+        self.show_state(self.state.at(zoom=zoom, shift=shift))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw what is on show."""
@@ -135,7 +145,7 @@ class ComparisonCanvas(QWidget):
             if number is not None:
                 self.show_state(self.state.scrolled(-notches, number))
         else:
-            self.scroll_by(-notches)
+            self.show_state(self.state.scrolled(-notches, within=self._pane_at(event.position())))
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Start a drag, or put the crosshair."""
@@ -153,16 +163,31 @@ class ComparisonCanvas(QWidget):
             return
         button, number, start, state = self._pressed
         moved, frame, view = event.position() - start, self.frames[number], state.views[number]
-        if button == Qt.MouseButton.LeftButton and view.data is not None:
+        if button == Qt.MouseButton.LeftButton and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            ruler = (self._from_origin(number, start), self._from_origin(number, event.position()))
+            self.show_state(replace(self.state, ruler=ruler))
+        elif button == Qt.MouseButton.LeftButton and view.data is not None:
             down, right = frame.to_world(view.data, self.state, event.position())
             self.show_state(self.state.pointed(view, down, right))
         elif button == Qt.MouseButton.MiddleButton:
-            down, right = state.cut.shift
-            self.show_state(self.state.at(shift=(down - moved.y() / frame.scale, right - moved.x() / frame.scale)))
+            self.show_state(self.state.at(shift=_moved(state.cut.shift, frame, -moved)))
         elif button == Qt.MouseButton.RightButton and view.pane.image:
             size = frame.picture
             changed = state.windowed(view.pane.image, -moved.y() / size.height(), 2 * moved.x() / size.width())
             self.show_state(replace(self.state, windows=changed.windows))
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
+        """Enlarge the pane under the mouse, or show all again, where that is wanted."""
+        assert event is not None
+        number = self._pane_at(event.position())
+        self._pressed = None
+        if self._all is not None:
+            views, columns = self._all
+            self._all = None
+            self.show_state(replace(self.state, views=views, columns=columns))
+        elif self._enlarges and number is not None:
+            self._all = (self.state.views, self.state.columns)
+            self.show_state(replace(self.state, views=(self.state.views[number],), columns=1))
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         """End a drag."""
@@ -170,10 +195,9 @@ class ComparisonCanvas(QWidget):
 
     def _is_seen(self, state: ComparisonState) -> bool:
         """Whether the crosshair of a state lies in the pictures."""
-        _, down, right = state.cut.axes
         for view, frame in zip(state.views, self.frames, strict=True):
             if view.data is not None:
-                place = view.place(state.cut)
+                place, (_, down, right) = view.place(state.cut), frame.axes
                 return frame.picture.contains(frame.to_pixel(view.data, state, place[down], place[right]))
         return True
 
@@ -185,9 +209,28 @@ class ComparisonCanvas(QWidget):
         number = self._pane_at(position)
         if number is None:
             return
-        view, (across, down, right) = self.state.views[number], self.state.cut.axes
+        self.hovered.emit(self.state.views[number], self._place(number, position))
+
+    def _from_origin(self, number: int, position: QPointF) -> Point:
+        """As :meth:`_place`, counted from the pane's origin."""
+        ends = zip(self._place(number, position), self.state.views[number].origin, strict=True)
+        return tuple(place - start for place, start in ends)
+
+    def _place(self, number: int, position: QPointF) -> Point:
+        """Place in the world of a pane's study that is drawn at a pixel, mm."""
+        view, frame = self.state.views[number], self.frames[number]
         assert view.data is not None
+        across, down, right = frame.axes
         place = list(view.place(self.state.cut))
         place[across] = view.data.world(across, view.slice_index(self.state.cut))
-        place[down], place[right] = self.frames[number].to_world(view.data, self.state, position)
-        self.hovered.emit(view, tuple(place))
+        place[down], place[right] = frame.to_world(view.data, self.state, position)
+        return tuple(place)
+
+
+def _moved(shift: Point, frame: Frame, way: QPointF) -> Point:
+    """A shift after a way in a pane, in pixels."""
+    _, down, right = frame.axes
+    moved = list(shift)
+    moved[down] += way.y() / frame.scale
+    moved[right] += way.x() / frame.scale
+    return tuple(moved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,13 +13,10 @@ from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 from napari_uncseg.compare.data import Colour, ComparisonData, LabelOverlay, MapOverlay
 from napari_uncseg.compare.layout import ComparisonState, PaneView
 from napari_uncseg.compare.render import Pixels, Renderer, colour_table, scale_bar_mm
+from napari_uncseg.viewer.orientation import LETTERS, slice_number
 
 INK, DIM, PAPER, FRAME = QColor(232, 232, 232), QColor(165, 165, 165), QColor(0, 0, 0), QColor(58, 58, 58)
 CROSSHAIR = QColor(120, 200, 255, 190)
-MAP_OPACITY = 0.85
-
-LETTERS = {"axial": "APRL", "coronal": "SIRL", "sagittal": "SIAP"}
-"""Where the top, the bottom, the left and the right of a picture lie in the patient."""
 
 _At = Qt.AlignmentFlag
 _BORDERS = (
@@ -76,11 +74,14 @@ class Frame:
         Where its slice is drawn.
     scale : float
         Painter's units per millimetre.
+    axes : tuple of int
+        Axis that is cut, axis that runs down, axis that runs to the right.
     """
 
     whole: QRectF
     picture: QRectF
     scale: float
+    axes: tuple[int, int, int]
 
     def to_pixel(self, data: ComparisonData, state: ComparisonState, down_mm: float, right_mm: float) -> QPointF:
         """Where a place of the cut plane, in world millimetres, is drawn."""
@@ -96,8 +97,8 @@ class Frame:
 
     def _middle(self, data: ComparisonData, state: ComparisonState) -> tuple[float, float]:
         """What lies in the middle of the picture, world millimetres down and to the right."""
-        _, down, right = state.cut.axes
-        return data.middle[down] + state.cut.shift[0], data.middle[right] + state.cut.shift[1]
+        _, down, right = self.axes
+        return data.middle[down] + state.cut.shift[down], data.middle[right] + state.cut.shift[right]
 
 
 def frames(state: ComparisonState, area: QRectF, style: Style) -> list[Frame]:
@@ -107,12 +108,12 @@ def frames(state: ComparisonState, area: QRectF, style: Style) -> list[Frame]:
     height = (area.height() - gap * (state.rows - 1)) / state.rows
     tall, wide = state.extent()
     found = []
-    for number in range(len(state.views)):
+    for number, view in enumerate(state.views):
         row, column = divmod(number, state.columns)
         whole = QRectF(area.x() + column * (width + gap), area.y() + row * (height + gap), width, height)
         picture = whole.adjusted(0, style.head, -style.side, 0)
         fit = min(max(picture.height(), 1.0) / tall, max(picture.width(), 1.0) / wide)
-        found.append(Frame(whole, picture, fit * state.cut.zoom))
+        found.append(Frame(whole, picture, fit * state.cut.zoom, view.axes(state.cut)))
     return found
 
 
@@ -153,6 +154,7 @@ class PanePainter:
         self.paint_slice(view.data, renderer)
         if self.state.crosshair:
             self.paint_crosshair(view.data)
+        self.paint_ruler(view.data)
         self.painter.restore()
         self.paint_letters()
         if view.pane.note:  # below the letter at the top
@@ -168,13 +170,13 @@ class PanePainter:
 
     def paint_slice(self, data: ComparisonData, renderer: Renderer) -> None:
         """The image, what lies on it, and contours."""
-        _, down, right = self.state.cut.axes
+        _, down, right = self.frame.axes
         corners = [
             self.frame.to_pixel(data, self.state, data.world(down, row), data.world(right, column))
             for row, column in ((-0.5, -0.5), (data.shape[down] - 0.5, data.shape[right] - 0.5))
         ]
         target = QRectF(*corners)
-        opacity = MAP_OPACITY if isinstance(self.view.overlay, MapOverlay) else 1.0
+        opacity = self.state.opacity if isinstance(self.view.overlay, MapOverlay) else 1.0
         image, overlay = renderer.image(self.state, self.view), renderer.overlay(self.state, self.view)
         for pixels, smooth, alpha in ((image, True, 1.0), (overlay, False, opacity)):
             if pixels is not None:
@@ -191,7 +193,7 @@ class PanePainter:
 
     def paint_crosshair(self, data: ComparisonData) -> None:
         """Where all panes are cut; the place itself stays open to be seen."""
-        _, down, right = self.state.cut.axes
+        _, down, right = self.frame.axes
         place, picture, gap = self.view.place(self.state.cut), self.frame.picture, self.style.text
         at = self.frame.to_pixel(data, self.state, place[down], place[right])
         self._pen(CROSSHAIR)
@@ -202,10 +204,26 @@ class PanePainter:
             QLineF(at.x(), at.y() + gap, at.x(), picture.bottom()),
         )
 
+    def paint_ruler(self, data: ComparisonData) -> None:
+        """What was measured in this very slice, in millimetres."""
+        across, down, right = self.frame.axes
+        ends = [
+            tuple(start + step for start, step in zip(self.view.origin, end, strict=True))
+            for end in self.state.ruler or ()
+        ]
+        if not ends or {data.index(across, end[across]) for end in ends} != {self.view.slice_index(self.state.cut)}:
+            return
+        first, last = (self.frame.to_pixel(data, self.state, end[down], end[right]) for end in ends)
+        self._pen(INK, 1.5)
+        self.painter.drawLine(QLineF(first, last))
+        text = self.style.text
+        words = f"{math.dist(*ends):.1f} mm"
+        self.write(QRectF(last.x() + text * 0.5, last.y() - text * 1.6, text * 8, text * 1.5), words, size=0.9)
+
     def paint_letters(self) -> None:
         """Where the borders of a picture lie in the patient."""
         side, end = self.style.text * 0.4, self.style.text * 0.1
-        for letter, where in zip(LETTERS[self.state.cut.plane], _BORDERS, strict=True):
+        for letter, where in zip(LETTERS[self.view.plane(self.state.cut)], _BORDERS, strict=True):
             self.write(self.frame.picture.adjusted(side, end, -side, -end), letter, where)
 
     def paint_scale_bar(self) -> None:
@@ -220,7 +238,9 @@ class PanePainter:
 
     def paint_position(self, data: ComparisonData) -> None:
         """Which slice it is, as far as there is room between the letter in the middle and the right border."""
-        here, count = self.view.slice_index(self.state.cut) + 1, data.shape[self.state.cut.axes[0]]
+        axis = self.frame.axes[0]
+        count = data.shape[axis]
+        here = slice_number(axis, self.view.slice_index(self.state.cut), count)
         inner = self.frame.picture.adjusted(0, 0, -self.style.text * 0.5, -self.style.text * 0.4)
         room = inner.right() - self.frame.picture.center().x() - self.style.text
         metrics = QFontMetricsF(self.style.font(0.9))

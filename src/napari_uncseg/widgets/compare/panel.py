@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import napari
-import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject
-from superqt.utils import QSignalThrottler
 
 from napari_uncseg.compare.data import Array, Point
 from napari_uncseg.compare.presets import PRESETS
@@ -20,19 +17,18 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Judgement
-from napari_uncseg.viewer.colormaps import EDGE_WIDTH
+from napari_uncseg.viewer.bindings import KEY_WORDS, PICTURE_KEYS
+from napari_uncseg.viewer.colormaps import drawn_from
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.base import Connections, Panel
 from napari_uncseg.widgets.common import Note, button, choice, form, offer
+from napari_uncseg.widgets.compare.planes import PointLink, toggle_planes
 from napari_uncseg.widgets.compare.six_views import PRESET_TIP, SixViewsWindow
 from napari_uncseg.widgets.compare.window import PLANE_TIP
 from napari_uncseg.widgets.verdict.correction import EditWatch
-
-DELAY_MS = 40
-"""How long after a move of the crosshair the main viewer follows: drawing it takes longer than drawing the panes."""
 
 
 class MainLink(QObject):
@@ -50,15 +46,10 @@ class MainLink(QObject):
         super().__init__(window)
         self._viewer = viewer
         self._session = session_of(viewer)
-        self._moving = False
         self._saved: tuple[Path, Prediction, Array] | None = None
-        self._connections, self._maps = Connections(window), Connections(window)
+        self._maps = Connections(window)
         self._edits = EditWatch(window, self._take_correction)
-        self._soon = QSignalThrottler(parent=self)
-        self._soon.setTimeout(DELAY_MS)
-        self._soon.triggered.connect(self._lead)
-        self._connections.connect(viewer.dims.events.point, self._on_point)
-        window.canvas.changed.connect(self._on_canvas)
+        self._points = PointLink(viewer, window.canvas)
         window.closed.connect(self.release)
         for what, step in (("next", 1), ("previous", -1)):
             window.add_key(what, partial(self._step, step))
@@ -87,29 +78,9 @@ class MainLink(QObject):
 
     def release(self) -> None:
         """Stop following."""
-        self._soon.cancel()
-        self._connections.disconnect_all()
+        self._points.release()
         self._maps.disconnect_all()
         self._edits.follow(())
-
-    def _on_point(self) -> None:
-        point = tuple(float(place) for place in self._viewer.dims.point)
-        if not self._moving and len(point) == 3:
-            self._moving = True
-            self._window.canvas.go(point)
-            self._moving = False
-
-    def _on_canvas(self) -> None:
-        if not self._moving:
-            self._soon.throttle()
-
-    def _lead(self) -> None:
-        """Bring the main viewer to the crosshair."""
-        point = self._window.canvas.state.cut.point
-        if self._viewer.dims.ndim == 3 and not np.allclose(point, self._viewer.dims.point):
-            self._moving = True
-            self._viewer.dims.point = point
-            self._moving = False
 
     def _on_colours(self) -> None:
         """Cut the window's maps where the viewer's layers are cut."""
@@ -177,15 +148,6 @@ class MainLink(QObject):
         return False
 
 
-def drawn_from(layer: Any) -> float:
-    """Lowest value that an image layer draws: where its colours stop being transparent."""
-    low, high = layer.contrast_limits
-    controls, alpha = np.asarray(layer.colormap.controls), np.asarray(layer.colormap.colors)[:, 3]
-    first = int(np.argmax(alpha > 0))
-    edge = max(float(controls[first]) - EDGE_WIDTH, 0.0) if first else 0.0
-    return round(float(low + edge * (high - low)), 6)
-
-
 EMPTY = (
     "Open a study and its result first: run Segment with uncertainty, or open a study folder and the folder that "
     "uncseg predict wrote for it."
@@ -214,9 +176,11 @@ class SixViewsWidget(Panel):
         self.plane_choice = choice(PLANE_TIP, [plane.capitalize() for plane in PLANES])
         tip = "Show the study in six panes, in a window of its own, where the viewer stands"
         self.open_button = button("Open six views", tip, self.open_window)
+        tip = f"{KEY_WORDS['planes'].capitalize()} ({PICTURE_KEYS['planes']})"
+        self.planes_button = button("Three planes", tip, self._toggle_planes)
         self.hint = Note(EMPTY)
         boxes = form(Study=self.study_choice, Show=self.preset_choice, Plane=self.plane_choice)
-        self.fill(boxes, self.open_button, self.hint)
+        self.fill(boxes, self.open_button, self.planes_button, self.hint)
         self.watch_layers()
         self.refresh()
 
@@ -265,6 +229,9 @@ class SixViewsWidget(Panel):
         self.plane_choice.currentTextChanged.connect(window.plane_choice.setCurrentText)
         self.preset_choice.textActivated.connect(window.choose_preset)
         window.show()
+
+    def _toggle_planes(self) -> None:
+        toggle_planes(self._viewer)
 
     def close_window(self) -> None:
         """Close the window if it is open."""

@@ -96,7 +96,9 @@ class PaneChooser(QWidget):
         self.overlay.setToolTip(f"What lies on the image: {self.overlay.currentText() or ABSENT}")
 
     def _choose(self, _index: int) -> None:
-        self.chosen.emit(self._number, Pane(self.image.currentData() or "", self.overlay.currentData() or ""))
+        plane = self._offered[1].plane if self._offered is not None else ""
+        chosen = Pane(self.image.currentData() or "", self.overlay.currentData() or "", plane=plane)
+        self.chosen.emit(self._number, chosen)
 
 
 class SixViewsWindow(ComparisonWindow):
@@ -226,7 +228,7 @@ class SixViewsWindow(ComparisonWindow):
     def _kept(self, pane: Pane) -> Pane:
         if not pane.overlay or pane.overlay in self.data.overlays:
             return pane
-        return Pane(pane.image, missing=f"{self.study.id} has no {pane.overlay} any more.")
+        return Pane(pane.image, missing=f"{self.study.id} has no {pane.overlay} any more.", plane=pane.plane)
 
     def _show(self, panes: tuple[Pane, ...]) -> None:
         views = tuple(PaneView(pane, self.data) for pane in panes)
