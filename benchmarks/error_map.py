@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -65,7 +66,7 @@ def tumours(count: int, folder: Path | None, random: np.random.Generator) -> Ite
         yield from (made_up_tumour(random) for _ in range(count))
         return
     for path in sorted(folder.rglob("*-seg.nii.gz"))[:count]:
-        labels = np.asarray(nib.load(path).dataobj) > 0
+        labels = np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj) > 0
         box = bounding_box(labels) or (slice(0, 24),) * 3
         yield np.pad(labels[box], 12)[tuple(slice(0, size) for size in SHAPE)]
 
@@ -87,7 +88,8 @@ def failures(tumour: Bools, count: int, random: np.random.Generator) -> Iterator
 def visited(tumour: Bools, visits: int, random: np.random.Generator) -> tuple[Floats, Bools]:
     """Error map of a tumour's box after all visits but the last, and the failure of the last."""
     *before, last = failures(tumour, visits, random)
-    error, count = np.zeros(tumour.shape, np.float32), np.zeros(tumour.shape, np.uint16)
+    error: Floats = np.zeros(tumour.shape, np.float32)
+    count: npt.NDArray[np.integer[Any]] = np.zeros(tumour.shape, np.uint16)
     for failure in before:
         error, count = compute_prediction_error_probability(failure, error, count)
     return error, last

@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ def main() -> None:
     find(watershed, float(thresholds[0]))  # loads scikit-image
     ours, peers = [], []
     for threshold in thresholds:
-        ours.append(timed(lambda at=threshold: find(watershed, float(at))))
-        peers.append(timed(lambda at=threshold: find_plainly(prediction, key, float(at))))
+        ours.append(timed(partial(find, watershed, float(threshold))))
+        peers.append(timed(partial(find_plainly, prediction, key, float(threshold))))
     shape = " x ".join(str(size) for size in prediction.segmentation.shape)
     print(f"{prediction.study_id}, {shape} voxels, {key!s}, {len(thresholds)} thresholds")
     print(f"once per map:              {once[0]:6.0f} ms on the clock, {once[1]:6.0f} ms of the processor")

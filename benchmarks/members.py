@@ -117,7 +117,7 @@ def prepare(folder: Path, *, made_up: bool) -> None:
     bundled = load_model()
     for number in range(1, bundled.snapshots + 1):
         save_model(load_snapshot(bundled, number), folder / f"network-{number}", half=True)
-    dropout = {"dropout_op": "torch.nn.modules.dropout.Dropout3d", "dropout_op_kwargs": {"p": 0.2}}
+    dropout: dict[str, object] = {"dropout_op": "torch.nn.modules.dropout.Dropout3d", "dropout_op_kwargs": {"p": 0.2}}
     write_like_bundled(folder / "dropout", arch=dropout)
     write_like_bundled(folder / "gaussian", head="regions_gaussian")
 

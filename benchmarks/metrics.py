@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,16 +116,17 @@ def compare(clock: Clock, arrays: dict[str, Any]) -> None:
     """Ours and the peers, each from a case where nothing is computed yet but its voxel sets."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    def rank(failure: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-        return roc_auc_score(failure, values), average_precision_score(failure, values)
+    def ranks(failure: np.ndarray, values: np.ndarray, chosen: list[np.ndarray]) -> list[tuple[float, float]]:
+        voxels = ((failure[one], values[one]) for one in chosen)
+        return [(roc_auc_score(*each), average_precision_score(*each)) for each in voxels]
 
     for sets in ((VoxelSet.ALL,), (VoxelSet.BRAIN,), SETS):
         case = fresh(arrays)
         chosen = [case.voxels(one, Region.WT) for one in (*sets, VoxelSet.TUMOUR)][: len(sets)]
         failure, values = case.failure(Region.WT), case.maps["entropy"]
         metrics = [Discrimination("entropy", Region.WT, one) for one in sets]
-        ours, read = timed(lambda m=metrics, c=case: [numbers(one, c) for one in m])
-        peer, expected = timed(lambda c=chosen, f=failure, v=values: [rank(f[one], v[one]) for one in c])
+        ours, read = timed(partial(_numbers_of, metrics, case))
+        peer, expected = timed(partial(ranks, failure, values, chosen))
         differences = [
             max(abs(one[name] - other[place]) for one, other in zip(read, expected, strict=True))
             for place, name in enumerate(("auroc", "auprc"))
@@ -137,14 +139,18 @@ def compare(clock: Clock, arrays: dict[str, Any]) -> None:
         clock.tell(f"   times as fast: {ratio:.1f}", ratio >= FASTER_THAN_SCIKIT_LEARN, FASTER_THAN_SCIKIT_LEARN)
     case = fresh(arrays)
     case.voxels(VoxelSet.TUMOUR, Region.WT)
-    ours, read = timed(lambda: numbers(QUBraTS("entropy"), case))
+    ours, score_here = timed(lambda: numbers(QUBraTS("entropy"), case))
     peer, score = timed(lambda: qubrats_loop(case, "entropy", Region.WT))
-    print(f"QU-BraTS: {ours:.3f} s, loop {peer:.3f} s; difference {abs(read['qubrats_score'] - score):.1e}")
+    print(f"QU-BraTS: {ours:.3f} s, loop {peer:.3f} s; difference {abs(score_here['qubrats_score'] - score):.1e}")
     clock.tell(f"   times as fast: {peer / ours:.1f}", peer / ours >= FASTER_THAN_LOOP, FASTER_THAN_LOOP)
 
 
 def numbers(metric: Metric, case: Case) -> dict[str, float]:
     return {value.metric: value.value for value in metric.read(metric.measure(case))}
+
+
+def _numbers_of(metrics: list[Discrimination], case: Case) -> list[dict[str, float]]:
+    return [numbers(one, case) for one in metrics]
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:
@@ -159,7 +165,9 @@ def qubrats_loop(case: Case, name: str, region: Region) -> float:
     index = REGIONS.index(region)
     prediction, reference = case.prediction[index], case.reference[index]
     uncertainty = 100 * (case.uncertainty(name, region) / np.float32(upper_bound(name)))
-    dice, positives, negatives = [], [], []
+    dice: list[float] = []
+    positives: list[int] = []
+    negatives: list[int] = []
     for threshold in np.linspace(0, 100, 41):
         kept = uncertainty <= threshold
         p, r = prediction & kept, reference & kept
@@ -168,7 +176,7 @@ def qubrats_loop(case: Case, name: str, region: Region) -> float:
         positives.append(both)
         negatives.append(int((kept & case.brain & ~prediction & ~reference).sum()))
     lost = [1 - np.array(counts) / max(counts[-1], 1) for counts in (positives, negatives)]
-    areas = [float(np.trapezoid(curve, np.linspace(0, 1, 41))) for curve in (dice, *lost)]
+    areas = [float(np.trapezoid(curve, np.linspace(0, 1, 41))) for curve in (np.array(dice), *lost)]
     return (areas[0] + 2 - areas[1] - areas[2]) / 3
 
 
@@ -182,7 +190,7 @@ def made_up_arrays() -> dict[str, Any]:
     def rough(amount: float) -> np.ndarray:
         coarse = ndimage.gaussian_filter(generator.normal(size=[size // 4 + 1 for size in SHAPE]), 1.2)
         fine = ndimage.zoom(coarse.astype(np.float32), 4, order=1)[tuple(slice(size) for size in SHAPE)]
-        return distance + np.float32(amount / coarse.std()) * fine
+        return np.asarray(distance + np.float32(amount / coarse.std()) * fine)
 
     outside = rough(3)
     reference = np.zeros(SHAPE, dtype=np.uint8)

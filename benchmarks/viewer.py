@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -206,7 +207,7 @@ def slider_to_findings(study: Study, prediction: Prediction) -> bool:
     settle()
     assert panel.sweep is not None
     upper = float(panel.sweep.thresholds[-1])
-    times = [measure(lambda at=upper * (0.1 + 0.05 * number): move(panel, at)) for number in range(MOVES)]
+    times = [measure(partial(move, panel, upper * (0.1 + 0.05 * number))) for number in range(MOVES)]
     wall, processor = median(times)
     worst = max(each[0] for each in times)
     viewer.close()

@@ -135,6 +135,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     session.step(1)
     settle()
     save(grab_window(viewer), out / "guide-findings.png")
+    assert session.current is not None  # the first finding was stepped to
     session.judge(session.current, Judgement.REAL_ERROR)
 
     six = SixViewsWidget(viewer)
@@ -154,6 +155,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     viewer.window.add_dock_widget(verdict, name="Verdict", area="right")
     prediction = next(iter(open_predictions(viewer).values()))
     verdict.correction.correct()
+    assert session.findings is not None
     finding = session.findings.items[0]
     layer = viewer.layers.selection.active
     voxel = layer.world_to_data(world_of(finding.voxel, prediction.segmentation.shape, prediction.affine))
@@ -232,7 +234,7 @@ def save(picture: Any, path: Path) -> None:
 
     if isinstance(picture, QPixmap):
         grabbed = picture.toImage().convertToFormat(QImage.Format.Format_RGB888)
-        data = np.frombuffer(grabbed.constBits().asarray(grabbed.sizeInBytes()), np.uint8)
+        data = np.array(grabbed.constBits().asarray(grabbed.sizeInBytes()), np.uint8)
         pixels = data.reshape(grabbed.height(), grabbed.bytesPerLine())[:, : 3 * grabbed.width()]
         pixels = pixels.reshape(grabbed.height(), grabbed.width(), 3)
     else:
@@ -245,7 +247,7 @@ def save(picture: Any, path: Path) -> None:
     coloured = unique[spread > COLOURED][None]
     palette = exact.ravel().tolist() + [round(grey) for grey in np.linspace(0, 255, GREYS) for _ in range(3)]
     rest = 256 - len(palette) // 3
-    palette += Image.fromarray(coloured).quantize(rest).getpalette()[: 3 * rest]
+    palette += (Image.fromarray(coloured).quantize(rest).getpalette() or [])[: 3 * rest]
     holder = Image.new("P", (1, 1))
     holder.putpalette(palette)
     small = image.quantize(palette=holder, dither=Image.Dither.NONE)

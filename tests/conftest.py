@@ -7,6 +7,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 # napari reads its configuration path when it is imported, so tests get their own home before anything else is.
@@ -22,6 +24,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from napari_uncseg.io.prediction import Prediction  # noqa: E402
+from napari_uncseg.io.saving import save_prediction  # noqa: E402
 from napari_uncseg.io.study import Study  # noqa: E402
 from napari_uncseg.labels import MODALITIES, Label, labels_from_regions, region_masks  # noqa: E402
 
@@ -165,6 +168,34 @@ def tiny_prediction(tiny_study: Study) -> Prediction:
         },
         header=tiny_study.header,
     )
+
+
+CopyStudy = Callable[..., Path]
+
+
+@pytest.fixture
+def copy_study(study_folder: Path) -> CopyStudy:
+    """Copies `study_folder` under another name, its files renamed too."""
+
+    def copy(name: str, into: Path) -> Path:
+        (into / name).mkdir(parents=True)
+        for file in study_folder.iterdir():
+            shutil.copy(file, into / name / file.name.replace(study_folder.name, name))
+        return into / name
+
+    return copy
+
+
+@pytest.fixture
+def add_study(copy_study: CopyStudy, tiny_prediction: Prediction) -> Callable[..., None]:
+    """Puts a study under another name into `FOLDER/ref`, and its prediction into `FOLDER/pred`."""
+
+    def add(folder: Path, name: str, prediction: Prediction = tiny_prediction, **provenance: object) -> None:
+        copy_study(name, folder / "ref")
+        told = {**prediction.provenance, "study": name, **provenance}
+        save_prediction(replace(prediction, study_id=name, provenance=told), folder / "pred")
+
+    return add
 
 
 @pytest.fixture

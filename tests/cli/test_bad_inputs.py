@@ -100,19 +100,6 @@ def test_a_bad_study_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_nans_are_told_and_count_as_zero(study_folder: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
-    def spoil(values: np.ndarray) -> np.ndarray:
-        spoilt = values.astype(np.float32)
-        spoilt[:2] = np.nan
-        return spoilt
-
-    rewrite(study_folder / f"{study_folder.name}-t1n.nii.gz", spoil)
-    words = ["predict", study_folder, "-o", tmp_path / "out", "--model", tiny_model_folder]
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == 0, result.output
-    assert f"note: {study_folder.name}: T1n held {2 * 44 * 36} values" in result.stderr
-
-
 def test_an_unwritable_output_is_refused(study_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     before = contents(tmp_path)

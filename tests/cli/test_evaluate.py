@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
 from napari_uncseg.evaluation import summary as summaries
-from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.reporting import evaluation_report as report
 from napari_uncseg.reporting.plots import reliability_of
 
@@ -37,20 +34,11 @@ def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, study_folder: Path, tiny_prediction: Prediction) -> Path:
+def folder(tmp_path: Path, add_study) -> Path:
     """Two studies with predictions, copies of one."""
     for name in ("first", "second"):
-        add_study(tmp_path, study_folder, tiny_prediction, name)
+        add_study(tmp_path, name)
     return tmp_path
-
-
-def add_study(folder: Path, study: Path, prediction: Prediction, name: str) -> None:
-    """A study under another name in `folder/ref`, and its prediction in `folder/pred`."""
-    copy = folder / "ref" / name
-    copy.mkdir(parents=True)
-    for file in study.iterdir():
-        shutil.copy(file, copy / file.name.replace(study.name, name))
-    save_prediction(replace(prediction, study_id=name), folder / "pred")
 
 
 @pytest.fixture
@@ -64,9 +52,9 @@ def evaluate(uncseg):
     return run
 
 
-def test_all_is_written_and_a_second_run_keeps_the_studies(folder, study_folder, tiny_prediction, evaluate):
+def test_all_is_written_and_a_second_run_keeps_the_studies(folder, add_study, evaluate):
     names = ["first", "second", "third"]
-    add_study(folder, study_folder, tiny_prediction, "third")
+    add_study(folder, "third")
     result = evaluate(folder)
     assert result.exit_code == 0, result.output
     out = folder / "out"
@@ -82,9 +70,11 @@ def test_all_is_written_and_a_second_run_keeps_the_studies(folder, study_folder,
     assert set(content["studies"]) == set(names)
 
     before = (out / "report.html").read_bytes()
+    times = [path.stat().st_mtime_ns for path in sorted((out / "studies").iterdir())]
     again = evaluate(folder)
     assert again.exit_code == 0
-    assert "3 of 3 studies were measured before and kept" in again.stderr
+    assert "3 of 3 studies" in again.stderr
+    assert times == [path.stat().st_mtime_ns for path in sorted((out / "studies").iterdir())]
     assert (out / "report.html").read_bytes() == before
 
 
@@ -93,9 +83,7 @@ def test_a_failed_study_is_named_and_the_others_are_told(folder, evaluate):
     shutil.rmtree(folder / "ref" / "second")
     result = evaluate(folder)
     assert result.exit_code == 1
-    assert "error: second has no reference" in result.stderr
-    assert result.stderr.count("has no reference") == 1, "why it failed is told once"
-    assert "error: 1 of 2 studies failed" in result.stderr
+    assert result.stderr.count("error: second") == 1, "why it failed is told once"
     content = json.loads((folder / "out" / "summary.json").read_text())
     assert set(content["studies"]) == {"first"}
     assert set(content["failed"]) == {"second"}
@@ -124,26 +112,14 @@ def test_calibration_studies_by_id_are_counted_in_nothing_else(folder, evaluate)
     assert "leakage" in {check["rule"] for check in content["sanity_checks"]}, "the studies are copies of one another"
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("frist\n", "frist"),
-        ("\n# none\n", "ids.txt"),
-        ("first\nsecond\n", "ids.txt"),
-    ],
-)
-def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, words, evaluate):
-    (folder / "ids.txt").write_text(text)
+@pytest.mark.parametrize("text", ["frist\n", "\n# none\n", "first\nsecond\n", None])
+def test_a_list_of_calibration_studies_that_cannot_be_right(folder, text, evaluate):
+    if text is not None:
+        (folder / "ids.txt").write_text(text)
     result = evaluate(folder, "--calibration-ids", folder / "ids.txt")
     assert result.exit_code == 1
-    assert words in result.stderr
+    assert result.stderr.startswith(f"error: {folder / 'ids.txt'}")
     assert not (folder / "out").exists()
-
-
-def test_a_list_of_calibration_studies_that_is_not_there(folder, evaluate):
-    result = evaluate(folder, "--calibration-ids", folder / "none.txt")
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {folder / 'none.txt'}")
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -155,7 +131,7 @@ def test_calibration_from_an_earlier_evaluation(folder, evaluate):
     assert "leakage" in result.stdout
     result = evaluate(folder, "--calibration", folder / "pred")
     assert result.exit_code == 1
-    assert "holds no evaluation" in result.stderr
+    assert str(folder / "pred") in result.stderr
     assert evaluate(folder, "--calibration", folder, "--calibration-ids", folder / "ids.txt").exit_code == 2
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,15 +27,6 @@ from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.models import identity
 from napari_uncseg.uncertainty.recalibration import io as recalibrate
 from napari_uncseg.uncertainty.recalibration.models import Temperature
-
-
-def copy_study(folder: Path, name: str, into: Path | None = None) -> Path:
-    """A copy of a study folder under another name, its files renamed too."""
-    copy = (into or folder.parent) / name
-    copy.mkdir(parents=True)
-    for file in folder.iterdir():
-        shutil.copy(file, copy / file.name.replace(folder.name, name))
-    return copy
 
 
 def test_predict_writes_results_and_prints_a_table(
@@ -85,9 +75,9 @@ def test_predict_keeps_other_results_unless_told(quick: Any, study_folder: Path,
     assert json.loads(saved.read_text())["model"]["sha256"] == "f" * 64
 
 
-def test_predict_goes_on_after_a_bad_study(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
+def test_predict_goes_on_after_a_bad_study(quick: Any, tmp_path: Path, copy_study, uncseg) -> None:
     parent = tmp_path / "cohort"
-    first, bad, last = (copy_study(study_folder, f"BraTS-GLI-0000{n}-000", parent) for n in (1, 2, 3))
+    first, bad, last = (copy_study(f"BraTS-GLI-0000{n}-000", parent) for n in (1, 2, 3))
     truncated = bad / f"{bad.name}-t2f.nii.gz"
     truncated.write_bytes(truncated.read_bytes()[:2000])
     result = uncseg("predict", parent, tmp_path / "nowhere", "-o", tmp_path / "out")
@@ -115,8 +105,10 @@ def test_predict_survives_an_unexpected_error(
     assert "Traceback" in told.stderr
 
 
-def test_predict_refuses_two_studies_of_one_id(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
-    twin = copy_study(study_folder, study_folder.name, tmp_path / "other")
+def test_predict_refuses_two_studies_of_one_id(
+    quick: Any, study_folder: Path, tmp_path: Path, copy_study, uncseg
+) -> None:
+    twin = copy_study(study_folder.name, tmp_path / "other")
     result = uncseg("predict", study_folder, twin, "-o", tmp_path / "out")
     assert result.exit_code == 1
     for word in (study_folder.name, str(study_folder), str(twin)):
@@ -146,22 +138,18 @@ def test_a_file_named_after_another_modality_is_told(quick: Any, study_folder: P
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--members", "mc_dropout:20,p=0.2"], "--members: Model tiny "),
-        (["--members", "snapshots:9"], "--members: Model tiny "),
-        (["--maps", "mutual_information"], "--maps: mutual_information is a map between members"),
-    ],
+    "words",
+    [["--members", "mc_dropout:20,p=0.2"], ["--members", "snapshots:9"], ["--maps", "mutual_information"]],
 )
 def test_what_the_model_cannot_do_is_refused_once_before_a_study_is_read(
-    words: list[str], says: str, study_folder: Path, tmp_path: Path, tiny_model_folder: Path, uncseg
+    words: list[str], copy_study, tmp_path: Path, tiny_model_folder: Path, uncseg
 ) -> None:
     for number in (1, 2):
-        copy_study(study_folder, f"BraTS-GLI-0000{number}-000", tmp_path / "cohort")
+        copy_study(f"BraTS-GLI-0000{number}-000", tmp_path / "cohort")
     where = ("--model", tiny_model_folder, "--device", "cpu")
     result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out", *where, *words)
     assert result.exit_code == 2
-    assert result.stderr.count(says) == 1
+    assert result.stderr.count(f"Invalid value for {words[0]}") == 1
     assert "Reading the images" not in result.stderr
     assert not (tmp_path / "out").exists()
 
@@ -185,20 +173,21 @@ def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "option"),
     [
-        ("predict a -o b --device gpu", "'--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'"),
-        ("predict a -o b --coding x", "'--coding': 'x' is not one of 'brats2021'"),
-        ("evaluate a --reference b -o c --workers 0", "'--workers': write a number of at least 1"),
-        ("evaluate a --reference b -o c --workers x", "'--workers': write a whole number"),
-        ("calibrate a --reference b -o c --method x", "'--method': 'x' is not one of 'temperature'"),
-        ("calibrate a --reference b -o c --alpha x", "'--alpha': write a number"),
+        ("predict a -o b --device gpu", "--device"),
+        ("predict a -o b --coding x", "--coding"),
+        ("evaluate a --reference b -o c --workers 0", "--workers"),
+        ("evaluate a --reference b -o c --workers x", "--workers"),
+        ("calibrate a --reference b -o c --method x", "--method"),
+        ("calibrate a --reference b -o c --alpha x", "--alpha"),
     ],
 )
-def test_wrong_options_are_told_in_plain_words(words: str, says: str, uncseg) -> None:
+def test_wrong_options_are_told_in_plain_words(words: str, option: str, uncseg) -> None:
     result = uncseg(*words.split())
     assert result.exit_code == 2
-    assert f"Invalid value for {says}" in result.stderr
+    assert f"Invalid value for '{option}'" in result.stderr
+    assert "Input should" not in result.stderr, "the library's words, which are put plainly"
 
 
 @pytest.mark.parametrize(
@@ -236,9 +225,9 @@ def test_an_unusable_device_is_one_sentence(
 
 
 def test_interrupt_leaves_nothing_half_written(
-    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
+    quick: Any, copy_study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
-    cohort = [copy_study(study_folder, f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
+    cohort = [copy_study(f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
     predict = quick.predict
 
     def interrupted(study: Study, **kwargs: Any) -> Prediction:
@@ -306,11 +295,11 @@ def test_an_ensemble_loads_its_first_folder(
 
 
 def test_an_interrupted_run_of_members_saves_those_that_are_done_and_goes_on_next_time(
-    study_folder: Path, tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, uncseg
+    copy_study, tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, uncseg
 ) -> None:
     from napari_uncseg.inference.predictor import Predictor
 
-    cohort = [copy_study(study_folder, f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2)]
+    cohort = [copy_study(f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2)]
     predict = Predictor.predict
 
     def interrupted(self: Predictor, study: Study, *, progress: batch.Progress, **options: Any) -> Prediction:

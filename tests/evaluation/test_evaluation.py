@@ -19,18 +19,6 @@ from napari_uncseg.evaluation.evaluation import MEANINGS, default_metrics, entry
 from napari_uncseg.evaluation.table import COLUMNS, select
 
 
-def test_values_are_per_case_over_cases_and_pooled(cases: list[Case]):
-    metric = Discrimination("entropy", Region.WT, VoxelSet.TUMOUR)
-    found = evaluate(cases, metrics=[metric])
-    each = found.select(metric="auroc", aggregation="case")
-    assert each["case"].tolist() == [case.id for case in cases]
-    mean = found.value("auroc", aggregation="mean")
-    assert mean.value == pytest.approx(each["value"].mean())
-    assert mean.count == len(cases)
-    assert found.value("auroc", aggregation="pooled").count == each["count"].sum()
-    assert not metric.cases, "the metric that was given is left as it was"
-
-
 def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
     found = evaluate(case)
     for region in Region:

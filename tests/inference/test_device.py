@@ -6,7 +6,6 @@ import torch
 from napari_uncseg.errors import DeviceError
 from napari_uncseg.inference import device as device_module
 from napari_uncseg.inference.device import (
-    attempts,
     precision_of,
     resolve_device,
     run_within_memory,
@@ -59,14 +58,6 @@ def test_tiles_shrink_by_their_longest_axis_in_steps_the_network_accepts():
     assert smaller_tile((32, 32, 32), (16, 16, 16)) is None
 
 
-def test_the_processor_is_the_last_resort():
-    planned = list(attempts(CUDA, (128, 64, 64), (16, 16, 16)))
-    assert planned[:3] == [(CUDA, (128, 64, 64)), (CUDA, (64, 64, 64)), (CUDA, (32, 64, 64))]
-    assert planned[3] == (CPU, (128, 64, 64))
-    assert len(planned) == 6
-    assert all(place == CPU for place, _ in attempts(CPU, (128, 64, 64), (16, 16, 16)))
-
-
 def test_out_of_memory_goes_to_smaller_tiles_then_to_the_processor_and_tells(monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     tried, said = [], []
@@ -78,7 +69,7 @@ def test_out_of_memory_goes_to_smaller_tiles_then_to_the_processor_and_tells(mon
         return "done"
 
     assert run_within_memory(run, CUDA, (64, 64, 64), (8, 8, 8), said.append) == "done"
-    assert [place for place, _ in tried] == ["cuda", "cuda", "cuda", "cpu"]
+    assert tried == [("cuda", (64,) * 3), ("cuda", (32, 64, 64)), ("cuda", (32, 32, 64)), ("cpu", (64,) * 3)]
     assert len(said) == 3
     assert "tiles of 32×64×64 voxels" in said[0]
     assert said[2].endswith("64×64×64 voxels on cpu.")

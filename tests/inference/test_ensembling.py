@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_uncseg.errors import ModelError, UncsegError
-from napari_uncseg.inference.ensemble_spec import parse_ensemble
+from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.ensembling import FLIP_AXES
 from napari_uncseg.inference.forward_pass import Mirrored
 from napari_uncseg.inference.predictor import Predictor
@@ -285,9 +284,3 @@ def test_logit_sampling_needs_such_a_head(study, model, unet_of, model_of):
 def test_members_without_an_uncertainty_channel(study, unet_of, model_of):
     prediction = predict(model_of(unet_of(outputs=3), uncertainty=0), study, "tta:2")
     assert set(prediction.maps) == {"entropy", "mutual_information", "variance", "error"}
-
-
-def test_words_that_are_none_are_refused(study, model):
-    with pytest.raises(UncsegError, match="single"):
-        predict(model, study, "guess:3")
-    assert parse_ensemble("tta:8") is not None

@@ -105,25 +105,19 @@ def test_divisors_are_the_products_of_the_strides(plans_of):
     assert InputPlan.from_plans(plans).divisors == (4, 4, 2)
 
 
-def test_plans_that_cannot_be_followed_are_refused(plans_of):
+@pytest.mark.parametrize(
+    ("plans", "configuration"),
+    [
+        ({"orientation": "RAZ"}, {}),
+        ({"orientation": "RAP"}, {}),
+        ({"spacing": (1.0, 0.0, 1.0)}, {}),
+        ({}, {"normalization_schemes": ["CTNormalization"] * 4}),
+        ({}, {"patch_size": [16, 15, 16]}),  # which the network cannot halve
+        ({}, {"use_mask_for_norm": None}),
+    ],
+)
+def test_plans_that_cannot_be_followed_are_refused(plans_of, plans, configuration):
+    content = plans_of(**plans)
+    content["configurations"]["3d_fullres"].update(configuration)
     with pytest.raises(ModelError, match=r"plans\.json"):
-        InputPlan.from_plans({})
-    with pytest.raises(ModelError, match=r"plans\.json"):
-        InputPlan.from_plans(plans_of(orientation="RAZ"))
-    with pytest.raises(ModelError, match=r"plans\.json"):
-        InputPlan.from_plans(plans_of(orientation="RAP"))
-    with pytest.raises(ModelError, match=r"plans\.json"):
-        InputPlan.from_plans(plans_of(spacing=(1.0, 0.0, 1.0)))
-    plans = plans_of()
-    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 4
-    with pytest.raises(ModelError, match="CTNormalization"):
-        InputPlan.from_plans(plans)
-
-
-def test_a_patch_that_the_network_cannot_halve_is_refused(plans_of) -> None:
-    plans = plans_of()
-    configuration = plans["configurations"]["3d_fullres"]
-    configuration["architecture"] = {"arch_kwargs": {"strides": [[1, 1, 1], [2, 2, 2]]}}
-    configuration["patch_size"] = [16, 15, 16]
-    with pytest.raises(ModelError, match="16 × 15 × 16"):
-        InputPlan.from_plans(plans)
+        InputPlan.from_plans(content)

@@ -60,18 +60,6 @@ def test_extra_files_do_not_confuse(write, write_study):
     assert study.reference is None
 
 
-def test_missing_modality_is_named_with_what_is_there(study_folder):
-    next(study_folder.glob("*-t2f.nii.gz")).unlink()
-    with pytest.raises(StudyError, match=r"FLAIR.*-t1c.nii.gz"):
-        load_study(study_folder)
-
-
-def test_two_files_for_one_modality_are_named(study_folder, write):
-    write(f"{study_folder.name}/{study_folder.name}-t1ce.nii.gz")
-    with pytest.raises(StudyError, match=r"-t1c.nii.gz and .*-t1ce.nii.gz"):
-        load_study(study_folder)
-
-
 def test_parent_folder_goes_on_after_a_bad_study(tmp_path, write_study):
     for folder in ("a", "b", "c"):
         write_study(f"cohort/{folder}", dict(zip(MODALITIES, NAMINGS["patient07"], strict=False)))

@@ -204,7 +204,7 @@ class Bomb:
 def test_nothing_is_executed(tmp_path: Path) -> None:
     write_bundle(tmp_path / "a")
     torch.save({"model": Bomb(tmp_path / "exploded")}, tmp_path / "a" / "models" / "model.pt")
-    with pytest.raises(ModelError, match=r"model\.pt asks for"):
+    with pytest.raises(ModelError, match=r"model\.pt"):
         import_monai(tmp_path / "a")
     write_bundle(tmp_path / "b", configuration(init_filters=f"$open({str(tmp_path / 'exploded')!r}, 'w') and 8"))
     with pytest.raises(ModelError):
@@ -213,21 +213,21 @@ def test_nothing_is_executed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "named"),
     [
-        ({"preprocessing": {"transforms": [{"_target_": "ScaleIntensityd"}]}}, "prepares images with ScaleIntensityd"),
+        ({"preprocessing": {"transforms": [{"_target_": "ScaleIntensityd"}]}}, "ScaleIntensityd"),
         ({"preprocessing": {"transforms": []}}, "NormalizeIntensityd"),
-        ({"inferer": {"roi_size": [96, 96]}}, "three positive numbers"),
-        ({"network_def": {"_target_": "VNet"}}, "known are SegResNet"),
-        ({"network_def": {"_target_": "SegResNet", "spatial_dims": 2}}, "2 dimensions"),
-        ({"network_def": {"_target_": "SegResNet", "in_channels": 1}}, "1 in_channels, not 4"),
-        ({"network_def": {"_target_": "SegResNet", "init_filters": "@absent"}}, "refers to @absent"),
-        ({"network_def": {"_target_": "SegResNet", "init_filters": 16}}, "do not fit MONAI's SegResNet"),
+        ({"inferer": {"roi_size": [96, 96]}}, "roi_size"),
+        ({"network_def": {"_target_": "VNet"}}, "VNet"),
+        ({"network_def": {"_target_": "SegResNet", "spatial_dims": 2}}, "bundle"),
+        ({"network_def": {"_target_": "SegResNet", "in_channels": 1}}, "in_channels"),
+        ({"network_def": {"_target_": "SegResNet", "init_filters": "@absent"}}, "@absent"),
+        ({"network_def": {"_target_": "SegResNet", "init_filters": 16}}, "SegResNet"),
     ],
 )
-def test_refusals_are_one_sentence(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_refusals_are_one_sentence(tmp_path: Path, change: dict[str, Any], named: str) -> None:
     write_bundle(tmp_path / "bundle", {**configuration(), **change})
-    with pytest.raises(ModelError, match=words) as refused:
+    with pytest.raises(ModelError, match=named) as refused:
         import_monai(tmp_path / "bundle")
     assert "\n" not in str(refused.value)
 
@@ -250,16 +250,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(ModelError, match=r"models/model\.pt"):
         import_monai(tmp_path / "bundle")
-    for words, sentence in (
-        ([str(tmp_path / "bundle")], "is a MONAI bundle; add --monai"),
-        ([str(tmp_path / "bundle"), "--arch", "x"], "needs --monai"),
-        ([str(tmp_path / "bundle"), "--monai", "--fold", "0"], "nnU-Net's folders"),
-        ([str(tmp_path / "bundle"), "--monai", "--outputs", "liver"], "liver is not known"),
-        ([str(tmp_path / "bundle"), "--monai", "--tile", "1,2"], "not three positive"),
+    for words, option, code in (
+        ([], "--monai", 1),
+        (["--arch", "x"], "--arch", 2),
+        (["--monai", "--fold", "0"], "--fold", 2),
+        (["--monai", "--outputs", "liver"], "--outputs", 2),
+        (["--monai", "--tile", "1,2"], "--tile", 2),
     ):
-        result = CliRunner().invoke(app, ["model", "import", *words])
-        assert result.exit_code != 0
-        assert sentence in " ".join(result.output.replace("│", " ").split())
+        result = CliRunner().invoke(app, ["model", "import", str(tmp_path / "bundle"), *words])
+        assert result.exit_code == code
+        assert option in result.output
 
 
 @pytest.mark.parametrize(

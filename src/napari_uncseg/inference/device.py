@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import product
 from typing import TypeVar
 
 import torch
@@ -83,19 +84,6 @@ def smaller_tile(tile: tuple[int, ...], divisors: tuple[int, ...]) -> tuple[int,
     return None
 
 
-def attempts(
-    device: torch.device, tile: tuple[int, ...], divisors: tuple[int, ...]
-) -> Iterator[tuple[torch.device, tuple[int, ...]]]:
-    """Device and tile to try, one after the other: full tiles, smaller ones, then the processor in the same way."""
-    for place in dict.fromkeys((device, torch.device("cpu"))):
-        size: tuple[int, ...] | None = tile
-        for _ in range(SHRINKS + 1):
-            if size is None:
-                break
-            yield place, size
-            size = smaller_tile(size, divisors)
-
-
 def run_within_memory(
     run: Callable[[torch.device, tuple[int, ...]], ResultT],
     device: torch.device,
@@ -110,7 +98,7 @@ def run_within_memory(
     run : callable
         Does the work; may raise an out-of-memory error.
     device, tile, divisors
-        Where to begin, see :func:`attempts`.
+        Where to begin: full tiles first, then smaller ones, then the processor in the same way.
     notify : callable
         Told, in a sentence, of every change.
 
@@ -119,8 +107,10 @@ def run_within_memory(
     DeviceError
         When even the smallest tile on the processor does not fit.
     """
-    failed = ""
-    for place, size in attempts(device, tile, divisors):
+    failed, smaller = "", [tile]
+    while len(smaller) <= SHRINKS and (half := smaller_tile(smaller[-1], divisors)) is not None:
+        smaller.append(half)
+    for place, size in product(dict.fromkeys((device, torch.device("cpu"))), smaller):
         what = f"tiles of {'×'.join(map(str, size))} voxels on {place}"
         if failed:
             notify(f"Not enough memory for {failed}; trying {what}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
 from napari_uncseg.labels import REGIONS, Region
@@ -139,25 +139,21 @@ class MemberReducer(Generic[ArrayT]):
             raise ValueError(f"{name} needs at least two members")
         mean = self._of(self.mean, name.region)
         alone = mean if calibrated is None else self._of(calibrated, name.region)
+        region = name.region
+        made: dict[str, Callable[[], Any]] = {
+            Measure.ENTROPY: lambda: entropy(alone),
+            Measure.VAR1SHOT: lambda: bernoulli_variance(alone),
+            Measure.ONE_MINUS_MAX: lambda: one_minus_max(alone),
+            Measure.EXPECTED_ENTROPY: lambda: self._entropy[region].value,
+            Measure.MUTUAL_INFORMATION: lambda: mutual_information(mean, self._entropy[region].value),
+            # Divided by the count, not by one less: what is told is the spread of these very members.
+            Measure.VARIANCE: lambda: self._squares[region] / self.count,
+            Measure.DISAGREEMENT: lambda: disagreement(self._votes[region].value),
+        }
+        if name.measure not in made:
+            raise ValueError(f"{name} is not computed from members")
         try:
-            match name.measure:
-                case Measure.ENTROPY:
-                    return cast(ArrayT, entropy(alone))
-                case Measure.VAR1SHOT:
-                    return cast(ArrayT, bernoulli_variance(alone))
-                case Measure.ONE_MINUS_MAX:
-                    return cast(ArrayT, one_minus_max(alone))
-                case Measure.EXPECTED_ENTROPY:
-                    return self._entropy[name.region].value
-                case Measure.MUTUAL_INFORMATION:
-                    return cast(ArrayT, mutual_information(mean, cast(Any, self._entropy[name.region].value)))
-                case Measure.VARIANCE:
-                    # Divided by the count, not by one less: what is told is the spread of these very members.
-                    return cast(ArrayT, self._squares[name.region] / self.count)
-                case Measure.DISAGREEMENT:
-                    return disagreement(self._votes[name.region].value)
-                case _:
-                    raise ValueError(f"{name} is not computed from members")
+            return cast(ArrayT, made[name.measure]())
         except KeyError as error:
             raise ValueError(f"{name} was not asked for") from error
 

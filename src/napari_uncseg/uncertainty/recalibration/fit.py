@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq, isotonic_regression
+from scipy.optimize import brentq, isotonic_regression, minimize
 from scipy.special import expit, logit, xlog1py, xlogy
 
 from napari_uncseg.uncertainty.recalibration.models import (
@@ -29,8 +29,7 @@ Numbers = npt.NDArray[np.float64]
 COOLEST, HOTTEST = 0.05, 20.0
 """Temperatures that are looked for; at the ends of this range something else is wrong."""
 
-_NEWTON_STEPS = 100
-_NEGLIGIBLE = 1e-14  # nats per voxel, which the loss cannot tell any more
+_NEGLIGIBLE = 1e-9  # slope of the loss, nats per voxel
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,26 +182,18 @@ def _platt(counts: Counts) -> Fitted:
     targets = counts.true * above + (counts.count - counts.true) * below
     rows = np.stack([logit(counts.probability), np.ones(len(counts.count))])
 
-    def loss(parameters: Numbers) -> float:
+    def loss(parameters: Numbers) -> tuple[float, Numbers]:
         scores = parameters @ rows
-        return float((counts.count * np.logaddexp(0, scores) - targets * scores).sum()) / counts.voxels
+        value = float((counts.count * np.logaddexp(0, scores) - targets * scores).sum()) / counts.voxels
+        return value, rows @ (counts.count * expit(scores) - targets) / counts.voxels
 
-    parameters = np.array([1.0, 0.0])
-    value = loss(parameters)
-    for _ in range(_NEWTON_STEPS):
+    def curvature(parameters: Numbers) -> Numbers:
         q = expit(parameters @ rows)
-        gradient = rows @ (counts.count * q - targets) / counts.voxels
-        curvature = (rows * (counts.count * q * (1 - q))) @ rows.T / counts.voxels
-        step = np.linalg.solve(curvature + 1e-15 * np.eye(2), gradient)
-        gain = float(gradient @ step)  # twice what a full step takes off the loss
-        if gain <= _NEGLIGIBLE:
-            parameters = parameters - step
-            break
-        scale = 1.0
-        while scale > 1e-10 and loss(parameters - scale * step) > value - 1e-4 * scale * gain:
-            scale /= 2
-        parameters = parameters - scale * step
-        value = loss(parameters)
+        bend: Numbers = (rows * (counts.count * q * (1 - q))) @ rows.T / counts.voxels
+        return bend
+
+    how = {"jac": True, "hess": curvature, "method": "trust-exact", "options": {"gtol": _NEGLIGIBLE}}
+    parameters = minimize(loss, np.array([1.0, 0.0]), **how).x
     slope, intercept = (float(number) for number in parameters)
     if slope <= 0:
         return Fitted(IDENTITY, "it is rarer where its probability is higher; its probabilities stay as they are")

@@ -137,10 +137,6 @@ class Platt(MonotoneMap):
         fn = special(probability)
         return cast(ArrayT, fn.expit(self.slope * fn.logit(probability) + self.intercept))
 
-    def content(self) -> dict[str, Any]:
-        """Kind, slope and intercept."""
-        return {"kind": self.kind, "slope": self.slope, "intercept": self.intercept}
-
     def words(self) -> str:
         """Such as ``a 0.8, b −0.2``."""
         return f"a {self.slope:.3g}, b {self.intercept:.3g}".replace("-", "−")
