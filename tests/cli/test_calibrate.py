@@ -169,5 +169,5 @@ def test_stopping_writes_nothing(folder):
     from napari_uncseg.errors import Cancelled
 
     pairs = match(folder / "pred", folder / "ref").pairs
-    with pytest.raises(Cancelled, match="nothing was written"):
+    with pytest.raises(Cancelled):
         calibrate_pairs(pairs, FitSettings(), cancelled=lambda: True)

@@ -158,7 +158,7 @@ def test_a_calibration_of_another_model_is_wrong_usage(quick: Any, study_folder:
     recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "1" * 64, "single").save(tmp_path / "other.json")
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "other.json")
     assert result.exit_code == 2
-    assert "Invalid value for --calibration: The calibration was fitted for the model" in result.stderr
+    assert "Invalid value for --calibration" in result.stderr
     assert quick.studies == []
 
 

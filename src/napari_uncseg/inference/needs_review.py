@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.labels import REGION_TITLES, Label, Region
-from napari_uncseg.uncertainty.expected_dice import Estimate
+from napari_uncseg.uncertainty.expected_dice import Estimate, ExpectedDice, Quality
 
 LOW_EXPECTED_DICE = 0.75
 """Expected Dice of the whole tumour below which a study needs review, unless a model or a user says otherwise."""
@@ -78,6 +78,20 @@ def reasons_for_review(
         return []
     title = REGION_TITLES[Region.WT]
     return [Reason.of("low_expected_dice", title=title, dice=expected[Region.WT], bound=bound)]
+
+
+def told_by(
+    expected_dice: ExpectedDice | None,
+    quality: Mapping[Region, Quality],
+    volumes_ml: Mapping[Region, float],
+    input_reasons: Sequence[Reason] = (),
+) -> dict[str, Any]:
+    """``expected_dice`` per region, where there is a model of it, and ``needs_review``."""
+    estimates = None if expected_dice is None else expected_dice.estimate(quality)
+    bound = LOW_EXPECTED_DICE if expected_dice is None else expected_dice.bound
+    reasons = (*reasons_for_review(volumes_ml, estimates, bound), *input_reasons)
+    expected = {str(region): asdict(each) for region, each in (estimates or {}).items()}
+    return {**({"expected_dice": expected} if expected else {}), "needs_review": [asdict(each) for each in reasons]}
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,18 @@ from skimage.morphology import remove_small_objects
 from napari_uncseg.errors import Cancelled, ModelError
 from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
 from napari_uncseg.inference.forward_pass import ForwardPass
-from napari_uncseg.inference.needs_review import Reason
+from napari_uncseg.inference.needs_review import Reason, reasons_to_doubt, told_by
 from napari_uncseg.inference.preprocessing import Frame
 from napari_uncseg.inference.progress import Reporter
-from napari_uncseg.inference.run_info import describe_result
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS, Region, labels_from_regions
+from napari_uncseg.labels import REGIONS, Region, labels_from_regions, region_masks
 from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningMean
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence
-from napari_uncseg.uncertainty.expected_dice import Quality, agreement_of, soft_dice_of
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, agreement_of, soft_dice_of
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 
@@ -251,6 +251,57 @@ def make_prediction(
     provenance = {**provenance, **told}
     report(report.total, "The result is ready")
     return Prediction(study.id, probabilities, segmentation, volumes, study.affine, provenance, study.header)
+
+
+def describe_result(
+    study: Study,
+    segmentation: npt.NDArray[np.uint8],
+    entropy: npt.NDArray[np.float32],
+    cancer_mask: npt.NDArray[np.bool_],
+    quality: Mapping[Region, Quality],
+    expected_dice: ExpectedDice | None = None,
+    input_reasons: Sequence[Reason] = (),
+) -> dict[str, Any]:
+    """Numbers about a result.
+
+    Parameters
+    ----------
+    study : Study
+    segmentation : ndarray of uint8, shape (x, y, z)
+    entropy : ndarray of float32, shape (x, y, z)
+        Of the whole tumour, nats.
+    cancer_mask : ndarray of bool, shape (x, y, z)
+        The predicted tumour with its margin.
+    quality : mapping of Region to Quality
+        What the members tell of their own quality.
+    expected_dice : ExpectedDice, optional
+        What makes an expected Dice of it.
+    input_reasons : sequence of Reason
+        What struck the eye before the network ran, see :func:`napari_uncseg.inference.input_checks.check_input`.
+
+    Returns
+    -------
+    dict
+        ``volumes_ml`` and ``quality`` per region; ``triage_score``, the mean entropy in the cancer mask, None when
+        nothing was predicted; ``expected_dice`` per region with the bounds of its interval, when it can be told;
+        ``needs_review``, reasons with a code and a text each; ``dice`` per region when the study has a reference.
+    """
+    masks = region_masks(segmentation)
+    volumes = {
+        region: round(int(np.count_nonzero(mask)) * study.voxel_ml, 6)
+        for region, mask in zip(Region, masks, strict=True)
+    }
+    result: dict[str, Any] = {
+        "volumes_ml": {str(region): volume for region, volume in volumes.items()},
+        "triage_score": float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None,
+        "quality": {str(region): asdict(each) for region, each in quality.items()},
+    }
+    result |= told_by(expected_dice, quality, volumes, input_reasons)
+    if study.reference is not None:
+        expected = region_masks(study.reference)
+        result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
+        result["needs_review"] += [asdict(each) for each in reasons_to_doubt(study.reference, segmentation)]
+    return result
 
 
 def _uncertainty_maps(

@@ -59,9 +59,9 @@ def test_each_region_has_its_own_map(calibration, probabilities):
 
 def test_is_for_one_model_and_its_members_alone(calibration):
     calibration.check("a" * 64, "tta:8")
-    with pytest.raises(CalibrationError, match=r"for the model tiny aaaaaaaaaaaa, not for bbbbbbbbbbbb; fit one"):
+    with pytest.raises(CalibrationError, match=r"tiny a{12}.*b{12}"):
         calibration.check("b" * 64, "tta:8")
-    with pytest.raises(CalibrationError, match=r"for the members tta:8, not for single; choose the members tta:8"):
+    with pytest.raises(CalibrationError, match=r"tta:8.*single"):
         calibration.check("a" * 64, "single")
     with pytest.raises(CalibrationError, match="never saved"):
         calibration.check("", "tta:8")
@@ -99,9 +99,9 @@ def test_mask_above_the_threshold(calibration):
     assert mask.dtype == bool
     assert int(mask.sum()) == STEPS - 1000
     assert bool((calibration.controlled_mask(torch.from_numpy(p), Region.WT).numpy() == mask).all())
-    with pytest.raises(CalibrationError, match=r"no threshold for TC: An alpha of 0\.1 needs at least 9"):
+    with pytest.raises(CalibrationError, match=r"TC.*0\.1"):
         calibration.controlled_mask(p, Region.TC)
-    with pytest.raises(CalibrationError, match="no threshold for WT: fit one with uncseg calibrate --alpha"):
+    with pytest.raises(CalibrationError, match=r"WT.*--alpha"):
         Calibration(MAPS, "a" * 64, "single").controlled_mask(p, Region.WT)
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from napari_uncseg.evaluation.calibration_studies import Collected, FitSettings
 from napari_uncseg.evaluation.case import case_from_prediction
 from napari_uncseg.evaluation.estimates import Sample, evidence_of, fit_left_out, in_folds
-from napari_uncseg.inference.needs_review import RESULT_CODES, Reason
+from napari_uncseg.inference.needs_review import RESULT_CODES, Reason, told_by
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.inference.run_info import told_by
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
