@@ -74,8 +74,7 @@ def _tiny_header() -> nib.Nifti1Header:
     return image.header
 
 
-@pytest.fixture
-def tiny_study() -> Study:
+def make_study() -> Study:
     """A study of 40x44x36 voxels with whole-numbered intensities: a tumour in a round brain on a background of zero."""
     generator = np.random.default_rng(20211206)
     reference = _tiny_reference()
@@ -97,13 +96,23 @@ def tiny_study() -> Study:
 
 
 @pytest.fixture
+def tiny_study() -> Study:
+    """What :func:`make_study` makes."""
+    return make_study()
+
+
+def write_study(study: Study, folder: Path) -> Path:
+    """A study on disk, in a folder named and filled as BraTS 2023 does it."""
+    (folder / study.id).mkdir(parents=True)
+    for name, data in _tiny_files(study).items():
+        (folder / study.id / f"{study.id}-{name}.nii.gz").write_bytes(data)
+    return folder / study.id
+
+
+@pytest.fixture
 def study_folder(tmp_path: Path, tiny_study: Study) -> Path:
-    """`tiny_study` on disk, in a folder named and filled as BraTS 2023 does it."""
-    folder = tmp_path / tiny_study.id
-    folder.mkdir()
-    for name, data in _tiny_files(tiny_study).items():
-        (folder / f"{tiny_study.id}-{name}.nii.gz").write_bytes(data)
-    return folder
+    """`tiny_study` on disk."""
+    return write_study(tiny_study, tmp_path)
 
 
 def _tiny_files(study: Study) -> dict[str, bytes]:
@@ -113,8 +122,7 @@ def _tiny_files(study: Study) -> dict[str, bytes]:
     return {name: gzip.compress(image.to_bytes(), 1, mtime=0) for name, image in images.items()}
 
 
-@pytest.fixture
-def tiny_prediction(tiny_study: Study) -> Prediction:
+def make_prediction(tiny_study: Study) -> Prediction:
     """A good but imperfect prediction for `tiny_study`: the tumour 2 voxels off and soft at its border."""
     x, y, z = TUMOUR_CENTRE
     distance = _distances_mm((x + 2, y, z))
@@ -199,7 +207,12 @@ def add_study(copy_study: CopyStudy, tiny_prediction: Prediction) -> Callable[..
 
 
 @pytest.fixture
-def tiny_model_folder(tmp_path: Path) -> Path:
+def tiny_prediction(tiny_study: Study) -> Prediction:
+    """What :func:`make_prediction` makes of `tiny_study`."""
+    return make_prediction(tiny_study)
+
+
+def write_model(folder: Path) -> Path:
     """Folder of a network of two levels with random weights."""
     import torch
 
@@ -242,8 +255,14 @@ def tiny_model_folder(tmp_path: Path) -> Path:
     }
     torch.manual_seed(0)
     network = build_network(plans, len(MODALITIES), output_channels(plans))
-    save_model(Model(network, plans, name="tiny"), tmp_path / "model")
-    return tmp_path / "model"
+    save_model(Model(network, plans, name="tiny"), folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_model_folder(tmp_path: Path) -> Path:
+    """What :func:`write_model` writes."""
+    return write_model(tmp_path / "model")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 import pickle
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.evaluation import Evaluation
-from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.metric import Metric, from_npz, to_npz
 from napari_uncseg.evaluation.table import MetricResult, result_of
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -138,3 +139,12 @@ def test_statistics_come_back_as_they_were():
         np.testing.assert_array_equal(array, arrays[key])
         assert array.dtype == arrays[key].dtype
         assert array.shape == arrays[key].shape
+
+
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_statistics_that_a_disk_damaged_are_refused(at):
+    data = bytearray(to_npz([{"counts": np.random.default_rng(1).random(5000)}]))
+    place = int(at * len(data))
+    data[place : place + 20] = b"\xff" * 20
+    with pytest.raises(EvaluationError):
+        from_npz(bytes(data), Path("P1.npz"))

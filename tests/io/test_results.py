@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -355,6 +356,41 @@ def test_interrupted_renaming_is_noticed(tiny_prediction, tmp_path, monkeypatch)
     assert state(tiny_prediction, tmp_path) is State.OTHER
     with pytest.raises(StudyError):
         load_prediction(saved.folder)
+
+
+@pytest.mark.parametrize("renames", [1, 3])
+def test_a_run_killed_between_two_renames_is_no_obstacle_for_the_next(renames, tiny_prediction, tmp_path):
+    """Its JSON, still under a temporary name, vouches for what was renamed before."""
+    saved = save_prediction(tiny_prediction, tmp_path)
+    before = contents(tmp_path)
+    saved.files[-1].rename(saved.folder / f".{'0123456789abcdef'}.tmp")
+    for path in saved.files[renames:-1]:
+        path.unlink()
+    assert state(tiny_prediction, tmp_path) is State.FREE
+    assert not save_prediction(tiny_prediction, tmp_path).skipped
+    assert before.items() <= contents(tmp_path).items()
+    (leftover,) = saved.folder.glob(".*.tmp")
+    os.utime(leftover, (0, 0))
+    save_prediction(_other(tiny_prediction), tmp_path, overwrite=True)
+    assert not leftover.exists()
+
+
+def test_a_rename_that_fails_leaves_no_file_that_nobody_vouches_for(tiny_prediction, tmp_path, monkeypatch):
+    from napari_uncseg.io import files as atomic
+
+    replace = atomic.os.replace
+
+    def fail_at_the_end(source, target):
+        if str(target).endswith(".json"):
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic.os, "replace", fail_at_the_end)
+        with pytest.raises(SaveError):
+            save_prediction(tiny_prediction, tmp_path)
+    assert not contents(tmp_path)
+    assert not save_prediction(tiny_prediction, tmp_path).skipped
 
 
 NO_SPACE = """

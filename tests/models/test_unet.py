@@ -66,6 +66,8 @@ def test_output_has_the_asked_channels() -> None:
         ({"conv_op": "torch.nn.modules.conv.Conv2d"}, "Conv2d"),
         ({"features_per_stage": [8, 16]}, "U-Net"),
         ({"strides": "none"}, "U-Net"),
+        ({"n_conv_per_stage": [1, float("inf"), 1]}, "U-Net"),
+        ({"features_per_stage": 10**6}, "larger"),
     ],
 )
 def test_foreign_plans_are_refused_by_name(change: dict, words: str) -> None:

@@ -129,3 +129,12 @@ def test_a_correction_beside_the_images_is_no_reference(study_folder, tiny_predi
     (study_folder / f"{study_folder.name}-seg.nii.gz").unlink()
     save_correction(tiny_prediction, tiny_prediction.segmentation, study_folder, reviewer="R1")
     assert find_studies(study_folder)[0].reference is None
+
+
+def test_a_correction_whose_json_a_kill_prevented_is_completed(shell_prediction, corrected, tmp_path):
+    path = save_correction(shell_prediction, corrected, tmp_path, reviewer="R1")
+    told = path.with_name(path.name.replace(".nii.gz", ".json"))
+    told.unlink()
+    assert save_correction(shell_prediction, corrected, tmp_path, reviewer="R1") == path
+    assert told.is_file()
+    assert corrections_in(tmp_path, shell_prediction.study_id) == [path]

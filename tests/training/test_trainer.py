@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
+from napari_uncseg.errors import SaveError
 from napari_uncseg.models.model import load_model, load_snapshot
 from uncseg_training.cli import app
 from uncseg_training.data.patches import Indices, Patches, augment
@@ -25,7 +26,7 @@ from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.curves import draw_curves, read_log
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.progress import reporter
-from uncseg_training.train.state import Training
+from uncseg_training.train.state import Training, save_state
 from uncseg_training.train.trainer import cycles, fit, learning_rate
 
 
@@ -342,3 +343,23 @@ def test_a_step_whose_gradient_is_not_finite_is_taken_once_more_in_float32(anato
         with pytest.raises(RuntimeError, match="non-finite"):
             trainer.fit(anatomies, tmp_path / "run", config)
     assert tried == [True, False]
+
+
+def test_lines_of_a_log_that_a_disk_damaged_are_left_out(tmp_path: Path) -> None:
+    good = {"step": 20, "validation": {"WT": 0.5, "TC": 0.4, "ET": 0.3}}
+    bad = ('{"step": 40, "validation": {"WT": [], "TC": 1, "ET": 1}}', '{"step": 60, "validation": []}', "[" * 100_000)
+    (tmp_path / "log.jsonl").write_text("\n".join((json.dumps(good), *bad)))
+    assert read_log(tmp_path) == [good]
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_state({"step": 1}, tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SaveError, match="No space left"):
+        save_state({"step": 2}, tmp_path / "checkpoint.pt")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]

@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,8 @@ from napari_uncseg.errors import SaveError, StudyError, UncsegError, reason_of
 
 Error = type[UncsegError]
 
+_TEMPORARY = ".tmp"
+_FORGOTTEN_SECONDS = 3600.0
 _NAME_MAX = 255
 """Bytes of a file name that every system in use takes."""
 
@@ -128,27 +131,37 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             raise SaveError(f"{target} is a folder where a file is to be written; choose another folder.")
     made: list[Path] = []
     temporary: dict[Path, Path] = {}
+    fresh: list[Path] = []
     renamed = 0
     try:
         for target, data in contents.items():
             _make_folder(target.parent, made)
-            name = target.parent / f".{os.urandom(8).hex()}.tmp"  # never longer than what it stands for can be
+            name = target.parent / f".{os.urandom(8).hex()}{_TEMPORARY}"  # never longer than what it stands for can be
             temporary[name] = target
             name.write_bytes(data)
         for name, target in temporary.items():
+            new = not target.exists()
             os.replace(name, target)
             renamed += 1
+            fresh += [target] * new
+        for folder in {target.parent for target in contents}:
+            _sweep(folder)
     except OSError as error:
         what = f"Results cannot be written to {next(iter(contents)).parent} ({reason_of(error)})"
         raise SaveError(f"{what}; free some space or choose another output folder, and save again.") from error
     finally:
         if renamed < len(contents):  # also when the user interrupts
-            for name in temporary:
+            for name in (*temporary, *fresh):
                 with contextlib.suppress(OSError):
                     name.unlink()
             for folder in reversed(made):
                 with contextlib.suppress(OSError):  # someone else has put something there meanwhile
                     folder.rmdir()
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """What runs that were killed while they wrote left behind in a folder, or runs of this moment have there."""
+    return sorted(folder.glob(f".{'[0-9a-f]' * 16}{_TEMPORARY}"))
 
 
 def check_names(folder: Path, names: Iterable[str]) -> None:
@@ -185,6 +198,14 @@ def _mode(path: Path, error: Error | None) -> int:
     with _reading(path, error or StudyError), contextlib.suppress(*absent):
         return path.stat().st_mode
     return 0
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files that no run can still be writing."""
+    for path in temporary_files(folder):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+                path.unlink()
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:

@@ -15,10 +15,18 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
-from napari_uncseg.io.files import check_names, check_writable, is_file, sha256, sha256_of, write_files
+from napari_uncseg.io.files import (
+    check_names,
+    check_writable,
+    is_file,
+    sha256,
+    sha256_of,
+    temporary_files,
+    write_files,
+)
 from napari_uncseg.io.nifti import encode_volume
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import SCHEMA, differences, fingerprint, input_hashes, plain
+from napari_uncseg.io.provenance import SCHEMA, Provenance, differences, fingerprint, input_hashes, plain
 from napari_uncseg.io.results import JSON_SUFFIX, PROBABILITIES, SEGMENTATION, SavedResult, read_result
 from napari_uncseg.maps import MapName, Measure
 
@@ -123,7 +131,11 @@ def check_target(
     if same and whole and result is not None and result.partial is None:
         return Target(folder, State.SAME, result)
     check_writable(folder)
-    if foreign := sorted(hashes.keys() - ours):
+    foreign = sorted(hashes.keys() - ours)
+    if foreign and json_path not in foreign:
+        cut = _hashes_of_cut_saves(folder)
+        foreign = [path for path in foreign if hashes[path] not in cut]
+    if foreign:
         why = "cannot be read as the JSON of a result" if foreign[0] == json_path else "belongs to no result"
         return Target(folder, State.FOREIGN, result, f"{foreign[0]} {why}")
     if result is None:
@@ -199,6 +211,18 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
         with suppress(OSError):  # a map that the new result has not: a leftover that no JSON lists does no harm
             path.unlink()
     return Saved(target.folder, paths, skipped=False)
+
+
+def _hashes_of_cut_saves(folder: Path) -> set[str]:
+    """Hashes of what was saved by runs that were killed between two renames.
+
+    Their JSON, renamed last, still has its temporary name, and vouches for the files that have theirs.
+    """
+    cut: set[str] = set()
+    for path in temporary_files(folder):
+        with suppress(StudyError):
+            cut |= {entry.sha256 for entry in Provenance.read(path).files.values()}
+    return cut
 
 
 def _file_names(study_id: str, names: Iterable[str]) -> dict[str, str]:

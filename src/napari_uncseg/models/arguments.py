@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ _OPERATIONS: Mapping[str, type[nn.Module]] = {
     for module in ("", f"modules.{family}.")
 }
 """The only names a plans file may ask for; anything else is refused rather than imported."""
+
+
+_MOST_BLOCKS, _MOST_WEIGHTS = 1000, 10**10
+"""Ten times and more what nnU-Net's largest networks have: a guard against plans that ask for all memory or hours."""
 
 
 class Parts:
@@ -51,8 +56,15 @@ class Arguments:
             self.strides = _triples(kwargs["strides"], count)
             self.encoder_blocks = _per_stage(kwargs.get("n_conv_per_stage", kwargs.get("n_blocks_per_stage", 2)), count)
             self.decoder_blocks = _per_stage(kwargs["n_conv_per_stage_decoder"], count - 1)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"The plans do not describe a U-Net ({error}); take nnU-Net's plans.json.") from error
+        blocks = [here + up for here, up in zip(self.encoder_blocks, [*self.decoder_blocks[::-1], 0], strict=True)]
+        weights = (
+            count * width**2 * math.prod(kernel)
+            for count, width, kernel in zip(blocks, self.features, self.kernels, strict=True)
+        )
+        if sum(blocks) > _MOST_BLOCKS or sum(weights) > _MOST_WEIGHTS:
+            raise ModelError("The plans describe a network larger than any that segments; take nnU-Net's plans.json.")
         self.parts = Parts(kwargs)
         self.input_channels = inputs
         self.outputs = outputs

@@ -154,9 +154,11 @@ def save_correction(
     changes = compare(prediction, labels, findings)
     encoded = encode_volume(labels, prediction.affine, prediction.header)
     earlier = corrections_in(folder, prediction.study_id)
-    if earlier and sha256_of(earlier[-1], SaveError) == sha256(encoded):
-        return earlier[-1]
     path = _free_path(folder, prediction.study_id)
+    if earlier and sha256_of(earlier[-1], SaveError) == sha256(encoded):
+        if exists(_json_of(earlier[-1]), SaveError):
+            return earlier[-1]
+        path = earlier[-1]  # a run that was killed after the first of the two files
     provenance = {
         "schema": SCHEMA,
         "study": prediction.study_id,

@@ -107,7 +107,7 @@ def read_splits(path: Path) -> list[dict[str, list[str]]]:
         splits = [{side: [str(name) for name in fold[side]] for side in ("train", "val")} for fold in content]
     except FileNotFoundError:
         raise ValueError(f"{path} is not there; write it with: uncseg-train splits CASES -o {path}") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} holds no folds ({error}); write it with: uncseg-train splits") from None
     for number, fold in enumerate(splits):
         if both := sorted(set(fold["train"]) & set(fold["val"])):

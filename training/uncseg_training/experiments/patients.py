@@ -60,8 +60,12 @@ def read_evaluation(folder: Path) -> pd.DataFrame:
         raise ValueError(
             f"{folder} holds no metrics.csv; make it with uncseg evaluate RESULTS --reference ... -o {folder}"
         )
-    table = pd.read_csv(path)
-    return table[table["aggregation"] == "case"]
+    try:
+        table = pd.read_csv(path)
+        table["value"] = table["value"].astype(float)
+        return table.loc[table["aggregation"] == "case"].dropna(subset=["case", "metric", "region"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no table of uncseg evaluate ({error}); evaluate the patients again.") from error
 
 
 def column(table: pd.DataFrame, metric: str, region: Region, **which: str) -> pd.Series:

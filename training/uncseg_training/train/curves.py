@@ -26,9 +26,11 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     for text in path.read_text().splitlines():
         try:
             line = json.loads(text)
+            if "validation" in line:
+                line["validation"] = {region: float(line["validation"][region]) for region in COLOURS}
             lines[int(line["step"]), "validation" in line, "swept" in line] = line
-        except (ValueError, KeyError, TypeError):
-            # A process killed while it wrote leaves half a line.
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+            # A process killed while it wrote leaves half a line, a disk that fails another one.
             continue
     if not lines:
         raise ValueError(f"{path} holds no line yet; the first one comes after twenty steps.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.identity import PROVENANCE
@@ -28,7 +29,6 @@ FREE |= {"snapshots", "cycle", "restart", "cycle_average"}
 
 _BEFORE = {"arch": "unet", "head": "regions", "false_negative_weight": 0.5}
 """What checkpoints were trained with that do not say so, for they are older than these keys."""
-
 
 LOG_VARIANCE_AT_FIRST = -2.0
 """So that a Gaussian head begins as one of plain regions nearly does."""
@@ -95,8 +95,7 @@ class Training:
         if state["optimiser"] is not None:
             training.optimiser.load_state_dict(state["optimiser"])
         training.step, training.seconds = int(state["step"]), float(state["seconds"])
-        # Older checkpoints do not say it.
-        training.trained_on = tuple(state["trained_on"]) if "trained_on" in state else None
+        training.trained_on = tuple(state["trained_on"]) if "trained_on" in state else None  # older ones do not say it
         return training
 
     @classmethod
@@ -345,7 +344,7 @@ def leaving_nothing(folder: Path) -> Iterator[None]:
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
-    """Write under a temporary name and rename."""
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    """Write whole or not at all; SaveError when the disk cannot take it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_files({path: buffer.getvalue()})

@@ -49,7 +49,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"asks for {asked[1]}" if asked else "is damaged or no checkpoint"
         raise ModelError(f"{path} {what}; it was not opened, for a pickle could run any program.") from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # what PyTorch raises depends on the bytes that it finds
         raise ModelError(f"{path} cannot be read as a checkpoint ({reason_of(error)}); copy it again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not weights by name.")
