@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QSettings
 from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QInputDialog
 
 from napari_uncseg.errors import Cancelled
 
@@ -97,3 +98,16 @@ def no_memory(tmp_path, monkeypatch):
     QSettings("napari-uncseg", "napari-uncseg").clear()
     for module in ("viewer.navigation", "widgets.worklist.panel"):
         monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch) -> list[str]:
+    """What was asked in a dialog that waits for a line; each time the answer is a reviewer's initials."""
+    questions: list[str] = []
+
+    def answer(_parent, title, *_rest):
+        questions.append(title)
+        return "R1", True
+
+    monkeypatch.setattr(QInputDialog, "getText", answer)
+    return questions

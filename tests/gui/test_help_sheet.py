@@ -7,12 +7,13 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtGui import QKeySequence, QShortcut
 
-from napari_uncseg.viewer.bindings import PICTURE_KEYS, bind_viewer, key_sections
+from napari_uncseg.viewer.bindings import PICTURE_KEYS, VERDICT_KEYS, bind_viewer, key_sections
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.widgets.compare.panel import MainLink
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 from napari_uncseg.widgets.help_sheet import HelpSheetWidget
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.verdict.panel import VerdictWidget
 from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 pytestmark = pytest.mark.usefixtures("no_memory")
@@ -44,14 +45,18 @@ def test_keys_of_the_case_browser(qtbot, viewer):
     assert {shortcut.key().toString() for shortcut in panel.findChildren(QShortcut)} == listed("Case browser")
 
 
-def test_keys_of_the_findings_and_of_the_picture(qtbot, viewer):
+def test_keys_of_findings_verdict_and_picture(qtbot, viewer):
     before = bound(viewer)
     bind_viewer(viewer)
     picture = bound(viewer) - before
     assert picture == listed("Picture")
     panel = ThresholdWidget(viewer)
     qtbot.addWidget(panel)
-    assert bound(viewer) - before - picture == listed("Findings")
+    findings = bound(viewer) - before - picture
+    assert findings == listed("Findings")
+    verdict = VerdictWidget(viewer)
+    qtbot.addWidget(verdict)
+    assert bound(viewer) - before - picture - findings == listed("Verdict")
 
 
 def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):
@@ -71,7 +76,9 @@ def test_no_key_is_naparis_own():
     for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
         taken |= set(kind.class_keymap)
     taken |= set(ViewerModel.class_keymap)
-    assert not {QKeySequence(key).toString() for key in PICTURE_KEYS.values()} & {as_qt(key) for key in taken}
+    assert not {QKeySequence(key).toString() for key in (*PICTURE_KEYS.values(), *VERDICT_KEYS.values())} & {
+        as_qt(key) for key in taken
+    }
 
 
 def test_the_panel_shows_them_all(qtbot, viewer):

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLineEdit, 
 from napari_uncseg.widgets.agreement.panel import ReviewersWidget
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
+from napari_uncseg.widgets.review.panel import ReviewWidget
 from napari_uncseg.widgets.segment.panel import SegmentWidget
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
@@ -67,6 +68,7 @@ def test_every_control_tells_what_it_does(qtbot, make_napari_viewer_proxy, panel
     [
         CaseBrowserWidget,
         EvaluateWidget,
+        ReviewWidget,
         ReviewersWidget,
         SegmentWidget,
         SixViewsWidget,

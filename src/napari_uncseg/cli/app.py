@@ -1,4 +1,4 @@
-"""The command line: ``uncseg predict``, ``evaluate``, ``calibrate``, ``model``, ``view``, ``demo`` and ``info``.
+"""``uncseg predict``, ``evaluate``, ``calibrate``, ``model``, ``review``, ``view``, ``demo`` and ``info``.
 
 What a command needs is imported inside it: ``uncseg --help`` loads neither torch nor napari.
 """
@@ -17,6 +17,7 @@ from napari_uncseg.cli.import_model import model_app
 from napari_uncseg.cli.info import info
 from napari_uncseg.cli.predict import predict
 from napari_uncseg.cli.prepare import prepare
+from napari_uncseg.cli.review import review
 from napari_uncseg.cli.series import series
 from napari_uncseg.cli.view import demo, view
 
@@ -59,6 +60,7 @@ app.command(short_help="Register a raw study and take the skull off.")(prepare)
 app.command(short_help="Compare predictions with references and write a report.")(evaluate)
 app.command(short_help="Fit the calibration of a model on studies with references.")(calibrate)
 app.add_typer(model_app, name="model", short_help="Bring in networks trained elsewhere.")
+app.command(short_help="Review saved results in napari, one after the other.")(review)
 app.command(short_help="Open napari with a study and its result.")(view)
 app.command(short_help="Predict on a phantom and open the window.")(demo)
 app.command(short_help="Print versions and what the model is; check the installation.")(info)

@@ -34,6 +34,7 @@ def view(
 ) -> None:
     """Open napari with a study and, if there is one, its result."""
     from napari_uncseg.cli.console import note
+    from napari_uncseg.cli.splash import splash
     from napari_uncseg.cli.window import build_window, has_display, save_picture
     from napari_uncseg.io.discovery import only_study
     from napari_uncseg.io.loading import load_study
@@ -48,13 +49,14 @@ def view(
     if not has_display():
         _take_picture(study, results, resample, coding, screenshot, Path("uncseg.png"))
         return
-    loaded = load_study(files, resample=resample, coding=coding)
-    for warning in loaded.warnings:
-        note(f"note: {loaded.id}: {warning}")
-    found = result_of(loaded, results, (study, study.parent, Path(), DEMO_FOLDER))
-    if found is None and screenshot is None:
-        note(f"No result of {loaded.id} was found; the panel makes one, and so does `uncseg predict`.")
-    viewer = build_window(loaded, *(found or (None, None)))
+    with splash(f"Opening {files.id} …"):
+        loaded = load_study(files, resample=resample, coding=coding)
+        for warning in loaded.warnings:
+            note(f"note: {loaded.id}: {warning}")
+        found = result_of(loaded, results, (study, study.parent, Path(), DEMO_FOLDER))
+        if found is None and screenshot is None:
+            note(f"No result of {loaded.id} was found; the panel makes one, and so does `uncseg predict`.")
+        viewer = build_window(loaded, *(found or (None, None)))
     if screenshot is None:
         import napari
 

@@ -121,6 +121,23 @@ def run_windowed(arguments: Sequence[str], timeout: float) -> subprocess.Complet
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+def make_viewer(title: str) -> Viewer:
+    """Open an empty window of napari.
+
+    Raises
+    ------
+    UncsegError
+        When napari finds no place for its settings.
+    """
+    try:
+        import napari
+
+        return napari.Viewer(title=title)
+    except OSError as error:
+        what = f"napari cannot write its settings to {error.filename} ({reason_of(error)})"
+        raise UncsegError(f"{what}; name a folder with NAPARI_CONFIG or XDG_CONFIG_HOME.") from error
+
+
 def build_window(study: Study, prediction: Prediction | None, folder: Path | None) -> Viewer:
     """Open napari with a study, its result if there is one, and the plugin's panels.
 
@@ -140,16 +157,10 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
     """
     if prediction is not None:  # its images may be called otherwise when they are searched for by themselves
         study = dataclasses.replace(study, id=prediction.study_id)
-    try:
-        import napari
+    viewer = make_viewer(f"napari-uncseg: {study.id}")
+    from napari_uncseg.viewer.layers import add_prediction, add_study
+    from napari_uncseg.widgets.segment.run import Outcome
 
-        from napari_uncseg.viewer.layers import add_prediction, add_study
-        from napari_uncseg.widgets.segment.run import Outcome
-
-        viewer = napari.Viewer(title=f"napari-uncseg: {study.id}")
-    except OSError as error:
-        what = f"napari cannot write its settings to {error.filename} ({reason_of(error)})"
-        raise UncsegError(f"{what}; name a folder with NAPARI_CONFIG or XDG_CONFIG_HOME.") from error
     add_study(viewer, study)
     if prediction is not None:
         add_prediction(viewer, prediction)
@@ -160,12 +171,12 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
             widget.results.present(Outcome(study, prediction))
     viewer.window.resize(*WINDOW_SIZE)
     # Docks take their size and the canvas its own over several turns of the event loop; only then does the view fit.
-    _settle(1.0)
+    settle(1.0)
     viewer.reset_view()
     return viewer
 
 
-def _settle(seconds: float) -> None:
+def settle(seconds: float) -> None:
     """Let the window work off what it has to draw."""
     from qtpy.QtWidgets import QApplication
 
@@ -192,7 +203,7 @@ def save_picture(viewer: Viewer, path: Path) -> None:
     """
     from napari.utils.io import imsave
 
-    _settle(1.0)
+    settle(1.0)
     image = viewer.screenshot(canvas_only=False, flash=False)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
     try:

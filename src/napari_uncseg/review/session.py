@@ -52,10 +52,13 @@ class Session:
         Another study is under review.
     study_requested : Signal
         A study, by its id, is to be opened, at a voxel unless that is None; whoever has the list opens it.
+    next_requested : Signal
+        The study that comes next is to be opened; whoever has the list opens it.
     """
 
     study_changed = Signal(str)
     study_requested = Signal(str, object)
+    next_requested = Signal()
     state_changed = Signal(object)
     findings_changed = Signal(object)
     current_changed = Signal(object)

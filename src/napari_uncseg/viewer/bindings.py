@@ -49,10 +49,10 @@ def _keys_of(place: str) -> Mapping[str, str]:
     return {what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"}
 
 
-WORKLIST_KEYS, FINDING_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
-    _keys_of, ("worklist", "findings", "picture", "six_views", "six_patients")
+WORKLIST_KEYS, FINDING_KEYS, VERDICT_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
+    _keys_of, ("worklist", "findings", "verdict", "picture", "six_views", "six_patients")
 )
-"""Keys of the case browser, of findings in a viewer and in the panel, of a viewer with a study, of comparison windows.
+"""Keys of the list of studies, of findings and verdicts, of a viewer with a study, of comparison windows.
 
 None of them is napari's own.
 """
@@ -78,6 +78,7 @@ def key_sections() -> dict[str, dict[str, str]]:
         "Case browser": _rows(WORKLIST_KEYS),
         "Inter-rater agreement": {"Enter": "open the study of the row, as a double click does"},
         "Findings (while the panel is open)": _rows(FINDING_KEYS),
+        "Verdict (while the panel is open)": _rows(VERDICT_KEYS),
         "Picture": {
             **_rows(PICTURE_KEYS),
             "wheel": "slices",

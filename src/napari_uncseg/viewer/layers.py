@@ -16,6 +16,7 @@ from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_TITLES, MODALITIES, Label
 from napari_uncseg.maps import MapName
+from napari_uncseg.review.doubt import leading_map, reasons_of
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap, window_level
@@ -97,7 +98,7 @@ def prediction_layers(prediction: Prediction) -> list[Layer]:
     """Layers of a prediction, from the bottom up, for readers and :func:`add_prediction`."""
     known = [name for name in _MAP_ORDER if name in prediction.maps]
     others = [name for name in prediction.maps if name not in _MAP_ORDER]
-    leads = "error_risk" if "error_risk" in prediction.maps else "unc_output"
+    leads = leading_map(prediction)
     layers: list[Layer] = [map_layer(prediction, name, visible=name == leads) for name in others + known]
     segmentation = _labels_layer(prediction, "segmentation", prediction.segmentation, prediction.study_id)
     # An outline leaves the map inside the tumour to be seen.
@@ -172,11 +173,22 @@ def show_only_map(viewer: ViewerModel, prediction: Prediction, key: MapName) -> 
 
 def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
     """Move the viewer to the slices with most tumour, or with most uncertainty when no tumour was found."""
-    for values in (prediction.segmentation > 0, prediction.maps.get("unc_output", prediction.probabilities[0])):
+    for values in (
+        prediction.segmentation > 0,
+        prediction.maps.get(leading_map(prediction), prediction.probabilities[0]),
+    ):
         if values.any() and viewer.dims.ndim == 3:
             grid = display_grid(prediction.shape, prediction.affine)
             viewer.dims.point = grid.heaviest(to_display(values, prediction.affine))
             return
+
+
+def show_flair_of_doubtful(viewer: ViewerModel, prediction: Prediction) -> None:
+    """Show FLAIR, where tumour that was missed is seen best, under a result that needs review."""
+    images = [(layer, tag) for layer, tag in tagged(viewer, prediction.study_id, "image")]
+    if reasons_of(prediction) and any(tag.name == "t2f" for _, tag in images):
+        for layer, tag in images:
+            layer.visible = tag.name == "t2f"
 
 
 def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
@@ -246,9 +258,11 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
         fit_to_brain(viewer)
     if stranger:
         _look_at(viewer, layers[0])
-    _say_how_it_is_shown(viewer)
+    say_how_it_is_shown(viewer)
     if isinstance(source, Prediction):
         show_best_slice(viewer, source)
+        if not earlier:
+            show_flair_of_doubtful(viewer, source)
 
 
 def _close_others(viewer: ViewerModel, study_id: str) -> None:
@@ -308,7 +322,8 @@ def _look_at(viewer: ViewerModel, layer: Layer) -> None:
     viewer.scene.camera.center = (0.0, middle[row], middle[column])
 
 
-def _say_how_it_is_shown(viewer: ViewerModel) -> None:
+def say_how_it_is_shown(viewer: ViewerModel) -> None:
+    """Show a scale bar, and the note on how images hang and what they may be used for."""
     bind_viewer(viewer)
     overlays = viewer.canvas.overlays
     overlays.scale_bar.visible = True

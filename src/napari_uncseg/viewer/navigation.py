@@ -160,4 +160,4 @@ def _colours() -> DirectLabelColormap:
 
 def _grid_of(prediction: Prediction) -> tuple[object, ...]:
     """What a layer must have in common with a prediction to be painted on for it."""
-    return prediction.study_id, prediction.shape, prediction.affine.tobytes()
+    return prediction.shape, prediction.affine.tobytes()

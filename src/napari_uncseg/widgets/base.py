@@ -11,6 +11,7 @@ import napari
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QScrollArea, QWidget
 from superqt.utils import QSignalDebouncer
 
@@ -111,6 +112,9 @@ def _weakly(method: Callable[..., None], *arguments: object) -> Callable[..., No
 PANEL_WIDTH = 340
 """What a panel asks for, in pixels, unless letters are large: the canvas needs the rest."""
 
+PANEL_HEIGHT = 120
+"""Least height of what is seen of the content; what is longer is scrolled. More would make the window grow."""
+
 
 class Panel(QWidget):
     """A panel of the main window: scrolled content, below it what it may be used for.
@@ -124,15 +128,15 @@ class Panel(QWidget):
     ----------
     viewer : napari.viewer.Viewer
         The main viewer.
+    host : Panel, optional
+        The panel that this one is a part of: that one scrolls, and its keys are those of both.
     """
 
-    least_height = 320
-    """Of what is seen of the content, in pixels; what is longer is scrolled."""
-
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, host: Panel | None = None) -> None:
         super().__init__()
         self._viewer = viewer
         bind_viewer(viewer)
+        self._is_part = host is not None  # no reference: Python would need its garbage collector
         self._connections = Connections(self)
         self._layers = Watch(self, self.refresh)
         self._settled = False
@@ -147,17 +151,28 @@ class Panel(QWidget):
 
     def fill(self, *items: QWidget | QLayout, stretched: QWidget | None = None) -> None:
         """Lay out the content, from the top; one of the widgets may take what height is left."""
-        content, area, footer = QWidget(), _Column(), Note(RESEARCH_USE_ONLY)
-        layout = column(*items, margins=(8, 4, 8, 8))
-        layout.addStretch(1)
+        layout = column(*items, margins=(0, 0, 0, 0) if self._is_part else (8, 4, 8, 8))
         if stretched is not None:
             layout.setStretchFactor(stretched, 100)
+        if self._is_part:
+            self.setLayout(layout)
+            return
+        layout.addStretch(1)
+        content, area, footer = QWidget(), _Column(), Note(RESEARCH_USE_ONLY)
         content.setLayout(layout)
         area.setWidget(content)
-        area.setMinimumHeight(self.least_height)
+        area.setMinimumHeight(PANEL_HEIGHT)
         footer.setContentsMargins(8, 2, 8, 6)
         footer.installEventFilter(self)
         self.setLayout(column(area, footer))
+
+    def focus_picture(self) -> None:
+        """Give the focus to the picture of the main window, where the keys of a review are pressed."""
+        window = self.window()
+        middle = window.centralWidget() if isinstance(window, QMainWindow) else None
+        canvas = middle.findChild(QOpenGLWidget) if middle is not None else None
+        if canvas is not None:
+            canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def release(self) -> None:
         """Let go of viewer and session; called when napari takes the panel out of its dock, which deletes nothing."""
@@ -217,6 +232,14 @@ class _Column(QScrollArea):
 
     def event(self, event: QEvent | None) -> bool:
         """Ask anew when the content has changed."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+        if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
             self.updateGeometry()
+            self._keep_height()
         return super().event(event)
+
+    def _keep_height(self) -> None:
+        """Scroll sooner than let lines overlap: Qt itself does not count how often the lines of the content wrap."""
+        content, port = self.widget(), self.viewport()
+        layout = content.layout() if content is not None else None
+        if content is not None and layout is not None and port is not None:
+            content.setMinimumHeight(layout.totalHeightForWidth(port.width()))

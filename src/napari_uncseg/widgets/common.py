@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 FAILURE_COLOURS = ("#b3261e", "#f0655a")
 """Red that reads on a light theme, and on a dark one."""
+
+DOUBT_COLOURS = ("#7d4b00", "#f0af50")
+"""Amber, likewise."""
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""
@@ -69,12 +73,14 @@ class Note(QLabel):
         """Show warnings, a line each, below a first line."""
         self.tell("\n".join([*([first] if first else []), *(f"⚠ {sentence}" for sentence in sentences)]))
 
-    def fail(self, failure: str | BaseException) -> None:
-        """Show why something failed."""
+    def fail(self, failure: str | BaseException, *, aloud: bool = False) -> None:
+        """Show why something failed; over the picture as well where nobody would see it here, or when told `aloud`."""
         self.code = getattr(failure, "code", "")
         self.setStyleSheet(f"color: {FAILURE_COLOURS[is_dark(self.parentWidget() or self)]};")
         self.setText(failure if isinstance(failure, str) else failure_sentence(failure))
         self.show()
+        if aloud or self.visibleRegion().isEmpty():
+            show_warning(self.text())
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -120,9 +126,25 @@ def button(text: str, tip: str, clicked: Callable[[], object] | None = None, *, 
     made.setToolTip(tip)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.setCheckable(checkable)
+    made.setStyleSheet("QPushButton { padding: 3px 5px; }")  # several in a row fit into a panel
     if clicked is not None:
         made.clicked.connect(clicked)
     return made
+
+
+def key_button(title: str, key: str, tip: str, clicked: Callable[[], object] | None = None) -> QPushButton:
+    """Button of something that a key does as well, which it names.
+
+    Parameters
+    ----------
+    title : str
+    key : str
+        As Qt writes it.
+    tip : str
+    clicked : callable, optional
+        As of :func:`button`.
+    """
+    return button(f"{title} {key.replace('Shift+', '⇧')}", f"{tip} (key {key})", clicked)
 
 
 def choice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
 from superqt.utils import signals_blocked
 
@@ -116,6 +116,10 @@ class Table(QTableWidget):
     def fit(self) -> None:
         """Fit rows and columns to the letters of the theme."""
         self.rows.setDefaultSectionSize(self.fontMetrics().height() + _ROW_MARGIN)
+
+    def sizeHint(self) -> QSize:
+        """No higher than it must be: it takes what height is left."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the letters of the theme."""

@@ -163,8 +163,6 @@ class SixViewsWidget(Panel):
         The main viewer; its studies and predictions are offered.
     """
 
-    least_height = 160
-
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._windows: list[SixViewsWindow] = []

@@ -130,7 +130,7 @@ class PlanesView(QWidget):
         self._link = PointLink(viewer, self.canvas)
         self._layers, self._looks = Watch(self, self.refresh), Watch(self, self.refresh)
         events = viewer.layers.events
-        self._layers.follow((events.inserted, events.removed))
+        self._layers.follow((events.inserted, events.removed, events.renamed))
         qt_viewer.canvas.native.installEventFilter(self)
         self.setGeometry(qt_viewer.canvas.native.rect())
 

@@ -28,8 +28,6 @@ class EvaluateWidget(Panel):
         Its studies, results and references are offered.
     """
 
-    least_height = 300
-
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._done: dict[str, Evaluated] = {}

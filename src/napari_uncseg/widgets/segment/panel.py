@@ -35,8 +35,6 @@ class SegmentWidget(Panel):
         Where results are shown.
     """
 
-    least_height = 360  # other panels in the same column must not push the buttons out of sight
-
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._taken: dict[str, Layer] = {}

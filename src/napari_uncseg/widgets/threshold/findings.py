@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QButtonGroup, QHeaderView, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_uncseg.labels import Region
-from napari_uncseg.review.findings import EXPECTED_ERRORS, THICKNESS_LIMIT_MM, Finding, Findings
+from napari_uncseg.review.findings import EXPECTED_ERRORS, LEAST_ML, THICKNESS_LIMIT_MM, Finding, Findings
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.widgets.common import Note, button, column, heading, row
+from napari_uncseg.widgets.common import DOUBT_COLOURS, Note, button, column, heading, is_dark, key_button, row
 from napari_uncseg.widgets.table import Row, Table
 
 MOST = 60
@@ -47,11 +47,12 @@ _SAMPLES = {0: "00", 2: "mm", 3: "00.00", 4: "Slice", 5: "✗"}
 _PADDING = 10
 """What Qt leaves empty on both sides of a cell."""
 
-_ROWS_SHOWN = 7
+_ROWS_SHOWN = (4, 12)
+"""Rows there is always room for, and most rows that are shown at once: the table scrolls."""
 
 
 class FindingsTable(Table):
-    """As high as its rows, up to a few of them: the panel scrolls, and so does the table beyond."""
+    """As high as its rows where there is room for them."""
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, "Findings by rank")
@@ -67,8 +68,14 @@ class FindingsTable(Table):
         super().fit()
         for place, sample in _SAMPLES.items():
             self.setColumnWidth(place, self.fontMetrics().horizontalAdvance(sample) + _PADDING)
-        shown = min(max(self.rowCount(), 1), _ROWS_SHOWN)
-        self.setFixedHeight(shown * self.rows.defaultSectionSize() + self.header.sizeHint().height() + 6)
+        least, most = (
+            max(min(self.rowCount(), rows), _ROWS_SHOWN[0]) * self.rows.defaultSectionSize()
+            + self.header.sizeHint().height()
+            + 6
+            for rows in _ROWS_SHOWN
+        )
+        self.setMinimumHeight(least)
+        self.setMaximumHeight(most)
 
 
 class FindingsBox(QWidget):
@@ -89,25 +96,23 @@ class FindingsBox(QWidget):
         super().__init__()
         self._findings: Findings | None = None
         self._current: Finding | None = None
+        self.study, self.doubts = heading("Findings"), Note()
         self.summary, self.detail, self.message = Note(), Note(), Note()
         self.table = FindingsTable()
-        self.previous_button = _button("previous", "Go to the finding before")
-        self.next_button = _button("next", "Go to the next finding")
-        self.judge_buttons = {judgement: _button(str(judgement), "Click again to undo") for judgement in Judgement}
+        self.previous_button = button("◀", f"Go to the finding before (key {FINDING_KEYS['previous']})")
+        self.next_button = button("▶", f"Go to the next finding (key {FINDING_KEYS['next']})")
+        self.judge_buttons = {each: _judge_button(each) for each in Judgement}
         self._group = QButtonGroup(self)
         self._group.setExclusive(False)
         self._group.buttonClicked.connect(self._on_judge)
         for each in self.judge_buttons.values():
-            each.setCheckable(True)
             self._group.addButton(each)
         self.table.cellClicked.connect(self._choose)
         self.table.currentCellChanged.connect(self._on_row)
-        self.setLayout(
-            column(
-                *(heading("Findings"), self.summary, self.table, row(self.previous_button, self.next_button)),
-                *(self.message, self.detail, row(*self.judge_buttons.values())),
-            )
-        )
+        buttons = row(self.previous_button, self.next_button, *self.judge_buttons.values(), stretch=(0, 0, 1, 1, 1))
+        layout = column(self.study, self.doubts, self.summary, self.table, buttons, self.message, self.detail)
+        layout.setStretchFactor(self.table, 1)
+        self.setLayout(layout)
         self.present(None, {})
 
     def present(self, findings: Findings | None, judgements: Mapping[int, Judgement]) -> None:
@@ -115,13 +120,20 @@ class FindingsBox(QWidget):
         self._findings = findings
         items = findings.items[:MOST] if findings is not None else ()
         self.table.write([_row_of(item, findings) for item in items], left=(_PLACE,))
-        self.table.setVisible(bool(items))
+        self.table.setVisible(findings is None or bool(items))
         self.table.fit()
         self.summary.tell(_summary(findings))
+        self.summary.setToolTip(_left_out(findings))
         self.mark(judgements)
         self.show_current(None)
         for each in (self.previous_button, self.next_button):
             each.setEnabled(bool(items))
+
+    def tell_doubts(self, reasons: Sequence[str]) -> None:
+        """Tell why a result needs review, if it does."""
+        missed = ("Nothing flagged does not mean nothing missed: go through FLAIR.",) if reasons else ()
+        self.doubts.warn((*reasons, *missed), first="Needs review" if reasons else "")
+        self.doubts.setStyleSheet(f"color: {DOUBT_COLOURS[is_dark(self)]};")
 
     def mark(self, judgements: Mapping[int, Judgement]) -> None:
         """Show what was judged, by rank."""
@@ -140,9 +152,9 @@ class FindingsBox(QWidget):
             else:
                 self.table.setCurrentCell(finding.rank - 1, 0)
                 self.table.scrollToItem(self.table.item(finding.rank - 1, 0))
-        self.detail.tell(_describe(finding, self._findings) if finding is not None else "")
+        self.detail.tell(_in_short(finding, self._findings) if finding is not None else "")
         for each, judging in self.judge_buttons.items():
-            judging.setVisible(finding is not None)
+            judging.setEnabled(finding is not None)
             judging.setChecked(each is judgement)
         self.message.hide()
 
@@ -187,23 +199,20 @@ def short_place(place: str, region: Region) -> str:
     return ", ".join((border, " ".join(where))) if where else border
 
 
-def _button(what: str, tip: str) -> QPushButton:
-    """Button of something that a key does as well."""
-    key = FINDING_KEYS[what.replace(" ", "_")]
-    return button(f"{what.capitalize()}  {key.replace('Shift+', '⇧')}", f"{tip} (key {key})")
+def _judge_button(judgement: Judgement) -> QPushButton:
+    key = FINDING_KEYS[judgement.replace(" ", "_")]
+    made = key_button(judgement.capitalize(), key, f"This finding is {judgement}; click again to undo")
+    made.setCheckable(True)
+    return made
 
 
 def _summary(findings: Findings | None) -> str:
     if findings is None:
         return "Looking for places to check …"
     if not findings.flagged_ml:
-        return "Nothing is flagged at this threshold."
-    parts = []
-    if findings.ring_ml >= 0.05:
-        parts.append(f"thin rim {findings.ring_ml:.1f} mL (partial volume)")
-    if findings.small_ml >= 0.005:
-        parts.append(f"components below 0.05 mL {findings.small_ml:.2f} mL")
-    left_out = f" Not listed: {', '.join(parts)}." if parts else ""
+        return "Nothing is flagged at this threshold; that does not mean that nothing was missed."
+    rest = findings.ring_ml + findings.small_ml
+    left_out = f" Not listed: {rest:.1f} mL of thin rim and specks." if rest >= 0.05 else ""
     count = len(findings.items)
     if not count:
         return f"No place to check at this threshold.{left_out}"
@@ -211,14 +220,25 @@ def _summary(findings: Findings | None) -> str:
     return f"{count} {'place' if count == 1 else 'places'} to check{listed}, by {findings.ranked_by}.{left_out}"
 
 
+def _left_out(findings: Findings | None) -> str:
+    """What is flagged and not listed, and why."""
+    if findings is None:
+        return ""
+    small = f"components below {LEAST_ML} mL {findings.small_ml:.2f} mL"
+    return f"Flagged and not listed: thin rim along the contour {findings.ring_ml:.1f} mL (partial volume), {small}"
+
+
 def _describe(finding: Finding, findings: Findings | None) -> str:
-    by = findings.ranked_by if findings is not None else ""
     unit = finding.map.unit
-    digits = 1 if finding.score >= 1 else 2
-    score = f"{'expected error' if by == EXPECTED_ERRORS else by} {finding.score:.{digits}f} mL"
     more = "over " if finding.thickness_mm >= 2 * THICKNESS_LIMIT_MM - 1.5 else ""
     return (
-        f"{finding.rank}. {finding.reason[0].upper()}{finding.reason[1:]}. {finding.volume_ml:.2f} mL, {more}"
-        f"{finding.thickness_mm:.0f} mm thick, peak {finding.peak:.2f}{f' ({unit})' if unit else ''}, axial slice "
-        f"{finding.slice} from below; {score}."
+        f"{_in_short(finding, findings)} {finding.volume_ml:.2f} mL, {more}{finding.thickness_mm:.0f} mm thick, peak "
+        f"{finding.peak:.2f}{f' ({unit})' if unit else ''}, axial slice {finding.slice} from below."
     )
+
+
+def _in_short(finding: Finding, findings: Findings | None) -> str:
+    """What the table has no room for."""
+    by = findings.ranked_by if findings is not None else ""
+    score = f"{'expected error' if by == EXPECTED_ERRORS else by} {finding.score:.{1 if finding.score >= 1 else 2}f} mL"
+    return f"{finding.rank}. {finding.reason[0].upper()}{finding.reason[1:]}; {score}."

@@ -20,6 +20,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
+from napari_uncseg.review.doubt import leading_map, reasons_of
 from napari_uncseg.review.findings import Findings, find
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.watershed import REVIEW_SETS, Watershed, build_watershed, review_voxels
@@ -142,7 +143,9 @@ class MapChoice(QWidget):
         offered = [self.map_box.itemData(number) for number in range(self.map_box.count())]
         its = [each for each in offered if each[0] == study_id]
         if now != study_id and its:
-            wanted = ((study_id, self._session.state.map), (study_id, name), its[0])
+            prediction = open_predictions(self._viewer)[study_id]
+            same = leading_map(prediction) if reasons_of(prediction) else name
+            wanted = ((study_id, self._session.state.map), (study_id, same), its[0])
             self.map_box.setCurrentIndex(offered.index(next(each for each in wanted if each in its)))
 
     def choose(self) -> Chosen | None:

@@ -10,6 +10,7 @@ import napari
 from superqt.utils import signals_blocked
 
 from napari_uncseg.errors import UncsegError
+from napari_uncseg.review.doubt import reasons_of, start_threshold
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.threshold_sweep import ThresholdSweep, sweep_thresholds, value_histogram
 from napari_uncseg.review.verdicts import Judgement
@@ -23,14 +24,13 @@ from napari_uncseg.viewer.orientation import world_of
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, heading
+from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.threshold.findings import FindingsBox
 from napari_uncseg.widgets.threshold.histogram_slider import HistogramSlider, ThresholdCurve
 from napari_uncseg.widgets.threshold.map_choice import Chosen, Finder, MapChoice
+from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
 
 EMPTY = "No map is open. Run Segment with uncertainty, or open the folder that uncseg predict wrote."
-
-START = 0.2
-"""Fraction of a map's range at which the slider starts when nobody has moved it."""
 
 
 class ThresholdWidget(Panel):
@@ -43,10 +43,12 @@ class ThresholdWidget(Panel):
     ----------
     viewer : napari.viewer.Viewer
         Its predictions are offered.
+    host : Panel, optional
+        As of :class:`Panel`; what is cut and counted is then folded away.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, viewer: napari.viewer.Viewer, host: Panel | None = None) -> None:
+        super().__init__(viewer, host)
         self._session = session_of(viewer)
         self._chosen: Chosen | None = None
         self.sweep: ThresholdSweep | None = None
@@ -59,10 +61,10 @@ class ThresholdWidget(Panel):
         self.curve = ThresholdCurve()
         self.findings = FindingsBox()
         self._finder = Finder(self)
-        self.fill(
-            *(self.choice, self.slider, self.volume, self.share, self.against, self.curve),
-            *(self.findings, self.explanation, self.hint),
-        )
+        cut = (self.choice, self.slider, self.volume, self.share, self.against, self.curve, self.explanation)
+        tip = "Which map is cut, at which value and in which voxels; what that flags"
+        self.details = Fold("Map and threshold", tip, *cut, unfolded=host is None)
+        self.fill(self.hint, self.findings, self.details, stretched=self.findings)
         self.choice.changed.connect(self._on_choice)
         self.choice.asked.connect(self._show_chosen)
         self.slider.valueChanged.connect(self._on_threshold)
@@ -84,7 +86,9 @@ class ThresholdWidget(Panel):
             "overlay": (self._toggle_overlay,),
             **{each.replace(" ", "_"): (self.findings.toggle, each) for each in Judgement},
         }
-        self._connections.bind_keys(viewer, self, {FINDING_KEYS[what]: action for what, action in actions.items()})
+        self._connections.bind_keys(
+            viewer, host or self, {FINDING_KEYS[what]: action for what, action in actions.items()}
+        )
         self.watch_layers()
         self.refresh()
 
@@ -101,7 +105,7 @@ class ThresholdWidget(Panel):
     def refresh(self) -> None:
         """Offer the maps of the open predictions; stay at the chosen one, or at its successor after a new run."""
         offered = self.choice.refresh()
-        for widget in (self.choice, self.slider, self.volume, self.share, self.explanation, self.findings):
+        for widget in (self.findings, self.details):
             widget.setVisible(offered)
         self.hint.setVisible(not open_predictions(self._viewer))
         self._on_choice()
@@ -124,6 +128,7 @@ class ThresholdWidget(Panel):
         if before is chosen and chosen is not None:
             return
         self.findings.present(None, {})
+        self._outline.clear()
         if chosen is None:
             self.sweep = None
             self._finder.drop()
@@ -132,6 +137,8 @@ class ThresholdWidget(Panel):
             self.curve.hide()
             return
         prediction, key = chosen.prediction, chosen.key
+        self.findings.study.setText(prediction.study_id)
+        self.findings.tell_doubts(reasons_of(prediction))
         with self.findings.message.failing():
             review(self._viewer, prediction)
         same = before is not None and (before.prediction.study_id, before.key) == (prediction.study_id, key)
@@ -139,8 +146,9 @@ class ThresholdWidget(Panel):
             self._show_chosen()
         upper = map_upper(prediction, key)
         # A new run of the same study keeps the threshold.
-        value = self.threshold if same else self._session.state.thresholds.get(str(key), upper * START)
         self.sweep = sweep_thresholds(prediction, key, chosen.within, chosen.reference)
+        known = self._session.state.thresholds.get(str(key))
+        value = self.threshold if same else start_threshold(prediction, self.sweep) if known is None else known
         values = map_values(prediction, key)
         counts = value_histogram(values if chosen.within is None else values[chosen.within], upper)
         colours = map_colormap(key.measure, 0.0)
@@ -206,10 +214,11 @@ class ThresholdWidget(Panel):
         if finding is None:
             return
         try:
+            ask_reviewer(self._session, self)
             self._session.judge(finding, judgement)
         except UncsegError as error:
             self.findings.show_current(finding, self._session.judgement_of(finding))
-            self.findings.message.fail(f"{error} The panel Verdict has the field for it.")
+            self.findings.message.fail(error, aloud=True)
 
     def _on_verdicts(self) -> None:
         if self._session.findings is not None:

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import getpass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import napari
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QButtonGroup, QLineEdit, QPlainTextEdit, QWidget
 from superqt.utils import signals_blocked
 
+from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.review.verdict_table import export_csv
 from napari_uncseg.review.verdicts import DIFFICULTIES, STATUS_OF, Decision, earlier_verdict, status_of
+from napari_uncseg.viewer.bindings import VERDICT_KEYS
 from napari_uncseg.viewer.navigation import review, session_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 from napari_uncseg.widgets.base import Panel
-from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, form, heading, offer, row, save_table
+from napari_uncseg.widgets.common import (
+    Note,
+    PathRow,
+    button,
+    choice,
+    column,
+    form,
+    heading,
+    key_button,
+    offer,
+    row,
+    save_table,
+)
+from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.job import Job, Report
 from napari_uncseg.widgets.preferences import read_preferences
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
+from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
 
 EMPTY = "No result is open. Run Segment with uncertainty and save, or open the folder that uncseg predict wrote."
 _DECISIONS = {
@@ -31,7 +47,7 @@ _DECISIONS = {
 }
 _NAMES = {1: "1 · easy", 3: "3 · medium", 5: "5 · hard"}
 _HARD: dict[int | None, str] = {None: "–", **{number: _NAMES.get(number, str(number)) for number in DIFFICULTIES}}
-_COMMENT_LINES = 4
+_COMMENT_LINES = 3
 
 
 class CommentField(QPlainTextEdit):
@@ -63,10 +79,12 @@ class VerdictWidget(Panel):
     ----------
     viewer : napari.viewer.Viewer
         Its predictions can be judged.
+    host : Panel, optional
+        As of :class:`Panel`; what is not needed for each study is then folded away.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, viewer: napari.viewer.Viewer, host: Panel | None = None) -> None:
+        super().__init__(viewer, host)
         self._session = session_of(viewer)
         self._judged = ""
         self.study_choice = choice("The result under review", changed=self._on_study)
@@ -77,13 +95,16 @@ class VerdictWidget(Panel):
         self.reviewer.setPlaceholderText("name or initials")
         self.reviewer.setToolTip("Who reviews: name or initials, written into every verdict")
         self.decision_buttons = {
-            decision: button(title, tip, checkable=True) for decision, (title, tip) in _DECISIONS.items()
+            decision: key_button(title, VERDICT_KEYS[_key_name(decision)], f"{tip}; the key saves that and goes on")
+            for decision, (title, tip) in _DECISIONS.items()
         }
         self._group = QButtonGroup(self)
         for each in self.decision_buttons.values():
+            each.setCheckable(True)
             self._group.addButton(each)
         self.difficulty = choice("How hard it was to decide", _HARD, self._on_difficulty)
         self.comment = CommentField()
+        self.next_button = button("Save and next", "Save the verdict and open the next study", self.save_and_go_on)
         self.save_button = button("Save verdict", "Write the verdict into the log beside the results", self.save)
         self.withdraw_button = button(
             "Undo verdict", "Take the standing verdict back; the log keeps both", self.withdraw
@@ -95,15 +116,26 @@ class VerdictWidget(Panel):
         )
         self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", self._export)
         self.report = Job(self, "the report of a study")
-        self._body = QWidget()
-        self._body.setLayout(
-            column(
-                form(Study=self.study_choice, Results=self.folder, Reviewer=self.reviewer),
-                *(self.status, row(*self.decision_buttons.values()), form(Difficulty=self.difficulty), self.comment),
-                *(row(self.save_button, self.withdraw_button), self.message, heading("Correction"), self.correction),
-                *(heading("Report"), row(self.report_button, self.csv_button), self.output_message),
-            )
+        self._body, shown = QWidget(), host is None
+        verdict = row(self.next_button, self.save_button, self.withdraw_button)
+        told = Fold(
+            *("Comment and difficulty", "What goes into the log with the verdict"),
+            *(form(Difficulty=self.difficulty), self.comment),
+            unfolded=shown,
         )
+        correct = Fold(
+            *("Correction", "Paint on a copy of the segmentation, and save it beside the original"),
+            *(self.correction,),
+            unfolded=shown,
+        )
+        handed_on = Fold(
+            *("Report, log and reviewer", "Whose verdicts go where, and the page of the study"),
+            *(form(Study=self.study_choice, Results=self.folder, Reviewer=self.reviewer),),
+            *(row(self.report_button, self.csv_button), self.output_message),
+            unfolded=shown,
+        )
+        decisions = row(*self.decision_buttons.values())
+        self._body.setLayout(column(self.status, decisions, verdict, self.message, told, correct, handed_on))
         self.fill(self.hint, self._body)
         self.reviewer.editingFinished.connect(self._on_reviewer)
         self._group.buttonClicked.connect(self._on_decision)
@@ -113,8 +145,8 @@ class VerdictWidget(Panel):
         self.report.finished.connect(self._update_buttons)
         self._connections.connect(self._session.study_changed, self._on_other_study)
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
-        if not self._session.reviewer:
-            self._session.reviewer = _user()
+        actions = {VERDICT_KEYS[_key_name(each)]: (self.decide_and_go_on, each) for each in Decision}
+        self._connections.bind_keys(viewer, host or self, actions)
         self.reviewer.setText(self._session.reviewer)
         if self._session.problem:
             self.message.fail(self._session.problem)
@@ -141,16 +173,36 @@ class VerdictWidget(Panel):
 
     # The verdict
 
-    def save(self) -> None:
-        """Give the verdict that the form shows."""
+    def save(self) -> bool:
+        """Give the verdict that the form shows; returns whether it is on disk."""
         draft = self._session.draft
         if draft.decision is None:
-            self.message.fail("Nothing is decided yet; choose Accept, Needs correction or Reject.")
-            return
-        with self.message.failing():
+            self.message.fail("Nothing is decided yet; choose Accept, Needs correction or Reject.", aloud=True)
+            return False
+        try:
+            ask_reviewer(self._session, self)
             record = self._session.decide(draft.decision, draft.difficulty, draft.comment.strip())
-            self._fill_form()
-            self.message.tell(f"Saved: {record.decision}, by {record.reviewer}. Undo verdict takes it back.")
+        except UncsegError as error:
+            self.message.fail(error, aloud=True)
+            return False
+        self._fill_form()
+        self.message.tell(f"Saved: {record.decision}, by {record.reviewer}. Undo verdict takes it back.")
+        return True
+
+    def save_and_go_on(self) -> None:
+        """Give the verdict that the form shows, and have the next study opened."""
+        study = self._session.study
+        if self.save():
+            show_info(f"{study}: {self.message.text()}")
+            self._session.next_requested.emit()
+
+    def decide_and_go_on(self, decision: Decision) -> None:
+        """Give a verdict, with the difficulty and the comment of the form, and have the next study opened."""
+        if self.prediction is None:
+            self.message.fail(EMPTY, aloud=True)
+            return
+        self._session.redraft(decision=decision)
+        self.save_and_go_on()
 
     def withdraw(self) -> None:
         """Take the standing verdict back; it stays in the log as taken back, and fills the form."""
@@ -241,7 +293,8 @@ class VerdictWidget(Panel):
         self._update_buttons()
 
     def _update_buttons(self) -> None:
-        self.save_button.setEnabled(self._session.draft.decision is not None)
+        for each in (self.save_button, self.next_button):
+            each.setEnabled(self._session.draft.decision is not None)
         self.withdraw_button.setEnabled(self._session.verdict() is not None)
         self.csv_button.setEnabled(bool(self._session.log.records))
         self.report_button.setEnabled(not self.report.running)
@@ -276,15 +329,11 @@ class VerdictWidget(Panel):
         self.output_message.tell(f"Saved as {' and '.join(str(path) for path in paths)}")
 
 
+def _key_name(decision: Decision) -> str:
+    return decision.replace(" ", "_")
+
+
 def _write(folder: Path, told: tuple[Any, ...], _report: Report) -> list[Path]:
     from napari_uncseg.reporting.study_report import Material, write_study_report  # loads matplotlib
 
     return write_study_report(Material(*told), folder)
-
-
-def _user() -> str:
-    """Login name; empty where the system tells none."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import napari
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
@@ -19,20 +21,21 @@ from napari_uncseg.review.worklist import (
     ListedCase,
     OpenedCase,
     list_cases,
-    open_case,
     results_root,
     with_verdicts,
 )
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
-from napari_uncseg.viewer.corrections import close_case, holds_unsaved_correction
-from napari_uncseg.viewer.layers import add_prediction, add_study, study_notes
+from napari_uncseg.viewer.corrections import holds_unsaved_correction
+from napari_uncseg.viewer.exchange import show_case
+from napari_uncseg.viewer.layers import study_notes
 from napari_uncseg.viewer.navigation import go_to, session_of, state_folder
 from napari_uncseg.viewer.orientation import world_of
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row
 from napari_uncseg.widgets.compare.patients import PatientsWindow
-from napari_uncseg.widgets.job import Job, Report
+from napari_uncseg.widgets.fold import Fold
+from napari_uncseg.widgets.worklist.reader import CaseReader
 from napari_uncseg.widgets.worklist.table import CaseTable
 
 EMPTY = (
@@ -40,6 +43,9 @@ EMPTY = (
     "themselves while they stand where they stood."
 )
 _ALL, _OPEN = "All", "Not decided"
+
+READ_AHEAD_MS = 500
+"""How long after a case was opened the next one is read: its findings are searched first."""
 
 Voxel: TypeAlias = tuple[int, int, int]
 
@@ -51,12 +57,19 @@ class CaseBrowserWidget(Panel):
     ----------
     viewer : napari.viewer.Viewer
         Where cases are opened.
+    host : Panel, optional
+        As of :class:`Panel`.
+
+    Attributes
+    ----------
+    counted : Signal
+        How many studies of which status there are, in words.
     """
 
-    least_height = 380
+    counted = Signal(str)
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, viewer: napari.viewer.Viewer, host: Panel | None = None) -> None:
+        super().__init__(viewer, host)
         self._session = session_of(viewer)
         self._state = state_folder()
         self.listed = CaseList(())
@@ -71,10 +84,15 @@ class CaseBrowserWidget(Panel):
         self.results = PathRow("Folder of results", placeholder=empty[0], changed=changed)
         self.studies = PathRow("Folder of studies", placeholder=empty[1], changed=changed)
         entries = [_ALL, _OPEN, *map(str, Status)]
-        self.filter_choice = choice("Which studies of the list are shown", entries, self._on_filter)
+        self.filter_choice = choice("Which studies of the list are shown", entries, self._on_filter, least=8)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search")
+        self.search.setToolTip("Only studies whose name holds these letters")
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._on_filter)
         self.table = CaseTable()
         next_key, previous_key = WORKLIST_KEYS["next_study"], WORKLIST_KEYS["previous_study"]
-        self.previous_button = button("◀ Previous", f"Open the study before ({previous_key})", self._go_back)
+        self.previous_button = button("◀ Back", f"Open the study before ({previous_key})", self._go_back)
         self.open_button = button("Open", "Open the chosen study (double click)", self.open_chosen)
         self.next_button = button("Next ▶", f"Open the next study ({next_key})", self._go_on)
         compare = "Compare the chosen studies, six at a time; all of them when one is chosen"
@@ -83,20 +101,21 @@ class CaseBrowserWidget(Panel):
         self.summary, self.notes, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self._buttons = QWidget()
         self._buttons.setLayout(row(self.previous_button, self.open_button, self.next_button, self.patients_button))
-        top = row(self.filter_choice, self.refresh_button, stretch=(1, 0))
-        self.fill(
-            *(form(Results=self.results, Images=self.studies), self.summary, top, self.table, self._buttons),
-            *(self.notes, self.failure, self.hint),
-            stretched=self.table,
-        )
+        top = row(self.search, self.filter_choice, self.refresh_button, stretch=(1, 0, 0))
+        places = form(Results=self.results, Images=self.studies)
+        self.folders = Fold("Folders", "Where results and images are", places, unfolded=host is None)
+        content = (self.summary, top, self.table, self._buttons, self.notes, self.failure, self.hint)
+        self.fill(*content if host else (self.folders, *content), *(self.folders,) * bool(host), stretched=self.table)
         self.table.requested.connect(self.open)
-        self._job = Job(self, "reading a study")
-        self._job.returned.connect(self._on_opened)
-        self._job.failed.connect(self._on_failed)
+        self._reader = CaseReader(self)
+        self._reader.opened.connect(self._on_opened)
+        self._reader.failed.connect(self._on_failed)
         keys = ((next_key, self._go_on), (previous_key, self._go_back))
-        self._keys = [QShortcut(QKeySequence(key), self, go) for key, go in keys]
+        # Two lists in one window share their keys: Qt asks one of them.
+        self._keys = [QShortcut(QKeySequence(key), host or self, go, go) for key, go in keys]
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         self._connections.connect(self._session.study_requested, self._on_request)
+        self._connections.connect(self._session.next_requested, self._go_to_undecided)
         self._show_list(CaseList(()))
         folders = last_folders(self._state)
         if any(folders):
@@ -106,6 +125,11 @@ class CaseBrowserWidget(Panel):
     def shown(self) -> str:
         """Id of the case that is open; empty while there is none. The next panel finds it when this one is closed."""
         return self._session.listed
+
+    @property
+    def reading(self) -> bool:
+        """Whether a case is still to be shown."""
+        return self._wanted is not None
 
     def show_folders(self, results: Path | None, studies: Path | None = None) -> None:
         """List the studies of one or two folders, and stand where the reviewer stopped."""
@@ -153,6 +177,19 @@ class CaseBrowserWidget(Panel):
             self.open(cases[there])
         else:
             self.notes.tell("This is the last study." if by > 0 else "This is the first study.")
+            show_info(self.notes.text())
+
+    def _go_to_undecided(self) -> None:
+        """Open the next case that nobody decided on, from the open one on and then from the top."""
+        cases = self.table.cases()
+        there = self._place_beside([case.id for case in cases], 1)
+        rest = (case for case in (*cases[max(there, 0) :], *cases) if case.is_open and case.id != self.shown)
+        case = next(rest, None)
+        if case is not None:
+            self.open(case)
+        else:
+            self.notes.tell("Every study of the list is decided.")
+            show_info(self.notes.text())
 
     def _place_beside(self, ids: list[str], by: int) -> int:
         """Place of the case beside the open one, as the list stood before a verdict moved the open one away."""
@@ -168,16 +205,14 @@ class CaseBrowserWidget(Panel):
     def open(self, case: ListedCase, voxel: Voxel | None = None) -> None:
         """Read a case in a thread and show it in place of the one before, at a voxel if there is one."""
         if self.shown and holds_unsaved_correction(self._viewer, self.shown, self._session.results):
-            self.failure.fail(
-                f"The correction of {self.shown} is not saved; save it in the panel Verdict, or delete its layer, "
-                "then go on."
-            )
+            what = f"The correction of {self.shown} is not saved"
+            self.failure.fail(f"{what}; save it under Correction, or delete its layer, then go on.", aloud=True)
             return
         self._wanted, self._voxel = case, voxel
         self.failure.hide()
         self.table.choose(case.id)
         self.notes.tell(f"Reading {case.id} …")
-        self._job.start(partial(_read, case))
+        self._reader.read(case)
 
     def compare_patients(self) -> None:
         """Open the chosen cases side by side, or all from the top when no more than one is chosen."""
@@ -199,22 +234,28 @@ class CaseBrowserWidget(Panel):
         """Close the window too, and want no case any more."""
         super().release()
         self._wanted = None
-        self._job.drop()
+        self._reader.drop()
         self.close_patients()
+
+    def _read_ahead(self) -> None:
+        """Have the case that comes next read, so that it is there when it is wanted."""
+        cases = self.table.cases()
+        there = self._place_beside([case.id for case in cases], 1)
+        if self._wanted is None and 0 <= there < len(cases):
+            self._reader.read_ahead(cases[there])
 
     def _on_failed(self, error: Exception) -> None:
         self._wanted = None
         self.notes.hide()
-        self.failure.fail(error)
+        self.failure.fail(error, aloud=True)
 
     def _on_opened(self, opened: OpenedCase) -> None:
         """Show a case in place of the one before."""
         case, self._wanted, self._beside = self._wanted, None, None
         if case is None:
             return
-        if self.shown:
-            close_case(self._viewer, self.shown)
-        self._session.listed = case.id
+        before, self._session.listed = self.shown, case.id
+        study, prediction = opened.study, opened.prediction
         notes = list(opened.notes)
         for remember in (
             partial(self._open_log, self._folders[0]),
@@ -224,16 +265,16 @@ class CaseBrowserWidget(Panel):
                 remember()
             except UncsegError as error:
                 notes.append(str(error))
-        if opened.study is not None:
-            add_study(self._viewer, opened.study)
-            notes += study_notes(opened.study)
-        if opened.prediction is not None:
-            add_prediction(self._viewer, opened.prediction)
-            self._session.look_at(case.id, fingerprint(opened.prediction.provenance))
+        show_case(self._viewer, before, study, prediction)
+        notes += study_notes(study) if study is not None else ()
+        if prediction is not None:
+            self._session.look_at(case.id, fingerprint(prediction.provenance))
         self._look(self._voxel)
         self.table.mark(case.id)
         self.table.choose(case.id)
         self.notes.warn(notes, first=f"{case.id} is open.")
+        self.focus_picture()
+        QTimer.singleShot(READ_AHEAD_MS, self._read_ahead)
 
     def _is_open(self, study_id: str) -> bool:
         """Whether a study of this list is the open one; another folder may hold one of the same name."""
@@ -279,9 +320,10 @@ class CaseBrowserWidget(Panel):
         self.listed = listed
         self.table.show_list(listed)
         counts = ", ".join(f"{count} {status}" for status, count in listed.counts().items())
-        for widget in (self.table, self.filter_choice, self.refresh_button, self._buttons):
+        for widget in (self.table, self.search, self.filter_choice, self.refresh_button, self._buttons):
             widget.setVisible(bool(listed.cases))
         self.summary.tell(f"{len(listed.cases)} studies: {counts}" if listed.cases else "")
+        self.counted.emit(self.summary.text())
         self.hint.setVisible(not listed.cases and not self.failure.isVisibleTo(self))
         if listed.problems:
             self.notes.warn(listed.problems)
@@ -289,7 +331,7 @@ class CaseBrowserWidget(Panel):
     def _on_filter(self) -> None:
         text = self.filter_choice.currentText()
         only = Status(text) if text in tuple(Status) else None
-        self.table.keep(only, open_only=text == _OPEN)
+        self.table.keep(only, open_only=text == _OPEN, named=self.search.text())
 
     def _on_folders(self) -> None:
         if (self.results.path, self.studies.path) != self._folders:
@@ -297,7 +339,3 @@ class CaseBrowserWidget(Panel):
 
     def _on_patients_closed(self) -> None:
         self.patients_window = None
-
-
-def _read(case: ListedCase, _report: Report) -> OpenedCase:
-    return open_case(case)

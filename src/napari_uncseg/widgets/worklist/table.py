@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+from collections.abc import Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QResizeEvent
@@ -57,7 +60,7 @@ class CaseTable(Table):
         super().__init__(_COLUMNS, "Studies")
         self._list = CaseList(())
         self._current = ""
-        self._only: tuple[Status | None, bool] = (None, False)
+        self._only: tuple[Status | None, bool, str] = (None, False, "")
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -74,7 +77,9 @@ class CaseTable(Table):
         expected = any(case.expected_dice is not None for case in listed.cases)
         self.entitle(SCORE, *_SCORES[expected])
         self.setSortingEnabled(False)
-        self.write([_row_of(case, expected=expected) for case in listed.cases], (STUDY, STATUS))
+        names = differing_names([case.id for case in listed.cases])
+        rows = [_row_of(case, name, expected=expected) for case, name in zip(listed.cases, names, strict=True)]
+        self.write(rows, (STUDY, STATUS))
         self.setSortingEnabled(True)
         self._hide()
         self.fit()
@@ -86,9 +91,9 @@ class CaseTable(Table):
         self._current = study_id
         self._paint()
 
-    def keep(self, only: Status | None, *, open_only: bool = False) -> None:
-        """Show the studies of one status, or those nobody decided on, or all."""
-        self._only = (only, open_only)
+    def keep(self, only: Status | None, *, open_only: bool = False, named: str = "") -> None:
+        """Show the studies of one status, or those nobody decided on, or all, whose name holds some letters."""
+        self._only = (only, open_only, named.strip().lower())
         self._hide()
 
     def cases(self) -> tuple[ListedCase, ...]:
@@ -125,10 +130,11 @@ class CaseTable(Table):
         return [place for place in range(self.rowCount()) if not self.isRowHidden(place)]
 
     def _hide(self) -> None:
-        status, open_only = self._only
+        status, open_only, named = self._only
         for place in range(self.rowCount()):
             case = self.at(place)
-            self.setRowHidden(place, (status not in (None, case.status)) or (open_only and not case.is_open))
+            other = status not in (None, case.status) or (open_only and not case.is_open)
+            self.setRowHidden(place, other or named not in case.id.lower())
 
     def _paint(self) -> None:
         dark, font = is_dark(self), self.font()
@@ -168,7 +174,30 @@ class CaseTable(Table):
         self._hide()
 
 
-def _row_of(case: ListedCase, *, expected: bool) -> Row:
+def differing_names(names: Sequence[str]) -> list[str]:
+    """Names of which only what tells them apart stays, where some are too long for a column.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    list of str
+        As they are when all fit; else an ellipsis stands for the words that all begin with, and for those all end with.
+    """
+    if len(names) < 2 or max(map(len, names)) <= _NAME_LENGTHS[1]:
+        return list(names)
+    head = re.sub(r"[A-Za-z0-9]*$", "", os.path.commonprefix(list(names)))  # noqa: RUF071 - no paths
+    rest = [name[len(head) :] for name in names]
+    tail = re.sub(r"^[A-Za-z0-9]*", "", os.path.commonprefix([name[::-1] for name in rest])[::-1])  # noqa: RUF071
+    return [
+        ("…" if head else "") + name[: len(name) - len(tail)] + ("…" if tail else "") if len(name) > len(tail) else name
+        for name in rest
+    ]
+
+
+def _row_of(case: ListedCase, name: str, *, expected: bool) -> Row:
     status = "damaged" if case.problem else str(case.status) if case.result is not None else "no result"
     if expected:
         score, text = (case.expected_dice.value, "{:.2f}") if case.expected_dice is not None else (None, "")
@@ -180,7 +209,7 @@ def _row_of(case: ListedCase, *, expected: bool) -> Row:
     if case.is_empty:
         doubt, sorts = "no tumour", -math.inf if expected else math.inf
     volumes = [case.volumes_ml.get(region) for region in REGIONS]
-    texts = (case.id, status, doubt, *("–" if volume is None else f"{volume:.1f}" for volume in volumes))
+    texts = (name, status, doubt, *("–" if volume is None else f"{volume:.1f}" for volume in volumes))
     values = (case.id, status, sorts, *(-1.0 if volume is None else volume for volume in volumes))
     return Row(case, texts, _tip(case), values)
 
