@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -38,14 +39,16 @@ from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.review.worklist import ListedCase, list_cases, open_case
+from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, open_case
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.corrections import close_case
 from napari_uncseg.viewer.layers import add_prediction, add_study, map_layer, study_layers
 from napari_uncseg.viewer.orientation import display_grid, to_display
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
+from napari_uncseg.widgets.review.panel import ReviewWidget
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.worklist.panel import READ_AHEAD_MS, CaseBrowserWidget
 
 SHAPE = (240, 240, 155)
 STEPS = 15
@@ -57,6 +60,7 @@ SETTLE_MS = 20
 MOST_GROWTH = 0.05
 MOVES = 10
 MOST_FINDINGS_MS = 300
+CASES, MOST_NEXT_S, MOST_OTHER_S = 20, 1.5, 3.0
 KEPT_OF_STUDY = 0.25
 """A window that copied a study's arrays would take at least this share of them."""
 
@@ -272,6 +276,48 @@ def open_and_close(study: Study, prediction: Prediction) -> list[bool]:
     return [growth <= MOST_GROWTH, not said]
 
 
+def next_case(listed: CaseList) -> list[bool]:
+    """Go through a list with the panel Review open: the next case, which was read ahead, and any other."""
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(*SIZE)
+    panel = ReviewWidget(viewer)
+    viewer.window.add_dock_widget(panel, name="Review")
+    viewer.show()
+    browser, cases = panel.cases, listed.cases
+    assert listed.log is not None
+    browser.show_folders(listed.log.parent)
+
+    def show(place: int) -> None:
+        browser.open(cases[place % len(cases)])
+        while browser.reading:
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
+        viewer.screenshot(flash=False)
+
+    show(0)
+    times: dict[bool, list[Time]] = {True: [], False: []}
+    for number in range(1, CASES + 1):
+        until_read(browser)
+        times[True].append(measure(partial(show, number)))
+    for number in range(CASES // 4):
+        until_read(browser)
+        times[False].append(measure(partial(show, CASES + 2 + 2 * number)))
+    viewer.close()
+    settle()
+    told = {ahead: median(each) for ahead, each in times.items()}
+    line(f"next case (median of {CASES})", told[True])
+    line("any other case", told[False])
+    return [told[True][0] <= MOST_NEXT_S, told[False][0] <= MOST_OTHER_S]
+
+
+def until_read(browser: CaseBrowserWidget) -> None:
+    """Let the window search findings and read the next case, as while somebody looks."""
+    loop = QEventLoop()
+    QTimer.singleShot(2 * READ_AHEAD_MS, loop.quit)
+    loop.exec()
+    while browser.reading_ahead:
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
+
+
 def open_results(case: ListedCase) -> bool:
     """Read a case with its result as the case browser does."""
     taken = measure(lambda: open_case(case))
@@ -294,10 +340,15 @@ def main() -> None:
         else:
             study, prediction = made_up()
             save_prediction(dataclasses.replace(prediction, provenance={}), Path(folder))
+            for number in range(2):
+                save_prediction(
+                    dataclasses.replace(prediction, study_id=f"other-{number}", provenance={}), Path(folder)
+                )
             listed = list_cases(Path(folder))
         case = listed.case(study.id)
         assert case is not None
         met = [open_results(case), *compare_windows(study, prediction), slider_to_findings(study, prediction)]
+        met += next_case(listed)
         met += open_and_close(study, prediction)
     application.closeAllWindows()
     print("all aims are met" if all(met) else "an aim is missed: " + ", ".join(str(ok) for ok in met))

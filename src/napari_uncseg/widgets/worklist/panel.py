@@ -131,6 +131,11 @@ class CaseBrowserWidget(Panel):
         """Whether a case is still to be shown."""
         return self._wanted is not None
 
+    @property
+    def reading_ahead(self) -> bool:
+        """Whether a case is being read, wanted or not."""
+        return self._reader.busy
+
     def show_folders(self, results: Path | None, studies: Path | None = None) -> None:
         """List the studies of one or two folders, and stand where the reviewer stopped."""
         self.results.line.setText(str(results or ""))

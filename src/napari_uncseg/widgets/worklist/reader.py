@@ -42,6 +42,11 @@ class CaseReader(QObject):
         self._job.returned.connect(self._on_read)
         self._job.failed.connect(self._on_failed)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a case is being read."""
+        return self._job.running
+
     def read(self, case: ListedCase) -> None:
         """Read a case, or take what was read ahead if its result is still the same."""
         self._wanted = _stamp(case)
