@@ -1,5 +1,6 @@
 """The predictor with several members: maps that were chosen, a calibration, a run that is stopped half-way."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -272,3 +273,11 @@ def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study, model_of
     assert sizes.count((16, 16, 16)) == 1
     assert len(said) == 1
     assert prediction.provenance["run"]["tile"] == [8, 16, 16]
+
+
+def test_a_model_is_run_with_the_members_it_was_judged_with(study, model_of):
+    model = model_of()
+    assert Predictor(model, device="cpu").predict(study).members == 1
+    judged = dataclasses.replace(model, provenance={**model.provenance, "members": "tta:2"})
+    assert Predictor(judged, device="cpu").predict(study).method == "tta:2"
+    assert Predictor(judged, device="cpu").predict(study, members="single").members == 1

@@ -134,7 +134,7 @@ class Predictor:
         self,
         study: Study,
         *,
-        members: EnsembleSpec | str = SINGLE,
+        members: EnsembleSpec | str = AUTO,
         maps: Sequence[str] | None = None,
         calibration: Calibration | None = None,
         progress: Progress | None = None,
