@@ -15,7 +15,7 @@ from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.models import identity
 from napari_uncseg.models.identity import NO_BUNDLED, identify, joint_sha256
-from napari_uncseg.models.model import load_model
+from napari_uncseg.models.model import load_model, save_model
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 from napari_uncseg.widgets.segment.choices import CUSTOM, NONE, OWN_FILE, SHIPPED, CalibrationChoice
@@ -64,9 +64,9 @@ def calibration_of(sha256, members="single", **provenance):
 
 @pytest.fixture
 def file(tmp_path):
-    """Calibration of the bundled model's single pass."""
+    """Calibration of the bundled model as it is judged."""
     path = tmp_path / "mine.json"
-    calibration_of(identify().sha256).save(path)
+    calibration_of(identify().sha256, identify().members).save(path)
     return path
 
 
@@ -103,13 +103,20 @@ def test_the_bundled_one_belongs_to_the_bundled_model(choice_of, bundle, tiny_mo
     assert choice.note.code == CalibrationError.code
 
 
-def test_snapshots_are_counted(choice_of, tmp_path):
-    calibration_of(identify().sha256, "snapshots:5").save(tmp_path / "c.json")
+def test_snapshots_are_counted_and_auto_is_what_the_model_says(choice_of, tmp_path, tiny_model_folder):
+    model = load_model(tiny_model_folder)
+    save_model(model, tmp_path / "model", snapshots=[model.network.state_dict()] * 2)
+    calibration_of(identify(tmp_path / "model").sha256, "snapshots:3").save(tmp_path / "c.json")
     choice = choice_of()
     choose(choice, tmp_path / "c.json")
+    choice.look_at(tmp_path / "model", SINGLE)
     assert choice.note.code == CalibrationError.code
-    choice.look_at(None, parse_ensemble("snapshots"))
-    assert choice.note.text() == FITS.format("snapshots:5")
+    choice.look_at(tmp_path / "model", parse_ensemble("snapshots"))
+    assert choice.note.text() == FITS.format("snapshots:3")
+    calibration_of(identify().sha256, identify().members).save(tmp_path / "own.json")
+    choose(choice, tmp_path / "own.json")
+    choice.look_at(None, parse_ensemble("auto"))
+    assert choice.note.text() == FITS.format(identify().members)
 
 
 def test_an_ensemble_is_known_by_its_folders(choice_of, tiny_model_folder, tmp_path):
@@ -138,7 +145,7 @@ def test_a_file_that_is_none_is_said_at_once(choice_of, tmp_path):
 def test_the_panel_says_what_does_not_fit_and_never_starts_it(panel, file, tiny_model_folder):
     choice = panel.calibration
     choose(choice, file)
-    assert choice.note.text() == FITS.format("single")
+    assert choice.note.text() == FITS.format(identify().members)
     panel.model_folder.line.setText(str(tiny_model_folder))
     panel.model.setCurrentIndex(OWN_FOLDER)
     assert choice.note.code == CalibrationError.code

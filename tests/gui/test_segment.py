@@ -169,12 +169,11 @@ def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, pane
 
 def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_study):
     choice = panel.members
-    assert not choice.cost.isVisibleTo(panel)
+    assert choice.cost.text() == "2 passes: up to 2 times the time of one."  # what the bundled network is judged with
     choice.preset.setCurrentIndex(FLIPS)
     assert choice.cost.text() == "8 passes: up to 8 times the time of one."
     choice.preset.setCurrentIndex(SNAPSHOTS)
-    assert choice.preset.currentText() == "Snapshots (5)"
-    assert choice.cost.text().startswith("5 passes")
+    assert choice.preset.currentText() == "Snapshots (none)"
     choice.preset.setCurrentIndex(CUSTOM)
     assert choice.words.isVisibleTo(panel)
     assert not choice.cost.isVisibleTo(panel)
@@ -211,7 +210,9 @@ def test_a_folder_without_snapshots_is_told(panel, tmp_path):
     panel.members.preset.setCurrentIndex(SNAPSHOTS)
     assert panel.members.preset.currentText() == "Snapshots (none)"
     assert panel.members.cost.isVisibleTo(panel)
-    panel.model.setCurrentIndex(0)
+    for number in range(1, 5):
+        (tmp_path / f"snapshot-{number}.safetensors").touch()
+    panel.model_folder.line.setText(f"{tmp_path}/")
     assert panel.members.preset.currentText() == "Snapshots (5)"
 
 

@@ -179,9 +179,7 @@ def test_calibration_is_told_of_the_bundled_model_alone(tiny_prediction):
     assert "not for this run" in several[Region.ET]
 
 
-def test_its_numbers_are_those_of_the_evaluation_and_its_model_is_the_bundled_one():
-    from napari_uncseg.models.model import load_model
-
+def test_its_numbers_are_those_of_the_evaluation_it_names():
     known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
     summary = json.loads((REPOSITORY / known["source"]).read_text())
     for estimate in summary["estimates"]:
@@ -191,4 +189,3 @@ def test_its_numbers_are_those_of_the_evaluation_and_its_model_is_the_bundled_on
             assert numbers["interval"] == pytest.approx(estimate["interval"], abs=1e-6)
             assert numbers["count"] == estimate["count"]
     assert set(known["regions"]) == set(REGIONS)
-    assert load_model().sha256 == known["model"]["sha256"]
