@@ -38,6 +38,8 @@ TRAINING = (ValueError, OSError, EOFError, ImportError, MemoryError, RuntimeErro
 class Told(UncsegError):
     """A command ended with an exit code; what it printed is its sentence."""
 
+    code = "campaign"
+
 
 @dataclass(frozen=True)
 class Saver:

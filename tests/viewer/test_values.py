@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_uncseg.viewer.bindings import show_values, values_at
 from napari_uncseg.viewer.layers import add_prediction
 from napari_uncseg.viewer.picture import VALUES
+from napari_uncseg.viewer.values import show_values, values_at
 
 
 @pytest.fixture

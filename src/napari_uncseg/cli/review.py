@@ -27,7 +27,7 @@ def review(
     screenshot: Screenshot = None,
     debug: Debug = False,
 ) -> None:
-    """Review saved results: open the study that needs eyes most, or the one you stopped at; neither needs a network."""
+    """Review saved results: open the study to review first, or the one you stopped at; neither needs a network."""
     from napari_uncseg.cli.console import note
     from napari_uncseg.cli.splash import splash
     from napari_uncseg.cli.window import has_display, save_picture
