@@ -48,7 +48,7 @@ screenshots: system $(STAMP)
 	@$(SCREEN) $(VENV)/bin/python scripts/screenshots.py
 
 system:
-	@PYTHON=$(PYTHON) scripts/system-libraries --xvfb
+	@PYTHON=$(PYTHON) scripts/system-libraries --xvfb --dicom
 
 # torch comes first, so that TORCH_INDEX decides which build. nnU-Net brings a torchvision that was built for CUDA: beside a
 # torch for the processor it fails at its import, and takes with it what would do without.

@@ -128,6 +128,9 @@ def test_no_output_of_a_prediction_names_the_patient(tmp_path, folder, mask, unc
     assert str(tmp_path) not in told["command"]
     assert set(told["inputs"]) == set(MODALITIES)
     check_nameless(out)
+    exported = uncseg("export", found.parent, "--dicom", tmp_path / "D", "--source", folder)
+    assert exported.exit_code == 0, exported.output
+    assert sorted((tmp_path / "D").iterdir())
     again = uncseg("predict", folder, "-o", out, "--brain-mask", mask)
     assert "already there" in again.output
     named = uncseg("prepare", folder, "-o", tmp_path / "S", "--id", "case-7", "--brain-mask", mask)

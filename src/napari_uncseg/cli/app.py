@@ -13,6 +13,7 @@ from napari_uncseg import __version__
 from napari_uncseg.cli.calibrate import calibrate
 from napari_uncseg.cli.errors import CommandGroup, protect_streams
 from napari_uncseg.cli.evaluate import evaluate
+from napari_uncseg.cli.export import export
 from napari_uncseg.cli.import_model import model_app
 from napari_uncseg.cli.info import info
 from napari_uncseg.cli.predict import predict
@@ -57,6 +58,7 @@ def uncseg(
 app.command(short_help="Segment studies and save what came out.")(predict)
 app.command(short_help="List the DICOM series of an examination and what each one is.")(series)
 app.command(short_help="Register a raw study and take the skull off.")(prepare)
+app.command(short_help="Write a result as DICOM for an archive.")(export)
 app.command(short_help="Compare predictions with references and write a report.")(evaluate)
 app.command(short_help="Fit the calibration of a model on studies with references.")(calibrate)
 app.add_typer(model_app, name="model", short_help="Bring in networks trained elsewhere.")

@@ -1,0 +1,94 @@
+"""Results as DICOM: the same voxels in the same place, the patient of the source, sound by the standard."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from tests.dicom_writer import PATIENT, STUDY, affine_of, head, write_series
+
+from napari_uncseg.dicom.export import export_dicom, find_source
+from napari_uncseg.dicom.series import Series, read_examination
+from napari_uncseg.errors import DicomError
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.labels import Label
+
+SHAPE = (40, 44, 30)
+AFFINE = affine_of((5.0, 4.0, 5.0), SHAPE, tilt=9.0)
+
+
+@pytest.fixture(params=[False, True], ids=["classic", "enhanced"])
+def t1c(request: pytest.FixtureRequest, tmp_path: Path) -> Series:
+    write_series(tmp_path / "in", head("t1c", AFFINE, SHAPE), AFFINE, enhanced=request.param)
+    return read_examination(tmp_path / "in").series[0]
+
+
+@pytest.fixture
+def prediction(t1c: Series) -> Prediction:
+    labels = np.zeros(t1c.shape, dtype=np.uint8)
+    labels[10:20, 12:25, 8:18] = Label.ED
+    labels[12:16, 14:20, 10:14] = Label.ET
+    labels[13:15, 15:17, 11:13] = Label.NCR
+    entropy = np.random.default_rng(3).uniform(0, 0.69, t1c.shape).astype(np.float32)
+    probabilities = np.zeros((3, *t1c.shape), dtype=np.float32)
+    return Prediction("study-1", probabilities, labels, {"entropy": entropy, "unc_output": entropy}, t1c.affine)
+
+
+def in_world(volume: hd.Volume) -> tuple[np.ndarray, np.ndarray]:
+    places = volume.affine[:3, :3] @ np.indices(volume.array.shape).reshape(3, -1) + volume.affine[:3, 3:]
+    return np.diag([-1, -1, 1]) @ places, volume.array.ravel()
+
+
+def test_segmentation_and_maps_come_back_with_the_same_voxels(tmp_path, t1c, prediction):
+    objects = export_dicom(prediction, t1c, b"%PDF-1.4 a report")
+    assert set(objects) == {"segmentation.dcm", "unc_output.dcm", "entropy.dcm", "report.dcm"}
+    for name, made in objects.items():
+        made.save_as(tmp_path / name, enforce_file_format=True)
+    segmentation = hd.seg.segread(tmp_path / "segmentation.dcm")
+    places, values = in_world(segmentation.get_volume(combine_segments=True))
+    voxels = np.rint(np.linalg.inv(t1c.affine) @ np.vstack([places, np.ones(places.shape[1])]))[:3].astype(int)
+    np.testing.assert_array_equal(values, prediction.segmentation[tuple(voxels)])
+    assert np.count_nonzero(values) == np.count_nonzero(prediction.segmentation)
+    assert segmentation.FrameOfReferenceUID == t1c.header.FrameOfReferenceUID
+    assert "research use only" in segmentation.SeriesDescription
+    assert all("SegmentationAlgorithmIdentificationSequence" in each for each in segmentation.SegmentSequence)
+    places, values = in_world(hd.Image.from_dataset(pydicom.dcmread(tmp_path / "entropy.dcm")).get_volume())
+    voxels = np.rint(np.linalg.inv(t1c.affine) @ np.vstack([places, np.ones(places.shape[1])]))[:3].astype(int)
+    np.testing.assert_allclose(values, prediction.maps["entropy"][tuple(voxels)], atol=1e-6)
+
+
+def test_objects_are_of_the_same_study_with_uids_of_their_own(t1c, prediction):
+    first, second = (export_dicom(prediction, t1c, b"%PDF-1.4") for _ in range(2))
+    for made in first.values():
+        assert made.StudyInstanceUID == STUDY
+        assert (made.PatientName, made.PatientID) == (PATIENT["PatientName"], PATIENT["PatientID"])
+    uids = [(made.SOPInstanceUID, made.SeriesInstanceUID) for made in (*first.values(), *second.values())]
+    assert len({uid for pair in uids for uid in pair}) == 2 * len(uids)
+
+
+def test_source_is_the_one_the_result_was_made_from(tmp_path, t1c, prediction):
+    assert find_source(prediction, tmp_path / "in").label == t1c.label
+    told = {"preparation": {"inputs": {"t1c": {"series": 1, "sha256": "0" * 64}}}}
+    with pytest.raises(DicomError) as missing:
+        find_source(replace(prediction, provenance=told), tmp_path / "in")
+    assert missing.value.code == "dicom.missing-series"
+    elsewhere = prediction.affine.copy()
+    elsewhere[0, 3] += 40
+    with pytest.raises(DicomError):
+        export_dicom(replace(prediction, affine=elsewhere), t1c)
+
+
+@pytest.mark.parametrize("t1c", [False], indirect=True, ids=["classic"])
+def test_objects_are_sound_by_the_standard(tmp_path, t1c, prediction):
+    assert shutil.which("dciodvfy"), "dicom3tools is missing: run scripts/system-libraries --xvfb --dicom"
+    for name, made in export_dicom(prediction, t1c, b"%PDF-1.4 a report").items():
+        made.save_as(tmp_path / name, enforce_file_format=True)
+        done = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True, check=False)
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+        assert not errors, (name, errors)
