@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import hashlib
 import os
 import re
@@ -101,6 +102,7 @@ def _be_child(
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(null, stream)
+        faulthandler.disable()  # pytest's, which tells of a crash that is meant
         before = _memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the highest mark of memory begins here
         virtual = int(_memory("VmSize") * 2**20) + _GUARD

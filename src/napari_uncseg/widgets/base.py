@@ -242,4 +242,5 @@ class _Column(QScrollArea):
         content, port = self.widget(), self.viewport()
         layout = content.layout() if content is not None else None
         if content is not None and layout is not None and port is not None:
-            content.setMinimumHeight(layout.totalHeightForWidth(port.width()))
+            # Where no line wraps there is no such height, and Qt says -1.
+            content.setMinimumHeight(max(0, layout.totalHeightForWidth(port.width())))
