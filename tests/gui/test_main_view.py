@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
 from napari_uncseg.labels import LABEL_COLOURS, Label
 from napari_uncseg.viewer.layers import add_prediction, add_study
@@ -10,7 +11,7 @@ from napari_uncseg.viewer.orientation import PLANES, display_grid, to_display
 CENTRE = (17, 25, 20)  # of the predicted tumour; see tests/conftest.py
 BORDER = (25, 25, 20)  # its edge to the patient's left
 FAR = (32, 12, 20)  # brain, far from it
-CORNER = (1, 1, 20)  # outside the brain
+CORNER = (37, 2, 20)  # outside the brain, where no words stand
 
 
 @pytest.fixture
@@ -19,6 +20,8 @@ def viewer(make_napari_viewer_proxy, tiny_study, tiny_prediction):
     viewer.window.resize(900, 700)
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
+    QApplication.processEvents()  # the canvas has its size
+    viewer.reset_view()  # the corners of the volume are looked at, too
     # The plane through the centre of the ball; overlays would lie over it in so small a window.
     ras = tiny_study.affine @ (*CENTRE, 1)
     viewer.dims.point = (-ras[2], -ras[1], -ras[0])

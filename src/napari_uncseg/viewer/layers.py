@@ -329,6 +329,7 @@ def say_how_it_is_shown(viewer: ViewerModel) -> None:
     overlays.scale_bar.visible = True
     overlays.text.text = NOTE
     overlays.text.position = "bottom_left"
+    overlays.text.font_size = 7  # beside the letter in the middle there is little room
     overlays.text.visible = True
 
 

@@ -133,7 +133,8 @@ class FindingsBox(QWidget):
         """Tell why a result needs review, if it does."""
         missed = ("Nothing flagged does not mean nothing missed: go through FLAIR.",) if reasons else ()
         self.doubts.warn((*reasons, *missed), first="Needs review" if reasons else "")
-        self.doubts.setStyleSheet(f"color: {DOUBT_COLOURS[is_dark(self)]};")
+        # Of the window: this panel may not stand in it yet, and has no theme of its own until then.
+        self.doubts.setStyleSheet(f"color: {DOUBT_COLOURS[is_dark(self.window() or self)]};")
 
     def mark(self, judgements: Mapping[int, Judgement]) -> None:
         """Show what was judged, by rank."""
