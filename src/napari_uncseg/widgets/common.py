@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 FAILURE_COLOURS = ("#b3261e", "#f0655a")
 """Red that reads on a light theme, and on a dark one."""
 
-DOUBT_COLOURS = ("#7d4b00", "#f0af50")
-"""Amber, likewise."""
+DOUBT_COLOUR = "#c27a0e"
+"""Amber that reads on both, for what is written before a panel stands in its window and has a theme."""
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""

@@ -13,7 +13,7 @@ from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import EXPECTED_ERRORS, LEAST_ML, THICKNESS_LIMIT_MM, Finding, Findings
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.widgets.common import DOUBT_COLOURS, Note, button, column, heading, is_dark, key_button, row
+from napari_uncseg.widgets.common import DOUBT_COLOUR, Note, button, column, heading, key_button, row
 from napari_uncseg.widgets.table import Row, Table
 
 MOST = 60
@@ -133,8 +133,7 @@ class FindingsBox(QWidget):
         """Tell why a result needs review, if it does."""
         missed = ("Nothing flagged does not mean nothing missed: go through FLAIR.",) if reasons else ()
         self.doubts.warn((*reasons, *missed), first="Needs review" if reasons else "")
-        # Of the window: this panel may not stand in it yet, and has no theme of its own until then.
-        self.doubts.setStyleSheet(f"color: {DOUBT_COLOURS[is_dark(self.window() or self)]};")
+        self.doubts.setStyleSheet(f"color: {DOUBT_COLOUR};")
 
     def mark(self, judgements: Mapping[int, Judgement]) -> None:
         """Show what was judged, by rank."""
