@@ -30,7 +30,7 @@ def review(
     """Review saved results: open the study to review first, or the one you stopped at; neither needs a network."""
     from napari_uncseg.cli.console import note
     from napari_uncseg.cli.splash import splash
-    from napari_uncseg.cli.window import has_display, save_picture
+    from napari_uncseg.cli.window import has_display, run_or_save
     from napari_uncseg.errors import UncsegError
     from napari_uncseg.review.worklist import list_cases
 
@@ -41,16 +41,8 @@ def review(
     note(f"Opening {what} …")
     with splash(f"Opening {what} …"):
         viewer = build_review(results, images)
-    if screenshot is None:
-        import napari
-
-        napari.run()
-        return
-    try:
-        save_picture(viewer, screenshot)
-    finally:
-        viewer.close()
-    typer.echo(f"picture of the window saved as {screenshot.resolve()}")
+    if (saved := run_or_save(viewer, screenshot)) is not None:
+        typer.echo(f"picture of the window saved as {saved}")
 
 
 def build_review(results: Path, images: Path | None) -> Viewer:

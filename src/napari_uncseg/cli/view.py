@@ -35,7 +35,7 @@ def view(
     """Open napari with a study and, if there is one, its result."""
     from napari_uncseg.cli.console import note
     from napari_uncseg.cli.splash import splash
-    from napari_uncseg.cli.window import build_window, has_display, save_picture
+    from napari_uncseg.cli.window import build_window, has_display, run_or_save
     from napari_uncseg.io.discovery import only_study
     from napari_uncseg.io.loading import load_study
 
@@ -57,16 +57,8 @@ def view(
         if found is None and screenshot is None:
             note(f"No result of {loaded.id} was found; the panel makes one, and so does `uncseg predict`.")
         viewer = build_window(loaded, *(found or (None, None)))
-    if screenshot is None:
-        import napari
-
-        napari.run()
-        return
-    try:
-        save_picture(viewer, screenshot)
-    finally:
-        viewer.close()
-    typer.echo(f"picture of the window saved as {screenshot.resolve()}")
+    if (saved := run_or_save(viewer, screenshot)) is not None:
+        typer.echo(f"picture of the window saved as {saved}")
 
 
 @handle_errors

@@ -186,6 +186,26 @@ def settle(seconds: float) -> None:
         time.sleep(0.01)
 
 
+def run_or_save(viewer: Viewer, screenshot: Path | None) -> Path | None:
+    """Leave a window to its user until it is closed; or save its picture, close it and tell where the picture is.
+
+    Raises
+    ------
+    SaveError
+        When the file cannot be written.
+    """
+    if screenshot is None:
+        import napari
+
+        napari.run()
+        return None
+    try:
+        save_picture(viewer, screenshot)
+    finally:
+        viewer.close()
+    return screenshot.resolve()
+
+
 def save_picture(viewer: Viewer, path: Path) -> None:
     """Save the whole window, menus and panels included, once it stopped changing.
 

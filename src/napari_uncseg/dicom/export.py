@@ -141,20 +141,27 @@ def _segmentation(prediction: Prediction, source: Sequence[Dataset], t1c: Series
         pixel_array=slices,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=descriptions,
-        series_instance_uid=generate_uid(),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer=MAKER,
-        manufacturer_model_name=PRODUCT,
-        software_versions=__version__,
-        device_serial_number=SERIAL,
-        content_label="UNCSEG",
-        content_description=RESEARCH_USE_ONLY[:64],
         series_description="uncseg segmentation - research use only",
+        **_maker(_SERIES_NUMBER),
         **where,
     )
     return made
+
+
+def _maker(number: int) -> dict[str, Any]:
+    """What a segmentation and a map say alike: who made them, in a series of its own."""
+    return {
+        "series_instance_uid": generate_uid(),
+        "series_number": number,
+        "sop_instance_uid": generate_uid(),
+        "instance_number": 1,
+        "manufacturer": MAKER,
+        "manufacturer_model_name": PRODUCT,
+        "software_versions": __version__,
+        "device_serial_number": SERIAL,
+        "content_label": "UNCSEG",
+        "content_description": RESEARCH_USE_ONLY[:64],
+    }
 
 
 def _map(prediction: Prediction, name: str, source: Sequence[Dataset], t1c: Series, number: int) -> Dataset:
@@ -176,20 +183,11 @@ def _map(prediction: Prediction, name: str, source: Sequence[Dataset], t1c: Seri
     made: Dataset = hd.pm.ParametricMap(
         source_images=source,
         pixel_array=slices,
-        series_instance_uid=generate_uid(),
-        series_number=number,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer=MAKER,
-        manufacturer_model_name=PRODUCT,
-        software_versions=__version__,
-        device_serial_number=SERIAL,
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[window],
-        content_label="UNCSEG",
-        content_description=RESEARCH_USE_ONLY[:64],
         series_description=f"uncseg {known.title} - research use only",
+        **_maker(number),
         **where,
     )
     if "Laterality" not in made:
