@@ -11,12 +11,12 @@ from torch import nn
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.forward_pass import LARGEST_SIDE, mean_of_stages, second_stage_box, second_stage_tile
-from napari_uncseg.inference.needs_review import RESULT_CODES
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.sliding_window import count_tiles
 from napari_uncseg.models.identity import PREVIOUS_PROVENANCE, identify
 from napari_uncseg.models.model import load_model, save_model
 from napari_uncseg.models.unet import build_network
+from napari_uncseg.uncertainty.needs_review import RESULT_CODES
 
 SIDES = st.tuples(*[st.integers(20, 180)] * 3)
 

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_uncseg.inference.needs_review import Reason
 from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.metrics.morphology import bounding_box
+from napari_uncseg.uncertainty.needs_review import Reason
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]

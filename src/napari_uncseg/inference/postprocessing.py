@@ -15,7 +15,6 @@ from skimage.morphology import remove_small_objects
 from napari_uncseg.errors import Cancelled, ModelError
 from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
 from napari_uncseg.inference.forward_pass import ForwardPass
-from napari_uncseg.inference.needs_review import Reason, reasons_to_doubt, told_by
 from napari_uncseg.inference.preprocessing import Frame
 from napari_uncseg.inference.progress import Reporter
 from napari_uncseg.io.prediction import Prediction
@@ -27,6 +26,7 @@ from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningMean
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence
 from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, agreement_of, soft_dice_of
+from napari_uncseg.uncertainty.needs_review import Reason, reasons_to_doubt, told_by
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.errors import AnotherResult, Cancelled, CutHead, ForeignFile, SaveError, StudyError
-from napari_uncseg.inference.needs_review import Reason
 from napari_uncseg.io.brain import background_value, brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles
 from napari_uncseg.io.files import (
@@ -36,6 +35,7 @@ from napari_uncseg.preparation.brain import Method, check_mask, find_extractor, 
 from napari_uncseg.preparation.page import draw_page
 from napari_uncseg.preparation.registration import Registration, covered_by, on_grid_of, register
 from napari_uncseg.preparation.scans import Progress, RawStudy, Scan
+from napari_uncseg.uncertainty.needs_review import Reason
 
 SCHEMA = 1
 

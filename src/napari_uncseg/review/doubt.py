@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.maps import Measure
 from napari_uncseg.review.threshold_sweep import ThresholdSweep
+from napari_uncseg.uncertainty.needs_review import Reason
 
 START = 0.2
 """Fraction of a map's range at which it is cut when nobody has moved the threshold."""
@@ -18,7 +19,7 @@ def reasons_of(prediction: Prediction) -> tuple[str, ...]:
     told = prediction.provenance.get("needs_review") or ()
     reasons = tuple(str(reason.get("text")) for reason in told)
     if not reasons and not prediction.segmentation.any():
-        return ("No tumour was found: that nothing is outlined does not mean that nothing is there.",)
+        return (Reason.of("no_tumour").text,)
     return reasons
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from napari_uncseg.evaluation.calibration_studies import Collected, FitSettings
 from napari_uncseg.evaluation.case import case_from_prediction
 from napari_uncseg.evaluation.estimates import Sample, evidence_of, fit_left_out, in_folds
-from napari_uncseg.inference.needs_review import RESULT_CODES, Reason, told_by
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.saving import State, check_target, save_prediction
@@ -19,6 +18,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.models.model import Model, load_model
+from napari_uncseg.uncertainty.needs_review import RESULT_CODES, Reason, told_by
 from uncseg_training.data.labelled_studies import labelled_studies
 
 

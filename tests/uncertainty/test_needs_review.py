@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_uncseg.inference.needs_review import reasons_for_review, reasons_to_doubt
 from napari_uncseg.labels import Region
 from napari_uncseg.uncertainty.expected_dice import Estimate
+from napari_uncseg.uncertainty.needs_review import reasons_for_review, reasons_to_doubt
 
 VOLUMES = {Region.WT: 40.0, Region.TC: 10.0, Region.ET: 0.0}
 
