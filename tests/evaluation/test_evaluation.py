@@ -17,6 +17,7 @@ from napari_uncseg.evaluation import Case, Discrimination, Overlap, Region, Voxe
 from napari_uncseg.evaluation.case import NO_BRAIN
 from napari_uncseg.evaluation.evaluation import MEANINGS, default_metrics, entry_of, metric_of_key, metrics_for
 from napari_uncseg.evaluation.table import COLUMNS, select
+from napari_uncseg.uncertainty.expected_dice import Estimate
 
 
 def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
@@ -29,7 +30,8 @@ def test_default_metrics_cover_regions_maps_and_voxel_sets(case: Case):
     assert len(found.select(metric="error_ece", map="unc_output", region=Region.WT))
     assert not len(found.select(map="unc_output", region=Region.TC))
     # Whatever is measured is explained, and nothing else.
-    assert set(map(entry_of, found.table["metric"].unique())) == set(MEANINGS)
+    told = evaluate(replace(case, expected_dice=dict.fromkeys(Region, Estimate(0.8, 0.7, 0.9))))
+    assert set(map(entry_of, told.table["metric"].unique())) == set(MEANINGS)
 
 
 def test_the_documentation_explains_the_numbers_as_the_report_does():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_uncseg.evaluation.cache import Record
@@ -26,10 +26,14 @@ def record(study: str = "a", **fields: Any) -> Record:
     return Record(study=study, inputs=inputs, brain=fields.pop("brain", "images"), checks=checks | fields)
 
 
+EXPECTED = [MetricResult("expected_dice", 0.9, "case", "a", Region.WT)]
+"""So that nothing is missing from the study a."""
+
+
 def rules(*records: Record, **evidence: Any) -> dict[str, Severity]:
-    """What is told of some studies, less that they are few."""
+    """What is told of some studies, less that they are few and without expected Dice."""
     found = run_checks(Evidence(to_frame(evidence.pop("values", ())), records, **evidence))
-    return {result.rule: result.severity for result in found if result.rule != "few studies"}
+    return {result.rule: result.severity for result in found if result.rule not in ("few studies", "no expected Dice")}
 
 
 def ece(value: float, voxels: VoxelSet = VoxelSet.UNION, metric: str = "ece_classwise") -> MetricResult:
@@ -120,11 +124,9 @@ def test_one_class_auroc_is_counted():
     assert rules(record(), values=values)["one-class AUROC"] is Severity.NOTE
 
 
-def test_an_auroc_of_easy_voxels_is_not_to_stand_alone():
-    alone = [auroc(0.99, VoxelSet.ALL)]
-    assert rules(record(), values=alone)["all-voxel AUROC alone"] is Severity.WARNING
-    beside = [*alone, auroc(0.61, VoxelSet.TUMOUR)]
-    assert rules(record(), values=beside) == {"all-voxel AUROC": Severity.NOTE}
+def test_an_auroc_of_easy_voxels_is_told():
+    values = [auroc(0.99, VoxelSet.BRAIN), auroc(0.61, VoxelSet.TUMOUR)]
+    assert rules(record(), values=values) == {"all-voxel AUROC": Severity.NOTE}
 
 
 def test_missing_regions_are_told():
@@ -150,22 +152,20 @@ def test_other_checks():
 
 
 def test_a_score_that_follows_the_volume_is_told():
-    def ranked(aggregator, volume, dice, count):
-        return SimpleNamespace(
-            aggregator=aggregator,
-            map="entropy",
-            region=Region.WT,
-            spearman_volume=volume,
-            spearman_dice=dice,
-            studies=("study",) * count,
-        )
+    def ranked(*rows):
+        columns = ("score", "map", "spearman_volume", "spearman_dice", "count")
+        return pd.DataFrame(rows, columns=columns).assign(region=Region.WT)
 
-    rows = [ranked("sum_over_volume", 0.9, -0.2, 40)]
-    assert rules(record(), rankings=rows) == {"volume confounder": Severity.NOTE}
-    rows.append(ranked("mean_tumour", -0.8, -0.9, 40))
-    assert rules(record(), rankings=rows) == {"volume confounder": Severity.WARNING}
-    assert rules(record(), rankings=[ranked("x", 0.9, 0, 5)]) == {}
-    assert rules(record(), rankings=[ranked("x", math.nan, 0, 50)]) == {}
+    entropy, leading = ("mean_tumour", "entropy", 0.9, -0.2, 40), ("expected_dice", "", -0.8, -0.9, 40)
+    assert rules(record(), rankings=ranked(entropy)) == {"volume confounder": Severity.NOTE}
+    assert rules(record(), rankings=ranked(entropy, leading)) == {"volume confounder": Severity.WARNING}
+    for silent in (("volume", "", 1.0, -0.5, 40), ("x", "", 0.9, 0, 5), ("x", "", math.nan, 0, 50)):
+        assert rules(record(), rankings=ranked(silent)) == {}
+
+
+def test_a_result_that_tells_no_expected_dice_is_named():
+    found = run_checks(Evidence(to_frame(EXPECTED), [record("a"), record("old")]))
+    assert {check.rule: check.studies for check in found}["no expected Dice"] == ("old",)
 
 
 def test_errors_come_first():
@@ -176,5 +176,7 @@ def test_errors_come_first():
 
 
 def test_few_studies():
-    assert [result.rule for result in run_checks(Evidence(to_frame([]), [record()]))] == ["few studies"]
-    assert run_checks(Evidence(to_frame([]), [record(str(number)) for number in range(10)])) == []
+    assert [result.rule for result in run_checks(Evidence(to_frame(EXPECTED), [record()]))] == ["few studies"]
+    records = [record(str(number)) for number in range(10)]
+    values = [MetricResult("expected_dice", 0.9, "case", str(number), Region.WT) for number in range(10)]
+    assert run_checks(Evidence(to_frame(values), records)) == []

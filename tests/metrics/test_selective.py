@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.metrics.selective import augrc, aurc, e_aurc, risk_coverage, triage_auroc
+from napari_uncseg.metrics.selective import (
+    augrc,
+    aurc,
+    e_aurc,
+    risk_coverage,
+    share_interval,
+    spearman_interval,
+    triage_auroc,
+)
 
 risks = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=30)
 
@@ -82,3 +91,26 @@ def test_triage_leaves_out_what_is_unknown():
     assert (found.auroc, found.positives, found.count) == (1, 1, 2)
     with pytest.raises(EvaluationError):
         triage_auroc([1.0], [], 0.7)
+
+
+def test_rank_correlation_is_scipys_and_its_difference_is_paired():
+    random = np.random.default_rng(0)
+    dice, noise = random.random(30), random.random(30)
+    told, rough = dice + noise / 10, np.round(dice + noise, 1)
+    found = spearman_interval(told, dice, n=200)
+    assert found.estimate == pytest.approx(stats.spearmanr(told, dice).statistic)
+    assert found.low < found.estimate < found.high
+    over = spearman_interval(told, dice, rough, n=200)
+    assert over.estimate == pytest.approx(found.estimate - stats.spearmanr(rough, dice).statistic)
+    assert spearman_interval(told, dice, told, n=50).high == 0
+    assert math.isnan(spearman_interval(np.ones(6), dice[:6], n=20).estimate)
+    assert math.isnan(spearman_interval(told[:3], dice[:3]).low)
+    infinite = spearman_interval([-math.inf, 1, 2, 3], [0.1, 0.2, 0.3, 0.4], n=20)
+    assert infinite.estimate == pytest.approx(1)
+
+
+def test_a_share_has_its_exact_binomial_interval():
+    found = share_interval(9, 10)
+    assert (found.estimate, found.count) == (0.9, 10)
+    assert (found.low, found.high) == pytest.approx((0.5550, 0.9975), abs=1e-4)
+    assert math.isnan(share_interval(0, 0).estimate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -11,19 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reporting.conftest import forecast
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation import Case, case_from_arrays
+from napari_uncseg.evaluation import expected_dice as forecasting
 from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.evaluation.cache import Record
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.evaluation import evaluate
+from napari_uncseg.evaluation.expected_dice import bound_of
 from napari_uncseg.evaluation.runner import Failure
 from napari_uncseg.evaluation.summary import Summary, summarise, summary_json
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.reporting import evaluation_report as report
 from napari_uncseg.reporting.evaluation_report import CSV, HTML, JSON, Making, check_free, report_html, write_report
 from napari_uncseg.reporting.plots import reliability_of
+from napari_uncseg.reporting.tables import review_lines, study_grid
 
 MAKING = Making("uncseg evaluate pred --reference ref -o out", {"numpy": "2"}, {"coding": None}, {"references": "ref"})
 
@@ -38,7 +41,7 @@ def few_resamples() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def cohort(cases: tuple[Case, ...]) -> Cohort:
     """Four studies; read by many tests and changed by none."""
-    return cohort_of(cases)
+    return cohort_of([forecast(case) for case in cases])
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +78,8 @@ def test_a_report_is_one_file_that_loads_nothing(written):
     assert "@media print" in page
     assert page.count(RESEARCH_USE_ONLY) == 2
     figures = {file.stem for file in written if file.suffix == ".png"}
-    assert figures == {"reliability", "errors-caught", "qubrats", "risk-coverage", "stratified-dice", "triage"}
-    assert page.count("data:image/png;base64,") == 6
+    assert figures == {"reliability", "errors-caught", "qubrats", "expected-dice", "risk-coverage"}
+    assert page.count("data:image/png;base64,") == 5
     order = [page.index(f'id="{part}"') for part in ("answer", "first", "figures", "tables", "checks", "how")]
     assert order == sorted(order)
     assert MAKING.command in page
@@ -84,7 +87,7 @@ def test_a_report_is_one_file_that_loads_nothing(written):
 
 
 def test_the_same_cohort_gives_the_same_bytes(cases, summary, written, tmp_path, monkeypatch):
-    again = summarise(cohort_of(cases))
+    again = summarise(cohort_of([forecast(case) for case in cases]))
     assert html_of(again) == html_of(summary)
     monkeypatch.setattr(report, "illustrate", lambda summary: {"reliability": reliability_of(summary)})
     before = {file.name: file.read_bytes() for file in written}
@@ -107,9 +110,9 @@ def test_plain_segmentations_get_a_report_too(cases, tmp_path):
     summary = summarise(cohort_of(plain))
     write_report(summary, MAKING, tmp_path)
     page = (tmp_path / HTML).read_text()
-    assert "carry no uncertainty" in page
+    assert "tell no expected Dice" in page
     assert "AUROC of" not in page.split("How it was measured")[0]
-    assert summary.triage_map is None
+    assert summary.leading_map is None
 
 
 def test_a_single_study_without_a_tumour(tmp_path):
@@ -120,14 +123,36 @@ def test_a_single_study_without_a_tumour(tmp_path):
     content = json.loads((tmp_path / JSON).read_text())
     dice = [each for each in content["estimates"] if each["metric"] == "dice"]
     assert {(each["mean"], each["undefined"]) for each in dice} == {(None, "1 of 1 undefined")}
-    assert content["triage"]["order"] == [{"study": "empty", "score": "infinite: nothing was predicted"}]
+    assert (content["order"], content["review"]) == ([], None)
 
 
-def test_the_uncertain_come_first(summary):
-    assert summary.order.is_monotonic_decreasing
+def test_the_lowest_expected_dice_comes_first(summary):
+    assert summary.order.is_monotonic_increasing
     assert len(summary.order) == 4
     page = html_of(summary)
     assert page.index(summary.order.index[0]) < page.index(summary.order.index[-1])
+
+
+def test_expected_dice_is_judged_where_results_tell_it(cases):
+    mixed = summarise(cohort_of([*map(forecast, cases[:3]), cases[3]]), bound=0.75)
+    content = summary_json(mixed, asdict(MAKING))
+    json.dumps(content, allow_nan=False)
+    whole, *_ = content["expected_dice"]["regions"]
+    assert (whole["region"], whole["count"], whole["held"]["estimate"]) == ("WT", 3, 1.0)
+    assert content["review"]["bound"] == 0.75
+    assert [each["study"] for each in content["review"]["studies"]] == ["case-0", "case-1", "case-2"]
+    assert {check.rule: check.studies for check in mixed.checks}["no expected Dice"] == ("case-3",)
+    page = html_of(mixed)
+    assert "Needs review (an expected Dice of the whole tumour below 0.75" in page
+    rows = study_grid(mixed).rows
+    assert rows[-1][1].text == "case-3", "what tells nothing comes last"
+    assert rows[-1][2].text == "–"
+
+
+def test_a_poor_study_that_is_not_marked_is_named(cases, monkeypatch):
+    monkeypatch.setattr(forecasting, "POOR_WT", 0.999)
+    lines = review_lines(summarise(cohort_of([forecast(case) for case in cases]), bound=0.0))
+    assert sum(line.startswith("Slips through: case-") for line in lines) == 4
 
 
 def test_means_come_with_intervals_counts_and_pooled_numbers(summary):
@@ -146,15 +171,13 @@ def test_means_come_with_intervals_counts_and_pooled_numbers(summary):
     assert content["command"] == MAKING.command
 
 
-def test_calibration_studies_fix_thresholds_and_leaks_are_told(cohort):
-    summary = summarise(cohort, cohort.without({"case-3"}))
-    assert summary.strata
-    assert not any(each.in_sample for each in summary.strata)
+def test_calibration_studies_fix_the_bound_and_leaks_are_told(cohort):
+    fixing = cohort.without({"case-3"})
+    summary = summarise(cohort, fixing)
+    assert summary.review is not None
+    assert summary.review.bound == bound_of(fixing.table)
     assert "leakage" in {check.rule for check in summary.checks}
-    page = html_of(summary)
-    assert "thresholds from 3 studies for calibration" in page
-    assert "of the calibration studies" in page
-    assert all(math.isfinite(each.threshold) for each in summary.strata)
+    assert "the bound of needs review from 3 studies for calibration" in html_of(summary)
 
 
 def test_files_of_others_are_not_replaced(written, tmp_path):

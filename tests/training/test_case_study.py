@@ -137,7 +137,7 @@ def scored(scores: Sequence[float], quality: Sequence[float], volumes: Sequence[
     return record(
         {
             ("mean_tumour", Region.WT, ENTROPY, None): scores,
-            ("volume_confounder", Region.WT, ENTROPY, VoxelSet.PREDICTION): volumes,
+            ("volume_prediction", Region.WT, None, VoxelSet.ALL): volumes,
             **dice(quality),
         }
     )

@@ -24,8 +24,11 @@ def evaluate(
     reference: Reference,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the report.")],
     images: Images = None,
-    calibration_ids: Annotated[Path | None, typer.Option(help="File of ids, one a line, that fix thresholds.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="OUT of other studies, which fix thresholds.")] = None,
+    review_below: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Expected Dice WT below which a study needs review.")
+    ] = None,
+    calibration_ids: Annotated[Path | None, typer.Option(help="File of ids, one a line, that fix this bound.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="OUT of other studies, which fix this bound.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Studies measured at once.", show_default="2")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler that measures instead.")] = None,
     coding: LabelCoding = None,
@@ -70,28 +73,30 @@ def evaluate(
     cohort = merge(measured, failures, matched.unpredicted)
     test, fixing = _split(cohort, chosen, earlier)
     note("Computing intervals and drawing figures")
-    summary = summarise(test, fixing)
+    summary = summarise(test, fixing, review_below)
     said: dict[str, object] = {"--reference": reference, "-o": out, "--images": images, "--coding": coding}
-    said |= {"--calibration-ids": calibration_ids, "--calibration": calibration}
+    said |= {"--review-below": review_below, "--calibration-ids": calibration_ids, "--calibration": calibration}
     command = command_line("evaluate", predictions, options={**said, "--prediction-coding": prediction_coding})
-    codings = {"coding": coding, "prediction_coding": prediction_coding}
+    asked = {"coding": coding, "prediction_coding": prediction_coding, "review_below": review_below}
     folders = {"predictions": predictions, "references": reference} | ({"images": images} if images else {})
     places = {name: str(folder) for name, folder in folders.items()}
-    making = Making(command, versions("numpy", "scipy", "nibabel", "matplotlib"), codings, places)
+    making = Making(command, versions("numpy", "scipy", "nibabel", "matplotlib"), asked, places)
     write_report(summary, making, out)
     print_summary(summary, out / HTML)
     exit_if_failed([failure.study for failure in failures], len(matched.pairs))
 
 
 def print_summary(summary: Summary, place: Path) -> None:
-    """Print the table per region, the gravest sanity checks and where the report is."""
+    """Print the tables per region, whom *needs review* marks, the gravest sanity checks and where the report is."""
     from napari_uncseg.cli.console import print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-    from napari_uncseg.reporting.tables import answer
+    from napari_uncseg.reporting.tables import answer, forecast_grid, review_lines
 
-    grid = answer(summary)
-    rows = ([cell.text + (f"\n{cell.small}" if cell.small else "") for cell in row] for row in grid.rows)
-    print_table(grid.head, rows, words=grid.words)
+    for grid in (answer(summary), forecast_grid(summary)):
+        rows = [[cell.text + (f"\n{cell.small}" if cell.small else "") for cell in row] for row in grid.rows]
+        if rows:
+            print_table(grid.head, rows, words=grid.words)
+    print_lines(*review_lines(summary))
     grave = (check for check in summary.checks if check.severity != "note")
     print_lines(*(f"{check.severity}: {check.rule}: {check.message}" for check in grave))
     print_lines(f"Report: {place}", RESEARCH_USE_ONLY)
@@ -123,7 +128,7 @@ def _earlier(folder: Path) -> Cohort:
 
 
 def _split(cohort: Cohort, chosen: set[str] | None, earlier: Cohort | None) -> tuple[Cohort, Cohort | None]:
-    """Test studies, and those that fix thresholds."""
+    """Test studies, and those that fix the bound of *needs review*."""
     if chosen is None:
         return cohort, earlier
     test = {record.study for record in cohort.records} - chosen
@@ -131,5 +136,5 @@ def _split(cohort: Cohort, chosen: set[str] | None, earlier: Cohort | None) -> t
         raise EvaluationError("Every test study failed; see the errors above.")
     fixing = cohort.without(test)
     if not fixing.records:
-        raise EvaluationError("Every calibration study failed, so that no threshold is fixed; see the errors above.")
+        raise EvaluationError("Every calibration study failed, so that no bound is fixed; see the errors above.")
     return cohort.without(chosen), fixing

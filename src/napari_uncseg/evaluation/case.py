@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
@@ -18,6 +18,7 @@ from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.surface import boundary_shells
 from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.uncertainty.expected_dice import Estimate, estimates_of
 from napari_uncseg.uncertainty.prediction_maps import DERIVED, derives
 
 P = ParamSpec("P")
@@ -68,6 +69,8 @@ class Case:
         Passes the probabilities are the mean of; with several, p(1−p) is not their variance.
     notes : tuple of str
         What a reader of the results should know, a sentence each.
+    expected_dice : mapping of Region to Estimate
+        Dice that the prediction tells to expect; empty where it tells none.
 
     Notes
     -----
@@ -83,6 +86,7 @@ class Case:
     spacing: tuple[float, float, float]
     members: int = 1
     notes: tuple[str, ...] = ()
+    expected_dice: Mapping[Region, Estimate] = field(default_factory=dict)
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -227,7 +231,7 @@ def case_from_prediction(
     EvaluationError
         As :func:`case_from_arrays`.
     """
-    return case_from_arrays(
+    case = case_from_arrays(
         prediction.segmentation,
         reference,
         probabilities=prediction.probabilities,
@@ -237,6 +241,7 @@ def case_from_prediction(
         id=prediction.study_id,
         members=prediction.members,
     )
+    return replace(case, expected_dice=estimates_of(prediction.provenance))
 
 
 def case_from_arrays(

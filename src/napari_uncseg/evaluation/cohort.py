@@ -9,8 +9,8 @@ from napari_uncseg.evaluation.cache import Record, read_record
 from napari_uncseg.evaluation.evaluation import Evaluation, default_metrics, metric_of_key
 from napari_uncseg.evaluation.runner import KNOWN_MAPS, Failure, Measured
 
-_RETIRED = '"metric":"spatial"'
-"""Kind of metric that records of earlier versions hold and that this one no longer reads."""
+_RETIRED = ('"metric":"spatial"', '"metric":"aggregates"')
+"""Metrics that records of earlier versions hold and that this one no longer reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def merge(measured: Sequence[Measured], failures: Sequence[Failure] = (), unpred
         record, statistics = read_record(study.path)
         records.append(record)
         for key, statistic in statistics.items():
-            if _RETIRED not in key:
+            if not any(kind in key for kind in _RETIRED):
                 metrics.setdefault(key, metric_of_key(key)).put(record.study, statistic)
     fed = tuple(metric for metric in metrics.values() if metric.cases)
     return Cohort(fed, tuple(records), tuple(failures), tuple(unpredicted))

@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.aggregation import Aggregates
+from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import NO_BRAIN, Case
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
+from napari_uncseg.evaluation.expected_dice import DiceForecast
 from napari_uncseg.evaluation.metric import Metric
 from napari_uncseg.evaluation.overlap import Lesionwise2023, Overlap
 from napari_uncseg.evaluation.table import MetricResult, csv_text, over_cases, result_of, select, to_frame
@@ -25,8 +26,8 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-_OF_REGIONS = (Overlap, Lesionwise2023, Calibration, ShellCalibration)
-_OF_MAPS = (ErrorCalibration, Discrimination, Alignment, QUBraTS, Aggregates)
+_OF_REGIONS = (Overlap, Lesionwise2023, DiceForecast, Calibration, ShellCalibration)
+_OF_MAPS = (ErrorCalibration, Discrimination, Alignment, QUBraTS, MeanUncertainty)
 
 METRICS: Mapping[str, type[Metric]] = {kind.name: kind for kind in (*_OF_REGIONS, *_OF_MAPS)}
 """Kinds of metrics by name, in the order of the glossary."""
@@ -160,8 +161,8 @@ def metrics_for(case: Case) -> list[Metric]:
     Parameters
     ----------
     case : Case
-        Without probabilities there is no calibration, without maps no discrimination, and without a brain mask nothing
-        is measured over the brain.
+        Without probabilities there is no calibration, without maps no discrimination, without expected Dice nothing is
+        said of it, and without a brain mask nothing is measured over the brain.
 
     Returns
     -------
@@ -171,6 +172,8 @@ def metrics_for(case: Case) -> list[Metric]:
 
     def fits(metric: Metric) -> bool:
         if case.probabilities is None and isinstance(metric, (Calibration, ShellCalibration)):
+            return False
+        if isinstance(metric, DiceForecast) and metric.region not in case.expected_dice:
             return False
         over_brain = isinstance(metric, (QUBraTS, ShellCalibration)) or getattr(metric, "voxel_set", "") == "brain"
         return bool(brain) or not over_brain
@@ -216,12 +219,12 @@ def meanings_of(metrics: Iterable[str]) -> list[tuple[str, str]]:
 
 def _metrics_of(region: Region, maps: Sequence[str]) -> list[Metric]:
     """Metrics of one region, with the maps that it has."""
-    metrics: list[Metric] = [Overlap(region), Lesionwise2023(region)]
+    metrics: list[Metric] = [Overlap(region), Lesionwise2023(region), DiceForecast(region)]
     metrics += [Calibration(region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.UNION)]
     metrics.append(ShellCalibration(region))
     for name in maps:
         metrics += [Discrimination(name, region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR)]
-        metrics += [Alignment(name, region, VoxelSet.TUMOUR), Aggregates(name, region)]
+        metrics += [Alignment(name, region, VoxelSet.TUMOUR), MeanUncertainty(name, region)]
         if name in _RATED or name not in (*DERIVED, *ERROR_FORECASTS):
             metrics.append(QUBraTS(name, region))
         if name in ERROR_FORECASTS:

@@ -36,7 +36,8 @@ class ReadCase:
     checks : mapping
         Plain numbers for the sanity checks: ``confusion`` (4 x 4 voxel counts, rows reference, columns prediction, in
         the order 0, NCR, ED, ET), ``volumes_ml`` (``reference`` and ``prediction`` per region), ``agreement`` (Dice of
-        segmentation and probabilities above 0.5, per region), ``model`` and ``settings`` of the prediction.
+        segmentation and probabilities above 0.5, per region), ``model``, ``settings`` and ``needs_review`` of the
+        prediction.
     """
 
     case: Case
@@ -77,7 +78,7 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         # 1 but for the order in which labels are written.
         masks = zip(REGIONS, region_masks(segmentation), prediction.probabilities, strict=True)
         checks["agreement"] = {str(region): dice(mask, probability > 0.5) for region, mask, probability in masks}
-        checks |= {name: prediction.provenance.get(name) for name in ("model", "settings")}
+        checks |= {name: prediction.provenance.get(name) for name in ("model", "settings", "needs_review")}
         if other_inputs(prediction.provenance, {"reference": {"file": volume.path.name, "sha256": volume.sha256}}):
             notes.append(f"{pair.id} was predicted beside another reference than {volume.path}.")
     if not same_grid(shape, affine, volume.shape, volume.affine):

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking
-from napari_uncseg.evaluation.table import select
+from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME
+from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Label, Region
 from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.overlap import SMALL_ML, better_numbering, is_small, region_dice
@@ -83,15 +83,15 @@ class Evidence:
         Id of a calibration study -> sha256 of its reference; empty without calibration studies.
     unpredicted : sequence of str
         References that no prediction was made for.
-    rankings : sequence of Ranking
-        By the scores of the map that the report ranks studies by.
+    rankings : pandas.DataFrame, optional
+        See :func:`~napari_uncseg.evaluation.ranking.rankings`.
     """
 
     table: pd.DataFrame
     records: Sequence[Record]
     calibration: Mapping[str, str] | None = None
     unpredicted: Sequence[str] = ()
-    rankings: Sequence[Ranking] = ()
+    rankings: pd.DataFrame | None = None
 
     def studies(self, is_odd: Callable[[Record], bool]) -> list[str]:
         """Ids of the studies whose record is told by a predicate."""
@@ -197,32 +197,32 @@ def mixed_predictions(evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def volume_confounder(evidence: Evidence) -> Iterator[CheckResult]:
-    """Scores that rank studies by the size of the tumour."""
-    strong = [
-        row for row in evidence.rankings if abs(row.spearman_volume) >= _CONFOUNDED and len(row.studies) >= FEW_STUDIES
-    ]
-    for region in REGIONS:
-        rows = [row for row in strong if row.region is region]
-        triage = region is Region.WT and TRIAGE_AGGREGATOR in (row.aggregator for row in rows)
-        found = (f"{row.aggregator} {row.spearman_volume:+.2f} (with Dice {row.spearman_dice:+.2f})" for row in rows)
-        if rows:
-            words: dict[str, Any] = {"row": rows[0], "found": ", ".join(found), "count": len(rows[0].studies)}
-            yield _result("volume confounder", severity=Severity.WARNING if triage else Severity.NOTE, **words)
+    """Scores that order studies by the size of the tumour."""
+    ranked = evidence.rankings
+    if ranked is None or ranked.empty:
+        return
+    apart = (ranked["score"] != VOLUME[0]) & (ranked["count"] >= FEW_STUDIES)
+    strong = ranked[apart & (ranked["spearman_volume"].abs() >= _CONFOUNDED)]
+    for region, rows in strong.groupby("region", sort=False):
+        leads = region == Region.WT and EXPECTED_DICE[0] in set(rows["score"])
+        found = (
+            f"{row.score} {row.map} {row.spearman_volume:+.2f} (with Dice {row.spearman_dice:+.2f})".replace("  ", " ")
+            for row in rows.itertuples()
+        )
+        words: dict[str, Any] = {"region": region, "found": ", ".join(found), "count": rows["count"].max()}
+        yield _result("volume confounder", severity=Severity.WARNING if leads else Severity.NOTE, **words)
 
 
-def all_voxels_alone(evidence: Evidence) -> Iterator[CheckResult]:
-    """An AUROC over easy voxels with none around the tumour beside it, or much above it."""
+def all_voxels(evidence: Evidence) -> Iterator[CheckResult]:
+    """An AUROC over the brain much above the one around the tumour."""
     means = select(evidence.table, metric="auroc", aggregation="mean").dropna(subset="value")
-    apart: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (region, name), rows in means.groupby(["region", "map"], sort=False):
-        of = dict(zip(rows["voxel_set"], rows["value"], strict=True))
-        wide = next((voxels for voxels in (VoxelSet.ALL, VoxelSet.BRAIN) if voxels in of), None)
-        if wide is not None and VoxelSet.TUMOUR not in of:
-            yield _result("all-voxel AUROC alone", name=name, region=region, value=of[wide])
-        elif wide is not None and of[wide] - of[VoxelSet.TUMOUR] >= _EASY:
-            apart[region, str(wide)].append(f"{name} {of[wide]:.3f} and {of[VoxelSet.TUMOUR]:.3f}")
-    for (region, voxels), found in apart.items():
-        yield _result("all-voxel AUROC", region=region, voxels=voxels, found=", ".join(found))
+    wide = means.pivot(index=["region", "map"], columns="voxel_set", values="value")
+    if {VoxelSet.BRAIN, VoxelSet.TUMOUR} <= set(wide.columns):
+        easy = wide[wide[VoxelSet.BRAIN] - wide[VoxelSet.TUMOUR] >= _EASY]
+        for region, rows in easy.groupby("region", sort=False):
+            pairs = zip(rows.index, rows[VoxelSet.BRAIN], rows[VoxelSet.TUMOUR], strict=True)
+            found = ", ".join(f"{name} {brain:.3f} and {tumour:.3f}" for (_, name), brain, tumour in pairs)
+            yield _result("all-voxel AUROC", region=region, voxels=VoxelSet.BRAIN, found=found)
 
 
 def missing_regions(evidence: Evidence) -> Iterator[CheckResult]:
@@ -247,7 +247,9 @@ def one_class(evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def what_is_missing(evidence: Evidence) -> Iterator[CheckResult]:
-    """Studies whose brain is not known, references without a prediction, and too few studies for an interval."""
+    """Expected Dice or brain that are not known, references without a prediction, too few studies for an interval."""
+    told = set(by_case(evidence.table, metric=EXPECTED_DICE[0], region=Region.WT).index)
+    yield from _told("no expected Dice", evidence.studies(lambda record: record.study not in told))
     yield from _told("brain unknown", evidence.studies(lambda record: record.brain != "images"))
     yield from _told("references without a prediction", evidence.unpredicted)
     if 0 < len(evidence.records) < FEW_STUDIES:
@@ -256,7 +258,7 @@ def what_is_missing(evidence: Evidence) -> Iterator[CheckResult]:
 
 RULES: tuple[Callable[[Evidence], Iterator[CheckResult]], ...] = (
     *(impossible_ece, label_mix_up, same_file, leakage, disagreement, mixed_predictions, volume_confounder),
-    *(all_voxels_alone, missing_regions, one_class, what_is_missing),
+    *(all_voxels, missing_regions, one_class, what_is_missing),
 )
 
 

@@ -1,22 +1,24 @@
-"""What a cohort comes down to: estimates with intervals, rankings, strata, and the studies to review first."""
+"""What a cohort comes down to: estimates with intervals, how well studies are ordered, and whom to review first."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.cohort import Cohort
-from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, scores_of, stratify
+from napari_uncseg.evaluation.expected_dice import POOR_WT, Forecast, Review, bound_of, forecasts, review
+from napari_uncseg.evaluation.ranking import EXPECTED_DICE, rankings
 from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence, run_checks
-from napari_uncseg.evaluation.table import KEYS, select, to_records
+from napari_uncseg.evaluation.table import KEYS, by_case, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.maps import Measure
 from napari_uncseg.metrics.statistics import CONFIDENCE, bootstrap_bca
+from napari_uncseg.uncertainty.expected_dice import COVERAGE
 
 SCHEMA = 1
 
@@ -33,27 +35,32 @@ class Summary:
     cohort : Cohort
         The test studies.
     calibration : Cohort, optional
-        Studies that fix thresholds and are counted in nothing else.
+        Studies that fix the bound of *needs review* and are counted in nothing else.
     estimates : pandas.DataFrame
         See :func:`estimates`.
-    rankings : tuple of Ranking
-    strata : tuple of Stratification
+    rankings : pandas.DataFrame
+        See :func:`~napari_uncseg.evaluation.ranking.rankings`.
+    forecasts : tuple of Forecast
+        How good expected Dice is; of regions whose results tell it.
+    review : Review, optional
+        Whom *needs review* marks; None where no result tells its expected Dice.
     order : pandas.Series
-        Triage score of the studies by id, the studies to review first at the top.
+        Expected Dice of the whole tumour by id, the studies to review first at the top; empty where none tells it.
     checks : tuple of CheckResult
         Of the sanity checks, errors first.
-    triage_map : str, optional
-        Map of the triage score; None without maps.
+    leading_map : str, optional
+        Map that the report leads with; None without maps.
     """
 
     cohort: Cohort
     calibration: Cohort | None
     estimates: pd.DataFrame
-    rankings: tuple[Ranking, ...]
-    strata: tuple[Stratification, ...]
+    rankings: pd.DataFrame
+    forecasts: tuple[Forecast, ...]
+    review: Review | None
     order: pd.Series
     checks: tuple[CheckResult, ...]
-    triage_map: str | None = None
+    leading_map: str | None = None
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -67,7 +74,7 @@ class Summary:
         return next(found.itertuples()) if len(found) == 1 else None
 
 
-def summarise(cohort: Cohort, calibration: Cohort | None = None) -> Summary:
+def summarise(cohort: Cohort, calibration: Cohort | None = None, bound: float | None = None) -> Summary:
     """Bring a cohort down to what a reader asks for.
 
     Parameters
@@ -75,7 +82,9 @@ def summarise(cohort: Cohort, calibration: Cohort | None = None) -> Summary:
     cohort : Cohort
         The test studies.
     calibration : Cohort, optional
-        Studies that fix thresholds.
+        Studies that fix the bound of *needs review*, so that it marks a quarter of them.
+    bound : float, optional
+        Expected Dice of the whole tumour below which a study needs review, whatever else says.
 
     Returns
     -------
@@ -83,22 +92,24 @@ def summarise(cohort: Cohort, calibration: Cohort | None = None) -> Summary:
     """
     table = cohort.table
     ranked = rankings(table)
-    maps = select(table, metric=TRIAGE_AGGREGATOR, region=Region.WT)["map"].unique().tolist()
-    triage_map = "entropy" if "entropy" in maps else next(iter(maps), None)
-    scores = scores_of(table, triage_map, Region.WT) if triage_map else pd.Series(dtype=float)
-    triage = [each for each in ranked if each.map == triage_map]
+    maps = select(table, metric="auroc", region=Region.WT)["map"].unique().tolist()
+    leading = (Measure.ERROR_RISK, Measure.ENTROPY, *maps)
+    told = {record.study: record.checks.get("needs_review") or () for record in cohort.records}
+    reasons = {study: [str(reason["code"]) for reason in each] for study, each in told.items()}
     known = None
     if calibration is not None:
         known = {record.study: record.inputs.get("reference", "") for record in calibration.records}
+        bound = bound_of(calibration.table) if bound is None else bound
     return Summary(
         cohort,
         calibration,
         estimates(table),
-        tuple(ranked),
-        tuple(stratify(table, None if calibration is None else calibration.table, resamples=RESAMPLES)),
-        scores.sort_index().sort_values(ascending=False, kind="stable"),
-        tuple(run_checks(Evidence(table, cohort.records, known, cohort.unpredicted, triage))),
-        triage_map,
+        ranked,
+        tuple(forecasts(table, RESAMPLES)),
+        review(table, reasons, bound, RESAMPLES),
+        by_case(table, metric=EXPECTED_DICE[0], region=Region.WT).sort_index().sort_values(kind="stable"),
+        tuple(run_checks(Evidence(table, cohort.records, known, cohort.unpredicted, ranked))),
+        next((str(name) for name in leading if name in maps), None),
     )
 
 
@@ -153,16 +164,11 @@ def summary_json(summary: Summary, making: Mapping[str, Any]) -> dict[str, Any]:
         "calibration": None if summary.calibration is None else _told(summary.calibration, "inputs"),
         "failed": {failure.study: str(failure.error) for failure in cohort.failures},
         "references_without_prediction": cohort.unpredicted,
-        "triage": {
-            "score": f"{TRIAGE_AGGREGATOR} of {summary.triage_map}, WT",
-            "order": [
-                {"study": study, "score": "infinite: nothing was predicted" if math.isinf(score) else score}
-                for study, score in summary.order.items()
-            ],
-        },
+        "order": [{"study": study, "expected_dice": value} for study, value in summary.order.items()],
+        "expected_dice": {"coverage": COVERAGE, "regions": [asdict(each) for each in summary.forecasts]},
+        "review": None if summary.review is None else _review_json(summary.review),
         "estimates": _estimates_json(summary.estimates),
-        "rankings": [_ranking_json(each) for each in summary.rankings],
-        "strata": [_strata_json(each) for each in summary.strata],
+        "rankings": [{**row, "triage": [vars(one) for one in row["triage"]]} for row in to_records(summary.rankings)],
         "sanity_checks": [vars(each) for each in summary.checks],
     }
     result: dict[str, Any] = plain(content)
@@ -179,29 +185,8 @@ def _estimates_json(estimates: pd.DataFrame) -> list[dict[str, Any]]:
     return [record | {"interval": interval} for record, interval in zip(records, intervals, strict=True)]
 
 
-def _ranking_json(each: Ranking) -> dict[str, Any]:
-    names = ("aggregator", "map", "region", "left_out", "aurc", "e_aurc", "augrc", "spearman_dice", "spearman_volume")
-    triage = [
-        {"dice_below": one.threshold, "auroc": one.auroc, "positives": one.positives, "undefined": one.undefined}
-        for one in each.triage
-    ]
-    return {name: getattr(each, name) for name in names} | {
-        "count": len(each.studies),
-        "partial_spearman_dice_given_volume": each.partial,
-        "triage_auroc": triage,
-    }
-
-
-def _strata_json(each: Stratification) -> dict[str, Any]:
-    shift = each.test.hodges_lehmann
-    names = ("map", "region", "threshold", "in_sample", "p_holm")
-    return {name: getattr(each, name) for name in names} | {
-        "aggregator": TRIAGE_AGGREGATOR,
-        "counts": each.test.counts,
-        "median_dice": each.test.medians,
-        "mann_whitney_u": each.test.u,
-        "p_value": each.test.p_value,
-        "cliffs_delta": each.test.cliffs_delta,
-        "hodges_lehmann": shift.estimate,
-        "hodges_lehmann_interval": [shift.low, shift.high],
-    }
+def _review_json(found: Review) -> dict[str, Any]:
+    content = {name: asdict(getattr(found, name)) for name in ("share", "sensitivity", "groups")}
+    studies = found.studies.rename_axis("study").reset_index().to_dict("records")
+    slipped = found.slipped_through.index.tolist()
+    return {"bound": found.bound, "poor_below": POOR_WT, **content, "slipped_through": slipped, "studies": studies}

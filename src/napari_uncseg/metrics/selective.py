@@ -1,4 +1,4 @@
-"""Does a score put the poor predictions last? Risk–coverage curves over studies and triage by a threshold of Dice."""
+"""Does a score put the poor predictions last? Rank correlation, risk–coverage curves, triage by a threshold of Dice."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.metrics.statistics import Floats, Numbers
+from napari_uncseg.metrics.statistics import CONFIDENCE, FEWEST, Floats, Interval, Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,3 +201,59 @@ def triage_auroc(scores: Numbers, dice: Numbers, threshold: float) -> Triage:
         return Triage(math.nan, threshold, positives, count, f"{side} has a Dice below {threshold:g}")
     larger = stats.mannwhitneyu(score[poor], score[~poor]).statistic
     return Triage(float(larger) / (positives * (count - positives)), threshold, positives, count)
+
+
+def spearman_interval(
+    confidences: Numbers, dice: Numbers, others: Numbers | None = None, n: int = 2000, seed: int = 0
+) -> Interval:
+    """Rank correlation of confidences with Dice, or by how much it is larger than that of other confidences.
+
+    Parameters
+    ----------
+    confidences, dice : sequence of float, length m
+        Of the same studies; confidences may be infinite, nothing is ``nan``.
+    others : sequence of float, length m, optional
+        Confidences to compare with; both correlations are taken of the same resampled studies.
+    n, seed : int
+        Number of resamples, and how they are drawn.
+
+    Returns
+    -------
+    Interval
+        By percentiles of resampled studies; of fewer than four there is none.
+
+    References
+    ----------
+    Spearman, American Journal of Psychology 15 (1904), 72–101; Efron, Annals of Statistics 7 (1979), 1–26.
+    """
+    true = np.asarray(dice, dtype=np.float64)
+    scores = [np.asarray(score, dtype=np.float64) for score in (confidences, others) if score is not None]
+
+    def found(chosen: npt.NDArray[np.intp]) -> Floats:
+        first, *rest = (_rank_correlations(score[chosen], true[chosen]) for score in scores)
+        return first - rest[0] if rest else first
+
+    estimate = float(found(np.arange(true.size)[None])[0]) if true.size > 1 else math.nan
+    if true.size < FEWEST:
+        return Interval(estimate, math.nan, math.nan, true.size, "none", "fewer than four studies")
+    drawn = found(np.random.default_rng(seed).integers(true.size, size=(n, true.size)))
+    ends = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+    low, high = np.nanquantile(drawn, ends) if np.isfinite(drawn).any() else (math.nan, math.nan)
+    undefined = "" if math.isfinite(estimate) else "one of the numbers is the same in all studies"
+    return Interval(estimate, float(low), float(high), true.size, "percentile", undefined)
+
+
+def share_interval(hits: int, count: int) -> Interval:
+    """Share of studies with its exact binomial interval (Clopper and Pearson, Biometrika 26 (1934), 404–413)."""
+    if not count:
+        return Interval(math.nan, math.nan, math.nan, 0, "none", "no study")
+    ends = stats.binomtest(hits, count).proportion_ci(CONFIDENCE)
+    return Interval(hits / count, float(ends.low), float(ends.high), count, "Clopper–Pearson")
+
+
+def _rank_correlations(a: Floats, b: Floats) -> Floats:
+    """Correlation of the ranks of each row, shape (rows,); nan where one of the two does not vary."""
+    left, right = (stats.rankdata(each, axis=1) - (each.shape[1] + 1) / 2 for each in (a, b))
+    with np.errstate(invalid="ignore"):
+        correlations: Floats = (left * right).sum(1) / np.sqrt((left**2).sum(1) * (right**2).sum(1))
+    return correlations

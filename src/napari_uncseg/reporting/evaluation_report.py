@@ -10,7 +10,6 @@ from typing import Any
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.evaluation import meanings_of
-from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
 from napari_uncseg.evaluation.sanity_checks import studies_in_words
 from napari_uncseg.evaluation.summary import RESAMPLES, SEED, Summary, summary_json
 from napari_uncseg.evaluation.table import csv_text, select
@@ -20,7 +19,7 @@ from napari_uncseg.labels import REGION_TITLES
 from napari_uncseg.reporting.page import fill_template
 from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, look
 from napari_uncseg.reporting.plots import illustrate
-from napari_uncseg.reporting.tables import answer, study_grid
+from napari_uncseg.reporting.tables import answer, forecast_grid, review_lines, study_grid
 
 CSV, JSON, HTML, FIGURES = "metrics.csv", "summary.json", "report.html", "figures"
 
@@ -151,9 +150,11 @@ def report_html(summary: Summary, making: Making, pictures: Mapping[str, bytes])
         answer=answer(summary),
         maps=select(estimates, metric="auroc")[["region", "map"]].drop_duplicates().to_numpy().tolist(),
         look=look,
+        forecasts=forecast_grid(summary),
+        review=review_lines(summary),
+        rankings=summary.rankings.to_dict("records"),
         studies=study_grid(summary),
         pictures=pictures,
-        triage_aggregator=TRIAGE_AGGREGATOR,
         titles=REGION_TITLES,
         colours=REGION_COLOURS,
         estimates={region: select(estimates, region=region).to_dict("records") for region in summary.regions},

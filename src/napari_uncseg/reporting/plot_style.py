@@ -155,6 +155,7 @@ def region_panels(title: str, ylabel: str, draw: Callable[[Axes, Region], bool],
         axes = figure.subplots(1, len(REGIONS), squeeze=False, sharey=True)[0]
         for axis, region in zip(axes, REGIONS, strict=True):
             panel_title(axis, region, draw(axis, region))
+        for axis in axes:  # the panels share an axis, so that the limits of one would cut the next
             axis.set(**settings)
         axes[0].set_ylabel(ylabel)
         legend_below(figure, axes)

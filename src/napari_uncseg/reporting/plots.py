@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Statistic
-from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
+from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME, study_scores
 from napari_uncseg.evaluation.summary import Summary
+from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.calibration import reliability
 from napari_uncseg.metrics.discrimination import errors_caught_curve
 from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves
@@ -93,9 +95,8 @@ def illustrate(summary: Summary) -> dict[str, Figure]:
         "reliability": reliability_of,
         "errors-caught": errors_caught,
         "qubrats": qubrats,
+        "expected-dice": expected_dice,
         "risk-coverage": risk_coverage_of,
-        "stratified-dice": stratified_dice,
-        "triage": triage,
     }
     return {name: figure for name, make in makers.items() if (figure := make(summary)) is not None}
 
@@ -195,7 +196,7 @@ def errors_caught(summary: Summary) -> Figure | None:
 def qubrats(summary: Summary) -> Figure | None:
     """Dice of the voxels kept, and true voxels filtered away, against the threshold of QU-BraTS."""
     kept = [metric for metric in summary.cohort.metrics if isinstance(metric, QUBraTS)]
-    found = {metric.region: metric.cases.values() for metric in kept if metric.map == summary.triage_map}
+    found = {metric.region: metric.cases.values() for metric in kept if metric.map == summary.leading_map}
 
     def draw(axis: Axes, region: Region) -> bool:
         curves, colour = [filter_curves(statistic) for statistic in found.get(region, ())], REGION_COLOURS[region]
@@ -206,75 +207,55 @@ def qubrats(summary: Summary) -> Figure | None:
             axis.plot(THRESHOLDS, cases.mean(axis=0), color=colour, ls=dash, lw=1.8, label=label)
         return bool(curves)
 
-    title = f"QU-BraTS curves of {summary.triage_map} (0 to 100 spans 0 to its largest possible value)"
+    title = f"QU-BraTS curves of {summary.leading_map} (0 to 100 spans 0 to its largest possible value)"
     limits: Settings = {"xlim": (0, 100), "ylim": (0, 1.02), "xlabel": "uncertainty threshold τ"}
     return region_panels(title, "ratio", draw, **limits) if found else None
 
 
 def risk_coverage_of(summary: Summary) -> Figure | None:
-    """Risk of the studies that are kept, against the share that is kept, one line per aggregator."""
-    ranked = [ranking for ranking in summary.rankings if ranking.map == summary.triage_map]
-    names = list(dict.fromkeys(ranking.aggregator for ranking in ranked))
+    """Risk of the studies that are kept, against the share that is kept, one line per score."""
+    table = summary.cohort.table
+    scores = {region: study_scores(table, region) for region in REGIONS if len(summary.rankings)}
+    labels = {EXPECTED_DICE: "expected Dice", (MEAN_TUMOUR, "entropy"): "mean entropy", VOLUME: "predicted volume"}
 
     def draw(axis: Axes, region: Region) -> bool:
-        here = [ranking for ranking in ranked if ranking.region is region]
-        for ranking in here:
-            (colour, dash), label = look(ranking.aggregator, names), ranking.aggregator.replace("_", " ")
-            axis.plot(ranking.curve.coverage, ranking.curve.selective_risk, color=colour, ls=dash, lw=1.6, label=label)
-        for risks in [1 - ranking.dice for ranking in here[-1:]]:
+        dice = by_case(table, metric="dice_any_size", region=region)
+        for score, label in labels.items():
+            if score in scores[region]:
+                both = pd.DataFrame({"doubt": scores[region][score], "dice": dice}).dropna()
+                curve = risk_coverage(1 - both["dice"].to_numpy(), -both["doubt"].to_numpy())
+                colour, dash = look(label, list(labels.values()))
+                axis.plot(curve.coverage, curve.selective_risk, color=colour, ls=dash, lw=1.6, label=label)
+        if len(dice):
+            risks = 1 - dice.to_numpy()
             best = risk_coverage(risks, -risks)
             axis.plot(best.coverage, best.selective_risk, color=GREY, lw=1.2, ls="--", label="best possible order")
             axis.axhline(float(risks.mean()), color=GREY, lw=1.2, ls=":", label="no order at all")
-        return bool(here)
+        return bool(len(dice))
 
-    title = f"Risk–coverage of the studies, ranked by aggregates of {summary.triage_map}"
     limits: Settings = {"xlim": (0, 1), "ylim": (0, None), "xlabel": "share of studies kept"}
-    return region_panels(title, "mean of 1 − Dice of those kept", draw, **limits) if ranked else None
+    title = "Risk–coverage of the studies"
+    return region_panels(title, "mean of 1 − Dice of those kept", draw, **limits) if scores else None
 
 
-def stratified_dice(summary: Summary) -> Figure | None:
-    """Dice of the studies with a low and with a high score, every study a point."""
-    strata = {each.region: each for each in summary.strata if each.map == summary.triage_map}
-
-    def draw(axis: Axes, region: Region) -> bool:
-        each = strata.get(region)
-        if each is None:
-            axis.set_xticks([])
-            return False
-        lines: Settings = {f"{part}props": {"color": GREY} for part in ("box", "whisker", "cap")}
-        for place, group in enumerate((each.below, each.above), start=1):
-            if group.size:
-                median = {"color": "black", "lw": 1.6}
-                axis.boxplot(group, positions=[place], widths=0.5, showfliers=False, medianprops=median, **lines)
-                _scatter(axis, region, place + np.random.default_rng(0).uniform(-0.16, 0.16, group.size), group, 16)
-        axis.set_xticks([1, 2], [f"certain\n(n = {each.below.size})", f"uncertain\n(n = {each.above.size})"])
-        below, above = each.test.medians
-        delta, p = f"Cliff's δ = {each.test.cliffs_delta:+.2f}", f"Mann–Whitney p = {each.p_holm:.2g} (Holm)"
-        told = f"medians {below:.3f} and {above:.3f}, {delta}\n{p}"
-        axis.set_xlabel(each.test.undefined or told, fontsize=8.5)
-        return True
-
-    in_sample = any(each.in_sample for each in strata.values())
-    split = "the median of these very studies (in-sample)" if in_sample else "the median of the calibration studies"
-    title = f"Dice of certain and uncertain studies, split at {split}"
-    return region_panels(title, "Dice", draw, xlim=(0.4, 2.6), ylim=(-0.02, 1.02)) if strata else None
-
-
-def triage(summary: Summary) -> Figure | None:
-    """Dice against the score that ranks the studies; those in which nothing was predicted are not drawn."""
-    chosen = (summary.triage_map, TRIAGE_AGGREGATOR)
-    ranked = {each.region: each for each in summary.rankings if (each.map, each.aggregator) == chosen}
+def expected_dice(summary: Summary) -> Figure | None:
+    """True against expected Dice, with its interval, and the bound below which a study needs review."""
+    table, found = summary.cohort.table, summary.review
 
     def draw(axis: Axes, region: Region) -> bool:
-        if region in ranked:
-            finite = np.isfinite(ranked[region].scores)
-            _scatter(axis, region, ranked[region].scores[finite], ranked[region].dice[finite], 22)
-        axis.locator_params(axis="x", nbins=5)
-        return region in ranked
+        names = {"value": "expected_dice", "low": "expected_dice_low", "high": "expected_dice_high"}
+        told = pd.DataFrame({key: by_case(table, metric=name, region=region) for key, name in names.items()}).dropna()
+        dice = by_case(table, metric="dice_any_size", region=region).reindex(told.index)
+        axis.plot((0, 1), (0, 1), color=GREY, lw=1, ls=":", label="as expected")
+        axis.hlines(dice, told["low"], told["high"], color=REGION_COLOURS[region], lw=0.6, alpha=0.5)
+        _scatter(axis, region, told["value"].to_numpy(), dice.to_numpy(), 22)
+        if region is Region.WT and found is not None and found.bound is not None:
+            axis.axvline(found.bound, color=GREY, lw=1.2, ls="--", label="needs review below")
+        return not told.empty
 
-    label = f"mean {summary.triage_map} in the predicted tumour ({MapName.parse(summary.triage_map or '').unit})"
-    limits: Settings = {"ylim": (-0.02, 1.02), "xlabel": label}
-    return region_panels("Dice against the triage score", "Dice", draw, **limits) if ranked else None
+    limits: Settings = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "xlabel": "expected Dice, with its interval"}
+    title = "True Dice against expected Dice, a study each"
+    return region_panels(title, "true Dice", draw, **limits) if summary.forecasts else None
 
 
 def _scatter(axis: Axes, region: Region, x: Floats, y: Floats, size: float) -> None:

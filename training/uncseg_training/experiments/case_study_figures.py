@@ -51,7 +51,7 @@ def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
 
 
 def draw_triage(each: Sequence[Judged], path: Path) -> None:
-    """Dice of WT against the triage score, with the threshold and the medians of both sides; a panel per network."""
+    """Dice of WT against the mean entropy, with the threshold and the medians of both sides; a panel per network."""
     with style():
         figure = new_figure(5.2 * len(each), 4.2)
         axes = figure.subplots(1, len(each), squeeze=False, sharey=True)[0]
@@ -63,13 +63,12 @@ def draw_triage(each: Sequence[Judged], path: Path) -> None:
             if found is None:
                 axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", va="center", color=GREY)
                 continue
-            split, ranking = found
-            drawn = np.isfinite(ranking.scores)
-            scores, dice = ranking.scores[drawn] * NATS, ranking.dice[drawn]
-            threshold = split.threshold * NATS
+            drawn = np.isfinite(found.studies["score"])
+            scores, dice = found.studies["score"][drawn] * NATS, found.studies["dice"][drawn]
+            threshold = found.threshold * NATS
             for side, colour, marker, word, median in (
-                (scores <= threshold, CERTAIN, "o", "certain", split.test.medians[0]),
-                (scores > threshold, UNCERTAIN, "^", "uncertain", split.test.medians[1]),
+                (scores <= threshold, CERTAIN, "o", "certain", found.test.medians[0]),
+                (scores > threshold, UNCERTAIN, "^", "uncertain", found.test.medians[1]),
             ):
                 if not side.any():
                     continue

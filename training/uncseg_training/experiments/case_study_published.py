@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR
+from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound, reliability
@@ -63,12 +63,12 @@ def published_rows(pairs: Sequence[Pair]) -> list[Row]:
         add(f"AUROC of entropy, WT, {voxels}", "0.97, voxels not told", found)
     groups = [triage(pair.mc) for pair in pairs]
     for place, (title, value) in enumerate((("certain", "0.925"), ("uncertain", "0.835"))):
-        medians = [math.nan if each is None else each[0].test.medians[place] for each in groups]
+        medians = [math.nan if each is None else each.test.medians[place] for each in groups]
         add(f"median Dice WT of {title} studies", value, medians)
     add("mean Dice ET", f"{PUBLISHED_DICE} (UNet-Res)", [_mean(pair.mc.of("dice", et)) for pair in pairs])
     for aggregate, title in (
         ("mean_prediction", "predicted ET"),
-        (TRIAGE_AGGREGATOR, "predicted tumour and 5 mm"),
+        (MEAN_TUMOUR, "predicted tumour and 5 mm"),
         ("mean_brain", "brain"),
     ):
         for unit, factor in (("nats", NATS), ("bits", 1.0)):

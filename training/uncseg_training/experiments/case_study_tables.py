@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from napari_uncseg.evaluation.ranking import TRIAGE_AGGREGATOR, Ranking, Stratification, rankings, stratify
-from napari_uncseg.evaluation.table import select
+from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
+from napari_uncseg.evaluation.ranking import VOLUME, study_scores
+from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
-from napari_uncseg.metrics.statistics import defined, holm, paired_difference, partial_spearman
+from napari_uncseg.metrics.statistics import TwoGroups, defined, holm, mann_whitney, paired_difference, partial_spearman
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.recalibration.models import MonotoneMap, Temperature
 from uncseg_training.experiments import harness
@@ -136,7 +138,7 @@ def entropy_rows(pairs: Sequence[Pair]) -> list[Row]:
                     "region": str(region),
                     "predicted region, nats": _nats(judged, region, "mean_prediction"),
                     "predicted region, bits": harness.interval(judged.of("mean_prediction", region, ENTROPY)),
-                    "predicted tumour and 5 mm, nats": _nats(judged, region, TRIAGE_AGGREGATOR),
+                    "predicted tumour and 5 mm, nats": _nats(judged, region, MEAN_TUMOUR),
                     "brain, nats": _nats(judged, region, "mean_brain"),
                 }
             )
@@ -175,12 +177,40 @@ def dice_and_union_error(judged: Judged, region: Region) -> tuple[npt.NDArray[np
     return dice[known], errors[known]
 
 
-def triage(judged: Judged) -> tuple[Stratification, Ranking] | None:
-    """WT studies split at the calibration cohort's median of the triage score; None of fewer than three studies."""
-    values, calibration = (select(each.values, region=Region.WT) for each in (judged.record, judged.calibration))
-    split = stratify(values, calibration, (ENTROPY,))
-    ranked = [each for each in rankings(values) if (each.map, each.aggregator) == (ENTROPY, TRIAGE_AGGREGATOR)]
-    return (split[0], ranked[0]) if split and ranked else None
+@dataclass(frozen=True, eq=False)
+class Triage:
+    """Studies split at a threshold of their mean entropy.
+
+    Parameters
+    ----------
+    studies : pandas.DataFrame
+        By id: ``score`` (infinite where nothing was predicted), ``dice`` and ``volume`` of WT.
+    threshold : float
+        Scores above it are the uncertain half.
+    test : TwoGroups
+        Dice of the certain half against that of the uncertain one.
+    """
+
+    studies: pd.DataFrame
+    threshold: float
+    test: TwoGroups
+
+
+def triage(judged: Judged) -> Triage | None:
+    """WT studies split at the calibration cohort's median of the mean entropy; None of fewer than three studies."""
+    scores, known = (study_scores(each.values, Region.WT) for each in (judged.record, judged.calibration))
+    score = (MEAN_TUMOUR, ENTROPY)
+    if score not in scores or score not in known:
+        return None
+    columns = {"score": scores[score], "dice": by_case(judged.record.values, metric="dice", region=Region.WT)}
+    studies = pd.DataFrame({**columns, "volume": -scores[VOLUME]}).dropna()
+    if len(studies) < 3:
+        return None
+    threshold = float(known[score].dropna().median())
+    # With an infinite median, studies without a prediction are the uncertain half.
+    uncertain = (studies["score"] > threshold) | np.isinf(studies["score"])
+    certain, other = (studies.loc[half, "dice"].to_numpy() for half in (~uncertain, uncertain))
+    return Triage(studies, threshold, mann_whitney(certain, other))
 
 
 def triage_rows(pairs: Sequence[Pair]) -> list[Row]:
@@ -191,22 +221,22 @@ def triage_rows(pairs: Sequence[Pair]) -> list[Row]:
         found = triage(judged)
         if found is None:
             continue
-        split, ranking = found
-        test = split.test
-        partial = partial_spearman(ranking.scores, ranking.dice, ranking.volumes_ml)
+        test, ranks = found.test, found.studies.rank()
+        partial = partial_spearman(*(ranks[column] for column in ("score", "dice", "volume")))
+        spearman = ranks.corr()["score"]
         shift = test.hodges_lehmann
         rows.append(
             judged.head
             | {
-                "threshold, nats": harness.rounded(split.threshold * NATS),
+                "threshold, nats": harness.rounded(found.threshold * NATS),
                 "certain": test.counts[0],
                 "uncertain": test.counts[1],
                 "median Dice, certain": harness.rounded(test.medians[0]),
                 "median Dice, uncertain": harness.rounded(test.medians[1]),
                 "Hodges–Lehmann shift": harness.told(shift),
                 "Cliff's delta": harness.rounded(test.cliffs_delta),
-                "Spearman with Dice": harness.rounded(ranking.spearman_dice),
-                "Spearman with volume": harness.rounded(ranking.spearman_volume),
+                "Spearman with Dice": harness.rounded(spearman["dice"]),
+                "Spearman with volume": harness.rounded(spearman["volume"]),
                 "Spearman with Dice, given volume": harness.rounded(partial.value),
                 "p, given volume": _told_p(partial.p_value),
             }

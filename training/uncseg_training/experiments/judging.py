@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_uncseg.evaluation.aggregation import Aggregates
+from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
@@ -118,7 +118,11 @@ def metrics_of(case: Case) -> list[Metric]:
         for name in case.uncertainties(region):
             if name.startswith(scaled("")):
                 metrics += [Discrimination(name, region, voxels) for voxels in SETS]
-                metrics += [Alignment(name, region, VoxelSet.TUMOUR), QUBraTS(name, region), Aggregates(name, region)]
+                metrics += [
+                    Alignment(name, region, VoxelSet.TUMOUR),
+                    QUBraTS(name, region),
+                    MeanUncertainty(name, region),
+                ]
     return metrics
 
 

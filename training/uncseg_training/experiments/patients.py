@@ -15,16 +15,15 @@ patients:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import typer
-from scipy.stats import binomtest, spearmanr
 
+from napari_uncseg.evaluation.expected_dice import POOR_WT, Review, forecasts, review
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
@@ -39,12 +38,10 @@ from uncseg_training.experiments.harness import Row
 CHOSEN_ON = 0
 """Fold by which choices were made."""
 
-POOR, FAR_MM, MARKED = 0.7, 5.0, 0.2
-"""WT Dice below which a patient should be sent to review; what is far from tumour and marked by error risk."""
+FAR_MM, MARKED = 5.0, 0.2
+"""What is far from tumour, and marked by error risk."""
 
 RESAMPLES = 2000
-
-Floats = npt.NDArray[np.float64]
 
 
 def read_evaluation(folder: Path) -> pd.DataFrame:
@@ -89,10 +86,9 @@ def read_results(folder: Path) -> pd.DataFrame:
         told = read_result(path).provenance
         if "expected_dice" not in told:
             raise ValueError(f"{path} has no expected Dice; run uncseg-train calibrate-folds on its folder.")
-        row: dict[tuple[str, str], Any] = {("triage", "WT"): told["triage_score"]}
-        row["review", "WT"] = bool(told["needs_review"])
+        row: dict[tuple[str, str], Any] = {("reasons", "WT"): [reason["code"] for reason in told["needs_review"]]}
         for region in map(str, REGIONS):
-            row |= {(key, region): told["expected_dice"][region][key] for key in ("value", "low", "high")}
+            row["value", region] = told["expected_dice"][region]["value"]
             row["dice", region], row["volume", region] = told["dice"][region], told["volumes_ml"][region]
         rows[told["study"]] = row
     return pd.DataFrame.from_dict(rows, orient="index").sort_index()
@@ -129,39 +125,31 @@ def dice_rows(table: pd.DataFrame, folds: dict[str, int], other: pd.DataFrame | 
     return rows
 
 
-def expected_dice_rows(told: pd.DataFrame) -> list[Row]:
+def expected_dice_rows(table: pd.DataFrame) -> list[Row]:
     """How well expected Dice orders patients, how far it is off, and how often its intervals hold."""
-    rows = []
-    for region in map(str, REGIONS):
-        dice, value = told["dice", region].to_numpy(float), told["value", region].to_numpy(float)
-        low, high = (told[end, region].to_numpy(float) for end in ("low", "high"))
-        entropy, volume = -told["triage", "WT"].to_numpy(float), told["volume", region].to_numpy(float)
-        held = (low <= dice) & (dice <= high)
-        coverage = binomtest(int(held.sum()), len(held)).proportion_ci(0.95)
-        # One interval for all, as wide as it must be to hold nine in ten.
-        constant = float(np.subtract(*np.quantile(dice, [0.95, 0.05])))
-        row: Row = {"region": region, "n": len(dice), "Spearman": _spearman([value], dice)}
-        row["over entropy"] = _spearman([value, entropy], dice)
-        row["over volume"] = _spearman([value, volume], dice)
-        row["mean absolute error"] = harness.interval(np.abs(value - dice))
-        row["of the mean"] = harness.interval(np.abs(dice - dice.mean()))
-        row["held"] = {"mean": float(held.mean()), "low": coverage.low, "high": coverage.high, "count": len(held)}
-        row["width"], row["constant width"] = round(float((high - low).mean()), 3), round(constant, 3)
-        rows.append(row)
-    return rows
+    return [
+        {
+            "region": str(each.region),
+            "n": each.count,
+            "Spearman": harness.told(each.spearman),
+            "over entropy": harness.told(each.over_entropy),
+            "over volume": harness.told(each.over_volume),
+            "mean absolute error": harness.told(each.error),
+            "of the mean": harness.told(each.error_of_mean),
+            "held": harness.told(each.held),
+            "width": round(each.width, 3),
+            "constant width": round(each.constant_width, 3),
+        }
+        for each in forecasts(table, RESAMPLES)
+    ]
 
 
-def review_row(told: pd.DataFrame) -> Row:
+def review_row(found: Review) -> Row:
     """Whom *needs review* marks: how many, and which of the poor ones it lets through."""
-    marked, poor = told["review", "WT"].to_numpy(bool), told["dice", "WT"].to_numpy(float) < POOR
-    caught = binomtest(int((marked & poor).sum()), max(int(poor.sum()), 1)).proportion_ci(0.95)
-    share: Row = {"mean": None, "low": None, "high": None, "count": int(poor.sum())}
-    if poor.any():
-        share |= {"mean": float((marked & poor).sum() / poor.sum()), "low": caught.low, "high": caught.high}
     return {
-        "marked": f"{marked.sum()} of {len(marked)}",
-        f"of those below {POOR}": share,
-        "let through": ", ".join(told.index[poor & ~marked]),
+        "marked": f"{found.studies['marked'].sum()} of {len(found.studies)}",
+        f"of those below {POOR_WT}": harness.told(found.sensitivity),
+        "let through": ", ".join(found.slipped_through.index),
     }
 
 
@@ -220,25 +208,10 @@ def low_rows(told: pd.DataFrame, folds: dict[str, int]) -> list[Row]:
             **{f"Dice {region}": round(float(row["dice", str(region)]), 3) for region in REGIONS},
             "WT predicted, mL": round(float(row["volume", "WT"]), 1),
             "expected WT": round(float(row["value", "WT"]), 2),
-            "needs review": "yes" if row["review", "WT"] else "no",
+            "needs review": "yes" if row["reasons", "WT"] else "no",
         }
         for name, row in low.iterrows()
     ]
-
-
-def _spearman(scores: Sequence[Floats], dice: Floats) -> Row:
-    """Rank correlation with the true Dice, or by how much that of the first score is larger; resampled patients."""
-    scores = [np.nan_to_num(score, nan=-np.inf) for score in scores]
-
-    def statistic(chosen: npt.NDArray[np.intp]) -> float:
-        found = [float(spearmanr(score[chosen], dice[chosen])[0]) for score in scores]
-        return found[0] - sum(found[1:])
-
-    random, everyone = np.random.default_rng(0), np.arange(len(dice))
-    drawn = [statistic(random.choice(everyone, len(dice))) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    numbers = {"mean": statistic(everyone), "low": float(low), "high": float(high)}
-    return {key: harness.rounded(value) for key, value in numbers.items()} | {"count": len(dice)}
 
 
 @harness.experiment
@@ -258,8 +231,8 @@ def main(
     known = labelled_studies(studies)
     content = {
         "dice": dice_rows(table, folds, None if other is None else read_evaluation(other)),
-        "expected-dice": expected_dice_rows(told),
-        "review": [review_row(told)],
+        "expected-dice": expected_dice_rows(table),
+        "review": [review_row(found)] if (found := review(table, told["reasons", "WT"])) is not None else [],
         "error-risk": error_risk_rows(table, error_volumes(results, known)),
         "low": low_rows(told, folds),
     }

@@ -1,0 +1,220 @@
+"""Expected Dice beside the true one: how far it is off, how often its intervals hold, and whom its bound marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
+from napari_uncseg.evaluation.case import Case
+from napari_uncseg.evaluation.estimates import REVIEWED
+from napari_uncseg.evaluation.metric import Metric, Statistic
+from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME, study_scores
+from napari_uncseg.evaluation.table import MetricResult, by_case
+from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.overlap import dice_of_counts
+from napari_uncseg.metrics.selective import share_interval, spearman_interval
+from napari_uncseg.metrics.statistics import Interval, TwoGroups, bootstrap_bca, mann_whitney
+from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.uncertainty.expected_dice import COVERAGE
+
+POOR_WT = 0.7
+"""A study whose whole tumour is segmented with a Dice below it should be marked for review."""
+
+ENDS = ("low", "high")
+
+
+@dataclass(eq=False)
+class DiceForecast(Metric):
+    """The expected Dice of a region and its interval, beside the true Dice; regions of any size.
+
+    Parameters
+    ----------
+    region : Region
+    """
+
+    name: ClassVar[str] = "expected_dice"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "expected_dice": "Dice that the result tells to expect; dice_any_size is the true one",
+        "expected_dice_low": "lower end of its interval, which is to hold nine studies in ten",
+        "expected_dice_high": "upper end",
+        "expected_dice_width": "width of the interval",
+        "expected_dice_held": "1 where the interval holds the true Dice, else 0",
+        "expected_dice_error": "distance of expected and true Dice",
+    }
+
+    region: Region
+
+    def measure(self, case: Case) -> Statistic:
+        """Expected Dice, its interval, and the true one."""
+        told = case.expected_dice.get(self.region)
+        if told is None:
+            raise EvaluationError(f"Case {case.id} tells no expected Dice of {self.region}; leave this metric out.")
+        predicted, true = case.predicted(self.region), case.true(self.region)
+        both = np.count_nonzero(predicted & true)
+        dice = dice_of_counts(both, np.count_nonzero(predicted) - both, np.count_nonzero(true) - both)
+        return {"estimate": np.array([told.value, told.low, told.high, dice]), "size": np.array(predicted.size)}
+
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """See the class."""
+        value, low, high, dice = statistic["estimate"].tolist()
+        numbers = (value, low, high, high - low, float(low <= dice <= high), abs(value - dice))
+        size = int(statistic["size"])
+        named = zip(self.meanings, numbers, strict=True)
+        return [self.result(name, number, size, voxel_set=VoxelSet.ALL) for name, number in named]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How good the expected Dice of a region is.
+
+    Parameters
+    ----------
+    region : Region
+    count : int
+        Studies that tell it.
+    spearman : Interval
+        Rank correlation with the true Dice.
+    over_entropy, over_volume : Interval
+        By how much that is larger than those of mean entropy and of the predicted volume, over the same studies.
+    error, error_of_mean : Interval
+        Mean absolute error, and that of always saying the mean true Dice of these studies.
+    held : Interval
+        Share of studies whose interval holds the true Dice; it is to be :data:`COVERAGE`.
+    width, constant_width : float
+        Mean width of the intervals, and of the single one that would hold as many of these studies.
+    """
+
+    region: Region
+    count: int
+    spearman: Interval
+    over_entropy: Interval
+    over_volume: Interval
+    error: Interval
+    error_of_mean: Interval
+    held: Interval
+    width: float
+    constant_width: float
+
+
+def forecasts(table: pd.DataFrame, resamples: int = 2000) -> list[Forecast]:
+    """Judge the expected Dice of every region that tells it.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Long table, of single studies.
+    resamples : int
+        For intervals.
+    """
+    found = []
+    for region in REGIONS:
+        scores, told = study_scores(table, region), _estimates(table, region)
+        if told.empty:
+            continue
+        scores = scores.loc[told.index]
+        dice, confidence = told["dice"].to_numpy(), told["value"].to_numpy()
+        entropy = scores.get((MEAN_TUMOUR, "entropy"), pd.Series(np.nan, scores.index))
+        over_entropy, over_volume = (
+            spearman_interval(confidence[known], dice[known], -doubt[known], n=resamples)
+            for doubt, known in ((doubt.to_numpy(), doubt.notna().to_numpy()) for doubt in (entropy, scores[VOLUME]))
+        )
+        tails = ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)
+        found.append(
+            Forecast(
+                region=region,
+                count=len(told),
+                spearman=spearman_interval(confidence, dice, n=resamples),
+                over_entropy=over_entropy,
+                over_volume=over_volume,
+                error=bootstrap_bca(np.abs(confidence - dice), n=resamples),
+                error_of_mean=bootstrap_bca(np.abs(dice - dice.mean()), n=resamples),
+                held=share_interval(int(told["dice"].between(told["low"], told["high"]).sum()), len(told)),
+                width=float((told["high"] - told["low"]).mean()),
+                constant_width=float(np.diff(np.quantile(dice, tails))[0]),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Review:
+    """Whom *needs review* marks, and who slips through.
+
+    Parameters
+    ----------
+    bound : float, optional
+        Expected Dice of the whole tumour below which a study is marked; None where the results themselves say it.
+    studies : pandas.DataFrame
+        By id: true Dice of the whole tumour (``dice``), expected one (``value``, ``low``, ``high``), ``marked``, and
+        the codes of the ``reasons`` that the result gives.
+    share : Interval
+        Share of the studies that are marked.
+    sensitivity : Interval
+        Share of those below :data:`POOR_WT` that are marked.
+    groups : TwoGroups
+        Dice of those that are not marked, against those that are.
+    """
+
+    bound: float | None
+    studies: pd.DataFrame
+    share: Interval
+    sensitivity: Interval
+    groups: TwoGroups
+
+    @property
+    def slipped_through(self) -> pd.DataFrame:
+        """Studies below :data:`POOR_WT` that are not marked."""
+        return self.studies[(self.studies["dice"] < POOR_WT) & ~self.studies["marked"]]
+
+
+def review(
+    table: pd.DataFrame, reasons: Mapping[str, Sequence[str]], bound: float | None = None, resamples: int = 2000
+) -> Review | None:
+    """Judge the bound of *needs review*; None where no result tells its expected Dice.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Long table, of single studies.
+    reasons : mapping of str to sequence of str
+        Codes of the reasons for a review that the result of a study gives.
+    bound : float, optional
+        Expected Dice of the whole tumour below which a study is marked, as one in which nothing was predicted is;
+        without it the reasons that the results give are what marks them.
+    resamples : int
+        For intervals.
+    """
+    studies = _estimates(table, Region.WT)
+    if studies.empty:
+        return None
+    studies["reasons"] = [tuple(reasons.get(study, ())) for study in studies.index]
+    empty = by_case(table, metric="volume_prediction", region=Region.WT).reindex(studies.index) == 0
+    studies["marked"] = (studies["value"] < bound) | empty if bound is not None else studies["reasons"].map(bool)
+    marked, poor, dice = studies["marked"], studies["dice"] < POOR_WT, studies["dice"]
+    return Review(
+        bound,
+        studies,
+        share_interval(int(marked.sum()), len(studies)),
+        share_interval(int((marked & poor).sum()), int(poor.sum())),
+        mann_whitney(dice[~marked].to_numpy(), dice[marked].to_numpy(), resamples),
+    )
+
+
+def bound_of(table: pd.DataFrame) -> float | None:
+    """Bound that sends a quarter of the studies of a table to review; None where none tells its expected Dice."""
+    told = by_case(table, metric=EXPECTED_DICE[0], region=Region.WT)
+    return None if told.empty else float(np.quantile(told, REVIEWED))
+
+
+def _estimates(table: pd.DataFrame, region: Region) -> pd.DataFrame:
+    """True and expected Dice of the studies that tell the latter, with its interval."""
+    name = EXPECTED_DICE[0]
+    columns = {"dice": "dice_any_size", "value": name, **{end: f"{name}_{end}" for end in ENDS}}
+    values = {column: by_case(table, metric=metric, region=region) for column, metric in columns.items()}
+    return pd.DataFrame(values).dropna().sort_index()
