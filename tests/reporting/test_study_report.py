@@ -1,9 +1,7 @@
 """The report of a study: on one page, with everything that was said, whatever the study is called."""
 
 import dataclasses
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName
+from napari_uncseg.models.identity import bundled_calibration
 from napari_uncseg.reporting.slices import cut_at, frame_of
 from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
 from napari_uncseg.review.calibration_note import calibration_notes
@@ -23,8 +22,6 @@ from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, S
 from napari_uncseg.review.volumes import volume_intervals
 from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.viewer.orientation import to_display
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -167,25 +164,18 @@ def test_volumes_of_the_interval_enclose_the_segmented_one(tiny_prediction):
     assert wt.low_ml <= wt.segmented_ml <= wt.high_ml
 
 
-def test_calibration_is_told_of_the_bundled_model_alone(tiny_prediction):
+def test_calibration_is_told_of_the_bundled_model_and_its_members_alone(tiny_prediction):
     notes = calibration_notes(tiny_prediction)
     assert set(notes.values()) == {"The calibration of this model was not measured."}
-    known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
-    provenance = {**tiny_prediction.provenance, "model": known["model"]}
-    bundled = calibration_notes(dataclasses.replace(tiny_prediction, provenance=provenance))
-    assert bundled[Region.WT].startswith(f"ECE {known['regions']['WT']['mean']:.3f} (95 % interval")
-    provenance = {**provenance, "settings": {"members": 8}}
-    several = calibration_notes(dataclasses.replace(tiny_prediction, provenance=provenance))
+    known = bundled_calibration()
+    assert known is not None
+    model = {**tiny_prediction.provenance, "model": {"sha256": known.model_sha256}}
+    settings = {"members": 2, "method": known.members}
+    own = calibration_notes(dataclasses.replace(tiny_prediction, provenance={**model, "settings": settings}))
+    figures = known.provenance["figures"]["regions"]["WT"]["before"]
+    assert own[Region.WT].startswith(f"ECE {figures['ece_classwise']:.3f} over")
+    assert f"{known.controls[Region.WT].threshold:.3g}" in own[Region.WT]
+    assert known.controls[Region.ET].words() in own[Region.ET]
+    others = {"members": 8, "method": "tta:8"}
+    several = calibration_notes(dataclasses.replace(tiny_prediction, provenance={**model, "settings": others}))
     assert "not for this run" in several[Region.ET]
-
-
-def test_its_numbers_are_those_of_the_evaluation_it_names():
-    known = json.loads((REPOSITORY / "src/napari_uncseg/review/calibration.json").read_text())
-    summary = json.loads((REPOSITORY / known["source"]).read_text())
-    for estimate in summary["estimates"]:
-        if (estimate["metric"], estimate["voxel_set"]) == (known["metric"], known["voxel_set"]):
-            numbers = known["regions"][estimate["region"]]
-            assert numbers["mean"] == pytest.approx(estimate["mean"], abs=1e-6)
-            assert numbers["interval"] == pytest.approx(estimate["interval"], abs=1e-6)
-            assert numbers["count"] == estimate["count"]
-    assert set(known["regions"]) == set(REGIONS)

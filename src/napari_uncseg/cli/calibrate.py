@@ -13,6 +13,7 @@ from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import SaveError
 from napari_uncseg.io.files import check_writable, exists, is_dir
+from napari_uncseg.uncertainty.conformal import ALPHA
 from napari_uncseg.uncertainty.recalibration.models import Method
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ def calibrate(
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write (.json).")],
     method: Annotated[Method, typer.Option(help="One number, two, or any rising curve.")] = Method.TEMPERATURE,
     voxel_set: Annotated[FitSet, typer.Option("--voxels", help="Voxels to fit on.")] = FitSet.BRAIN,
-    alpha: Annotated[
-        float | None, typer.Option(help="Find thresholds that miss at most this share of a region.")
-    ] = None,
+    alpha: Annotated[float, typer.Option(help="Find thresholds that miss at most this share of a region.")] = ALPHA,
     images: Images = None,
     coding: LabelCoding = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
@@ -53,7 +52,7 @@ def calibrate(
     from napari_uncseg.io.command import command_line
     from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-    if alpha is not None and not 0 < alpha < 1:
+    if not 0 < alpha < 1:
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")
     if is_dir(out, SaveError):
         raise SaveError(f"{out} is a folder; name the file to write, such as {out / 'calibration.json'}.")
@@ -97,9 +96,8 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
         marked = fit.regions[region].marked_over_region
         if control.threshold is not None:
             mask = f", by a mask {marked:.3g} times as large as the region" if marked is not None else ""
-            what = f"{region}: above a threshold of {control.threshold:.3g} (before recalibration) at most"
-            here = f"here {control.false_negative_rate:.3g}, in {control.studies} studies{mask}"
-            print_lines(f"{what} {control.alpha:.3g} of the region is missed on average; {here}.")
+            here = f"Here {control.false_negative_rate:.3g}, in {control.studies} studies{mask}."
+            print_lines(f"{region}: {control.words()} {here}")
     if calibration.controls:
         print_lines(f"{GUARANTEE} It holds for studies like these, not for a single one.")
     print_lines(

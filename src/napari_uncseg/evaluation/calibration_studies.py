@@ -17,6 +17,7 @@ from napari_uncseg.io.files import versions
 from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import REGIONS, Coding, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.uncertainty.conformal import ALPHA
 from napari_uncseg.uncertainty.recalibration.io import SINGLE, Calibration
 from napari_uncseg.uncertainty.recalibration.models import Method
 
@@ -34,14 +35,14 @@ class FitSettings:
     voxel_set : VoxelSet
         Voxels that maps are fitted on and judged by.
     alpha : float, optional
-        Largest expected false-negative rate, when thresholds that keep it are wanted.
+        Largest expected false-negative rate; None leaves the thresholds that keep it out.
     coding : Coding, optional
         How references number their labels; by default names and values tell.
     """
 
     method: Method = Method.TEMPERATURE
     voxel_set: VoxelSet = VoxelSet.BRAIN
-    alpha: float | None = None
+    alpha: float | None = ALPHA
     coding: Coding | None = None
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
-from typing import Any
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region
-
-_FILE = "calibration.json"
+from napari_uncseg.models.identity import bundled_calibration
+from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 
 def calibration_notes(prediction: Prediction) -> dict[Region, str]:
@@ -24,27 +21,29 @@ def calibration_notes(prediction: Prediction) -> dict[Region, str]:
     Returns
     -------
     dict of Region to str
-        From the evaluation of the bundled network, as `docs/results/evaluation` has it; for any other model, for
-        several members and for a recalibrated result that nothing is known.
+        From the calibration that comes with the bundled network: its calibration error, and the threshold that keeps
+        the share of the region that is missed. For any other model, for other members and for a recalibrated result
+        that nothing is known.
     """
     known = _bundled()
     model = prediction.provenance.get("model") or {}
-    if model.get("sha256") != known["model"]["sha256"]:
+    if known is None or model.get("sha256") != known.model_sha256:
         return dict.fromkeys(REGIONS, "The calibration of this model was not measured.")
-    if prediction.members != 1 or prediction.recalibrated:
-        return dict.fromkeys(REGIONS, "Calibration was measured for one pass without recalibration, not for this run.")
+    if prediction.method != known.members or prediction.recalibrated:
+        how = f"Calibration was measured with the members {known.members} and without recalibration, not for this run."
+        return dict.fromkeys(REGIONS, how)
+    figures, studies = known.provenance["figures"], len(known.provenance["studies"])
+    voxels = f"the voxel set {known.provenance['voxel_set']} of {studies} studies that it never saw"
     notes = {}
     for region in REGIONS:
-        numbers = known["regions"][str(region)]
-        low, high = numbers["interval"]
-        notes[region] = (
-            f"ECE {numbers['mean']:.3f} (95 % interval {low:.3f} to {high:.3f}) over the tumour and 5 mm around it, "
-            f"mean of {numbers['count']} studies: {known['studies']}."
-        )
+        error = figures["regions"][region]["before"]["ece_classwise"]
+        notes[region] = f"ECE {error:.3f} over {voxels}."
+        if region in known.controls:
+            words = known.controls[region].words()
+            notes[region] += f" {words[:1].upper()}{words[1:]}"
     return notes
 
 
 @cache
-def _bundled() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(files("napari_uncseg.review").joinpath(_FILE).read_text(encoding="utf-8"))
-    return content
+def _bundled() -> Calibration | None:
+    return bundled_calibration()

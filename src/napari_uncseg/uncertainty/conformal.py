@@ -15,6 +15,9 @@ from napari_uncseg.uncertainty.recalibration.models import STEPS
 
 Numbers = npt.NDArray[np.float64]
 
+ALPHA = 0.1
+"""Share of a region that a threshold may miss on average when nobody says another."""
+
 GUARANTEE = (
     "For a new study that has the region, the expected share of its voxels missed by {p > threshold} is at most alpha."
 )
@@ -57,6 +60,13 @@ class RiskControl:
     def __post_init__(self) -> None:
         if self.threshold is None and not self.reason:
             raise ValueError("it has neither a threshold nor a reason")
+
+    def words(self) -> str:
+        """What it promises, or why it promises nothing, a sentence without a capital letter."""
+        if self.threshold is None:
+            return self.reason
+        above = f"above {self.threshold:.3g} (before recalibration)"
+        return f"{above} at most {self.alpha:.3g} of the region is missed on average over studies like these."
 
 
 def thresholds() -> Numbers:

@@ -8,7 +8,7 @@ on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.evaluation.calibration_studies import Origin
-from napari_uncseg.inference.device import resolve_device
 from napari_uncseg.inference.postprocessing import smallest_of
 from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.files import write_files
@@ -25,18 +24,12 @@ from napari_uncseg.labels import REGIONS
 from napari_uncseg.metrics.statistics import bootstrap_bca
 from napari_uncseg.models.identity import CALIBRATION, PREVIOUS_STAGE, bundled_model_folder
 from napari_uncseg.models.model import Model, load_model
-from uncseg_training.data.cases import write_study_cases
-from uncseg_training.data.labelled_studies import labelled_studies
-from uncseg_training.data.previous_stage import write_previous_stage
-from uncseg_training.data.splits import patient, split_by_group, write_splits
-from uncseg_training.phantom.anatomy import load_anatomies
-from uncseg_training.phantom.cohort import Phantoms, write_phantom
+from uncseg_training.data.splits import split_by_group, write_splits
+from uncseg_training.train.chain import SPLITS, Chain, Tell, patients_of
 from uncseg_training.train.config import Config, config_from
-from uncseg_training.train.cross_validation import collect, predict_out_of_fold
-from uncseg_training.train.state import Training, export_run
-from uncseg_training.train.trainer import fit
+from uncseg_training.train.cross_validation import collect
 
-SPLITS, CARD, SEED = "splits.json", "MODEL_CARD.md", 4101
+CARD = "MODEL_CARD.md"
 
 FRESH: Mapping[str, Any] = {"warmup": 50, "decay": 0.8, "late_from": 0.0, "snapshots": 1, "validation": 0}
 """How both stages are gone on with."""
@@ -57,11 +50,6 @@ was adapted on all of them in the same way, {steps} steps a stage, and is not ju
 `calibration.json`, with error risk and expected Dice, is fitted on the predictions out of fold, for these members.
 It holds for patients and scanners like these.
 """
-
-LEAST_STUDIES = 5
-"""Fewer studies than that neither teach a network nor tell how good it has become."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -120,54 +108,32 @@ def adapt(
     Raises
     ------
     ValueError
-        When there are fewer than :data:`LEAST_STUDIES` studies, or the model is none of ``uncseg-train`` or was trained
-        on one of the studies.
+        When there are too few studies (:func:`~uncseg_training.train.chain.patients_of`), or the model is none of
+        ``uncseg-train`` or was trained on one of the studies.
     UncsegError
         When a study, a result or the model cannot be read.
     """
     settings, work = settings or Settings(), work or out.with_name(f"{out.name}-training")
     start = model or bundled_model_folder()
-    studies = labelled_studies(sources)
-    groups = {study: patient(study) for study in studies}
-    patients = len(set(groups.values()))
-    if len(studies) < LEAST_STUDIES or patients < 2:
-        raise ValueError(
-            f"Adapting needs at least {LEAST_STUDIES} studies with references, of two patients or more; here are "
-            f"{len(studies)} of {patients}."
-        )
-    folds = split_by_group(groups, min(settings.folds, patients))
-    model_before = load_model(start)
-    configs = _configs(model_before, start, studies, work, settings)
-    weights, smallest = InputPlan.from_plans(model_before.plans).stage_weights, smallest_of(model_before.plans)
-    write_splits(folds, work / SPLITS)
-    _write_cases(sources, configs, anatomies, work, settings, tell)
-
-    def trained(name: str, folder: Path, **changes: Any) -> Path:
-        runs = []
-        for stage, config in configs.items():
-            runs.append(work / name / stage)
-            tell(f"{runs[-1]}: training")
-            fit(anatomies, runs[-1], replace(config, **changes))
-        first = runs[0] if len(runs) > 1 else None
-        told: dict[str, Any] = {"stage_weights": weights, "smallest_ml": smallest, "keep_snapshots": False}
-        told["members"] = settings.members
-        export_run(runs[-1], folder, previous_stage=first, **told)
-        return folder
-
-    def predicted(models: Mapping[int, Path], held_out: Sequence[Mapping[str, Sequence[str]]], name: str) -> Path:
-        predict_out_of_fold(models, held_out, sources, work / name, members=settings.members, overwrite=True, tell=tell)
-        return work / name
-
-    models = {
-        k: trained(f"fold-{k}", work / "models" / f"{k}", folds=len(folds), fold=k, splits=str(work / SPLITS))
-        for k in range(len(folds))
+    studies, groups = patients_of(sources, "Adapting")
+    folds = split_by_group(groups, min(settings.folds, len(set(groups.values()))))
+    before = load_model(start)
+    export = {
+        "stage_weights": InputPlan.from_plans(before.plans).stage_weights,
+        "smallest_ml": smallest_of(before.plans),
+        "keep_snapshots": False,
+        "members": settings.members,
     }
-    before = predicted({0: start}, [{"val": list(studies)}], "before")
-    after = predicted(models, folds, "out-of-fold")
-    adapted = load_model(trained("all", out))
-    fitted = collect(after, studies).fit(Origin(adapted.name, adapted.sha256, settings.members))
+    chain = Chain(sources, anatomies, work, _configs(before, start, studies, work, settings), export, tell)
+    write_splits(folds, work / SPLITS)
+    chain.write_cases(settings.phantoms)
+    models = chain.train_folds(folds)
+    predicted = chain.predict({0: start}, [{"val": list(studies)}], "before")
+    left_out = chain.predict(models, folds, "out-of-fold")
+    adapted = load_model(chain.train("all", out))
+    fitted = collect(left_out, studies).fit(Origin(adapted.name, adapted.sha256, settings.members))
     fitted.calibration.save(out / CALIBRATION)
-    write_files({out / CARD: _card(adapted, model_before, before, after, settings).encode()})
+    write_files({out / CARD: _card(adapted, before, predicted, left_out, settings).encode()})
     return adapted
 
 
@@ -205,34 +171,6 @@ def _configs(
             folds=0,
         )
     return configs
-
-
-def _write_cases(
-    sources: Sequence[Path], configs: Mapping[str, Config], anatomies: Path, work: Path, settings: Settings, tell: Tell
-) -> None:
-    """Studies as cases of both stages; phantoms too for the second one, with what the first one says of both."""
-    plain = {name: replace(config, cases="", phantoms="", previous_stage="") for name, config in configs.items()}
-    cases = write_study_cases(sources, {work / "cases" / name: each for name, each in plain.items()}, tell)
-    if len(configs) == 1:
-        return
-    _write_phantoms(anatomies, configs["fullres"], work / "phantoms", settings.phantoms, tell)
-    phantoms = write_study_cases(
-        work / "phantoms", {work / "phantom-cases" / name: each for name, each in plain.items()}, tell
-    )
-    first = Training.of_run(Path(configs["lowres"].start))
-    device = resolve_device("auto")
-    first.to(device)
-    for coarse, fine in (cases, phantoms):
-        write_previous_stage(first.averaged, coarse, fine, work / "previous-stage", device, tell)
-
-
-def _write_phantoms(anatomies: Path, config: Config, folder: Path, count: int, tell: Tell) -> None:
-    made = Phantoms(load_anatomies(anatomies), config.volume, config.spacing, SEED, prior="matched")
-    for index in range(count):
-        name = f"UNCSEG-phantom-{index:05d}"
-        if not (folder / name).is_dir():
-            write_phantom(made[index], folder, name, config.spacing)
-        tell(f"{folder / name}: written")
 
 
 def _card(model: Model, start: Model, before: Path, after: Path, settings: Settings) -> str:

@@ -21,6 +21,9 @@ from napari_uncseg.models.model import Model, load_model
 from napari_uncseg.uncertainty.needs_review import RESULT_CODES, Reason, told_by
 from uncseg_training.data.labelled_studies import labelled_studies
 
+OUT_OF_FOLD = {"estimates": "fitted out of fold"}
+"""What the settings of a result say that :func:`write_left_out` has added to."""
+
 
 def predict_out_of_fold(
     models: Mapping[int, Path],
@@ -77,7 +80,9 @@ def predict_out_of_fold(
         for name in held_out:
             study, folds[name] = studies[name](), fold
             promised = predictor.provenance(study, members=members, maps=maps)
-            if check_target(out, name, promised, maps or tuple(Measure)).state is State.SAME:
+            told = {**promised, "settings": {**promised["settings"], **OUT_OF_FOLD}}
+            standing = (check_target(out, name, each, maps or tuple(Measure)).state for each in (promised, told))
+            if State.SAME in standing:
                 tell(f"fold {fold}: {name} is there")
                 continue
             save_prediction(predictor.predict(study, members=members, maps=maps), out, overwrite=overwrite)
@@ -159,7 +164,7 @@ def write_left_out(
         assert study.reference is not None  # it would not be among these otherwise
         case = case_from_prediction(prediction, study.reference, brain=study.brain)
         found, provenance, maps = left_out[sample.fold], dict(prediction.provenance), {}
-        provenance["settings"] = {**provenance["settings"], "estimates": "fitted out of fold"}
+        provenance["settings"] = {**provenance["settings"], **OUT_OF_FOLD}
         if found.error_risk is not None:
             evidence, box = evidence_of(case)
             for region, risk in zip(REGIONS, found.error_risk.apply(evidence, case.brain[box]), strict=True):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from napari_uncseg.uncertainty.conformal import ALPHA
 from uncseg_training.train.sentences import plainly
 
 
 def register_folds(app: typer.Typer) -> None:
     """Add these commands to the others."""
-    for command in (predict_folds, calibrate_folds, adapt):
+    for command in (predict_folds, calibrate_folds, adapt, recipe):
         app.command()(command)
 
 
@@ -47,7 +49,7 @@ def calibrate_folds(
     results: Annotated[Path, typer.Argument(help="Results of 'uncseg-train predict-folds'.")],
     model: Annotated[Path, typer.Argument(help="Model folder that the calibration is for; it is written into it.")],
     studies: Annotated[list[Path], typer.Option(help="Folder of studies with references; repeat for several.")],
-    alpha: Annotated[float, typer.Option(min=0.01, max=0.99, help="Share of a region a threshold may miss.")] = 0.1,
+    alpha: Annotated[float, typer.Option(min=0.01, max=0.99, help="Share of a region a threshold may miss.")] = ALPHA,
 ) -> None:
     """Fit calibration, error risk and expected Dice out of fold; each result gets those that were fitted without it."""
     from napari_uncseg.evaluation.calibration_studies import FitSettings, Origin
@@ -88,3 +90,32 @@ def adapt(
 
     made = teach(studies, out, data, model=model, work=work, settings=Settings(folds, steps), tell=typer.echo)
     typer.echo(f"{out}: {made.name}, sha256 {made.sha256}; how good it is stands in {out / 'MODEL_CARD.md'}")
+
+
+@plainly
+def recipe(
+    studies: Annotated[list[Path], typer.Argument(help="Folders of studies with references, such as BraTS 2021.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes models, evaluation and all between.")],
+    config: Annotated[
+        str, typer.Option(help="release, gpu (its time is a guess), smoke (two minutes), or a YAML file.")
+    ] = "release",
+    start: Annotated[
+        Path | None, typer.Option(help="Finished phantom stage to begin with, such as training/release/phantom.")
+    ] = None,
+    splits: Annotated[Path | None, typer.Option(help="File of the folds; made when left out.")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Into how many parts the patients are split.")] = 5,
+    data: Annotated[Path, typer.Option("--anatomies", help="File written by 'uncseg-train anatomies'.")] = Path(
+        "cache/anatomies.npz"
+    ),
+) -> None:
+    """Train, calibrate and judge the release network on your patients; run the same command to go on after a cut."""
+    from napari_uncseg.cli.evaluate import print_summary
+    from napari_uncseg.reporting.evaluation_report import HTML
+    from uncseg_training.train.recipe import EVALUATION, Recipe, run_recipe
+
+    words = ["uncseg-train", "recipe", *map(str, studies), "-o", str(out), "--config", config, "--folds", str(folds)]
+    words += ["--anatomies", str(data), *(["--start", str(start)] if start else [])]
+    command = shlex.join(words + (["--splits", str(splits)] if splits else []))
+    more: dict[str, Any] = {"start": start, "splits": splits, "folds": folds, "command": command, "tell": typer.echo}
+    summary = run_recipe(studies, out, data, Recipe.read(config), **more)
+    print_summary(summary, out / EVALUATION / HTML)

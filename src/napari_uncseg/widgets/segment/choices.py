@@ -229,7 +229,13 @@ def check_fit(calibration: Calibration, model_folder: Path | None, members: Ense
 
 
 def fit_sentence(calibration: Calibration) -> str:
-    """That a calibration fits, and what it was fitted on."""
+    """That a calibration fits, what it was fitted on, and the thresholds that keep what they miss."""
     studies = len(calibration.provenance.get("studies") or ())
     on = f", fitted on {studies} {'study' if studies == 1 else 'studies'}" if studies else ""
-    return f"Fits this model with the members {calibration.members}{on}; the segmentation stays as it is."
+    fits = f"Fits this model with the members {calibration.members}{on}; the segmentation stays as it is."
+    kept = {region: each for region, each in calibration.controls.items() if each.threshold is not None}
+    if not kept:
+        return fits
+    alpha = next(iter(kept.values())).alpha
+    thresholds = ", ".join(f"{region} {each.threshold:.2g}" for region, each in kept.items())
+    return f"{fits} Thresholds above which at most {alpha:.0%} of a region is missed on average: {thresholds}."
