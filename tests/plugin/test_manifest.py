@@ -34,8 +34,8 @@ def test_manifest_is_valid(manifest):
 def test_it_offers_what_the_user_guide_says(manifest):
     contributions = manifest.contributions
     assert [widget.display_name for widget in contributions.widgets] == [
-        *("Review", "Segment with uncertainty", "Case browser", "Findings", "Verdict", "Inter-rater agreement"),
-        *("Six views", "Evaluate this study", "Keys"),
+        *("Review", "Open DICOM or raw study", "Segment with uncertainty", "Case browser", "Findings", "Verdict"),
+        *("Inter-rater agreement", "Six views", "Evaluate this study", "Keys"),
     ]
     assert [sample.display_name for sample in contributions.sample_data] == ["Glioma phantom"]
     assert contributions.readers[0].accepts_directories

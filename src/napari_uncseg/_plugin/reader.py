@@ -1,4 +1,4 @@
-"""napari's way in: study folders, result folders and single NIfTI files."""
+"""napari's way in: study folders, result folders, single NIfTI files, and examinations in DICOM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.files import entries, is_dir
@@ -28,7 +28,8 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Layer]
     Parameters
     ----------
     path : str or list of str
-        A study folder, a result folder, a ``.nii`` or ``.nii.gz`` file, or several of them.
+        A study folder, a result folder, a ``.nii`` or ``.nii.gz`` file, or several of them; or an examination in DICOM
+        (folder, DICOMDIR or zip).
 
     Returns
     -------
@@ -36,7 +37,18 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Layer]
         Reads the path and returns layers.
     """
     paths = _paths(path)
+    if len(paths) == 1 and _is_examination(paths[0]):
+        return open_examination
     return read if paths and all(_readable(one) for one in paths) else None
+
+
+def open_examination(path: str | list[str]) -> list[Any]:
+    """Open the panel that prepares an examination in DICOM, with the path in it; no layers come of it yet."""
+    from napari_uncseg.widgets.prepare.panel import open_raw_study
+
+    (one,) = _paths(path)
+    _do_soon(partial(open_raw_study, path=one))
+    return [(None,)]  # napari's way of saying so
 
 
 def read(path: str | list[str]) -> list[Layer]:
@@ -122,6 +134,15 @@ def _read_file(path: Path) -> list[Layer]:
             return study_layers_to_open(load_study(path))
     _do_soon(bind_viewer)
     return volume_layers(volume)
+
+
+def _is_examination(path: Path) -> bool:
+    """Whether a path holds DICOM, and no NIfTI that could be opened as it is."""
+    from napari_uncseg.dicom.files import holds_dicom
+
+    with suppress(StudyError):
+        return not _readable(path) and holds_dicom(path)
+    return False
 
 
 def _readable(path: Path, depth: int = _DEPTH) -> bool:

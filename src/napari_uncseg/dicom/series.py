@@ -108,6 +108,19 @@ class Examination:
     damaged: tuple[Path, ...]
     others: int
 
+    @property
+    def patient(self) -> str:
+        """Name, number and date, to be shown and never saved."""
+        header = self.series[0].header
+        date = str(header.get("StudyDate") or "")
+        date = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else date
+        said = (
+            str(header.get("PatientName") or "").replace("^", " ").strip(),
+            str(header.get("PatientID") or ""),
+            date,
+        )
+        return " · ".join(each for each in said if each)
+
 
 def read_examination(path: Path) -> Examination:
     """Read the headers of all DICOM files of a folder, a DICOMDIR or a zip.

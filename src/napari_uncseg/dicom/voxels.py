@@ -67,6 +67,19 @@ def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -
     return values, digest.hexdigest()
 
 
+def middle_slice(series: Series) -> npt.NDArray[np.float32]:
+    """The slice in the middle of a series, to recognise it by, shape (rows, columns).
+
+    Raises
+    ------
+    DicomError
+        When its file is damaged, or its transfer syntax is not known.
+    """
+    frame = series.frames[len(series.frames) // 2]
+    stored = _stored(frame.path)
+    return np.asarray(stored[min(frame.index, len(stored) - 1)], dtype=np.float32)
+
+
 def _stored(path: Path) -> npt.NDArray[Any]:
     """Stored values of a file, shape (frames, rows, columns)."""
     try:

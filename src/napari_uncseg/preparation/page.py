@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def checkerboards(images: Floats, brain: npt.NDArray[np.bool_], affine: npt.NDAr
     spacing = np.array(display_grid(three(brain.shape), affine).scale)
     where = np.argwhere(mask)
     middle = where.mean(axis=0).astype(int) if len(where) else np.array(mask.shape) // 2
-    grey = [_grey(image) for image in shown]
+    grey = [grey_levels(image) for image in shown]
     with style():
         figure = new_figure(9.0, 12.0)
         axes = figure.subplots(len(MODALITIES), len(PLANES))
@@ -88,7 +88,7 @@ def checkerboards(images: Floats, brain: npt.NDArray[np.bool_], affine: npt.NDAr
             for column, axis in enumerate(axes[row]):
                 cut = [np.take(volume, middle[column], axis=column) for volume in (image, grey[0], mask)]
                 rest = np.delete(spacing, column)
-                squares = _squares(cut[0].shape, rest) if row else np.zeros(cut[0].shape, dtype=bool)
+                squares = every_other_square(cut[0].shape, rest.tolist()) if row else np.zeros(cut[0].shape, dtype=bool)
                 axis.imshow(np.where(squares, cut[1], cut[0]), cmap="gray", vmin=0, vmax=1, aspect=rest[0] / rest[1])
                 if cut[2].any():
                     axis.contour(cut[2], levels=[0.5], colors=["#ffd23f"], linewidths=0.8)
@@ -98,13 +98,14 @@ def checkerboards(images: Floats, brain: npt.NDArray[np.bool_], affine: npt.NDAr
         return encode_figure(figure, "png")
 
 
-def _grey(image: Floats) -> Floats:
+def grey_levels(image: Floats) -> Floats:
+    """An image from black (0) to white (1), so that two of them can be compared."""
     low, high = np.percentile(image[::2, ::2, ::2], (1, 99.5))
     grey: Floats = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
     return grey
 
 
-def _squares(shape: tuple[int, ...], spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Every other square of a checkerboard."""
-    down, across = (np.arange(count) * side // SQUARE_MM for count, side in zip(shape, spacing, strict=True))
-    return np.asarray((down[:, None] + across[None]) % 2 == 1)
+def every_other_square(shape: tuple[int, ...], spacing: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Every other square, or cube, of a checkerboard."""
+    steps = [np.arange(count) * side // SQUARE_MM for count, side in zip(shape, spacing, strict=True)]
+    return np.asarray(sum(np.ix_(*steps)) % 2 == 1)

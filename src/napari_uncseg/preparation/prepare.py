@@ -46,6 +46,8 @@ _STEPS = 6
 _CUT_CM2 = 40.0
 """Area of brain on a face of T1c beyond which the head was cut there."""
 
+_NUMBERS = ("moved_mm", "returned_mm", "overlap")
+
 _UNCOVERED = 0.3
 """Share of the brain that an image may leave out before it counts as cut."""
 
@@ -70,6 +72,48 @@ class Options:
 
 
 @dataclass(frozen=True, eq=False)
+class Registered:
+    """Four images on T1c's grid, with the skull.
+
+    Parameters
+    ----------
+    images : ndarray of float32, shape (4, x, y, z)
+    covered : mapping of str to ndarray of bool, shape (x, y, z)
+        What each image reaches.
+    found : mapping of str to Registration
+        How the three others lie to T1c.
+    """
+
+    images: npt.NDArray[np.float32]
+    covered: Mapping[str, Mask]
+    found: Mapping[str, Registration]
+
+    @classmethod
+    def of(cls, raw: RawStudy, found: Mapping[str, Registration]) -> Registered:
+        """Resample each image once, from the original, linearly."""
+        t1c = raw.scans["t1c"]
+        images = np.empty((len(MODALITIES), *t1c.shape), dtype=np.float32)
+        images[0] = t1c.values
+        covered = {"t1c": np.ones(t1c.shape, dtype=bool)}
+        for place, role in enumerate(MODALITIES[1:], start=1):
+            scan, matrix = raw.scans[role], found[role].matrix
+            outside = background_value(scan.values)
+            outside = float(scan.values.min()) if outside is None else outside
+            images[place] = on_grid_of(scan.values, scan.affine, matrix, t1c.shape, t1c.affine, outside)
+            covered[role] = covered_by(scan.shape, scan.affine, matrix, t1c.shape, t1c.affine)
+        return cls(images, covered, found)
+
+    @classmethod
+    def again(cls, raw: RawStudy, record: Mapping[str, Any]) -> Registered:
+        """What a preparation of these scans, of which its JSON tells, had before it took the skull off."""
+        found = {}
+        for role, told in record["registration"].items():
+            numbers = {name: told[name] for name in (*_NUMBERS, "starts")}
+            found[role] = Registration(np.array(told["t1c_mm_to_image_mm"]), **numbers)
+        return cls.of(raw, found)
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A study that was prepared.
 
@@ -79,13 +123,22 @@ class Prepared:
         Its four images, to be loaded.
     record : mapping
         What the JSON says.
-    already_there : bool
-        Whether the same preparation stood there.
+    brain : Path
+        Mask of the brain.
+    registered : Registered, optional
+        The images with the skull, which are never saved: a face can be seen in them. None where the same preparation
+        stood there; :meth:`Registered.again` makes them anew.
     """
 
     files: StudyFiles
     record: Mapping[str, Any]
-    already_there: bool = False
+    brain: Path
+    registered: Registered | None = None
+
+    @property
+    def already_there(self) -> bool:
+        """Whether the same preparation stood there."""
+        return self.registered is None
 
 
 @dataclass
@@ -106,6 +159,7 @@ def prepare_study(
     folder: Path,
     options: Options,
     *,
+    registered: Registered | None = None,
     progress: Progress = lambda done, total, message: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Prepared:
@@ -118,6 +172,8 @@ def prepare_study(
         Takes ``<id>-t1c.nii.gz`` … on T1c's own grid, the mask ``<id>_brain.nii.gz``, the transforms in
         ``<id>_preparation.json``, and ``<id>_preparation.html``, a page to check it all by.
     options : Options
+    registered : Registered, optional
+        The images on T1c's grid, where an earlier preparation of the same scans found how they lie.
     progress, cancelled : callable
 
     Returns
@@ -139,22 +195,24 @@ def prepare_study(
     settings = {"brain": "file" if options.brain_mask else str(options.brain), "brain_mask_sha256": mask_hash}
     files = _files(folder, raw.id)
     if (there := _look(folder, files, raw.id, inputs, settings, options)) is not None:
-        return Prepared(_study_files(raw.id, folder, files), there, already_there=True)
+        return Prepared(_study_files(raw.id, folder, files), there, files["brain"])
     clock, t1c = _Clock(), raw.scans["t1c"]
-    found: dict[str, Registration] = {}
-    for place, role in enumerate(MODALITIES[1:]):
-        progress(place, _STEPS, f"Registering {MODALITY_TITLES[role]}")
-        with clock("registration"):
-            scan = raw.scans[role]
-            found[role] = register(t1c.values, t1c.affine, scan.values, scan.affine, cancelled=cancelled)
-    progress(3, _STEPS, "Resampling")
-    with clock("resampling"):
-        images, covered = _on_t1c(raw, found)
+    if registered is None:
+        found: dict[str, Registration] = {}
+        for place, role in enumerate(MODALITIES[1:]):
+            progress(place, _STEPS, f"Registering {MODALITY_TITLES[role]}")
+            with clock("registration"):
+                scan = raw.scans[role]
+                found[role] = register(t1c.values, t1c.affine, scan.values, scan.affine, cancelled=cancelled)
+        progress(3, _STEPS, "Resampling")
+        with clock("resampling"):
+            registered = Registered.of(raw, found)
+    images, found = registered.images, dict(registered.found)
     _check(cancelled)
     progress(4, _STEPS, "Finding the brain")
     with clock("brain"):
         brain, how = _brain(raw, images, options)
-    _check_head(raw, brain, covered)
+    _check_head(raw, brain, registered.covered)
     _check(cancelled)
     progress(5, _STEPS, "Saving")
     reasons = [*_failed(found)]
@@ -183,7 +241,7 @@ def prepare_study(
     record["seconds"] = clock.seconds
     contents[files["json"]] = (json.dumps(plain(record), indent=2, ensure_ascii=False) + "\n").encode()
     write_files(contents)
-    return Prepared(_study_files(raw.id, folder, files), record)
+    return Prepared(_study_files(raw.id, folder, files), record, files["brain"], registered)
 
 
 def _told(scan: Scan) -> dict[str, Any]:
@@ -229,21 +287,6 @@ def _look(
     return None
 
 
-def _on_t1c(raw: RawStudy, found: Mapping[str, Registration]) -> tuple[npt.NDArray[np.float32], dict[str, Mask]]:
-    """All images on the grid of T1c, shape (4, x, y, z), and what each of them reaches."""
-    t1c = raw.scans["t1c"]
-    images = np.empty((len(MODALITIES), *t1c.shape), dtype=np.float32)
-    images[0] = t1c.values
-    covered = {"t1c": np.ones(t1c.shape, dtype=bool)}
-    for place, role in enumerate(MODALITIES[1:], start=1):
-        scan, matrix = raw.scans[role], found[role].matrix
-        outside = background_value(scan.values)
-        outside = float(scan.values.min()) if outside is None else outside
-        images[place] = on_grid_of(scan.values, scan.affine, matrix, t1c.shape, t1c.affine, outside)
-        covered[role] = covered_by(scan.shape, scan.affine, matrix, t1c.shape, t1c.affine)
-    return images, covered
-
-
 def _brain(raw: RawStudy, images: npt.NDArray[np.float32], options: Options) -> tuple[Mask, str]:
     """The brain on T1c's grid, and where it comes from."""
     t1c = raw.scans["t1c"]
@@ -282,7 +325,7 @@ def _failed(found: Mapping[str, Registration]) -> Iterator[Reason]:
 
 
 def _registered(each: Registration) -> dict[str, Any]:
-    numbers = {name: round(getattr(each, name), 3) for name in ("moved_mm", "returned_mm", "overlap")}
+    numbers = {name: round(getattr(each, name), 3) for name in _NUMBERS}
     matrix = np.round(each.matrix, 6).tolist()
     return {"t1c_mm_to_image_mm": matrix, "fits_already": each.fits_already, **numbers, "starts": each.starts}
 

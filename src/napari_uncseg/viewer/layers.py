@@ -58,7 +58,7 @@ def arrange_opened(viewer: ViewerModel, source: Study | Prediction) -> None:
     """
     layers = [layer for layer, tag in tagged(viewer, _study_id(source)) if tag.source is source]
     if layers:
-        _close_others(viewer, _study_id(source))
+        close_others(viewer, _study_id(source))
         _arrange(viewer, layers, source)
 
 
@@ -265,7 +265,7 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
             show_flair_of_doubtful(viewer, source)
 
 
-def _close_others(viewer: ViewerModel, study_id: str) -> None:
+def close_others(viewer: ViewerModel, study_id: str) -> None:
     """Have one study on the screen: layers of others go, but for those on which somebody paints, which are hidden."""
     corrected = {layer.metadata[CORRECTION_KEY].study_id for layer in viewer.layers if CORRECTION_KEY in layer.metadata}
     for layer, tag in tagged(viewer):
