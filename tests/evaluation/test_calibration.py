@@ -179,7 +179,7 @@ def test_no_calibration_error_exceeds_the_bound(seed, sharpness, share):
 def test_calibration_by_shell_agrees_with_a_loop(case, region):
     metric = ShellCalibration(region, bins=10)
     found = {value.metric: value for value in metric.read(metric.measure(case))}
-    shells = case.shells("reference", region)
+    shells = case.shells(region)
     probability = case.probability(region)
     reference = case.reference[REGIONS.index(region)]
     total = 0

@@ -68,18 +68,8 @@ def test_values_are_per_case_over_cases_and_pooled(cases):
     assert (mean.count, pooled.count) == (4, sum(int(case.brain.sum()) for case in cases))
 
 
-def test_merged_parts_equal_the_whole(cases):
-    whole, left, right = filled(cases), filled(cases[:1]), filled(cases[1:])
-    left.merge(right)
-    assert table_of(left).equals(table_of(whole))
-    assert list(right.cases) == [case.id for case in cases[1:]]
-
-
-def test_merge_refuses_other_settings_and_known_cases(cases):
+def test_a_case_that_is_known_is_refused(cases):
     metric = filled(cases)
-    for other in (filled([], region=Region.ET), filled([], Alone), filled(cases[3:])):
-        with pytest.raises(EvaluationError):
-            metric.merge(other)
     with pytest.raises(EvaluationError):
         metric.add(cases[0])
     assert len(metric.cases) == 4
@@ -94,36 +84,22 @@ def test_what_is_not_additive_is_never_pooled(cases):
     assert table_of(Share()).empty
 
 
-def test_saved_metric_is_the_same(cases, tmp_path):
+def test_statistics_of_a_file_are_the_same(cases):
     metric = filled(cases, region=Region.TC, voxel_set=VoxelSet.UNION)
-    metric.save(tmp_path / "share.npz")
-    loaded = Share.load(tmp_path / "share.npz")
-    assert loaded.settings() == metric.settings() == {"metric": "share", "region": "TC", "voxel_set": "union"}
-    assert loaded.region is Region.TC
-    assert list(loaded.cases) == list(metric.cases)
-    assert table_of(loaded).equals(table_of(metric))
-    Share().save(tmp_path / "empty.npz")
-    assert table_of(Share.load(tmp_path / "empty.npz")).empty
+    assert metric.settings() == {"metric": "share", "region": "TC", "voxel_set": "union"}
+    statistics, named = from_npz(to_npz(metric.cases.values(), cases=np.array(list(metric.cases))), Path("share.npz"))
+    again = filled([], region=Region.TC, voxel_set=VoxelSet.UNION)
+    for number, name in enumerate(named["cases"]):
+        again.put(str(name), statistics[number])
+    assert table_of(again).equals(table_of(metric))
 
 
-def test_file_that_is_no_metric_is_refused(cases, tmp_path):
+def test_a_file_that_holds_no_statistics_is_refused(tmp_path):
     path = tmp_path / "share.npz"
-    none, objects = np.array([], dtype=str), np.array([{"a": 1}], dtype=object)
-    makers = [
-        *(
-            lambda content=content: path.write_bytes(content)
-            for content in (b"", b"PK\x03\x04 and no more", pickle.dumps({"settings": 1}))
-        ),
-        lambda: np.savez(path, settings=objects, cases=none),
-        lambda: filled(cases, Alone).save(path),
-        lambda: np.savez(path, settings=np.array('{"metric": "share", "colour": 3}'), cases=none),
-    ]
-    with pytest.raises(EvaluationError):
-        Share.load(path)
-    for make in makers:
-        make()
+    np.savez(path, settings=np.array([{"a": 1}], dtype=object))
+    for content in (b"", b"PK\x03\x04 and no more", pickle.dumps({"settings": 1}), path.read_bytes()):
         with pytest.raises(EvaluationError):
-            Share.load(path)
+            from_npz(content, path)
 
 
 def test_statistics_come_back_as_they_were():

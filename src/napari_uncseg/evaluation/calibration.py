@@ -142,7 +142,7 @@ class ShellCalibration(Metric):
         at = case.indices(VoxelSet.BRAIN, self.region) if reference.any() else np.empty(0, dtype=np.intp)
         p, y = p.ravel()[at], reference.ravel()[at]
         cell = np.minimum((p * self.bins).astype(np.int64), self.bins - 1)
-        cell += self.bins * case.shells("reference", self.region).ravel()[at].astype(np.int64)
+        cell += self.bins * case.shells(self.region).ravel()[at].astype(np.int64)
         sums = {"count": (cell, None), "probability": (cell, p), "region": (cell[y], None)}
         return {
             key: np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -134,13 +134,11 @@ class Case:
         return self.once(("voxels", voxel_set, whose), lambda: np.flatnonzero(self.voxels(voxel_set, region)))
 
     @once_per_case
-    def shells(self, boundary: Literal["reference", "prediction"], region: Region) -> npt.NDArray[np.uint8]:
-        """Shells around a region's boundary, computed once per case.
+    def shells(self, region: Region) -> npt.NDArray[np.uint8]:
+        """Shells around the boundary of a region in the reference, computed once per case.
 
         Parameters
         ----------
-        boundary : {"reference", "prediction"}
-            Whose boundary.
         region : Region
 
         Returns
@@ -148,8 +146,7 @@ class Case:
         ndarray of uint8, shape (x, y, z)
             See :func:`~napari_uncseg.metrics.surface.boundary_shells`; not to be written to.
         """
-        mask = self.true(region) if boundary == "reference" else self.predicted(region)
-        return boundary_shells(mask, self.spacing)
+        return boundary_shells(self.true(region), self.spacing)
 
     def uncertainties(self, region: Region) -> tuple[str, ...]:
         """Names that :meth:`uncertainty` knows for a region."""

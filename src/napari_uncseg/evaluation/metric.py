@@ -1,4 +1,4 @@
-"""The metric: fed with cases, merged across processes, read per case and pooled."""
+"""The metric: fed with cases, or with what was measured of them elsewhere, read per case and pooled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ import numpy.typing as npt
 from napari_uncseg.errors import EvaluationError, reason_of
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.table import MetricResult
-from napari_uncseg.io.files import read_bytes, write_files
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
@@ -33,7 +32,7 @@ class Metric(ABC):
     """Something measured on every case.
 
     A subclass is a dataclass whose fields are its settings (``@dataclass(eq=False)``); it says how a case becomes a
-    statistic and how a statistic is read. Keeping cases, merging and pooling are done here.
+    statistic and how a statistic is read. Keeping cases and pooling are done here.
     """
 
     name: ClassVar[str]
@@ -89,7 +88,7 @@ class Metric(ABC):
         return MetricResult(metric, value, count=count, undefined=why, voxel_set=voxels, **of, **more)
 
     def settings(self) -> dict[str, Any]:
-        """Name and settings as JSON values; metrics merge only when these are equal."""
+        """Name and settings as JSON values."""
         content = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
         return {"metric": self.name, **json.loads(json.dumps(content))}
 
@@ -110,7 +109,6 @@ class Metric(ABC):
         EvaluationError
             When a case of this id is there already, or the case lacks what the metric needs.
         """
-        self._check_new(case.id)
         self.put(case.id, self.measure(case))
 
     def put(self, case_id: str, statistic: Statistic) -> None:
@@ -127,28 +125,10 @@ class Metric(ABC):
         EvaluationError
             When a case of this id is there already.
         """
-        self._check_new(case_id)
+        if case_id in self._packed:
+            raise EvaluationError(f"Case {case_id} is there already; give every study one id of its own.")
         # Compressed, because histograms of thousands of studies are many small numbers and more zeros.
         self._packed[case_id] = _pack(statistic)
-
-    def merge(self, other: Metric) -> None:
-        """Take over the cases of a metric with the same settings.
-
-        Parameters
-        ----------
-        other : Metric
-            Left as it is.
-
-        Raises
-        ------
-        EvaluationError
-            When the settings differ or a case is in both.
-        """
-        if self.key != other.key:
-            raise EvaluationError(f"Metrics with other settings cannot be merged: {self.key} and {other.key}.")
-        for case_id in other._packed:
-            self._check_new(case_id)
-        self._packed.update(other._packed)
 
     def without(self, cases: Collection[str]) -> Self:
         """A copy that has not seen some cases."""
@@ -191,42 +171,6 @@ class Metric(ABC):
             As :meth:`total`.
         """
         return [replace(result, aggregation="pooled") for result in self.read(self.total())]
-
-    def save(self, path: Path) -> None:
-        """Write settings and statistics to an ``.npz`` file, under a temporary name first.
-
-        Raises
-        ------
-        SaveError
-            When the disk cannot take it.
-        """
-        settings, cases = np.array(json.dumps(self.settings())), np.array(list(self._packed))
-        write_files({Path(path): to_npz(self.cases.values(), settings=settings, cases=cases)})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what :meth:`save` wrote; no pickle is ever opened.
-
-        Raises
-        ------
-        EvaluationError
-            When the file is missing, damaged, or of another metric.
-        """
-        statistics, named = from_npz(read_bytes(Path(path), EvaluationError), path)
-        try:
-            settings = json.loads(str(named["settings"]))
-            if settings.pop("metric") != cls.name:
-                raise ValueError
-            metric = cls(**settings)
-            for number, case_id in enumerate(named["cases"]):
-                metric.put(str(case_id), statistics[number])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EvaluationError(f"{path} holds no {cls.name!r} of this version; measure it again.") from error
-        return metric
-
-    def _check_new(self, case_id: str) -> None:
-        if case_id in self._packed:
-            raise EvaluationError(f"Case {case_id} is there already; give every study one id of its own.")
 
 
 def to_npz(statistics: Iterable[Statistic], **more: npt.NDArray[Any]) -> bytes:

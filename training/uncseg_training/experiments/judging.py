@@ -16,7 +16,7 @@ from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
-from napari_uncseg.evaluation.metric import Metric
+from napari_uncseg.evaluation.metric import Metric, from_npz, to_npz
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps, counts_of, judge
 from napari_uncseg.evaluation.table import COLUMNS, MetricResult, by_case, to_frame
@@ -203,7 +203,8 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
         for counted in steps.values():
             counted.add(case)
     for (region, voxels), counted in steps.items():
-        counted.save(folder / f"steps-{region}-{voxels}.npz")
+        cases = np.array(list(counted.cases))
+        write_files({folder / f"steps-{region}-{voxels}.npz": to_npz(counted.cases.values(), cases=cases)})
     content = {
         "model": {"name": predictor.model.name, "sha256": predictor.model.sha256},
         "members": task.members,
@@ -220,7 +221,7 @@ def record_of(task: Task, folder: Path, device: str = "auto") -> Record:
         measure(task, folder, device)
     content = json.loads((folder / RECORD).read_text())
     steps = {
-        (region, voxels): ProbabilitySteps.load(folder / f"steps-{region}-{voxels}.npz")
+        (region, voxels): _steps_of(folder / f"steps-{region}-{voxels}.npz", region, voxels)
         for region in REGIONS
         for voxels in CALIBRATED_SETS
     }
@@ -230,6 +231,14 @@ def record_of(task: Task, folder: Path, device: str = "auto") -> Record:
         passes=content["passes"],
         seconds=float(np.mean(content["seconds"])),
     )
+
+
+def _steps_of(path: Path, region: Region, voxels: VoxelSet) -> ProbabilitySteps:
+    statistics, named = from_npz(path.read_bytes(), path)
+    counted = ProbabilitySteps(region, voxels)
+    for number, name in enumerate(named["cases"]):
+        counted.put(str(name), statistics[number])
+    return counted
 
 
 def temperatures(calibration: Record) -> dict[Region, MonotoneMap]:
