@@ -17,7 +17,6 @@ from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME, study_scores
 from napari_uncseg.evaluation.table import MetricResult, by_case
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.overlap import dice_of_counts
 from napari_uncseg.metrics.selective import share_interval, spearman_interval
 from napari_uncseg.metrics.statistics import Interval, TwoGroups, bootstrap_bca, mann_whitney
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -31,7 +30,7 @@ ENDS = ("low", "high")
 
 @dataclass(eq=False)
 class DiceForecast(Metric):
-    """The expected Dice of a region and its interval, beside the true Dice; regions of any size.
+    """The expected Dice of a region and its interval, of regions of any size.
 
     Parameters
     ----------
@@ -43,29 +42,20 @@ class DiceForecast(Metric):
         "expected_dice": "Dice that the result tells to expect; dice_any_size is the true one",
         "expected_dice_low": "lower end of its interval, which is to hold nine studies in ten",
         "expected_dice_high": "upper end",
-        "expected_dice_width": "width of the interval",
-        "expected_dice_held": "1 where the interval holds the true Dice, else 0",
-        "expected_dice_error": "distance of expected and true Dice",
     }
 
     region: Region
 
     def measure(self, case: Case) -> Statistic:
-        """Expected Dice, its interval, and the true one."""
+        """Expected Dice and the ends of its interval."""
         told = case.expected_dice.get(self.region)
         if told is None:
             raise EvaluationError(f"Case {case.id} tells no expected Dice of {self.region}; leave this metric out.")
-        predicted, true = case.predicted(self.region), case.true(self.region)
-        both = np.count_nonzero(predicted & true)
-        dice = dice_of_counts(both, np.count_nonzero(predicted) - both, np.count_nonzero(true) - both)
-        return {"estimate": np.array([told.value, told.low, told.high, dice]), "size": np.array(predicted.size)}
+        return {"estimate": np.array([told.value, told.low, told.high]), "size": np.array(case.brain.size)}
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """See the class."""
-        value, low, high, dice = statistic["estimate"].tolist()
-        numbers = (value, low, high, high - low, float(low <= dice <= high), abs(value - dice))
-        size = int(statistic["size"])
-        named = zip(self.meanings, numbers, strict=True)
+        named, size = zip(self.meanings, statistic["estimate"].tolist(), strict=True), int(statistic["size"])
         return [self.result(name, number, size, voxel_set=VoxelSet.ALL) for name, number in named]
 
 
