@@ -66,6 +66,12 @@ class ForeignFile(SaveError):
     code = "save.foreign-file"
 
 
+class NameTaken(SaveError):
+    """A file that was to be new is there already, for another run wrote it in the same moment."""
+
+    code = "save.name-taken"
+
+
 class EvaluationError(UncsegError):
     """Arrays, files or settings that cannot be compared with a reference, or results that do not belong together."""
 

@@ -13,15 +13,17 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 
-from napari_uncseg.errors import StudyError
+from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
+from napari_uncseg.review.drafts import drafts_of
 from napari_uncseg.review.verdicts import Decision, Status, log_path
 from napari_uncseg.review.worklist import list_cases
 from napari_uncseg.viewer.bindings import FINDING_KEYS, WORKLIST_KEYS
 from napari_uncseg.viewer.corrections import close_case, correction_layer, start_correction
 from napari_uncseg.viewer.layers import add_prediction
 from napari_uncseg.viewer.navigation import session_of
+from napari_uncseg.viewer.orientation import to_display
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.base import PANEL_WIDTH
 from napari_uncseg.widgets.compare.patients import PatientsWindow
@@ -208,12 +210,13 @@ def test_the_next_panel_knows_what_is_open_and_what_is_unsaved(qtbot, panel, vie
     assert again.shown == "case-b"
     painted = start_correction(viewer, open_predictions(viewer)["case-b"])
     painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
-    again.step(1)
-    assert again.failure.isVisibleTo(again)
-    viewer.layers.remove(painted)
+    left = np.array(painted.data)
     again.step(1)
     opened(qtbot, again, "case-c")
     assert list(open_predictions(viewer)) == ["case-c"]
+    prediction = load_prediction(results / "case-b")
+    (draft,) = drafts_of(results / "case-b", prediction)
+    assert (to_display(draft.labels, prediction.affine) == left).all()
 
 
 def test_the_last_list_is_there_at_the_next_start(qtbot, panel, results, tmp_path):
@@ -255,14 +258,19 @@ def test_a_correction_outlives_its_result(qtbot, panel, viewer, results):
     assert painted not in viewer.layers
 
 
-def test_an_unsaved_correction_is_not_left(qtbot, panel, viewer):
+def test_an_unsaved_correction_of_which_no_draft_can_be_kept_is_not_left(qtbot, panel, viewer, results, monkeypatch):
     panel.open_chosen()
     opened(qtbot, panel, "case-b")
-    prediction = open_predictions(viewer)["case-b"]
-    painted = start_correction(viewer, prediction)
+    painted = start_correction(viewer, open_predictions(viewer)["case-b"])
     painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
+
+    def refuse(*_told):
+        raise SaveError("the disk is full")
+
+    monkeypatch.setattr("napari_uncseg.viewer.corrections.write_draft", refuse)
     panel.step(1)
     assert panel.failure.isVisibleTo(panel)
+    assert "the disk is full" in panel.failure.text()
     assert panel.shown == "case-b"
     viewer.layers.remove(painted)
     panel.step(1)

@@ -7,7 +7,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtGui import QKeySequence, QShortcut
 
-from napari_uncseg.viewer.bindings import PICTURE_KEYS, VERDICT_KEYS, bind_viewer, key_sections
+from napari_uncseg.viewer.bindings import CORRECTION_KEYS, PICTURE_KEYS, VERDICT_KEYS, bind_viewer, key_sections
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.widgets.compare.panel import MainLink
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
@@ -76,9 +76,10 @@ def test_no_key_is_naparis_own():
     for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
         taken |= set(kind.class_keymap)
     taken |= set(ViewerModel.class_keymap)
-    assert not {QKeySequence(key).toString() for key in (*PICTURE_KEYS.values(), *VERDICT_KEYS.values())} & {
-        as_qt(key) for key in taken
-    }
+    assert not {
+        QKeySequence(key).toString()
+        for key in (*PICTURE_KEYS.values(), *VERDICT_KEYS.values(), *CORRECTION_KEYS.values())
+    } & {as_qt(key) for key in taken}
 
 
 def test_the_panel_shows_them_all(qtbot, viewer):

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
+from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Decision, Judgement, log_path, read_log
 from napari_uncseg.viewer.bindings import FINDING_KEYS, VERDICT_KEYS
 from napari_uncseg.viewer.corrections import start_correction
@@ -65,15 +67,14 @@ def test_a_list_by_keys_alone(qtbot, make_napari_viewer_proxy, press_key, result
     painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
     told.clear()
     press_key(viewer, VERDICT_KEYS["needs_correction"])
-    assert any("not saved" in each for each in told)
-    assert session.study == "case-c"
-    viewer.layers.remove(painted)
-    press_key(viewer, VERDICT_KEYS["reject"])
     ready("case-a")
+    (corrected,) = corrections_in(results / "case-c", "case-c")
+    assert sorted(set(load_correction(corrected, load_prediction(results / "case-c")).ravel())) == [1, 2]
+    assert any("case-c" in each and "correction is saved" in each for each in told)
     press_key(viewer, VERDICT_KEYS["reject"])
     assert "Every study" in told[-1]
     last = {each.study: each.decision for each in read_log(log_path(results)).records if hasattr(each, "decision")}
-    assert last == {"case-a": Decision.REJECT, "case-b": Decision.ACCEPT, "case-c": Decision.REJECT}
+    assert last == {"case-a": Decision.REJECT, "case-b": Decision.ACCEPT, "case-c": Decision.NEEDS_CORRECTION}
     assert len(asked) == 1
     panel.cases.search.setText("-B")
     assert [case.id for case in panel.cases.table.cases()] == ["case-b"]

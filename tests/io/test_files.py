@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from napari_uncseg.errors import EvaluationError, SaveError, StudyError
+from napari_uncseg.errors import EvaluationError, NameTaken, SaveError, StudyError
 from napari_uncseg.io import files
 
 PROBES = [files.is_file, files.is_dir, files.exists, files.entries, files.read_bytes, files.read_json, files.sha256_of]
@@ -91,3 +91,16 @@ def test_a_clean_up_that_fails_does_not_hide_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(files.Path, "unlink", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
     with pytest.raises(SaveError, match="Input/output error"):
         files.write_files({tmp_path / "a": b"1"})
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_new_files_replace_nothing(tmp_path, monkeypatch, links):
+    def refuse(*_told):
+        raise PermissionError(1, "no links on this disk")
+
+    if not links:
+        monkeypatch.setattr(files.os, "link", refuse)
+    files.write_files({tmp_path / "a": b"first"}, new=True)
+    with pytest.raises(NameTaken):
+        files.write_files({tmp_path / "b": b"fresh", tmp_path / "a": b"second"}, new=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"first"}

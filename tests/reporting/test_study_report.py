@@ -12,6 +12,7 @@ from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.diameters import axial_diameters
 from napari_uncseg.models.identity import bundled_calibration
 from napari_uncseg.reporting.slices import cut_at, frame_of
 from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
@@ -87,6 +88,24 @@ def test_the_page_says_what_was_found_and_judged(material, findings):
     assert any("Corrected by hand" in sentence for sentence in page.verdicts)
     assert "ranked by expected error volume as the map claims" in page.findings_lead
     assert [row[0].text[:2] for row in page.volumes.rows] == list(REGIONS)
+
+
+def test_volumes_and_diameters_after_the_correction_stand_beside_those_before(material, findings):
+    page = compose(material, findings)
+    assert [cell.text for cell in page.volumes.rows[0]][2] == f"{material.correction.regions[Region.WT].after_ml:.1f}"
+    assert list(page.diameters.head) == ["region", "segmented, mm", "corrected, mm", "expert, mm"]
+    longest = axial_diameters(material.prediction.segmentation > 0, material.prediction.affine)
+    assert page.diameters.rows[0][1].text == f"{longest} (slice {longest.slice})"
+    plain = compose(dataclasses.replace(material, correction=None), findings)
+    assert len(plain.volumes.head) == 5
+    assert list(plain.diameters.head) == ["region", "segmented, mm", "expert, mm"]
+
+
+def test_findings_that_are_not_listed_are_counted(material, findings):
+    many = dataclasses.replace(findings, items=findings.items[:1] * 10)
+    assert "2 more are not" in compose(material, many).findings_lead
+    few = dataclasses.replace(findings, items=findings.items[:1])
+    assert "are not" not in compose(material, few).findings_lead
 
 
 def test_all_of_it_stays_on_the_page(material, findings):

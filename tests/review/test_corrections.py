@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Label, Region, region_masks
 from napari_uncseg.maps import MapName
+from napari_uncseg.review import corrections
 from napari_uncseg.review.corrections import compare, corrections_in, load_correction, save_correction
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.watershed import build_watershed
@@ -138,3 +141,30 @@ def test_a_correction_whose_json_a_kill_prevented_is_completed(shell_prediction,
     assert save_correction(shell_prediction, corrected, tmp_path, reviewer="R1") == path
     assert told.is_file()
     assert corrections_in(tmp_path, shell_prediction.study_id) == [path]
+
+
+def test_two_who_save_in_the_same_moment_both_have_their_file(shell_prediction, tmp_path, monkeypatch):
+    both_chose, free = threading.Barrier(2), corrections._free_path
+
+    def choose(*told):
+        path = free(*told)
+        if not threading.current_thread().name.endswith("again"):
+            threading.current_thread().name += "again"
+            both_chose.wait(20)
+        return path
+
+    monkeypatch.setattr(corrections, "_free_path", choose)
+    labels = [np.full_like(shell_prediction.segmentation, label) for label in (Label.ED, Label.ET)]
+    save = partial(save_correction, shell_prediction, folder=tmp_path, reviewer="R1")
+    threads = [threading.Thread(target=save, args=(each,)) for each in labels]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = corrections_in(tmp_path, shell_prediction.study_id)
+    assert len(found) == 2
+    assert {int(load_correction(path, shell_prediction).max()) for path in found} == {Label.ED, Label.ET}
+    for path in found:
+        told = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+        assert told["file"] == {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert len(list(tmp_path.iterdir())) == 4

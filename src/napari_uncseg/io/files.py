@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.errors import SaveError, StudyError, UncsegError, reason_of
+from napari_uncseg.errors import NameTaken, SaveError, StudyError, UncsegError, reason_of
 
 Error = type[UncsegError]
 
@@ -111,7 +111,7 @@ def versions(*packages: str) -> dict[str, str]:
     return {name: python if name == "python" else _version(name) for name in ("napari-uncseg", "python", *packages)}
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
+def write_files(contents: Mapping[Path, bytes], *, new: bool = False) -> None:
     """Write several files so that a failure leaves every one of them as it was.
 
     All bytes go to temporary names first; only when the last of them is complete are they renamed, in the order given.
@@ -120,9 +120,13 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     ----------
     contents : mapping of Path to bytes
         Target -> what it shall hold. The one that vouches for the others comes last.
+    new : bool
+        Replace nothing: of two runs that write a name in the same moment only one has it.
 
     Raises
     ------
+    NameTaken
+        When they are to be new and one is there.
     SaveError
         When the folder cannot be made or written, or the disk is full; no temporary file stays behind.
     """
@@ -140,10 +144,10 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             temporary[name] = target
             name.write_bytes(data)
         for name, target in temporary.items():
-            new = not target.exists()
-            os.replace(name, target)
+            absent = not target.exists()
+            (_rename_to_new if new else os.replace)(name, target)
             renamed += 1
-            fresh += [target] * new
+            fresh += [target] * absent
         for folder in {target.parent for target in contents}:
             _sweep(folder)
     except OSError as error:
@@ -157,6 +161,22 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             for folder in reversed(made):
                 with contextlib.suppress(OSError):  # someone else has put something there meanwhile
                     folder.rmdir()
+
+
+def _rename_to_new(name: Path, target: Path) -> None:
+    """Rename a file in one step that fails when the other name is taken."""
+    try:
+        try:
+            os.link(name, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without links: whoever makes the file first has the name
+            target.open("xb").close()
+            os.replace(name, target)
+        else:
+            name.unlink()
+    except FileExistsError as error:
+        raise NameTaken(f"{target} is there already; nothing was written.") from error
 
 
 def temporary_files(folder: Path) -> list[Path]:

@@ -69,7 +69,10 @@ def is_small(reference_ml: float, small_ml: float = SMALL_ML) -> bool:
 def confusion(segmentation: npt.NDArray[np.uint8], reference: npt.NDArray[np.uint8]) -> list[list[int]]:
     """Voxels by label, rows reference and columns prediction, in the order 0, NCR, ED, ET."""
     size = len(Label) + 1
-    counts = np.bincount((reference.astype(np.intp) * size + segmentation).ravel(), minlength=size * size)
+    both = (reference * np.uint8(size) + segmentation).ravel()
+    tumour = both[both > 0]  # few of many: counting the rest voxel by voxel would take most of the time
+    counts = np.bincount(tumour, minlength=size * size)
+    counts[0] = both.size - tumour.size
     table: list[list[int]] = counts.reshape(size, size).tolist()
     return table
 

@@ -36,6 +36,9 @@ PAGE_INCHES = (8.27, 11.69)
 TOP, LEFT = 0.97, 0.05
 """Where the first line begins, as fractions of the page."""
 
+WIDTHS = {5: (0.27, 0.15, 0.15, 0.22, 0.15), 6: (0.26, 0.14, 0.14, 0.14, 0.18, 0.12)}
+"""Shares of the width that the columns of the table of volumes have, by their number."""
+
 LEAST_PICTURE = 0.12
 """Least height of the cuts, as a fraction of the page."""
 
@@ -112,8 +115,11 @@ def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
         for sentence in page.verdicts:
             writer.line(sentence, size=8.5, most=3)
         writer.title("Volumes")
-        writer.table(page.volumes, (0.27, 0.15, 0.15, 0.22, 0.15))
+        writer.table(page.volumes, WIDTHS[len(page.volumes.head)])
         writer.line(page.volumes_how, size=7, colour=SOFT)
+        writer.title("Diameters")
+        writer.table(page.diameters, (0.27, 0.21, 0.21, 0.21)[: len(page.diameters.head)])
+        writer.line(page.diameters_how, size=7, colour=SOFT)
         writer.title("Findings")
         writer.line(page.findings_lead, size=8)
         writer.table(page.findings, (0.04, 0.46, 0.1, 0.12, 0.1, 0.08, 0.1))

@@ -17,7 +17,7 @@ from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
 from napari_uncseg.review.session import judged
 from napari_uncseg.review.verdicts import Record, StudyVerdict, latest
-from napari_uncseg.review.volumes import HOW, volume_intervals
+from napari_uncseg.review.volumes import DIAMETERS_HOW, HOW, RegionSize, region_sizes, volume_intervals
 from napari_uncseg.uncertainty.expected_dice import estimates_of
 
 LISTED = 8
@@ -66,6 +66,9 @@ class Page:
     volumes, findings : Grid
     volumes_how : str
         How the intervals came about.
+    diameters : Grid
+    diameters_how : str
+        Which they are.
     findings_lead : str
         Which map, threshold and order.
     calibration : Grid
@@ -77,6 +80,8 @@ class Page:
     subtitle: str
     volumes: Grid
     volumes_how: str
+    diameters: Grid
+    diameters_how: str
     findings_lead: str
     findings: Grid
     calibration: Grid
@@ -94,15 +99,17 @@ def compose(material: Material, findings: Findings) -> Page:
         f"{prediction.members} {'pass' if prediction.members == 1 else 'members'}.",
         f"Result: {fingerprint(prediction.provenance)[:12] or 'without a fingerprint'}; made by: "
         f"{prediction.provenance.get('command') or 'no command told'}.",
-        f"Report: napari-uncseg {__version__}; volumes and findings are those of the segmentation as predicted.",
+        f"Report: napari-uncseg {__version__}; findings, contours and expected volumes are those of the "
+        "segmentation as predicted.",
     ]
     making += [f"Needs review: {reason.get('text')}" for reason in prediction.provenance.get("needs_review") or ()]
     making += [f"Warning: {warning}" for warning in material.study.warnings]
     calibration = Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1))
     volumes, found = _volumes_grid(material), _findings_grid(material, findings)
     title, lead = f"Review of {prediction.study_id}", _findings_lead(prediction, findings)
+    sizes = (volumes, HOW, _diameters_grid(material), DIAMETERS_HOW)
     said = tuple(_verdict_sentences(material))
-    return Page(title, _subtitle(material), volumes, HOW, lead, found, calibration, said, tuple(making))
+    return Page(title, _subtitle(material), *sizes, lead, found, calibration, said, tuple(making))
 
 
 def _subtitle(material: Material) -> str:
@@ -121,14 +128,39 @@ def _volumes_grid(material: Material) -> Grid:
     if material.study.reference is not None:
         for region, mask in zip(REGIONS, region_masks(material.study.reference), strict=True):
             true[region] = f"{np.count_nonzero(mask) * material.study.voxel_ml:.1f}"
+    changes = _changes(material)
     rows = []
     for each in volume_intervals(material.prediction):
         segmented, expected, low, high = (
             f"{ml:.1f}" for ml in (each.segmented_ml, each.expected_ml, each.low_ml, each.high_ml)
         )
         named = f"{each.region} · {REGION_TITLES[each.region]}"
-        rows.append([named, segmented, expected, f"{low} to {high}", true.get(each.region, "–")])
-    return Grid.of(("region", "segmented, mL", "expected, mL", "80 % interval, mL", "expert, mL"), rows)
+        corrected = [f"{changes.regions[each.region].after_ml:.1f}"] if changes is not None else []
+        rows.append([named, segmented, *corrected, expected, f"{low} to {high}", true.get(each.region, "–")])
+    corrected = ["corrected, mL"] if changes is not None else []
+    return Grid.of(("region", "segmented, mL", *corrected, "expected, mL", "80 % interval, mL", "expert, mL"), rows)
+
+
+def _changes(material: Material) -> Correction | None:
+    """What was changed by hand; None when nothing was."""
+    return material.correction if material.correction is not None and material.correction.voxels else None
+
+
+def _diameters_grid(material: Material) -> Grid:
+    """Diameters of the segmentation, of its correction and of the expert's, as far as there are any."""
+    prediction, reference = material.prediction, material.study.reference
+    columns = {"segmented": region_sizes(prediction.segmentation, prediction)}
+    changes = _changes(material)
+    if changes is not None:
+        columns["corrected"] = region_sizes(changes.labels, prediction)
+    if reference is not None:
+        columns["expert"] = region_sizes(reference, prediction)
+    rows = [[str(region), *(_across(sizes[region]) for sizes in columns.values())] for region in REGIONS]
+    return Grid.of(("region", *(f"{name}, mm" for name in columns)), rows)
+
+
+def _across(size: RegionSize) -> str:
+    return size.across if size.diameters is None else f"{size.diameters} (slice {size.diameters.slice})"
 
 
 def _findings_lead(prediction: Prediction, findings: Findings) -> str:
@@ -136,10 +168,12 @@ def _findings_lead(prediction: Prediction, findings: Findings) -> str:
     if not findings.items:
         return f"{title} at {findings.threshold:.3f} or more flags no place to check."
     believed = " as the map claims" if findings.ranked_by == EXPECTED_ERRORS else ""
+    count = len(findings.items)
+    listed = f" The first {LISTED} are listed, {count - LISTED} more are not." if count > LISTED else ""
     return (
-        f"{len(findings.items)} places where {title} is {findings.threshold:.3f} or more, ranked by "
+        f"{count} {'place' if count == 1 else 'places'} where {title} is {findings.threshold:.3f} or more, ranked by "
         f"{findings.ranked_by}{believed}. Flagged {findings.flagged_ml:.1f} mL, of it {findings.ring_ml:.1f} mL a thin "
-        "ring along the predicted contour that partial volume explains and that is no finding."
+        "ring along the predicted contour that partial volume explains and that is no finding." + listed
     )
 
 
@@ -175,8 +209,8 @@ def _verdict_sentences(material: Material) -> list[str]:
             comment = f": {record.comment.rstrip('.')}" if record.comment else ""
             said.append(f"Verdict of {record.reviewer} ({record.time[:10]}): {record.decision}{hard}{comment}.")
     sentences = said or ["No verdict was given yet."]
-    changes = material.correction
-    if changes is not None and changes.voxels:
-        touched = len(changes.touched)
-        sentences.append(f"Corrected by hand: {changes.changed_ml:.2f} mL changed, {touched} findings touched.")
+    changes = _changes(material)
+    if changes is not None:
+        touched = f"{len(changes.touched)} {'finding' if len(changes.touched) == 1 else 'findings'} touched"
+        sentences.append(f"Corrected by hand: {changes.changed_ml:.2f} mL changed, {touched}.")
     return sentences

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.errors import SaveError, StudyError
+from napari_uncseg.errors import EvaluationError, NameTaken, SaveError, StudyError
 from napari_uncseg.evaluation.validation import label_map
 from napari_uncseg.io.files import exists, sha256, sha256_of, versions, write_files
 from napari_uncseg.io.geometry import same_grid
@@ -51,7 +52,7 @@ class RegionChange:
     removed_ml: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correction:
     """How a corrected segmentation differs from the predicted one.
 
@@ -66,6 +67,8 @@ class Correction:
         Ranks of the findings in which a label changed.
     outside_ml : float
         Volume that changed outside all findings.
+    labels : ndarray of uint8, shape (x, y, z)
+        The corrected segmentation.
     """
 
     voxels: int
@@ -73,6 +76,7 @@ class Correction:
     regions: Mapping[Region, RegionChange]
     touched: tuple[int, ...]
     outside_ml: float
+    labels: Labels
 
 
 def compare(prediction: Prediction, corrected: npt.NDArray[np.integer], findings: Findings | None = None) -> Correction:
@@ -109,7 +113,23 @@ def compare(prediction: Prediction, corrected: npt.NDArray[np.integer], findings
     if findings is not None and count:
         ranks = findings.labels[(labels != prediction.segmentation)[findings.box]]
     touched, outside = np.unique(ranks[ranks > 0]).tolist(), count - int(np.count_nonzero(ranks))
-    return Correction(count, count * prediction.voxel_ml, regions, tuple(touched), outside * prediction.voxel_ml)
+    outside_ml = outside * prediction.voxel_ml
+    return Correction(count, count * prediction.voxel_ml, regions, tuple(touched), outside_ml, labels)
+
+
+def words_on(changes: Correction) -> str:
+    """What a correction changed, for a reader."""
+    if not changes.voxels:
+        return "Nothing is changed yet."
+    regions = [
+        f"{region} {each.before_ml:.2f} → {each.after_ml:.2f} mL (+{each.added_ml:.2f} −{each.removed_ml:.2f})"
+        for region, each in changes.regions.items()
+        if each.added_ml or each.removed_ml
+    ]
+    ranks = ", ".join(str(rank) for rank in changes.touched)
+    what = "Finding" if len(changes.touched) == 1 else "Findings"
+    touched = f"{what} touched: {ranks}." if ranks else "No finding touched."
+    return "\n".join((f"Changed: {changes.changed_ml:.2f} mL ({changes.voxels} voxels).", *regions, touched))
 
 
 def save_correction(
@@ -151,19 +171,11 @@ def save_correction(
         When the disk cannot take it.
     """
     labels = _checked(prediction, corrected)
-    changes = compare(prediction, labels, findings)
     encoded = encode_volume(labels, prediction.affine, prediction.header)
-    earlier = corrections_in(folder, prediction.study_id)
-    path = _free_path(folder, prediction.study_id)
-    if earlier and sha256_of(earlier[-1], SaveError) == sha256(encoded):
-        if exists(_json_of(earlier[-1]), SaveError):
-            return earlier[-1]
-        path = earlier[-1]  # a run that was killed after the first of the two files
     provenance = {
         "schema": SCHEMA,
         "study": prediction.study_id,
         "what": "segmentation corrected by a reviewer",
-        "file": {"file": path.name, "sha256": sha256(encoded)},
         "reviewer": reviewer,
         "time": now(),
         "comment": comment,
@@ -172,14 +184,21 @@ def save_correction(
             "segmentation_sha256": sha256(np.ascontiguousarray(prediction.segmentation).data),
             "model": prediction.provenance.get("model"),
         },
-        "changes": _changes_json(changes),
-        "findings": _findings_json(findings, changes),
+        **_changes_json(compare(prediction, labels, findings), findings),
         "versions": versions(),
         "research_use_only": RESEARCH_USE_ONLY,
     }
-    text = json.dumps(plain(provenance), indent=2, ensure_ascii=False) + "\n"
-    write_files({path: encoded, _json_of(path): text.encode()})
-    return path
+    earlier = corrections_in(folder, prediction.study_id)
+    if earlier and sha256_of(earlier[-1], SaveError) == sha256(encoded):
+        told = _json_of(earlier[-1])
+        if not exists(told, SaveError):  # a run was killed after the first of the two files
+            write_files({told: _json_bytes(provenance, earlier[-1], encoded)})
+        return earlier[-1]
+    while True:
+        path = _free_path(folder, prediction.study_id)
+        with suppress(NameTaken):  # by somebody who saves in the same moment
+            write_files({path: encoded, _json_of(path): _json_bytes(provenance, path, encoded)}, new=True)
+            return path
 
 
 def corrections_in(folder: Path, study_id: str) -> list[Path]:
@@ -214,13 +233,35 @@ def load_correction(path: Path, prediction: Prediction) -> Labels:
     return _checked(prediction, volume.values())
 
 
+def last_changes(prediction: Prediction, folder: Path, findings: Findings | None = None) -> Correction | None:
+    """What the last correction that was saved of a result changed; None without any on its grid.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    folder : Path
+        Folder of the study's result.
+    findings : Findings, optional
+        As of :func:`compare`.
+    """
+    saved = corrections_in(folder, prediction.study_id)
+    with suppress(StudyError, EvaluationError):
+        return compare(prediction, load_correction(saved[-1], prediction), findings) if saved else None
+    return None
+
+
 def _checked(prediction: Prediction, labels: npt.NDArray[Any]) -> Labels:
     return label_map(labels, "The corrected segmentation", prediction.segmentation.shape)
 
 
-def _changes_json(changes: Correction) -> dict[str, Any]:
+def _json_bytes(provenance: Mapping[str, Any], path: Path, encoded: bytes) -> bytes:
+    content = {**provenance, "file": {"file": path.name, "sha256": sha256(encoded)}}
+    return (json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _changes_json(changes: Correction, findings: Findings | None) -> dict[str, Any]:
     regions = {region: asdict(change).items() for region, change in changes.regions.items()}
-    return {
+    changed = {
         "voxels": changes.voxels,
         "changed_ml": round(changes.changed_ml, 4),
         "outside_findings_ml": round(changes.outside_ml, 4),
@@ -229,6 +270,7 @@ def _changes_json(changes: Correction) -> dict[str, Any]:
             for region, change in regions.items()
         },
     }
+    return {"changes": changed, "findings": _findings_json(findings, changes)}
 
 
 def _findings_json(findings: Findings | None, changes: Correction) -> dict[str, Any] | None:

@@ -1,13 +1,16 @@
-"""Volumes of the regions, and how far the probabilities let them be off."""
+"""Volumes and diameters of the regions, and how far the probabilities let the volumes be off."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from napari_uncseg.io.geometry import OnGrid
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
+from napari_uncseg.metrics.diameters import Diameters, axial_diameters
 
 LEVEL = 0.8
 """How much of the distribution of a volume its interval holds."""
@@ -16,6 +19,12 @@ HOW = (
     "The 80 % interval spans the volumes where p > 0.9 and where p > 0.1. It is the interval of a contour that moves "
     "as one, so that all voxels err together; errors that do not would cancel and leave it narrower. It holds as far "
     "as the probabilities are calibrated."
+)
+
+
+DIAMETERS_HOW = (
+    "Longest diameter in an axial slice and the longest one across it in that slice, as RANO has it, in millimetres; "
+    "of several lesions the longest counts."
 )
 
 
@@ -39,6 +48,42 @@ class VolumeInterval:
     expected_ml: float
     low_ml: float
     high_ml: float
+
+
+@dataclass(frozen=True)
+class RegionSize:
+    """How large a region is.
+
+    Parameters
+    ----------
+    ml : float
+    diameters : Diameters, optional
+        In the axial plane; None of an empty region.
+    """
+
+    ml: float
+    diameters: Diameters | None
+
+    @property
+    def across(self) -> str:
+        """The diameters for a reader, in millimetres."""
+        return "–" if self.diameters is None else str(self.diameters)
+
+
+def region_sizes(labels: npt.NDArray[np.integer], grid: OnGrid) -> dict[Region, RegionSize]:
+    """Volume and axial diameters of WT, TC and ET.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (x, y, z)
+        Values of :class:`napari_uncseg.labels.Label`.
+    grid : Study or Prediction
+        On whose grid they lie.
+    """
+    return {
+        region: RegionSize(float(np.count_nonzero(mask)) * grid.voxel_ml, axial_diameters(mask, grid.affine))
+        for region, mask in zip(REGIONS, region_masks(labels), strict=True)
+    }
 
 
 def volume_intervals(prediction: Prediction) -> list[VolumeInterval]:

@@ -49,10 +49,10 @@ def _keys_of(place: str) -> Mapping[str, str]:
     return {what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"}
 
 
-WORKLIST_KEYS, FINDING_KEYS, VERDICT_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
-    _keys_of, ("worklist", "findings", "verdict", "picture", "six_views", "six_patients")
+WORKLIST_KEYS, FINDING_KEYS, VERDICT_KEYS, CORRECTION_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
+    _keys_of, ("worklist", "findings", "verdict", "correction", "picture", "six_views", "six_patients")
 )
-"""Keys of the list of studies, of findings and verdicts, of a viewer with a study, of comparison windows.
+"""Keys of the list of studies, of findings, verdicts and corrections, of a viewer with a study, of comparison windows.
 
 None of them is napari's own.
 """
@@ -78,7 +78,7 @@ def key_sections() -> dict[str, dict[str, str]]:
         "Case browser": _rows(WORKLIST_KEYS),
         "Inter-rater agreement": {"Enter": "open the study of the row, as a double click does"},
         "Findings (while the panel is open)": _rows(FINDING_KEYS),
-        "Verdict (while the panel is open)": _rows(VERDICT_KEYS),
+        "Verdict (while the panel is open)": {**_rows(VERDICT_KEYS), **_rows(CORRECTION_KEYS)},
         "Picture": {
             **_rows(PICTURE_KEYS),
             "wheel": "slices",
@@ -118,6 +118,7 @@ def bind_viewer(viewer: ViewerModel) -> None:
         HIDE_OVERLAYS: toggle_overlays,
         HELP: show_keys,
         "planes": show_planes,
+        "surfaces": show_surfaces,
         "bare": bare_while_held,
         "fit": reset_picture,
         "window": next_window,
@@ -248,6 +249,11 @@ def show_planes(viewer: ViewerModel) -> None:
     """Show three planes in the place of the picture, or the picture again, as the command of the manifest does."""
     if getattr(viewer, "window", None) is not None:
         PluginManager.instance().commands.execute("napari-uncseg.planes", args=(viewer,))
+
+
+def show_surfaces(viewer: ViewerModel) -> None:
+    """Show the study under review in 3-D, or its slices again, as the command of the manifest does."""
+    PluginManager.instance().commands.execute("napari-uncseg.surfaces", args=(viewer,))
 
 
 def dragged_window(limits: tuple[float, float], right: float, down: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,27 +13,45 @@ from napari.layers import Labels
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.labels import Label
-from napari_uncseg.review.corrections import corrections_in, load_correction
+from napari_uncseg.labels import REGIONS, Label
+from napari_uncseg.review.corrections import Correction, corrections_in, load_correction
+from napari_uncseg.review.drafts import CorrectionDraft, delete_draft, draft_path, token_of, write_draft
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.layers import volumes_table
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
 from napari_uncseg.viewer.tags import CORRECTION_KEY, open_predictions, tagged
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class CorrectionTag:
-    """What a layer corrects.
+    """What a layer corrects, and what became of that.
 
     Parameters
     ----------
     study_id : str
     affine : tuple of tuple of float
         Of the segmentation it began as, voxel indices to RAS+ millimetres.
+    saved : ndarray of uint8, shape (x, y, z)
+        The labels that a file holds: of the result, or of its last correction.
+    anchor : ndarray of uint8, shape (i, p, l)
+        The labels as displayed after the last edit that was no stroke of the brush; what is painted since then is
+        interpolated between slices.
+    token : str
+        What tells its draft from others.
     """
 
     study_id: str
     affine: tuple[tuple[float, ...], ...]
+    saved: npt.NDArray[np.uint8]
+    anchor: npt.NDArray[np.uint8]
+    token: str
+
+
+def tag_of_correction(layer: Labels) -> CorrectionTag:
+    """What a layer of :func:`start_correction` corrects."""
+    tag = layer.metadata[CORRECTION_KEY]
+    assert isinstance(tag, CorrectionTag)
+    return tag
 
 
 def correction_layers(viewer: ViewerModel, study_id: str) -> list[Labels]:
@@ -51,14 +70,17 @@ def correction_layer(viewer: ViewerModel, prediction: Prediction) -> Labels | No
     A correction goes on when its result is read again or made anew on the same grid.
     """
     for layer in correction_layers(viewer, prediction.study_id):
-        same_place = np.allclose(layer.metadata[CORRECTION_KEY].affine, prediction.affine)
+        same_place = np.allclose(tag_of_correction(layer).affine, prediction.affine)
         if same_place and corrected_labels(layer, prediction).shape == prediction.segmentation.shape:
             return layer
     return None
 
 
 def start_correction(
-    viewer: ViewerModel, prediction: Prediction, labels: npt.NDArray[np.uint8] | None = None
+    viewer: ViewerModel,
+    prediction: Prediction,
+    labels: npt.NDArray[np.uint8] | None = None,
+    draft: CorrectionDraft | None = None,
 ) -> Labels:
     """Open a copy of the segmentation to paint on, over its original, which is hidden.
 
@@ -68,6 +90,8 @@ def start_correction(
     prediction : Prediction
     labels : ndarray of uint8, shape (x, y, z), optional
         An earlier correction to go on with.
+    draft : CorrectionDraft, optional
+        What was painted on it and not saved.
 
     Returns
     -------
@@ -76,10 +100,14 @@ def start_correction(
     """
     layer = correction_layer(viewer, prediction)
     if layer is None:
-        array = np.array(prediction.segmentation if labels is None else labels, dtype=np.uint8)
-        tag = CorrectionTag(prediction.study_id, tuple(map(tuple, prediction.affine.tolist())))
+        saved = prediction.segmentation if labels is None else labels
+        array = np.array(saved if draft is None else draft.labels, dtype=np.uint8)
+        shown = to_display(array, prediction.affine)
+        token = secrets.token_hex(4) if draft is None else token_of(draft.path)
+        affine = tuple(map(tuple, prediction.affine.tolist()))
+        tag = CorrectionTag(prediction.study_id, affine, saved, shown.copy(order="K"), token)
         layer = Labels(
-            to_display(array, prediction.affine),
+            shown,
             name=f"Corrected segmentation · {prediction.study_id}",
             colormap=segmentation_colormap(),
             features=volumes_table(array, prediction.voxel_ml),
@@ -101,6 +129,78 @@ def start_correction(
 def corrected_labels(layer: Labels, prediction: Prediction) -> npt.NDArray[np.integer]:
     """Labels of a layer as painted, in the prediction's own voxel order: a view of them."""
     return from_display(np.asarray(layer.data), prediction.affine)
+
+
+def is_unsaved(layer: Labels, prediction: Prediction) -> bool:
+    """Whether a correction differs from what a file holds; at once, without reading it."""
+    return not np.array_equal(corrected_labels(layer, prediction), tag_of_correction(layer).saved)
+
+
+def keep_draft(layer: Labels, prediction: Prediction, folder: Path, reviewer: str = "") -> bool:
+    """Keep what is not saved of a correction as a draft; without any, let its draft go.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        As :func:`start_correction` gave it.
+    prediction : Prediction
+        What is corrected.
+    folder : Path
+        Folder of the study's result.
+    reviewer : str
+
+    Returns
+    -------
+    bool
+        Whether there is anything.
+
+    Raises
+    ------
+    SaveError
+        When the disk cannot take it.
+    """
+    path = draft_path(folder, prediction.study_id, tag_of_correction(layer).token)
+    unsaved = is_unsaved(layer, prediction)
+    if unsaved:
+        write_draft(path, prediction, corrected_labels(layer, prediction), reviewer)
+    else:
+        delete_draft(path)
+    return unsaved
+
+
+def keep_drafts(viewer: ViewerModel, study_id: str, results: Path | None, reviewer: str = "") -> bool:
+    """Keep a case's unsaved correction as a draft before the case is left; returns whether it may be left.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    study_id : str
+    results : Path, optional
+        Folder of results.
+    reviewer : str
+
+    Returns
+    -------
+    bool
+        False without a folder, or when the result is gone that it was painted on.
+
+    Raises
+    ------
+    SaveError
+        When the disk cannot take it.
+    """
+    prediction = open_predictions(viewer).get(study_id)
+    if prediction is None or results is None:
+        return False
+    for layer in correction_layers(viewer, study_id):
+        keep_draft(layer, prediction, results / study_id, reviewer)
+    return True
+
+
+def tell_volumes(layer: Labels, changes: Correction) -> None:
+    """Let the layer tell the volumes as they are after a correction, where the mouse rests on it."""
+    wt, tc, et = (changes.regions[region].after_ml for region in REGIONS)
+    layer.features = layer.features.assign(volume=[f"{ml:.1f} mL" for ml in (tc - et, wt - tc, et)])
 
 
 def close_case(viewer: ViewerModel, study_id: str) -> None:

@@ -18,6 +18,7 @@ from napari_uncseg.viewer.layers import (
     study_layers,
 )
 from napari_uncseg.viewer.picture import caption_viewer, fit_to_brain
+from napari_uncseg.viewer.surfaces import hide_surfaces
 from napari_uncseg.viewer.tags import KEY, Role, Tag, tagged
 
 
@@ -34,6 +35,7 @@ def show_case(viewer: ViewerModel, before: str, study: Study | None, prediction:
     study : Study, optional
     prediction : Prediction, optional
     """
+    hide_surfaces(viewer)
     painted = correction_layers(viewer, before)
     for layer in painted:
         viewer.layers.remove(layer)

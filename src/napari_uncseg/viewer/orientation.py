@@ -117,6 +117,16 @@ def from_display(array: npt.NDArray[Any], affine: npt.NDArray[np.floating]) -> n
     return np.asarray(apply_orientation(array, ornt_transform(start, io_orientation(affine))))
 
 
+def display_box(
+    box: Sequence[slice], shape: tuple[int, int, int], affine: npt.NDArray[np.floating]
+) -> tuple[slice, ...]:
+    """Where a box of a volume lies in the array that :func:`to_display` gives."""
+    displayed = [slice(0)] * 3
+    for part, count, (axis, direction) in zip(box, shape, _to_ipl(affine), strict=True):
+        displayed[int(axis)] = part if direction > 0 else slice(count - part.stop, count - part.start)
+    return tuple(displayed)
+
+
 def display_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.floating]) -> DisplayGrid:
     """Scale and translation of a volume in napari's world.
 

@@ -20,8 +20,8 @@ from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.viewer.orientation import AXES, LETTERS, plane_of, slice_number, to_display
 from napari_uncseg.viewer.tags import tag_of
 
-TITLE, VALUES = "uncseg_title", "uncseg_values"
-"""Names of overlays of the canvas: who and where, and what lies under the mouse."""
+TITLE, VALUES, UNSAVED = "uncseg_title", "uncseg_values", "uncseg_unsaved"
+"""Names of overlays of the canvas: who and where, what lies under the mouse, and what is not saved."""
 
 SIDES = ("top_center", "bottom_center", "middle_left", "middle_right")
 """Where the letters stand that say where the top, the bottom, the left and the right lie in the patient."""
@@ -63,6 +63,12 @@ def show_values(viewer: ViewerModel, lines: Iterable[str]) -> None:
     overlay = _text(viewer, VALUES, "top_left")
     overlay.text = "\n".join(lines)
     overlay.visible = bool(overlay.text)
+
+
+def show_unsaved(viewer: ViewerModel, text: str) -> None:
+    """Write below the title of the picture, in amber, what is not saved; "" when all is."""
+    overlay = _text(viewer, UNSAVED, "top_left")
+    overlay.text, overlay.visible, overlay.color = text, bool(text), "orange"
 
 
 def fit_to_brain(viewer: ViewerModel) -> None:

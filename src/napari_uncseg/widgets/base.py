@@ -9,6 +9,7 @@ from typing import Any
 
 import napari
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -107,6 +108,29 @@ def _weakly(method: Callable[..., None], *arguments: object) -> Callable[..., No
             alive(*arguments)
 
     return press
+
+
+EDIT_DELAY_MS = 400
+"""How long after the last change of labels a panel hears of it, and a draft of it is kept."""
+
+
+class EditWatch(Watch):
+    """Calls a method some time after labels changed; scrolling counts, for napari tells of undo no better.
+
+    Parameters
+    ----------
+    owner : QWidget
+        Owner of the method.
+    changed : callable
+        Bound method.
+    """
+
+    def __init__(self, owner: QWidget, changed: Callable[[], None]) -> None:
+        super().__init__(owner, changed, EDIT_DELAY_MS)
+
+    def follow_layers(self, layers: Iterable[Layer]) -> None:
+        """Watch these layers and no others."""
+        self.follow(emitter for layer in layers for emitter in (layer.events.set_data, layer.events.paint))
 
 
 PANEL_WIDTH = 340

@@ -23,12 +23,11 @@ from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
-from napari_uncseg.widgets.base import Connections, Panel
+from napari_uncseg.widgets.base import Connections, EditWatch, Panel
 from napari_uncseg.widgets.common import Note, button, choice, form, offer
 from napari_uncseg.widgets.compare.planes import PointLink, toggle_planes
 from napari_uncseg.widgets.compare.six_views import PRESET_TIP, SixViewsWindow
 from napari_uncseg.widgets.compare.window import PLANE_TIP
-from napari_uncseg.widgets.verdict.correction import EditWatch
 
 
 class MainLink(QObject):

@@ -7,13 +7,12 @@ from functools import partial
 import napari
 
 from napari_uncseg.viewer.tags import tagged
-from napari_uncseg.widgets.base import Panel
+from napari_uncseg.widgets.base import EditWatch, Panel
 from napari_uncseg.widgets.common import Note, choice, form, offer
 from napari_uncseg.widgets.evaluate.inputs import Inputs, inputs_of, missing_sentence, references_of, study_ids
 from napari_uncseg.widgets.evaluate.results import EvaluationResults
 from napari_uncseg.widgets.evaluate.task import Evaluated, evaluate
 from napari_uncseg.widgets.job import JobBar
-from napari_uncseg.widgets.verdict.correction import EditWatch
 
 
 class EvaluateWidget(Panel):

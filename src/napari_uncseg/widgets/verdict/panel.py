@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QButtonGroup, QLineEdit, QPlainTextEdit, QWidget
+from qtpy.QtWidgets import QButtonGroup, QLineEdit, QWidget
 from superqt.utils import signals_blocked
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.review.corrections import Correction, last_changes
 from napari_uncseg.review.verdict_table import export_csv
 from napari_uncseg.review.verdicts import DIFFICULTIES, STATUS_OF, Decision, earlier_verdict, status_of
-from napari_uncseg.viewer.bindings import VERDICT_KEYS
+from napari_uncseg.viewer.bindings import CORRECTION_KEYS, VERDICT_KEYS
 from napari_uncseg.viewer.navigation import review, session_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 from napari_uncseg.widgets.base import Panel
@@ -36,7 +37,9 @@ from napari_uncseg.widgets.common import (
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.job import Job, Report
 from napari_uncseg.widgets.preferences import read_preferences
+from napari_uncseg.widgets.verdict.comment import CommentField
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
+from napari_uncseg.widgets.verdict.measures import MeasuresFold
 from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
 
 EMPTY = "No result is open. Run Segment with uncertainty and save, or open the folder that uncseg predict wrote."
@@ -47,29 +50,6 @@ _DECISIONS = {
 }
 _NAMES = {1: "1 · easy", 3: "3 · medium", 5: "5 · hard"}
 _HARD: dict[int | None, str] = {None: "–", **{number: _NAMES.get(number, str(number)) for number in DIFFICULTIES}}
-_COMMENT_LINES = 3
-
-
-class CommentField(QPlainTextEdit):
-    """Some lines of a comment, in letters of any size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setPlaceholderText("Comment (optional)")
-        self.setToolTip("Goes into the log with the verdict; remembered while it is typed")
-        self.setTabChangesFocus(True)
-        # napari's style gives such a field no frame of its own.
-        self.setStyleSheet("QPlainTextEdit { border: 1px solid palette(mid); border-radius: 3px; }")
-        self._fit()
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the letters of the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.FontChange:
-            self._fit()
-
-    def _fit(self) -> None:
-        self.setFixedHeight(_COMMENT_LINES * self.fontMetrics().height() + 8)
 
 
 class VerdictWidget(Panel):
@@ -123,7 +103,7 @@ class VerdictWidget(Panel):
             *(form(Difficulty=self.difficulty), self.comment),
             unfolded=shown,
         )
-        correct = Fold(
+        self._correct = Fold(
             *("Correction", "Paint on a copy of the segmentation, and save it beside the original"),
             *(self.correction,),
             unfolded=shown,
@@ -135,17 +115,24 @@ class VerdictWidget(Panel):
             unfolded=shown,
         )
         decisions = row(*self.decision_buttons.values())
-        self._body.setLayout(column(self.status, decisions, verdict, self.message, told, correct, handed_on))
+        self.measures = MeasuresFold(viewer, unfolded=shown)
+        parts = (told, self._correct, self.measures, handed_on)
+        self._body.setLayout(column(self.status, decisions, verdict, self.message, *parts))
         self.fill(self.hint, self._body)
         self.reviewer.editingFinished.connect(self._on_reviewer)
         self._group.buttonClicked.connect(self._on_decision)
         self.comment.textChanged.connect(self._on_comment)
+        self.correction.measured.connect(self._on_measured)
+        self.correction.wanted.connect(self._correct.unfold)
         self.report.returned.connect(self._on_report)
         self.report.failed.connect(self.output_message.fail)
         self.report.finished.connect(self._update_buttons)
         self._connections.connect(self._session.study_changed, self._on_other_study)
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
-        actions = {VERDICT_KEYS[_key_name(each)]: (self.decide_and_go_on, each) for each in Decision}
+        actions: dict[str, tuple[Any, ...]] = {
+            VERDICT_KEYS[_key_name(each)]: (self.decide_and_go_on, each) for each in Decision
+        }
+        actions |= {CORRECTION_KEYS[what]: (self.correction.change_finding, what == "add") for what in CORRECTION_KEYS}
         self._connections.bind_keys(viewer, host or self, actions)
         self.reviewer.setText(self._session.reviewer)
         if self._session.problem:
@@ -190,10 +177,13 @@ class VerdictWidget(Panel):
         return True
 
     def save_and_go_on(self) -> None:
-        """Give the verdict that the form shows, and have the next study opened."""
-        study = self._session.study
+        """Give the verdict that the form shows, save the correction with it, and have the next study opened."""
+        study, corrected = self._session.study, self.correction.unsaved
+        if corrected and not self.correction.save():
+            return
         if self.save():
-            show_info(f"{study}: {self.message.text()}")
+            with_it = " Its correction is saved too." if corrected else ""
+            show_info(f"{study}: {self.message.text()}{with_it}")
             self._session.next_requested.emit()
 
     def decide_and_go_on(self, decision: Decision) -> None:
@@ -231,6 +221,9 @@ class VerdictWidget(Panel):
         self.folder.line.setText(str(self._session.results or ""))
         self._fill_form()
         self.correction.present(prediction)
+
+    def _on_measured(self, changes: Correction | None) -> None:
+        self.measures.present(self.prediction, changes)
 
     def _on_other_study(self, study_id: str) -> None:
         if study_id != self.study_choice.currentText() and self.study_choice.findText(study_id) >= 0:
@@ -313,6 +306,7 @@ class VerdictWidget(Panel):
             self.output_message.fail("No folder of results is chosen; choose it above.")
         elif not self.report.running:
             self.output_message.tell("Making the report …")
+            self.correction.present(prediction)  # with the last stroke
             told = (study, prediction, session.findings, session.log.records, self.correction.changes)
             self.report.start(partial(_write, session.results / study.id, told), hold_garbage=True)
             self._update_buttons()
@@ -336,4 +330,7 @@ def _key_name(decision: Decision) -> str:
 def _write(folder: Path, told: tuple[Any, ...], _report: Report) -> list[Path]:
     from napari_uncseg.reporting.study_report import Material, write_study_report  # loads matplotlib
 
-    return write_study_report(Material(*told), folder)
+    material = Material(*told)
+    if material.correction is None:
+        material = replace(material, correction=last_changes(material.prediction, folder, material.findings))
+    return write_study_report(material, folder)

@@ -25,7 +25,7 @@ from napari_uncseg.review.worklist import (
     with_verdicts,
 )
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
-from napari_uncseg.viewer.corrections import holds_unsaved_correction
+from napari_uncseg.viewer.corrections import holds_unsaved_correction, keep_drafts
 from napari_uncseg.viewer.exchange import show_case
 from napari_uncseg.viewer.layers import study_notes
 from napari_uncseg.viewer.navigation import go_to, session_of, state_folder
@@ -211,8 +211,15 @@ class CaseBrowserWidget(Panel):
         """Read a case in a thread and show it in place of the one before, at a voxel if there is one."""
         if self.shown and holds_unsaved_correction(self._viewer, self.shown, self._session.results):
             what = f"The correction of {self.shown} is not saved"
-            self.failure.fail(f"{what}; save it under Correction, or delete its layer, then go on.", aloud=True)
-            return
+            try:
+                kept = keep_drafts(self._viewer, self.shown, self._session.results, self._session.reviewer)
+            except UncsegError as error:
+                self.failure.fail(f"{what}, and no draft of it can be kept: {error}", aloud=True)
+                return
+            if not kept:
+                self.failure.fail(f"{what}; save it under Correction, or delete its layer, then go on.", aloud=True)
+                return
+            show_info(f"{what}; a draft of it is kept, and offered when the study is opened again.")
         self._wanted, self._voxel = case, voxel
         self.failure.hide()
         self.table.choose(case.id)
