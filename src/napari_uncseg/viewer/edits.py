@@ -141,7 +141,8 @@ class ClickTool:
         while event.type == "mouse_move":
             farthest = max(farthest, float(np.abs(np.asarray(event.pos) - start).max()))
             yield
-        if button == LEFT_BUTTON and farthest <= MOST_JITTER and len(place) == 3:
+        in_a_slice = len(place) == 3 and self._viewer.dims.ndisplay == 2
+        if button == LEFT_BUTTON and farthest <= MOST_JITTER and in_a_slice:
             self._clicked(place)
 
 

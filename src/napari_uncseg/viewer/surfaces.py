@@ -20,7 +20,7 @@ from napari_uncseg.review.findings import Findings
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import OUTLINE_COLOUR, session_of
 from napari_uncseg.viewer.orientation import AXES, UNITS, display_grid, to_display, world_of
-from napari_uncseg.viewer.picture import model_of
+from napari_uncseg.viewer.picture import model_of, show_values
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 
 SURFACE_KEY = "uncseg-surface"
@@ -34,7 +34,7 @@ VIEW, UP = (0.3, 1.0, -0.35), (-1.0, 0.0, 0.0)
 MOST_MARKERS = 20
 """Findings that are marked, the first ones."""
 
-MARKER_MM, _ABOVE = 6.0, (-6.0, 0.0, 0.0)
+MARKER_MM, _ABOVE = 4.0, (-5.0, 0.0, 0.0)
 """Size of a marker, and where its number stands."""
 
 _OEDEMA_OPACITY, _BRAIN_OPACITY = 0.3, 0.12
@@ -105,6 +105,7 @@ def show_surfaces(viewer: ViewerModel, prediction: Prediction, findings: Finding
     before = _Before(seen, model.dims.point, tuple(camera.center), float(camera.zoom), tuple(camera.angles))
     for layer in seen:
         layer.visible = False
+    show_values(model, ())  # nothing lies under the mouse in 3-D
     model.dims.ndisplay = 3
     for layer in layers:
         model.layers.append(layer)

@@ -41,13 +41,13 @@ class Connections:
         signal.connect(method)
         self._undo.append(partial(_disconnect, signal, weakref.WeakMethod(method)))
 
-    def bind_keys(self, viewer: ViewerModel, panel: QWidget, actions: Mapping[str, tuple[Any, ...]]) -> None:
-        """Call bound methods by key, in the viewer's canvas and in the panel.
+    def bind_keys(self, viewer: ViewerModel, panel: QWidget | None, actions: Mapping[str, tuple[Any, ...]]) -> None:
+        """Call bound methods by key, in the viewer's canvas and in the panel if there is one.
 
         Parameters
         ----------
         viewer : ViewerModel
-        panel : QWidget
+        panel : QWidget, optional
         actions : mapping of str to tuple
             Key as Qt writes it, such as ``Shift+N`` -> method and what it is called with.
         """
@@ -55,8 +55,9 @@ class Connections:
             press, bound = _weakly(method, *arguments), key.replace("+", "-")
             viewer.bind_key(bound, press, overwrite=True)
             self._undo.append(partial(viewer.bind_key, bound, None))
-            shortcut = QShortcut(QKeySequence(key), panel, press)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            if panel is not None:
+                shortcut = QShortcut(QKeySequence(key), panel, press)
+                shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
 
     def disconnect_all(self, _object: object = None) -> None:
         """Undo all connections."""

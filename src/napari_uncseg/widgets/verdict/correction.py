@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from weakref import WeakMethod
+from weakref import WeakMethod, WeakSet
 
 import napari
 import numpy as np
@@ -75,6 +75,7 @@ class CorrectionBox(QWidget):
         self._measured_with: tuple[object, ...] = ()
         self._maps = HiddenMaps(viewer)
         self._click: ClickTool | None = None
+        self._followed: WeakSet[Labels] = WeakSet()
         self.changes: Correction | None = None
         """What has been changed as far as it was measured; None without a correction."""
         copy = "Open a copy of the segmentation to paint on; the original is kept"
@@ -172,14 +173,8 @@ class CorrectionBox(QWidget):
             if not self._session.reviewer:
                 raise SaveError("No reviewer is named; write your name above.")
             labels = np.array(corrected_labels(layer, prediction))
-            path = save_correction(
-                prediction,
-                labels,
-                folder,
-                reviewer=self._session.reviewer,
-                findings=self._session.findings,
-                comment=self._session.draft.comment,
-            )
+            told = {"reviewer": self._session.reviewer, "comment": self._session.draft.comment}
+            path = save_correction(prediction, labels, folder, findings=self._session.findings, **told)
             tag_of_correction(layer).saved = labels
             self._keep()
         except UncsegError as error:
@@ -249,6 +244,9 @@ class CorrectionBox(QWidget):
 
     def _follow(self, layer: Labels | None) -> None:
         """Follow one layer and no other: its edits, the mode of its mouse, its keys of undo."""
+        if layer is not None and layer in self._followed:
+            return
+        self._followed = WeakSet([layer] if layer is not None else ())
         self._edits.follow_layers([layer] if layer is not None else [])
         self._layer_connections.disconnect_all()
         if layer is not None:
@@ -256,7 +254,7 @@ class CorrectionBox(QWidget):
             self._layer_connections.connect(layer.events.selected_label, self._on_mode)
             # napari's own keys of undo need the layer to be the active one.
             self._layer_connections.bind_keys(
-                self._viewer, self, {"Ctrl+Z": (layer.undo,), "Ctrl+Shift+Z": (layer.redo,)}
+                self._viewer, None, {"Ctrl+Z": (layer.undo,), "Ctrl+Shift+Z": (layer.redo,)}
             )
             self._apply_tools()
         else:
@@ -344,6 +342,8 @@ class CorrectionBox(QWidget):
         with self.told.failing():
             self.changes = compare(prediction, labels, self._session.findings)
             self.told.tell(words_on(self.changes))
+            if self.told.isVisible():  # Qt is slow to give lines that were added their room
+                self.told.setMinimumHeight(self.told.heightForWidth(self.told.width()))
             tell_volumes(layer, self.changes)
         self._keep()
         self.measured.emit(self.changes)
