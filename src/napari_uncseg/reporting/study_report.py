@@ -122,7 +122,7 @@ def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
         writer.line(page.diameters_how, size=7, colour=SOFT)
         writer.title("Findings")
         writer.line(page.findings_lead, size=8)
-        writer.table(page.findings, (0.04, 0.46, 0.1, 0.12, 0.1, 0.08, 0.1))
+        writer.table(page.findings, (0.04, 0.56, 0.06, 0.11, 0.07, 0.07, 0.09))
         chosen = findings.items[:COLUMNS]
         measure = _Writer(figure, measure=True)
         _write_foot(measure, page)
