@@ -78,6 +78,12 @@ class EvaluationError(UncsegError):
     code = "evaluation"
 
 
+class ClusterError(EvaluationError):
+    """A scheduler of dask.distributed that does not answer, or is not installed."""
+
+    code = "cluster"
+
+
 class CalibrationError(UncsegError):
     """A calibration that is damaged or foreign, or was fitted for another model or other members."""
 

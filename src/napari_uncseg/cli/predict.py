@@ -16,10 +16,12 @@ from napari_uncseg.inference.ensemble_spec import EXAMPLES, EnsembleSpec, parse_
 from napari_uncseg.io.files import check_writable
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.maps import COMPUTED, parse_maps
+from napari_uncseg.models.identity import BUNDLED
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
     from napari_uncseg.inference.predictor import Predictor
+    from napari_uncseg.preparation.cohort import RawJob
 
 
 _MEMBERS = f"Ensembling or test-time augmentation method: {EXAMPLES}; auto is the one that the model was judged with."
@@ -50,6 +52,7 @@ def predict(
     prepare: Annotated[bool, typer.Option("--prepare", help="Register NIfTI studies and take the skull off.")] = False,
     brain_mask: BrainMask = None,
     brain: Brain = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler whose workers predict.")] = None,
     debug: Debug = False,
 ) -> None:
     """Segment studies and save the segmentation, the uncertainty maps and how they were made.
@@ -58,7 +61,7 @@ def predict(
     Stopped in the middle of several members, it saves those that are done as a partial result; run again, it makes all.
     A study in DICOM is prepared first (see `uncseg prepare`), in OUT/<id>/prepared.
     """
-    from napari_uncseg.cli.prepare import prepare_jobs
+    from napari_uncseg.cli.prepare import prepare_jobs, raw_jobs
     from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
 
     named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
@@ -70,11 +73,17 @@ def predict(
     if by_file and missing:
         raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
 
+    if scheduler is not None:  # workers have other working directories
+        out, studies = out.absolute(), [path.absolute() for path in studies or []]
+        named = {role: path and path.absolute() for role, path in named.items()}
+        model, brain_mask, reference = (path and path.absolute() for path in (model, brain_mask, reference))
+        calibration = calibration if calibration in (None, Path(BUNDLED)) else calibration.absolute()
     settings = Settings(out, overwrite, resample, coding, *_members_and_maps(members, maps, model), calibration)
     settings.predict_kwargs()  # a calibration that cannot be read stops the run before its first study
     check_writable(out)
     options = settings.options(device.value, model)
     failures: list[Outcome] = []
+    unprepared: list[RawJob] = []
     if by_file:
         files = {name: path for name, path in {**named, "reference": reference}.items() if path is not None}
         jobs = [job_of_files(files, study_id, options)]
@@ -83,14 +92,19 @@ def predict(
         raw = list(studies or []) if prepare else [Path(each.study_id) for each in failures if is_raw(each)]
         if study_id is not None and (jobs or len(raw) != 1):
             raise typer.BadParameter("it names one raw study, or one of four files", param_hint="--id")
-        if raw:
-            ready, bad = prepare_jobs(raw, settings, options, study_id, brain_mask, brain, debug=debug)
-            jobs += ready
-            failures = [*(each for each in failures if not is_raw(each)), *bad]
+        failures = [each for each in failures if not is_raw(each)]
+        unprepared = raw_jobs(raw, settings, options, study_id, brain_mask, brain)
+        if scheduler is None and unprepared:
+            ready, bad = prepare_jobs(unprepared, settings)
+            jobs, failures, unprepared = [*jobs, *ready], [*failures, *bad], []
     for failure in failures:
         report(failure.error or StudyError(failure.study_id), debug=debug)
-    outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug) if jobs else ([], False)
-    finish([*outcomes, *failures], out, stopped=stopped, table=bool(jobs) or len(failures) > 1)
+    everything: list[PredictionJob | RawJob] = [*jobs, *unprepared]
+    if scheduler is not None and everything:
+        outcomes, stopped = run_on_cluster(everything, settings, device, model, scheduler, debug=debug)
+    else:
+        outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug) if jobs else ([], False)
+    finish([*outcomes, *failures], out, stopped=stopped, table=bool(everything) or len(failures) > 1)
 
 
 def is_raw(failure: Outcome) -> bool:
@@ -148,6 +162,33 @@ def run_jobs(
             if cancelled():
                 return outcomes, number < len(jobs) or outcomes[-1].status is pipeline.Status.PARTIAL
     return outcomes, False
+
+
+def run_on_cluster(
+    jobs: Sequence[PredictionJob | RawJob],
+    settings: Settings,
+    device: Device,
+    model: Path | None,
+    scheduler: str,
+    *,
+    debug: bool,
+) -> tuple[list[Outcome], bool]:
+    """What became of each study on the workers of a cluster, and whether the user stopped before the last one."""
+    from napari_uncseg.cli.console import note, stop_on_interrupt
+    from napari_uncseg.inference import pipeline
+    from napari_uncseg.preparation.cohort import Run, predict_on_cluster
+
+    _check_settings(pipeline.make_predictor(model or settings.members.stand_in, Device.CPU, note), settings)
+    run = Run(settings, device.value, model or settings.members.stand_in)
+    tell = lambda done, total, message: note(f"[{done}/{total}] {message}")  # noqa: E731
+    with stop_on_interrupt() as cancelled:
+        outcomes, stopped = predict_on_cluster(jobs, run, scheduler, progress=tell, cancelled=cancelled)
+    for outcome in outcomes:
+        for warning in outcome.provenance.get("warnings", ()):
+            note(f"note: {outcome.study_id}: {warning}")
+        if outcome.error is not None:
+            report(outcome.error, debug=debug, study=outcome.study_id)
+    return outcomes, stopped
 
 
 def _check_settings(predictor: Predictor, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from napari_uncseg.labels import MODALITIES
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
+    from napari_uncseg.preparation.cohort import RawJob
     from napari_uncseg.preparation.prepare import Options
 
 
@@ -64,44 +65,36 @@ def options_of(brain_mask: Path | None, brain: str | None, *, overwrite: bool) -
     return Options(brain_mask, Method(brain) if brain else Method.AUTO, overwrite)
 
 
-def prepare_jobs(
+def raw_jobs(
     paths: Sequence[Path],
     settings: Settings,
     options: Sequence[str],
     study_id: str | None,
     brain_mask: Path | None,
     brain: str | None,
-    *,
-    debug: bool,
-) -> tuple[list[PredictionJob], list[Outcome]]:
-    """Prepare raw studies in ``OUT/<id>/prepared``: what can be predicted, and what failed.
-
-    The commands of the jobs are to be run in OUT and name nothing above it, for folders may bear a patient's name.
-    """
-    from napari_uncseg.cli.console import stop_on_interrupt, study_progress
-    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Status
-    from napari_uncseg.io.command import command_line, option_words
-    from napari_uncseg.preparation.prepare import prepare_study
-    from napari_uncseg.preparation.scans import read_raw
+) -> list[RawJob]:
+    """Raw studies that are prepared before they are predicted."""
+    from napari_uncseg.preparation.cohort import RawJob
 
     how = options_of(brain_mask, brain, overwrite=settings.overwrite)
-    words = list(options)
-    words[words.index("-o") + 1] = "."
-    jobs: list[PredictionJob] = []
+    return [RawJob(path, study_id, how, options) for path in paths]
+
+
+def prepare_jobs(jobs: Sequence[RawJob], settings: Settings) -> tuple[list[PredictionJob], list[Outcome]]:
+    """Prepare raw studies: what can be predicted, and what failed."""
+    from napari_uncseg.cli.console import stop_on_interrupt, study_progress
+    from napari_uncseg.inference.pipeline import Outcome, Status
+    from napari_uncseg.preparation.cohort import prepare_job
+
+    ready: list[PredictionJob] = []
     failures: list[Outcome] = []
     with stop_on_interrupt() as cancelled:
-        for number, path in enumerate(paths, start=1):
+        for number, job in enumerate(jobs, start=1):
             try:
-                with study_progress(f"[{number}/{len(paths)}] raw study") as progress:
-                    raw = read_raw(path, None, study_id, progress=progress, cancelled=cancelled)
-                    folder = settings.out / raw.id / "prepared"
-                    done = prepare_study(raw, folder, how, progress=progress, cancelled=cancelled)
+                with study_progress(f"[{number}/{len(jobs)}] raw study") as progress:
+                    ready.append(prepare_job(job, settings, progress=progress, cancelled=cancelled))
             except Cancelled:
                 raise
             except Exception as error:  # a bad study does not stop the ones after it
-                failures.append(Outcome(str(path), Status.FAILED, error=error))
-                continue
-            files = {f"--{role}": file.relative_to(settings.out) for role, file in done.files.paths.items()}
-            named = option_words({**files, "--id": raw.id})
-            jobs.append(PredictionJob(done.files, command_line("predict", *named, *words)))
-    return jobs, failures
+                failures.append(Outcome(str(job.path), Status.FAILED, error=error))
+    return ready, failures

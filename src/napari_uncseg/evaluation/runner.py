@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg import __version__
-from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError, reason_of
+from napari_uncseg.cluster import as_completed, cluster
+from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError
 from napari_uncseg.evaluation.cache import SCHEMA, Record, is_current, record_path, write_record
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
 from napari_uncseg.evaluation.loading import input_hashes, read_case
@@ -192,16 +193,12 @@ def _finished(
             yield None
             yield _outcome(pair, partial(evaluate_study, pair, settings))
         return
-    with _executor(count, scheduler) as executor:
-        waiting = {executor.submit(evaluate_study, pair, settings): pair for pair in pairs}
-        try:
-            while waiting:
-                yield None
-                for future in wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-                    yield _outcome(waiting.pop(future), future.result)
-        finally:
-            for future in waiting:
-                future.cancel()
+    with (
+        _executor(count, scheduler) as executor,
+        closing(as_completed(executor, evaluate_study, pairs, settings)) as ended,
+    ):
+        for end in ended:
+            yield None if end is None else _outcome(pairs[end[0]], end[1].result)
 
 
 def _outcome(pair: Pair, result: Callable[[], Measured]) -> Measured | Failure:
@@ -224,17 +221,7 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
             yield pool
         return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise EvaluationError('--scheduler needs dask.distributed: pip install ".[cluster]" in the clone.') from error
-    connect: Any = Client  # untyped
-    try:
-        client: Any = connect(scheduler, timeout="10s", set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        sentence = f"No dask scheduler answers at {scheduler} ({reason_of(error)}); check the address."
-        raise EvaluationError(sentence) from error
-    with client, client.get_executor() as executor:
+    with cluster(scheduler) as executor:
         yield executor
 
 

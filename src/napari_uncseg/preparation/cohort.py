@@ -1,0 +1,174 @@
+"""Studies of a cohort, raw ones among them, predicted by the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_uncseg.cluster import as_completed, cluster
+from napari_uncseg.errors import ClusterError, reason_of
+from napari_uncseg.inference import pipeline
+from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings, Status
+from napari_uncseg.io.command import command_line, option_words
+from napari_uncseg.preparation.prepare import Options, prepare_study
+from napari_uncseg.preparation.scans import Progress, read_raw
+
+if TYPE_CHECKING:
+    from napari_uncseg.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class RawJob:
+    """A raw study that is prepared and then predicted.
+
+    Parameters
+    ----------
+    path : Path
+        Examination in DICOM, or four NIfTI files.
+    study_id : str, optional
+    preparation : Options
+    options : sequence of str
+        What follows the study on the command line that remakes the result.
+    """
+
+    path: Path
+    study_id: str | None
+    preparation: Options
+    options: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is the same for all studies of a run.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : str
+    model : Path, optional
+        Model folder; None for the bundled one.
+    """
+
+    settings: Settings
+    device: str
+    model: Path | None
+
+
+def _silent(_done: int, _total: int, _message: str) -> None:
+    """Nobody looks."""
+
+
+def prepare_job(
+    job: RawJob,
+    settings: Settings,
+    *,
+    progress: Progress = _silent,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> PredictionJob:
+    """Prepare a raw study in ``OUT/<id>/prepared``.
+
+    The command of what comes out is to be run in OUT and names nothing above it, for folders may bear a patient's name.
+
+    Raises
+    ------
+    UncsegError
+        As :func:`napari_uncseg.preparation.prepare.prepare_study`.
+    """
+    raw = read_raw(job.path, None, job.study_id, progress=progress, cancelled=cancelled)
+    folder = settings.out / raw.id / "prepared"
+    done = prepare_study(raw, folder, job.preparation, progress=progress, cancelled=cancelled)
+    words = list(job.options)
+    words[words.index("-o") + 1] = "."
+    files = {f"--{role}": file.relative_to(settings.out) for role, file in done.files.paths.items()}
+    return PredictionJob(done.files, command_line("predict", *option_words({**files, "--id": raw.id}), *words))
+
+
+def name_of(job: PredictionJob | RawJob) -> str:
+    """What a study is called before it is read."""
+    return job.files.id if isinstance(job, PredictionJob) else job.study_id or str(job.path)
+
+
+def predict_on_cluster(
+    jobs: Sequence[PredictionJob | RawJob],
+    run: Run,
+    scheduler: str,
+    *,
+    progress: Progress = _silent,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[list[Outcome], bool]:
+    """Predict many studies on the workers of a cluster; a bad one does not stop the others.
+
+    Each worker process loads the model once. Results are those of one process with as many threads, bit for bit; a
+    study whose worker dies is begun again on another one.
+
+    Parameters
+    ----------
+    jobs : sequence of PredictionJob or RawJob
+    run : Run
+    scheduler : str
+        See :func:`napari_uncseg.cluster.cluster`.
+    progress, cancelled : callable
+        Once ``cancelled()`` is true, studies under way go on and no other is started.
+
+    Returns
+    -------
+    list of Outcome
+        Of the studies that ended, in the order of the jobs.
+    bool
+        Whether the run was stopped before all had ended.
+
+    Raises
+    ------
+    ClusterError
+        When the scheduler cannot be reached.
+    """
+    outcomes: dict[int, Outcome] = {}
+    with cluster(scheduler) as executor, closing(as_completed(executor, predict_one, jobs, run)) as ended:
+        for end in ended:
+            if end is None:
+                if cancelled():
+                    break
+                continue
+            place, future = end
+            error = future.exception()
+            lost = Outcome(name_of(jobs[place]), Status.FAILED, error=error if isinstance(error, Exception) else None)
+            outcomes[place] = lost if error is not None else future.result()
+            progress(len(outcomes), len(jobs), f"{outcomes[place].study_id}: {outcomes[place].status}")
+    return [outcomes[place] for place in sorted(outcomes)], len(outcomes) < len(jobs)
+
+
+def predict_one(job: PredictionJob | RawJob, run: Run) -> Outcome:
+    """Prepare a study where it is raw, predict and save it; called on a worker.
+
+    Returns
+    -------
+    Outcome
+        A failure where anything went wrong.
+    """
+    try:
+        if isinstance(job, RawJob):
+            job = prepare_job(job, run.settings)
+        predictor = _predictor(run.model, run.device)
+        return pipeline.predict_job(job, predictor, run.settings, progress=_silent, cancelled=lambda: False)
+    except Exception as error:  # a bad study does not stop the ones after it
+        return Outcome(name_of(job), Status.FAILED, error=error)
+
+
+def _outcome(name: str, future: Future[Outcome]) -> Outcome:
+    """What became of a study, also where its workers died."""
+    try:
+        return future.result()
+    except Exception as error:
+        what = f"{name} was lost with workers that died ({reason_of(error)}), perhaps for want of memory; try fewer."
+        return Outcome(name, Status.FAILED, error=ClusterError(what))
+
+
+@cache
+def _predictor(model: Path | None, device: str) -> Predictor:
+    """The model, loaded once in a process."""
+    return pipeline.make_predictor(model, device, lambda _sentence: None)

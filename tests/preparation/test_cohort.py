@@ -1,0 +1,97 @@
+"""A cohort on the workers of a cluster: the same results, no study stops another, a dead worker costs a retry."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+distributed = pytest.importorskip("distributed")
+
+from napari_uncseg.errors import ClusterError  # noqa: E402
+from napari_uncseg.inference.pipeline import Settings, Status, find_jobs, make_predictor, predict_job  # noqa: E402
+from napari_uncseg.io.results import load_prediction  # noqa: E402
+from napari_uncseg.preparation import cohort  # noqa: E402
+from napari_uncseg.preparation.cohort import RawJob, Run, predict_on_cluster  # noqa: E402
+from napari_uncseg.preparation.prepare import Options  # noqa: E402
+
+
+def jobs_of(folder: Path, settings: Settings):
+    jobs, failures = find_jobs([folder.absolute()], settings.options("cpu", None))
+    assert not failures
+    return jobs
+
+
+def cluster_of(**options):
+    return distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, protocol="tcp", **options
+    )
+
+
+def test_scheduler_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*words: object, **options: object) -> None:
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(ClusterError, match="tcp://nowhere:1"):
+        predict_on_cluster([], Run(Settings(tmp_path), "cpu", None), "tcp://nowhere:1")
+
+
+def test_bad_study_stops_no_other_and_is_told(tmp_path, study_folder, monkeypatch, quick_network):
+    settings = Settings(tmp_path / "out")
+    (tmp_path / "raw").mkdir()
+    raw = RawJob(tmp_path / "raw", None, Options(), settings.options("cpu", None))
+    jobs = [raw, *jobs_of(study_folder, settings)]
+    with cluster_of(processes=False) as local:
+        outcomes, stopped = predict_on_cluster(jobs, Run(settings, "cpu", None), local.scheduler_address)
+    assert not stopped
+    assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.SAVED]
+    assert outcomes[0].error is not None
+    assert outcomes[1].folder is not None
+    assert load_prediction(outcomes[1].folder).study_id == jobs[1].files.id
+
+
+@pytest.fixture
+def quick_network(monkeypatch, tiny_prediction):
+    from tests.cli.conftest import QuickPredictor
+
+    from napari_uncseg.inference import pipeline
+
+    monkeypatch.setattr(pipeline, "make_predictor", lambda model, device, notify: QuickPredictor(tiny_prediction))
+    cohort._predictor.cache_clear()
+    yield
+    cohort._predictor.cache_clear()
+
+
+@pytest.mark.slow
+def test_results_are_those_of_one_process_bit_for_bit_though_a_worker_died(tmp_path, study_folder, tiny_model_folder):
+    settings = Settings(tmp_path / "out")
+    (job,) = jobs_of(study_folder, settings)
+    run = Run(settings, "cpu", tiny_model_folder)
+    with cluster_of(processes=True) as local, distributed.Client(local, set_as_default=False) as client:
+        (process,) = client.run(os.getpid).values()
+        with ThreadPoolExecutor(1) as thread:
+            predicted = thread.submit(predict_on_cluster, [job], run, local.scheduler_address)
+            os.kill(process, signal.SIGKILL)
+            assert not predicted.done()
+            (outcome,), stopped = predicted.result()
+        assert process not in client.run(os.getpid).values()
+    assert not stopped
+    assert outcome.error is None, outcome.error
+    threads = torch.get_num_threads()
+    torch.set_num_threads(int(outcome.provenance["run"]["threads"]))
+    try:
+        predictor, other = make_predictor(tiny_model_folder, "cpu", print), replace(settings, out=tmp_path / "other")
+        here = predict_job(job, predictor, other, progress=lambda *_: None, cancelled=lambda: False)
+    finally:
+        torch.set_num_threads(threads)
+    theirs, ours = load_prediction(outcome.folder), load_prediction(here.folder)
+    np.testing.assert_array_equal(theirs.probabilities, ours.probabilities)
+    for name, values in ours.maps.items():
+        np.testing.assert_array_equal(theirs.maps[name], values)
