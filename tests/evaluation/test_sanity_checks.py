@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from napari_uncseg.evaluation.cache import Record
+from napari_uncseg.evaluation.estimates import OUT_OF_FOLD
 from napari_uncseg.evaluation.sanity_checks import Evidence, Severity, patient_of, run_checks
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region, region_masks
@@ -147,6 +148,8 @@ def test_other_checks():
     }
     mixed = (record("a", model={"sha256": "1"}), record("b", model={"sha256": "2"}))
     assert rules(*mixed) == {"mixed predictions": Severity.WARNING}
+    folds = [record(name, model={"sha256": name}, settings=OUT_OF_FOLD) for name in "ab"]
+    assert rules(*folds) == {}, "the folds of a cross-validation"
     assert rules(record(brain="none")) == {"brain unknown": Severity.NOTE}
     assert rules(record(), unpredicted=["b"]) == {"references without a prediction": Severity.NOTE}
 

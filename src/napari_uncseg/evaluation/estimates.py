@@ -29,6 +29,8 @@ NEAR, FAR = 6000, 3000
 REVIEWED = 0.25
 """Share of the studies that the bound on expected Dice sends to review."""
 
+OUT_OF_FOLD = {"estimates": "fitted out of fold"}
+"""What the settings of a result say that was made by a network, and told of by estimates, that never saw its study."""
 
 FEWEST = 5
 """Of fewer studies nothing is learnt."""

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.cache import Record
+from napari_uncseg.evaluation.estimates import OUT_OF_FOLD
 from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME
 from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Label, Region
@@ -187,9 +188,10 @@ def disagreement(evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def mixed_predictions(evidence: Evidence) -> Iterator[CheckResult]:
-    """Predictions of more than one model or setting in one table."""
+    """Predictions of more than one model, that are not the folds of a cross-validation, or setting in one table."""
     checks = [record.checks for record in evidence.records]
-    models = {str((each.get("model") or {}).get("sha256")) for each in checks}
+    folds = all(OUT_OF_FOLD.items() <= (each.get("settings") or {}).items() for each in checks)
+    models = {str((each.get("model") or {}).get("sha256")) for each in checks if not folds}
     settings = {repr(_how_predicted(each.get("settings") or {})) for each in checks}
     for what, different in (("models", models), ("settings", settings)):
         if len(different) > 1:

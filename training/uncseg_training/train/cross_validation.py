@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_uncseg.evaluation.calibration_studies import Collected, FitSettings
 from napari_uncseg.evaluation.case import case_from_prediction
-from napari_uncseg.evaluation.estimates import Sample, evidence_of, fit_left_out, in_folds
+from napari_uncseg.evaluation.estimates import OUT_OF_FOLD, Sample, evidence_of, fit_left_out, in_folds
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.saving import State, check_target, save_prediction
@@ -20,9 +20,6 @@ from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.models.model import Model, load_model
 from napari_uncseg.uncertainty.needs_review import RESULT_CODES, Reason, told_by
 from uncseg_training.data.labelled_studies import labelled_studies
-
-OUT_OF_FOLD = {"estimates": "fitted out of fold"}
-"""What the settings of a result say that :func:`write_left_out` has added to."""
 
 
 def predict_out_of_fold(
