@@ -1,6 +1,8 @@
 # make demo [STUDY=path]   predict on the bundled phantom, or on a study of yours, and open the window (no screen: its picture)
 # make test | test-slow    tests of a few seconds each | the long ones (make test-gpu: those that need a CUDA device)
 # make lint                ruff, mypy, import-linter, the words of the field, the plugin manifest
+# make docs                the pages as a site, in site/; fails on a warning, a broken link or a command that does not exist
+# make wheel               sdist and wheel in dist/, the wheel tried in an empty environment (some minutes)
 # make screenshots         the pictures of the guide, from phantoms (some minutes)
 # make clean               what builds and tests leave behind (.venv stays; remove it by hand)
 #
@@ -20,7 +22,7 @@ SCREEN := $(shell uname -s | sed -n 's/^Linux$$/xvfb-run -a -s "-screen 0 1600x1
 PYTEST := $(SCREEN) $(VENV)/bin/python -m pytest
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: demo test test-slow test-gpu lint screenshots clean system
+.PHONY: demo test test-slow test-gpu lint docs wheel screenshots clean system
 .DEFAULT_GOAL := test
 
 demo: $(STAMP)
@@ -44,6 +46,12 @@ lint: $(STAMP)
 	$(VENV)/bin/python scripts/check_words.py
 	$(VENV)/bin/npe2 validate --imports napari-uncseg
 
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+wheel: system $(STAMP)
+	@TORCH_INDEX=$(TORCH_INDEX) $(VENV)/bin/python scripts/check_wheel.py
+
 screenshots: system $(STAMP)
 	@$(SCREEN) $(VENV)/bin/python scripts/screenshots.py
 
@@ -57,10 +65,10 @@ $(STAMP): pyproject.toml training/pyproject.toml constraints.txt
 	@echo "Building $(VENV) (some minutes the first time) ..."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	@$(PIP) -e ".[all,dev]" -e "training[nnunet]"
+	@$(PIP) -e ".[all,dev,docs]" -e "training[nnunet]"
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip uninstall -qq -y torchvision
 	@touch $@
 
 clean:
-	rm -rf build dist demo-output demo.png .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site demo-output demo.png .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

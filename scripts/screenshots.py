@@ -46,10 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "images", help="folder of the pictures")
     parser.add_argument("--work", type=Path, help="folder that keeps the phantoms and their results")
+    parser.add_argument("--finding", action="store_true", help="only the picture of a finding in the bundled phantom")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="uncseg-screenshots-") as temporary:
         use_home(Path(temporary, "home"))
         work = chosen.work or Path(temporary)
+        take_finding(work / "finding", chosen.out.resolve())
+        if chosen.finding:
+            return
         studies, results = work / "studies", work / "results"
         make_phantoms(studies)
         subprocess.run(
@@ -87,6 +91,51 @@ def make_phantoms(folder: Path) -> None:
     for number, name in enumerate(names):
         write_phantom(stream[number], folder, name, SPACING_MM)
         print(f"made {name}")
+
+
+def take_finding(results: Path, out: Path) -> None:
+    """Save the picture that the README opens with: the first finding of the bundled phantom, large.
+
+    Parameters
+    ----------
+    results : Path
+        Folder that takes the phantom's result.
+    out : Path
+        Folder of the picture.
+    """
+    import napari
+    from qtpy.QtCore import Qt
+    from qtpy.QtGui import QCursor
+
+    from napari_uncseg import load_prediction, load_study
+    from napari_uncseg._plugin.sample_data import phantom_folder
+    from napari_uncseg.viewer.layers import add_prediction, add_study
+    from napari_uncseg.viewer.navigation import session_of
+    from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+
+    command = [sys.executable, "-m", "napari_uncseg.cli.app", "predict", str(phantom_folder()), "-o", str(results)]
+    subprocess.run(command, check=True)
+    study = load_study(phantom_folder())
+    QCursor.setPos(0, 0)
+    viewer = napari.Viewer(title="napari-uncseg")
+    viewer.window.resize(*SIZE)
+    add_study(viewer, study)
+    add_prediction(viewer, load_prediction(results / study.id))
+    session = session_of(viewer)
+    session.reviewer = REVIEWER
+    threshold = ThresholdWidget(viewer)
+    dock = viewer.window.add_dock_widget(threshold, name="Findings", area="right")
+    window = viewer.window._qt_window
+    for beside in (viewer.window._qt_viewer.dockLayerList, viewer.window._qt_viewer.dockLayerControls):
+        beside.hide()
+    window.resizeDocks([dock], [430], Qt.Orientation.Horizontal)
+    until(lambda: not threshold.searching and session.findings is not None)
+    settle()
+    viewer.reset_view()
+    session.step(1)
+    settle()
+    save(grab_window(viewer), out / "finding.png")
+    viewer.close()
 
 
 def take_pictures(results: Path, studies: Path, out: Path) -> None:

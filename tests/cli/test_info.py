@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from napari_uncseg.cli import info, window
@@ -41,6 +42,25 @@ def test_too_little_memory_is_a_problem(monkeypatch: pytest.MonkeyPatch, free: f
     found = {check.subject: check for check in info.check_machine()}
     assert found["device"].works
     assert found["memory"].works is works
+
+
+def test_memory_is_told_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise OSError
+
+    free = info.available_memory_gib()
+    assert free is not None
+    assert 0.1 < free < 1e5
+    monkeypatch.setattr(psutil, "virtual_memory", unknown)
+    assert info.available_memory_gib() is None
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_other_systems_are_not_told_of_debians_packages(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    crashed = subprocess.CompletedProcess([], -6, stdout="", stderr="Aborted")
+    monkeypatch.setattr(window, "run_windowed", lambda arguments, timeout: crashed)
+    monkeypatch.setattr(info.sys, "platform", system)
+    assert "apt-get" not in info.check_window().detail
 
 
 def test_qt_that_ends_its_process_is_a_problem_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:

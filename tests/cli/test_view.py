@@ -127,6 +127,22 @@ def test_a_window_that_never_opens_is_given_up_with_its_display(monkeypatch: pyt
     assert mark not in left
 
 
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_other_systems_always_have_a_display(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    monkeypatch.setattr(window.sys, "platform", system)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert window.has_display()
+
+
+def test_a_window_is_given_up_where_there_are_no_groups_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "has_display", lambda: True)
+    monkeypatch.setattr(window.sys, "platform", "win32")
+    monkeypatch.delattr(window.os, "killpg")
+    with pytest.raises(UncsegError):
+        window.run_windowed(["-c", "import time; time.sleep(60)"], timeout=1.0)
+
+
 @pytest.mark.slow
 def test_demo_saves_a_picture_in_which_all_is_seen(
     study_folder: Path, tiny_prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg

@@ -62,6 +62,16 @@ def test_the_hash_of_json_does_not_depend_on_the_order_of_keys():
     assert files.sha256_of_json({"a": 1, "b": 2}) == files.sha256_of_json(json.loads('{"b": 2, "a": 1}'))
 
 
+@pytest.mark.parametrize("name", ["a:b", "what?", "CON", "nul.txt", "com1", "dot.", "blank ", "a\\b", "bell\x07"])
+def test_names_that_windows_does_not_take_are_refused_there_alone(tmp_path, monkeypatch, name):
+    files.check_names(tmp_path / name, [])
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    with pytest.raises(SaveError):
+        files.check_names(tmp_path / name, [])
+    for fine in ("patient-01", "Konsole", "com", "BraTS_0001.anat", "Müller", "con_seg.nii.gz"):
+        files.check_names(tmp_path / fine, [fine])
+
+
 def test_a_name_as_long_as_a_disk_takes_is_written(tmp_path):
     name = "x" * 255
     files.check_names(tmp_path, [name])

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points, metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from npe2 import PluginManifest
 
 import napari_uncseg
@@ -67,6 +68,23 @@ def test_no_qt_binding_is_forced_on_an_installation():
     assert not [name for name in project["dependencies"] if name.lower().startswith(bindings)]
 
 
+def test_version_is_told_by_the_tag_alone():
+    for folder in (REPOSITORY, REPOSITORY / "training"):
+        content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        assert content["project"]["dynamic"] == ["version"]
+        assert content["tool"]["hatch"]["version"]["source"] == "vcs"
+
+
+def test_both_papers_are_cited():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["license"] == "BSD-3-Clause"
+    titles = [paper["title"] for paper in citation["references"]]
+    assert [title.partition(":")[0] for title in titles] == [
+        "Uncertainty-Aware nnU-Net for Self-Assessing Brain Tumor Segmentation",
+        "Confidence is Not Reliability",
+    ]
+
+
 def test_constraints_are_exact_and_fit_every_build_of_torch():
     lines = [line for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all("==" in line and "+" not in line and "@" not in line for line in lines)
@@ -119,6 +137,7 @@ def test_a_wheel_holds_its_package_with_its_data_and_no_other(wheel):
     weights = [name for name in sizes if name.startswith(bundled) and name.endswith(".safetensors")]
     assert weights, "no bundled weights in the wheel"
     assert sum(size for name, size in sizes.items() if name.startswith(bundled)) <= 25e6
+    assert sum(sizes.values()) <= 64e6
     samples = {name: size for name, size in sizes.items() if name.endswith(".nii.gz")}
     assert samples, "no sample data in the wheel"
     assert sum(samples.values()) <= 8e6

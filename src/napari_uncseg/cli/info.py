@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -111,9 +110,10 @@ def check_machine() -> Iterator[Check]:
 
 def available_memory_gib() -> float | None:
     """Memory that can still be taken, in GiB; ``None`` where the system does not say."""
-    with suppress(OSError):
-        if found := re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text()):
-            return int(found[1]) / 2**20
+    import psutil  # not for a help text
+
+    with suppress(OSError, psutil.Error):
+        return float(psutil.virtual_memory().available) / 2**30
     return None
 
 
@@ -130,7 +130,8 @@ def check_window() -> Check:
         return Check("window", False, str(error))
     except (IndexError, ValueError):
         reason = next(iter(reversed(result.stderr.strip().splitlines())), "no reason given")
-        return Check("window", False, f"Qt opens none ({reason}); Debian and Ubuntu: apt-get install {SYSTEM_PACKAGES}")
+        advice = f"; Debian and Ubuntu: apt-get install {SYSTEM_PACKAGES}" if sys.platform.startswith("linux") else ""
+        return Check("window", False, f"Qt opens none ({reason}){advice}")
     if "renderer" not in found:
         return Check("window", False, f"one opens ({found['platform']}), but OpenGL does not work; install its driver")
     return Check("window", True, f"one opens ({found['platform']}); OpenGL {found['version']} by {found['renderer']}")

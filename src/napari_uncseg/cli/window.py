@@ -116,7 +116,10 @@ def run_windowed(arguments: Sequence[str], timeout: float) -> subprocess.Complet
     finally:
         if process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGTERM)
+                if sys.platform == "win32":  # which has no groups of processes; no virtual display runs there either
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGTERM)
             process.wait()
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 

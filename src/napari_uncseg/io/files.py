@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -25,6 +26,8 @@ _TEMPORARY = ".tmp"
 _FORGOTTEN_SECONDS = 3600.0
 _NAME_MAX = 255
 """Bytes of a file name that every system in use takes."""
+
+_NO_NAME_ON_WINDOWS = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
 def is_file(path: Path, error: Error | None = StudyError) -> bool:
@@ -189,6 +192,8 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
     for name in (folder.name, *names):
         if len(os.fsencode(name)) > _NAME_MAX:
             raise SaveError(f"The name {name} is too long for a file; give the study a shorter id (--id).")
+        if sys.platform == "win32" and _NO_NAME_ON_WINDOWS.search(name):
+            raise SaveError(f"Windows takes no file of the name {name!r}; give the study another id (--id).")
 
 
 def check_writable(folder: Path) -> None:
