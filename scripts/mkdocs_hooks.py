@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 INCLUDE = re.compile(r"<!-- include: (\S+) -->")
+ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>~?")
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[^)]*)?\)")
 
 PAGES = {
@@ -34,6 +35,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         turn_links((ROOT / name).read_text(encoding="utf-8"), name, place, config.repo_url) for name in parts[1::2]
     ]
     return "".join(text for pair in zip(texts, [*files, ""], strict=True) for text in pair)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Leave out the roles of Sphinx that docstrings have before a name."""
+    return ROLE.sub("<code>", html)
 
 
 def turn_links(markdown: str, written_in: str, shown_in: str, repository: str | None) -> str:

@@ -94,7 +94,7 @@ def make_phantoms(folder: Path) -> None:
 
 
 def take_finding(results: Path, out: Path) -> None:
-    """Save the picture that the README opens with: the first finding of the bundled phantom, large.
+    """Save the picture that the README opens with: the finding of the bundled phantom that holds most errors, large.
 
     Parameters
     ----------
@@ -104,6 +104,7 @@ def take_finding(results: Path, out: Path) -> None:
         Folder of the picture.
     """
     import napari
+    import numpy as np
     from qtpy.QtCore import Qt
     from qtpy.QtGui import QCursor
 
@@ -119,8 +120,9 @@ def take_finding(results: Path, out: Path) -> None:
     QCursor.setPos(0, 0)
     viewer = napari.Viewer(title="napari-uncseg")
     viewer.window.resize(*SIZE)
+    prediction = load_prediction(results / study.id)
     add_study(viewer, study)
-    add_prediction(viewer, load_prediction(results / study.id))
+    add_prediction(viewer, prediction)
     session = session_of(viewer)
     session.reviewer = REVIEWER
     threshold = ThresholdWidget(viewer)
@@ -132,7 +134,10 @@ def take_finding(results: Path, out: Path) -> None:
     until(lambda: not threshold.searching and session.findings is not None)
     settle()
     viewer.reset_view()
-    session.step(1)
+    assert session.findings is not None
+    ranks = session.findings.labels[prediction.maps["error"][session.findings.box] > 0]
+    errors = np.bincount(ranks, minlength=len(session.findings.items) + 1)[1:]
+    session.go_to(session.findings.items[int(errors.argmax())])
     settle()
     save(grab_window(viewer), out / "finding.png")
     viewer.close()

@@ -110,7 +110,6 @@ def test_every_page_is_in_the_navigation() -> None:
         """Tags of mkdocs are let be."""
 
     Loader.add_multi_constructor("!ENV", lambda loader, suffix, node: None)
-    Loader.add_multi_constructor("tag:yaml.org,2002:python/name:", lambda loader, suffix, node: None)
 
     def pages(entry: object) -> set[str]:
         if isinstance(entry, str):
