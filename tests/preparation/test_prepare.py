@@ -14,7 +14,8 @@ from napari_uncseg.inference.input_checks import check_input
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import write_volume
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.preparation import prepare
+from napari_uncseg.preparation import brain, prepare
+from napari_uncseg.preparation.brain import Method
 from napari_uncseg.preparation.prepare import Options, Prepared, prepare_study
 from napari_uncseg.preparation.registration import Registration
 from napari_uncseg.preparation.scans import RawStudy, read_dicom
@@ -87,9 +88,18 @@ def test_failed_registration_is_a_reason_of_needs_review(tmp_path, raw, mask, mo
     assert [reason.code for reason in check_input(study)].count("registration_failed") == 3
 
 
-def test_without_a_way_to_find_the_brain_or_with_half_a_head_it_is_refused(tmp_path, raw, mask):
+def test_the_bundled_network_finds_the_brain_when_nobody_gives_a_mask(tmp_path, raw, mask):
+    done = prepare_study(raw, tmp_path / "out", Options())
+    assert done.record["brain"]["source"] == "the bundled network"
+    assert len(done.record["settings"]["brain_network_sha256"]) == 64
+    by_hand = prepare_study(raw, tmp_path / "by hand", Options(mask))
+    assert done.record["brain"]["ml"] == pytest.approx(by_hand.record["brain"]["ml"], rel=0.2)
+
+
+def test_tools_that_are_absent_masks_of_nothing_and_half_a_head_are_refused(tmp_path, raw, mask, monkeypatch):
+    monkeypatch.setattr(brain.shutil, "which", lambda _: None)
     with pytest.raises(NoBrainMask):
-        prepare_study(raw, tmp_path / "out", Options())
+        prepare_study(raw, tmp_path / "out", Options(brain=Method.HD_BET))
     affine, shape = grid("t1c")
     tiny = np.zeros(shape, dtype=np.uint8)
     tiny[40:44, 40:44, 40:44] = 1

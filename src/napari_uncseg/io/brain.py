@@ -64,7 +64,7 @@ def brain_mask(images: npt.NDArray[np.float32]) -> Mask:
     for image, value in constant:
         votes += image != np.float32(value)
     foreground = votes * 2 >= len(constant) if constant else _above_noise(images)
-    return _fill_holes(_largest_piece(foreground))
+    return one_piece(foreground)
 
 
 def has_skull(
@@ -129,6 +129,11 @@ def _above_noise(images: npt.NDArray[np.float32]) -> Mask:
 def _largest_piece(mask: Mask) -> Mask:
     pieces, number = ndimage.label(mask)
     return mask if number < 2 else np.asarray(pieces == 1 + np.bincount(pieces[mask])[1:].argmax())
+
+
+def one_piece(mask: Mask) -> Mask:
+    """The largest connected piece of a mask, its holes filled."""
+    return _fill_holes(_largest_piece(mask))
 
 
 def _fill_holes(mask: Mask) -> Mask:

@@ -223,8 +223,10 @@ def save_model(
         The same model with its hash and folder; ``half`` weights are not rounded in the network given.
     """
     folder, previous = Path(folder), model.previous_stage
-    contents = {WEIGHTS: _pack(model.network.state_dict(), half)}
-    contents |= {identity.SNAPSHOT.format(number): _pack(each, half) for number, each in enumerate(snapshots, start=1)}
+    contents = {WEIGHTS: pack_weights(model.network.state_dict(), half)}
+    contents |= {
+        identity.SNAPSHOT.format(number): pack_weights(each, half) for number, each in enumerate(snapshots, start=1)
+    }
     contents |= {PLANS: _dump(model.plans), DATASET: _dump(model.dataset)}
     hashes = {name: sha256(data) for name, data in contents.items()}
     if previous is not None:
@@ -239,13 +241,14 @@ def save_model(
     return replace(model, provenance=provenance, sha256=digest, folder=folder, previous_stage=previous)
 
 
-def _pack(weights: Mapping[str, Tensor], half: bool) -> bytes:
-    """Weights as the bytes of a safetensors file."""
+def pack_weights(weights: Mapping[str, Tensor], half: bool, told: Mapping[str, str] | None = None) -> bytes:
+    """Weights as the bytes of a safetensors file, with what its header tells."""
     from safetensors.torch import save as save_tensors
 
     # A parameter may have a second name (nnU-Net registers modules twice), and is stored once.
     names = [name for name in weights if ".all_modules." not in name and not name.startswith("decoder.encoder.")]
-    return bytes(save_tensors({name: _stored(weights[name].detach().cpu(), half).contiguous() for name in names}))
+    tensors = {name: _stored(weights[name].detach().cpu(), half).contiguous() for name in names}
+    return bytes(save_tensors(tensors, None if told is None else dict(told)))
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

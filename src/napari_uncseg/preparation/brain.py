@@ -23,6 +23,10 @@ Extractor = Callable[[npt.NDArray[np.float32], Affine], Mask]
 """Finds the brain in one image: values (x, y, z) and affine in, mask on the same grid out."""
 
 
+BUNDLED = Path(__file__).parents[1] / "models" / "bundled_brain" / "brain.safetensors"
+"""Weights of the network that comes with the package."""
+
+
 class Method(StrEnum):
     """How the brain is found when nobody gives a mask."""
 
@@ -30,9 +34,17 @@ class Method(StrEnum):
     HD_BET = "hd-bet"
 
 
-def bundled_extractor() -> Extractor | None:
-    """The network that comes with the package; None as long as none does."""
-    return None
+def bundled_extractor() -> Extractor:
+    """The network that comes with the package, see :mod:`napari_uncseg.preparation.brain_network`.
+
+    Raises
+    ------
+    ModelError
+        When its file is damaged.
+    """
+    from napari_uncseg.preparation.brain_network import load_brain_network
+
+    return load_brain_network().find
 
 
 def find_extractor(method: Method) -> Extractor:
@@ -41,18 +53,15 @@ def find_extractor(method: Method) -> Extractor:
     Raises
     ------
     NoBrainMask
-        When what was asked for is not installed, or nothing is there.
+        When what was asked for is not installed.
+    ModelError
+        When the bundled network is damaged.
     """
     if method is Method.HD_BET:
         if shutil.which("hd-bet") is None:
             raise NoBrainMask("HD-BET is not installed; install it (pip install hd-bet), or give --brain-mask FILE.")
         return _hd_bet
-    if (bundled := bundled_extractor()) is None:
-        raise NoBrainMask(
-            "The images still show the skull, and no network that removes it is bundled yet; give a mask of the brain "
-            "on T1c with --brain-mask FILE, or use HD-BET with --brain hd-bet."
-        )
-    return bundled
+    return bundled_extractor()
 
 
 def read_mask(path: Path, shape: tuple[int, int, int], affine: Affine) -> Mask:

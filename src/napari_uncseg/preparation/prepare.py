@@ -31,7 +31,7 @@ from napari_uncseg.io.loading import PREPARATION_SUFFIX
 from napari_uncseg.io.nifti import encode_volume
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
-from napari_uncseg.preparation.brain import Method, check_mask, find_extractor, read_mask
+from napari_uncseg.preparation.brain import BUNDLED, Method, check_mask, find_extractor, read_mask
 from napari_uncseg.preparation.page import draw_page
 from napari_uncseg.preparation.registration import Registration, covered_by, on_grid_of, register
 from napari_uncseg.preparation.scans import Progress, RawStudy, Scan
@@ -193,6 +193,8 @@ def prepare_study(
     inputs = {role: _told(scan) for role, scan in raw.scans.items()}
     mask_hash = None if options.brain_mask is None else sha256_of(options.brain_mask)
     settings = {"brain": "file" if options.brain_mask else str(options.brain), "brain_mask_sha256": mask_hash}
+    if options.brain_mask is None and options.brain is Method.AUTO:
+        settings["brain_network_sha256"] = sha256_of(BUNDLED)
     files = _files(folder, raw.id)
     if (there := _look(folder, files, raw.id, inputs, settings, options)) is not None:
         return Prepared(_study_files(raw.id, folder, files), there, files["brain"])
@@ -298,7 +300,8 @@ def _brain(raw: RawStudy, images: npt.NDArray[np.float32], options: Options) -> 
         if constant and stripped.any() and not has_skull(images, stripped, spacing(t1c.affine)):
             return stripped, "skull-stripped before"
     mask = find_extractor(options.brain)(t1c.values, t1c.affine)
-    return check_mask(mask, t1c.affine, "The mask of the brain"), str(options.brain)
+    how = "the bundled network" if options.brain is Method.AUTO else str(options.brain)
+    return check_mask(mask, t1c.affine, "The mask of the brain"), how
 
 
 def _check_head(raw: RawStudy, brain: Mask, covered: Mapping[str, Mask]) -> None:

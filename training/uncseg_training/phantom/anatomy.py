@@ -100,19 +100,13 @@ class Anatomy:
         return pooled
 
 
-def read_freesurfer(path: Path) -> Anatomy:
-    """Tissue map of a FreeSurfer-coded label map.
-
-    Parameters
-    ----------
-    path : Path
-        NIfTI file of about 1 mm; codes from 500 up (skull, skin, eyes) and unknown ones count as outside.
+def read_codes(path: Path) -> tuple[npt.NDArray[np.int32], float]:
+    """Codes of a label map of about 1 mm in RAS order, and the volume of a voxel in cubic millimetres.
 
     Raises
     ------
     ValueError
-        When the file cannot be read, holds no whole numbers, has voxels of another size, or not as much cerebral white
-        matter as a head.
+        When the file cannot be read, holds no whole numbers, or has voxels of another size.
     """
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
@@ -130,10 +124,34 @@ def read_freesurfer(path: Path) -> Anatomy:
         raise ValueError(
             f"{path} has voxels of {' x '.join(f'{side:.2g}' for side in sides)} mm; give label maps of 1 mm."
         )
+    return codes, float(np.prod(sides))
+
+
+def tissues_of(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    """Values of :class:`Tissue`, 0 for the codes outside of the brain and unknown ones."""
     tissues = np.zeros(codes.shape, np.uint8)
     for tissue, members in _FREESURFER.items():
         tissues[np.isin(codes, members)] = tissue
-    millilitres = int((tissues == Tissue.WHITE).sum()) * float(np.prod(sides)) / 1000
+    return tissues
+
+
+def read_freesurfer(path: Path) -> Anatomy:
+    """Tissue map of a FreeSurfer-coded label map.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI file of about 1 mm; codes from 500 up (skull, skin, eyes) and unknown ones count as outside.
+
+    Raises
+    ------
+    ValueError
+        When the file cannot be read, holds no whole numbers, has voxels of another size, or not as much cerebral white
+        matter as a head.
+    """
+    codes, millimetres = read_codes(path)
+    tissues = tissues_of(codes)
+    millilitres = int((tissues == Tissue.WHITE).sum()) * millimetres / 1000
     if not WHITE_ML[0] <= millilitres <= WHITE_ML[1]:
         raise ValueError(
             f"{path} holds {millilitres:.0f} mL of FreeSurfer white matter (codes 2 and 41), and a head has "

@@ -59,7 +59,7 @@ class Pose:
 
 def draw_pose(rng: Rng) -> Pose:
     """A head turned, resized, mirrored and moved a little."""
-    matrix = _rotation([rng.uniform(-0.25, 0.25), rng.uniform(-0.15, 0.15), rng.uniform(-0.15, 0.15)])
+    matrix = rotation([rng.uniform(-0.25, 0.25), rng.uniform(-0.15, 0.15), rng.uniform(-0.15, 0.15)])
     size = rng.uniform(0.88, 1.07)
     scales = torch.tensor([1 / (size * rng.uniform(0.95, 1.05)) for _ in range(3)])
     side = torch.tensor([-1.0 if rng.chance(0.5) else 1.0, 1.0, 1.0])
@@ -120,9 +120,9 @@ class Source:
         voxels = torch.addmm(self.middle[:, None], matrix, places.view(3, count)).view_as(places)
         wanted = list(Tissue) if only is None else [only]
         if self.tissues.ndim == 3:
-            nearest = _nearest(self.tissues, voxels)
+            found = nearest(self.tissues, voxels)
             # A voxel's edge takes part in its neighbour.
-            tissues = blur(torch.stack([nearest == tissue for tissue in wanted]).float(), 0.5)
+            tissues = blur(torch.stack([found == tissue for tissue in wanted]).float(), 0.5)
         else:
             tissues = warp(self.tissues[[tissue - 1 for tissue in wanted]].float().div_(255), voxels)
         outside = (1 - tissues.sum(0, keepdim=True)).clamp(0, 1)
@@ -139,7 +139,7 @@ def _middle(brain: Tensor) -> Tensor:
     return torch.tensor(middle)
 
 
-def _nearest(labels: Tensor, positions: Tensor) -> Tensor:
+def nearest(labels: Tensor, positions: Tensor) -> Tensor:
     """Look labels up at voxel ``positions`` (3, x, y, z); 0 outside."""
     inside = torch.ones(positions.shape[1:], dtype=torch.bool, device=labels.device)
     flat = torch.zeros(positions.shape[1:], dtype=torch.long, device=labels.device)
@@ -165,7 +165,8 @@ def warp(volume: Tensor, positions: Tensor) -> Tensor:
     return sampled
 
 
-def _rotation(angles: Sequence[float]) -> Tensor:
+def rotation(angles: Sequence[float]) -> Tensor:
+    """Turns about x, y and z, in this order, by angles in radians; shape (3, 3)."""
     matrix = torch.eye(3)
     for axis, angle in enumerate(angles):
         turn = torch.eye(3)

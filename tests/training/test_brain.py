@@ -1,0 +1,153 @@
+"""Heads with a skull, images of them, and the training of the network that finds the brain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from napari_uncseg.io.nifti import write_volume
+from napari_uncseg.preparation.brain_network import load_brain_network
+from uncseg_training.brain import trainer
+from uncseg_training.brain.export import export
+from uncseg_training.brain.heads import EXTRA, STEP_MM, Head, brain_of, load_heads, prepare_heads
+from uncseg_training.brain.images import draw
+from uncseg_training.brain.phantoms import centred, make_phantom, rigid
+from uncseg_training.cli import app
+from uncseg_training.phantom.anatomy import Tissue
+
+SMALL = {"volume": [32, 32, 32], "wide_volume": [48, 48, 48], "features": [4, 8], "encoder": [1, 1], "decoder": [1]}
+
+
+def codes() -> np.ndarray:
+    """A head of shells in FreeSurfer's codes: white matter, cortex with a fold, fluid, bone, skin."""
+    x, y, z = np.indices((144, 160, 144)) - np.array([72, 80, 72]).reshape(3, 1, 1, 1)
+    radius = np.sqrt((x / 0.9) ** 2 + (y / 1.1) ** 2 + z**2)
+    found = np.zeros(radius.shape, np.int16)
+    for limit, code in ((68, 511), (62, 515), (56, 24), (50, 3), (44, 2)):
+        found[radius < limit] = code
+    found[(np.abs(x) < 2) & (z > 20) & (radius < 50)] = 24  # between the halves
+    found[radius < 8] = 4
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("maps")
+    for name in ("one", "two"):
+        write_volume(place / f"{name}.nii.gz", codes(), np.eye(4))
+    return place
+
+
+@pytest.fixture(scope="module")
+def heads(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Head]:
+    return prepare_heads(folder, tmp_path_factory.mktemp("heads") / "heads.npz", 2, 1)
+
+
+def test_brain_ends_at_the_pia_and_holds_the_fluid_between_its_halves(heads):
+    brain = brain_of(heads[0].labels)
+    x, y, z = np.indices(brain.shape) - np.array([72, 80, 72]).reshape(3, 1, 1, 1)
+    radius = np.sqrt((x / 0.9) ** 2 + (y / 1.1) ** 2 + z**2)
+    assert brain[radius < 45].all()
+    assert not brain[radius > 51].any()
+    distance = heads[0].distance * STEP_MM
+    coarse = np.sqrt(
+        sum((np.indices(distance.shape)[axis] * 2 + 0.5 - middle) ** 2 for axis, middle in enumerate((72, 80, 72)))
+    )
+    middle = distance[36, :, 36]
+    assert distance.min() < -25
+    np.testing.assert_allclose(middle[60:75], (coarse[36, 60:75, 36] - 55).clip(-30, 30), atol=2.5)
+    assert all((heads[0].distance[tumour > 0] < 8).all() for tumour in heads[0].tumours)
+
+
+def test_heads_are_read_again_from_their_file_and_others_are_refused(folder, heads, tmp_path):
+    file = tmp_path / "heads.npz"
+    made = prepare_heads(folder, file, 1, 1)
+    np.testing.assert_array_equal(load_heads(file)[1].tumours, made[1].tumours)
+    assert made[0].name == "one"
+    file.write_bytes(b"no heads")
+    with pytest.raises(ValueError, match=r"heads\.npz"):
+        prepare_heads(folder, file, 1, 1)
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        prepare_heads(tmp_path, tmp_path / "new.npz", 1, 1)
+    write_volume(tmp_path / "bare.nii.gz", np.where(codes() < 500, codes(), 0).astype(np.int16), np.eye(4))
+    with pytest.raises(ValueError, match=r"bare\.nii\.gz"):
+        prepare_heads(tmp_path, tmp_path / "new.npz", 1, 1)
+
+
+def test_images_are_the_same_again_and_their_distance_lies_on_them(heads):
+    one, again, other = (draw(heads[0], (48, 48, 48), seed) for seed in (3, 3, 4))
+    assert torch.equal(one.image, again.image)
+    assert not torch.equal(one.image, other.image)
+    assert one.distance.shape == (24, 24, 24)
+    assert 0 <= float(one.image.min()) <= float(one.image.max()) <= 1
+    edges = []
+    for seed in range(12):
+        sample = draw(heads[0], (64, 64, 64), seed)
+        edges.append(float((sample.distance < 0).sum()) * 64 / 1000)
+    volume = float((heads[0].distance < 0).sum()) * 8 / 1000
+    assert 0.6 * volume < np.median(edges) < 1.4 * volume
+
+
+def test_phantom_with_a_skull_holds_its_tumour_and_moves_as_it_is_told(heads):
+    made = make_phantom(heads[0], 3, 3.0)
+    assert made.brain[made.labels > 0].all()
+    assert made.images.min() >= 0
+    move = rigid(np.array([0.0, 0, 0]), np.array([9.0, 0, 0]))
+    still, moved = (made.scan(0, each, (3.0, 3.0, 3.0), (0, 0, 0)) for each in (np.eye(4), move))
+    np.testing.assert_allclose(moved.values[6:-3], still.values[3:-6], atol=0.1)
+    assert set(made.raw().scans) == {"t1c", "t1n", "t2f", "t2w"}
+    np.testing.assert_allclose(centred((2, 2, 2), (3, 3, 3), (0, 0, 0)) @ [1, 1, 1, 1], [0, 0, 0, 1])
+
+
+def test_training_goes_on_with_the_same_bits_and_ships_its_weights(heads, tmp_path):
+    config = trainer.read_config(**SMALL, steps=6, held_out=1, validate_every=6, wide=0.5)
+    whole = trainer.fit(heads, tmp_path / "whole", config)
+    trainer.fit(heads, tmp_path / "cut", config, budget=0.0)
+    lines: list[dict] = []
+    cut = trainer.fit(heads, tmp_path / "cut", config, report=lines.append)
+    assert cut.step == 6
+    for ours, theirs in zip(whole.averaged.parameters(), cut.averaged.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert {"Dice", "sensitivity"} <= lines[-1]["validation"].keys()
+    with pytest.raises(ValueError, match="seed"):
+        trainer.fit(heads, tmp_path / "cut", trainer.read_config(**SMALL, seed=2, held_out=1))
+    export(cut, heads, tmp_path / "brain.safetensors")
+    network = load_brain_network(tmp_path / "brain.safetensors")
+    assert network.trained_on == ("one",)
+    for ours, theirs in zip(cut.averaged.parameters(), network.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_loss_counts_what_is_near_five_times_and_nothing_far_away():
+    distance = torch.tensor([0.0, 20.0])
+    assert float(trainer.distance_loss(torch.tensor([0.5, 9.0]), distance)) == pytest.approx(0.5 * 5 / 6)
+    assert float(trainer.distance_loss(torch.tensor([0.0, 1.0]), distance)) == pytest.approx(0.5 / 6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 0}, {"features": [4, 8, 16]}, {"volume": [30, 32, 32]}, {"held_out": -1}, {"name": 3}, {"bogus": 1}],
+)
+def test_configuration_that_cannot_be_is_refused(changes, tmp_path):
+    import yaml
+
+    (tmp_path / "brain.yaml").write_text(yaml.safe_dump({**SMALL, **changes}))
+    with pytest.raises(ValueError, match=r"."):
+        trainer.read_config(tmp_path / "brain.yaml")
+
+
+def test_command_trains_and_writes_weights(folder, tmp_path):
+    config = tmp_path / "small.yaml"
+    config.write_text("\n".join(f"{key}: {value}" for key, value in {**SMALL, "tumours": 0, "held_out": 1}.items()))
+    words = ["brain", str(folder), "-o", str(tmp_path / "run"), "--config", str(config), "--steps", "2"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert load_brain_network(tmp_path / "run" / "brain.safetensors").spacing == 2.0
+    refused = CliRunner().invoke(app, ["brain", str(tmp_path), "-o", str(tmp_path / "other")])
+    assert refused.exit_code == 1
+    assert not (tmp_path / "other").exists()
+    assert len(EXTRA) + len(Tissue) < 32

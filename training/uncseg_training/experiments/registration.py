@@ -1,0 +1,144 @@
+"""Known moves found again: ``python -m uncseg_training.experiments.registration HEADS -o OUT [--real FOLDER]``.
+
+A head is moved by up to 30 degrees about each of up to three axes and 40 mm, and registered to where it was, between
+contrasts and grids. Told are the mean error at the brain's surface, how many are off by more than 3 mm, and how many of
+these the checks of the registration did not notice. Each move is kept when it is done, so that a run goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from napari_uncseg.io.nifti import read_volume
+from napari_uncseg.labels import MODALITIES
+from napari_uncseg.preparation.registration import register
+from napari_uncseg.preparation.scans import Scan
+from uncseg_training.brain.heads import load_heads
+from uncseg_training.brain.phantoms import GRIDS, Matrix, make_phantom, rigid
+from uncseg_training.experiments import harness
+from uncseg_training.experiments.harness import Row
+
+DEGREES, MM = 30.0, 40.0
+WRONG_MM = 3.0
+
+
+def draw_move(number: int) -> Matrix:
+    """A move about a random axis and along another one, by sizes up to the largest."""
+    random = np.random.default_rng(7000 + number)
+    axis, way = random.normal(size=3), random.normal(size=3)
+    turn = random.uniform(0, DEGREES) * axis / np.linalg.norm(axis)
+    return rigid(turn, random.uniform(0, MM) * way / np.linalg.norm(way))
+
+
+def surface_error(found: Matrix, truth: Matrix, points: npt.NDArray[np.float64]) -> float:
+    """Mean distance between where two matrices put points of the brain's surface, mm."""
+    difference = (found - truth)[:3]
+    return float(np.linalg.norm(points @ difference[:, :3].T + difference[:, 3], axis=1).mean())
+
+
+def surface_of(mask: npt.NDArray[np.bool_], affine: Matrix) -> npt.NDArray[np.float64]:
+    """Some points of a mask's surface, mm."""
+    inner = mask[1:-1, 1:-1, 1:-1]
+    edge = inner & ~(mask[2:, 1:-1, 1:-1] & mask[:-2, 1:-1, 1:-1] & mask[1:-1, 2:, 1:-1] & mask[1:-1, 1:-1, 2:])
+    voxels = np.argwhere(edge)[::50] + 1
+    return np.asarray(voxels @ affine[:3, :3].T + affine[:3, 3])
+
+
+def real_pairs(folder: Path) -> list[tuple[Scan, Scan, npt.NDArray[np.float64]]]:
+    """Images of one real head that lie well to one another, and the surface of its published mask."""
+    pairs = []
+    for path in sorted(folder.glob("*/mask.nii.gz")):
+        mask = read_volume(path)
+        points = surface_of(mask.values() > 0, mask.affine)
+        volumes = [read_volume(scan) for scan in sorted(path.parent.glob("*.nii.gz")) if scan != path]
+        scans = [Scan(np.asarray(each.values(), np.float32), each.affine, each.sha256) for each in volumes]
+        pairs += [(one, other, points) for one, other in itertools.permutations(scans, 2)]
+    return pairs
+
+
+def _one(number: int, fixed: Scan, moving: Scan, truth: Matrix, points: npt.NDArray[np.float64], what: str) -> Row:
+    start = time.perf_counter()
+    found = register(fixed.values, fixed.affine, moving.values, moving.affine)
+    return {
+        "move": number,
+        "head": what,
+        "moved mm": round(surface_error(truth, np.eye(4), points), 2),
+        "error mm": round(surface_error(found.matrix, truth, points), 3),
+        "noticed": not found.works,
+        "returned mm": round(found.returned_mm, 2),
+        "overlap": round(found.overlap, 3),
+        "starts": found.starts,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def summary(rows: list[Row]) -> Iterator[Row]:
+    """Per kind of head."""
+    for what in dict.fromkeys(row["head"].split()[0] for row in rows):
+        part = [row for row in rows if row["head"].startswith(what)]
+        errors = np.array([row["error mm"] for row in part])
+        wrong = [row for row in part if row["error mm"] > WRONG_MM]
+        believed = [row["error mm"] for row in part if not row["noticed"]]
+        yield {
+            "head": what,
+            "moves": len(part),
+            "mean error mm": round(float(errors.mean()), 3),
+            "median error mm": round(float(np.median(errors)), 3),
+            "mean error mm of those believed": round(float(np.mean(believed)), 3) if believed else None,
+            "largest error mm": round(float(errors.max()), 2),
+            f"over {WRONG_MM:g} mm": len(wrong),
+            "of these unnoticed": sum(not row["noticed"] for row in wrong),
+            "false alarms": sum(row["noticed"] for row in part) - sum(row["noticed"] for row in wrong),
+            "seconds each": round(float(np.mean([row["seconds"] for row in part])), 1),
+        }
+
+
+@harness.experiment
+def main(
+    heads: Annotated[Path, typer.Argument(help="File heads.npz of the run of uncseg-train brain.")],
+    out: harness.Out,
+    scans: Annotated[
+        Path | None, typer.Option("--real", help="Folder of folders with mask.nii.gz and images in its space.")
+    ] = None,
+    moves: Annotated[int, typer.Option(help="How many, of each kind of head.")] = 100,
+    minutes: harness.Minutes = None,
+) -> None:
+    """Register heads that were moved by known amounts."""
+    clock, rows = harness.Clock(minutes), []
+    found = load_heads(heads)
+    pairs = real_pairs(scans) if scans else []
+    roles = MODALITIES[1:]
+    for number in range(moves):
+        truth = draw_move(number)
+
+        def phantom(number: int = number, truth: Matrix = truth) -> Row:
+            made = make_phantom(found[number // 3 % len(found)], 6_000_000 + number // 3)
+            role = roles[number % 3]
+            moving = made.scan(MODALITIES.index(role), truth, *GRIDS[role])
+            fixed = Scan(made.images[0], made.affine, "")
+            return _one(number, fixed, moving, truth, surface_of(made.brain, made.affine), f"phantom {role}")
+
+        def living(number: int = number, truth: Matrix = truth) -> Row:
+            fixed, moving, points = pairs[number % len(pairs)]
+            moved = Scan(moving.values, truth @ moving.affine, "")
+            return _one(number, fixed, moved, truth, points, "real")
+
+        for make, name in ((phantom, "phantom"), *(((living, "real"),) if pairs else ())):
+            clock.check()
+            rows.append(harness.kept(out / "moves" / f"{name}-{number:03d}.json", make))
+            typer.echo(" ".join(f"{key} {value}" for key, value in rows[-1].items()))
+    harness.write_table(rows, out / "registration_moves", "Known moves, one by one")
+    harness.write_table(list(summary(rows)), out / "registration", "Known moves found again")
+    harness.write_json({"degrees": DEGREES, "mm": MM, "rows": rows}, out / "registration.json")
+
+
+if __name__ == "__main__":
+    typer.run(main)
