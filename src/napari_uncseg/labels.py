@@ -52,6 +52,9 @@ REGION_LABELS: Mapping[Region, tuple[Label, ...]] = MappingProxyType(
     }
 )
 
+BEST_SEEN_ON: Mapping[Region, str] = MappingProxyType({Region.WT: "t2f", Region.TC: "t1c", Region.ET: "t1c"})
+"""Modality that shows the edge of a region best."""
+
 REGIONS_CLASS_ORDER: tuple[Label, ...] = (Label.ED, Label.NCR, Label.ET)
 """The label that each region, in the order WT, TC, ET, writes over the ones before it (as nnU-Net does)."""
 
@@ -63,6 +66,20 @@ LABEL_COLOURS: Mapping[Label, tuple[float, float, float, float]] = MappingProxyT
     }
 )
 """RGBA in 0..1 as BraTS papers print them: necrosis red, oedema green, enhancing tumour yellow."""
+
+REGION_COLOURS: Mapping[Region, tuple[float, float, float, float]] = MappingProxyType(
+    {
+        Region.WT: (0.10, 0.80, 0.58, 1.0),
+        Region.TC: (0.96, 0.47, 0.10, 1.0),
+        Region.ET: (0.99, 0.90, 0.20, 1.0),
+    }
+)
+"""RGBA of the outlines of regions: near the colours of the tissue at their rim, and told apart from each other and from
+every map by the colour-blind too."""
+
+
+REFERENCE_COLOUR = (1.0, 1.0, 1.0, 1.0)
+"""RGBA of the outlines of the reference, which are dashed."""
 
 
 class Coding(StrEnum):

@@ -78,12 +78,11 @@ def test_a_window_belongs_to_a_modality_in_all_panes(state, data):
 
 
 def test_a_common_scale_is_the_largest_range_on_show(state, data):
-    entropy, variance, error = (data.overlays[name] for name in ("entropy", "variance", "error"))
+    entropy, variance = data.overlays["entropy"], data.overlays["variance"]
     assert state.range_of(variance) == 0.25
     common = dataclasses.replace(state, common_scale=True)
     assert common.range_of(variance) == common.range_of(entropy) == 1.0
     assert common.colours_of(variance) == common.colours_of(entropy) == "unc_output"
-    assert (common.range_of(error), common.colours_of(error)) == (1.0, "error")
     two = dataclasses.replace(common, views=tuple(view for view in state.views if view.pane.overlay != "unc_output"))
     assert two.range_of(variance) == pytest.approx(np.log(2))
 
@@ -115,5 +114,6 @@ def test_the_caption_says_how_to_make_the_picture_again(state, data, tiny_study)
     assert f"T1c {low:.4g} to {high:.4g}" in words
     assert "made for tests (00000000)" in words
     assert "Research use only" in words
-    assert "error (WT) where prediction ≠ reference" in words
+    assert "contours of the predicted segmentation" in words
+    assert "the reference (white, dashed)" in caption(dataclasses.replace(state, reference=True))
     assert "one common scale" in caption(dataclasses.replace(state, common_scale=True))

@@ -4,17 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.layout import ComparisonState, Pane, PaneView
 from napari_uncseg.compare.render import (
+    FINER,
     LABEL_ALPHA,
     STEPS,
     Renderer,
-    border,
     colour_table,
     coloured,
     cutter,
@@ -22,10 +19,8 @@ from napari_uncseg.compare.render import (
     grey,
     scale_bar_mm,
 )
-from napari_uncseg.labels import LABEL_COLOURS, Label
+from napari_uncseg.labels import LABEL_COLOURS, REGIONS, Label, region_masks
 from napari_uncseg.viewer.orientation import PLANES
-
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=8))
 
 
 @pytest.mark.parametrize("plane", list(PLANES))
@@ -45,10 +40,19 @@ def test_grey_spans_the_window():
 def test_a_map_is_transparent_below_its_threshold_and_nowhere_above():
     upper = float(np.log(2))
     values = np.linspace(0, upper, 200, dtype=np.float32).reshape(10, 20)
-    alpha = coloured(values, "entropy", upper, 0.3 / upper)[..., 3]
+    middle = slice(FINER // 2, None, FINER)  # of each voxel, where its own value stands
+    alpha = coloured(values, "entropy", upper, 0.3 / upper)[middle, middle, 3]
     step = upper / STEPS
     assert (alpha[values < 0.3 - 2 * step] == 0).all()
     assert (alpha[values > 0.3 + 3 * step] == 255).all()
+
+
+def test_between_voxels_values_are_interpolated_and_not_colours():
+    values = np.array([[0.0, 1.0, 0.0]], dtype=np.float32)
+    row = coloured(values, "entropy", 1.0, 0.5)[FINER // 2]
+    known = coloured(np.array([[2 / 3]], dtype=np.float32), "entropy", 1.0, 0.5)[0, 0]
+    assert np.flatnonzero(row[:, 3]).tolist() == [3, 4, 5], "a third of the way to zero is above half"
+    assert np.abs(row[3].astype(int) - known).max() <= 1
 
 
 def test_the_colour_of_a_value_does_not_depend_on_the_threshold():
@@ -66,39 +70,6 @@ def test_labels_have_their_colours_and_unknown_ones_show():
     assert pixels[0, 4, :3].tolist() == [255, 0, 255]
 
 
-def drawn(lines):
-    """Unit edges that lines cover."""
-    edges = set()
-    for x0, y0, x1, y1 in lines.astype(int).tolist():
-        assert (x0 == x1) != (y0 == y1)
-        steps = range(min(x0, x1), max(x0, x1)) if y0 == y1 else range(min(y0, y1), max(y0, y1))
-        for step in steps:
-            edge = ("level", step, y0) if y0 == y1 else ("upright", x0, step)
-            assert edge not in edges, "an edge is drawn twice"
-            edges.add(edge)
-    return edges
-
-
-@settings(max_examples=150, deadline=None)
-@given(masks)
-def test_a_border_is_every_edge_between_inside_and_outside(mask):
-    expected = set()
-    padded = np.pad(mask, 1)
-    for row, column in np.argwhere(mask).tolist():
-        above, below = padded[row, column + 1], padded[row + 2, column + 1]
-        before, after = padded[row + 1, column], padded[row + 1, column + 2]
-        expected |= {("level", column, row)} if not above else set()
-        expected |= {("level", column, row + 1)} if not below else set()
-        expected |= {("upright", column, row)} if not before else set()
-        expected |= {("upright", column + 1, row)} if not after else set()
-    assert drawn(border(mask)) == expected
-
-
-@given(st.integers(1, 30), st.integers(1, 30))
-def test_runs_in_one_line_are_joined(height, width):
-    assert len(border(np.ones((height, width), bool))) == 4
-
-
 @pytest.fixture
 def view(tiny_study, tiny_prediction):
     data = comparison_data(tiny_study, tiny_prediction)
@@ -109,16 +80,18 @@ def test_a_pane_is_an_image_a_map_and_contours(view, tiny_study):
     state, renderer = ComparisonState((view,)), Renderer()
     image, overlay = renderer.image(state, view), renderer.overlay(state, view)
     _, down, right = state.views[0].axes(state.cut)
-    assert image.shape == overlay.shape[:2] == (view.data.shape[down], view.data.shape[right])
+    assert image.shape == (view.data.shape[down], view.data.shape[right])
+    assert overlay.shape[:2] == (FINER * image.shape[0], FINER * image.shape[1])
     assert renderer.image(state, view) is image, "an unchanged slice is computed once"
     inside = image[image > 0]
     assert inside.size
     labels = view.data.overlays["segmentation"]
     plane = labels.array[view.slice_index(state.cut)]
-    drawn_colours = [colour for colour, lines in renderer.outlines(state, view) if len(lines)]
-    assert drawn_colours == [
-        LABEL_COLOURS[label] for label in (Label.ED, Label.NCR, Label.ET) if (plane == label).any()
+    assert [each.region for each in renderer.outlines(state, view)] == [
+        region for region, mask in zip(REGIONS, region_masks(plane), strict=True) if mask.any()
     ]
+    both = renderer.outlines(dataclasses.replace(state, reference=True), view)
+    assert [each.of_reference for each in both][:1] == [True], "the reference lies below"
 
 
 @pytest.mark.parametrize(("overlay", "changes"), [("segmentation", {}), ("error", {}), ("entropy", {"outline": False})])

@@ -57,11 +57,18 @@ def visible(viewer):
 def test_one_key_bares_the_images_and_brings_all_back(viewer, tiny_prediction):
     start_correction(viewer, tiny_prediction)
     before = visible(viewer)
-    assert {"T1c", "unc_output"} <= set(before)
+    assert {"FLAIR (T2f)", "unc_output"} <= set(before)
     press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
-    assert visible(viewer) == ["T1c"]
+    assert visible(viewer) == ["FLAIR (T2f)"]
     press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     assert visible(viewer) == before
+
+
+def test_the_reference_comes_and_goes_by_key(viewer):
+    assert not viewer.layers["Reference"].visible
+    for shown in (True, False):
+        press(viewer, PICTURE_KEYS["reference"])
+        assert viewer.layers["Reference"].visible is shown
 
 
 def test_layers_of_the_users_own_stay(viewer):
@@ -75,7 +82,7 @@ def test_a_layer_that_went_meanwhile_does_no_harm(viewer):
     press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
     viewer.layers.remove(viewer.layers["unc_output"])
     press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
-    assert visible(viewer) == ["T1c", "Segmentation"]
+    assert visible(viewer) == ["FLAIR (T2f)", "Segmentation"]
 
 
 def test_the_picture_is_bare(make_napari_viewer_proxy, qtbot, tiny_study, tiny_prediction):
@@ -105,7 +112,7 @@ class Turn:
 def test_the_picture_says_whose_it_is_and_where_it_is_cut(viewer, tiny_study):
     words, overlays = viewer.canvas.overlays[TITLE], viewer.canvas.overlays
     viewer.dims.set_point(0, viewer.dims.range[0].start)
-    assert words.text.splitlines() == [tiny_study.id, "T1c · axial 36/36"], "counted from below"
+    assert words.text.splitlines() == [tiny_study.id, "FLAIR (T2f) · axial 36/36"], "counted from below"
     assert viewer.title.startswith(tiny_study.id)
     assert [overlays[f"uncseg_{side}"].text for side in SIDES] == list("APRL")
     viewer.dims.order = PLANES["coronal"]
@@ -130,7 +137,7 @@ def test_the_wheel_turns_slices_and_zooms_with_ctrl(viewer):
 
 
 def test_windows_opacity_and_bare_images_by_key(viewer):
-    image, first = viewer.layers["T1c"], tuple(viewer.layers["T1c"].contrast_limits)
+    image, first = viewer.layers["FLAIR (T2f)"], tuple(viewer.layers["FLAIR (T2f)"].contrast_limits)
     press(viewer, PICTURE_KEYS["window"])
     assert tuple(image.contrast_limits) != first
     press(viewer, PICTURE_KEYS["fit"])
@@ -141,7 +148,7 @@ def test_windows_opacity_and_bare_images_by_key(viewer):
     before = visible(viewer)
     held = bare_while_held(viewer)
     next(held)
-    assert visible(viewer) == ["T1c"]
+    assert visible(viewer) == ["FLAIR (T2f)"]
     assert next(held, None) is None
     assert visible(viewer) == before
 
@@ -176,7 +183,7 @@ def test_window_and_level(right, down, expected):
 
 
 def test_a_drag_of_the_right_button_sets_the_window_and_keeps_the_camera(viewer):
-    image = viewer.layers["T1c"]
+    image = viewer.layers["FLAIR (T2f)"]
     before = tuple(image.contrast_limits)
     viewer.layers.selection.active = image
     event = Event(2, (50, 60))
@@ -231,7 +238,7 @@ def test_all_values_under_the_mouse_are_told_hidden_maps_too(viewer, tiny_predic
     show_values(viewer)
     words = viewer.canvas.overlays[VALUES].text
     assert "unc_output " + told["unc_output"] in words
-    assert f"T1c {float(viewer.layers['T1c'].data[place]):.4g}" in words
+    assert f"FLAIR (T2f) {float(viewer.layers['FLAIR (T2f)'].data[place]):.4g}" in words
     assert show_values in viewer.mouse_move_callbacks
     assert values_at(viewer, (1e6, 1e6, 1e6)) == {}
     for each in viewer.layers:

@@ -17,6 +17,7 @@ from napari_uncseg.compare.layout import Pane
 from napari_uncseg.compare.presets import panes_of
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.viewer.bindings import FINDING_KEYS
+from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, MISSED
 from napari_uncseg.widgets.compare import six_views
 from napari_uncseg.widgets.compare.painter import Frame, PanePainter, Style
 from napari_uncseg.widgets.compare.six_views import CUSTOM, SixViewsWindow
@@ -356,7 +357,8 @@ def test_an_error_has_a_name_and_no_scale(window, monkeypatch):
     pixels(window)
     # Both ends of the scales of three maps, and none of the error's.
     assert sorted(text for text in words if "." in text) == ["0.00", "0.00", "0.00", "0.25", "0.69", "1.00"]
-    frame, red = window.canvas.frames[1], np.array([245, 66, 71])
+    assert {"missed", "extra"} <= set(words)
+    frame, red = window.canvas.frames[1], 255 * np.array(ERROR_COLOURS[MISSED][:3])
     beside = frame.whole.adjusted(frame.picture.width(), 0, 0, 0).toRect()
     strip = pixels(window)[beside.top() : beside.bottom(), beside.left() : beside.right()]
     assert 20 < (np.abs(strip - red).max(axis=2) < 6).sum() < 200

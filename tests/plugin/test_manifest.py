@@ -89,9 +89,10 @@ def test_a_parent_of_several_studies_says_to_open_one(study_folder):
         get_reader(parent)(parent)
 
 
-def test_a_folder_without_images_is_left_to_others(tmp_path):
+def test_a_folder_without_images_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    assert get_reader(str(tmp_path)) is None
+    with pytest.raises(StudyError, match="no study and no result"):
+        get_reader(str(tmp_path))(str(tmp_path))
     assert get_reader(str(tmp_path / "picture.png")) is None
 
 

@@ -46,7 +46,7 @@ def test_names_and_order(viewer):
 
 
 def test_first_view_shows_image_map_and_outline(viewer):
-    assert [layer.name for layer in viewer.layers if layer.visible] == ["T1c", "unc_output", "Segmentation"]
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["FLAIR (T2f)", "unc_output", "Segmentation"]
     assert viewer.layers["Segmentation"].contour == 1
     assert viewer.layers["unc_output"].colorbar.visible
     assert viewer.layers["unc_output"].contrast_limits == [0, 1]

@@ -34,12 +34,15 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Layer]
     Returns
     -------
     callable or None
-        Reads the path and returns layers.
+        Reads the path and returns layers. It takes any folder: napari offers this plugin for all of them, and what is
+        wrong with one is then told in a sentence.
     """
     paths = _paths(path)
     if len(paths) == 1 and _is_examination(paths[0]):
         return open_examination
-    return read if paths and all(_readable(one) for one in paths) else None
+    if paths and all(_readable(one) for one in paths):
+        return read
+    return refuse if paths and any(map(_is_folder, paths)) else None
 
 
 def open_examination(path: str | list[str]) -> list[Any]:
@@ -72,6 +75,19 @@ def read(path: str | list[str]) -> list[Layer]:
     return [layer for one in _paths(path) for layer in (_read_folder(one) if is_dir(one) else _read_file(one))]
 
 
+def refuse(path: str | list[str]) -> list[Layer]:
+    """Say what is wrong with a folder that holds nothing to open.
+
+    Raises
+    ------
+    StudyError
+        Always.
+    """
+    folder = next(filter(_is_folder, _paths(path)))
+    what = f"{folder} holds no study and no result"
+    raise StudyError(f"{what}: open a folder with four NIfTI images, or one that uncseg predict wrote.")
+
+
 def arrange_soon(source: Study | Prediction) -> None:
     """Have the layers that are about to be returned to napari shown as those of a run, once it has added them.
 
@@ -85,6 +101,14 @@ def arrange_soon(source: Study | Prediction) -> None:
     from napari_uncseg.viewer.layers import arrange_opened
 
     _do_soon(lambda viewer: arrange_opened(viewer, source))
+    _do_soon(_take_drops)
+
+
+def _take_drops(viewer: Viewer) -> None:
+    """From now on, open what is dropped on the picture without a question."""
+    from napari_uncseg.widgets.drop import take_drops
+
+    take_drops(viewer)
 
 
 def _do_soon(act: Callable[[Viewer], None]) -> None:
@@ -133,6 +157,7 @@ def _read_file(path: Path) -> list[Layer]:
         with suppress(StudyError):  # four volumes that are no study of the Decathlon are shown as they are
             return study_layers_to_open(load_study(path))
     _do_soon(bind_viewer)
+    _do_soon(_take_drops)
     return volume_layers(volume)
 
 
@@ -142,6 +167,12 @@ def _is_examination(path: Path) -> bool:
 
     with suppress(StudyError):
         return not _readable(path) and holds_dicom(path)
+    return False
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(StudyError):
+        return is_dir(path)
     return False
 
 

@@ -62,6 +62,7 @@ def build_review(results: Path, images: Path | None) -> Viewer:
     from qtpy.QtWidgets import QDockWidget
 
     from napari_uncseg.cli.window import WINDOW_SIZE, make_viewer, settle
+    from napari_uncseg.viewer.picture import fit_to_brain
 
     viewer = make_viewer(f"napari-uncseg: {results.name}")
     _, panel = viewer.window.add_plugin_dock_widget("napari-uncseg", PANEL)
@@ -76,5 +77,5 @@ def build_review(results: Path, images: Path | None) -> Viewer:
     while panel.cases.reading:
         settle(0.05)
     settle(0.5)  # docks take their size and the canvas its own over several turns of the event loop
-    viewer.reset_view()
+    fit_to_brain(viewer)
     return viewer

@@ -162,6 +162,7 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
         study = dataclasses.replace(study, id=prediction.study_id)
     viewer = make_viewer(f"napari-uncseg: {study.id}")
     from napari_uncseg.viewer.layers import add_prediction, add_study
+    from napari_uncseg.viewer.picture import fit_to_brain
     from napari_uncseg.widgets.segment.run import Outcome
 
     add_study(viewer, study)
@@ -175,7 +176,7 @@ def build_window(study: Study, prediction: Prediction | None, folder: Path | Non
     viewer.window.resize(*WINDOW_SIZE)
     # Docks take their size and the canvas its own over several turns of the event loop; only then does the view fit.
     settle(1.0)
-    viewer.reset_view()
+    fit_to_brain(viewer)
     return viewer
 
 

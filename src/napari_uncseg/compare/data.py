@@ -17,7 +17,9 @@ from napari_uncseg.io.provenance import made_by
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, REGIONS, Label
 from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.viewer.colormaps import window_level
+from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, ERROR_NAMES, error_kinds
 from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
 
 Array = npt.NDArray[Any]
@@ -63,11 +65,6 @@ class MapOverlay:
     upper: float
     unit: str
     colours: str
-
-    @property
-    def two_valued(self) -> bool:
-        """Whether its values are 0 and 1 alone: an error is there or not."""
-        return self.colours == Measure.ERROR
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +125,8 @@ class ComparisonData:
         Prefix of a result's overlays ("" for the first result) -> how its probabilities came about.
     notes : tuple of str
         What a caption says about the results, a phrase each.
+    box : tuple of slice, optional
+        Voxels along I, P and L that a picture is fitted to, those of the brain; all of them if not given.
     """
 
     study_id: str
@@ -137,6 +136,7 @@ class ComparisonData:
     overlays: Mapping[str, Overlay]
     methods: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    box: tuple[slice, ...] | None = None
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -144,10 +144,18 @@ class ComparisonData:
         arrays = [*self.images.values(), *(overlay.array for overlay in self.overlays.values())]
         return arrays[0].shape
 
+    @cached_property
+    def ends(self) -> tuple[tuple[float, float], ...]:
+        """Where what a picture is fitted to begins and ends, world millimetres along I, P and L."""
+        box = self.box or tuple(slice(0, count) for count in self.shape)
+        return tuple(
+            (self.world(axis, part.start - 0.5), self.world(axis, part.stop - 0.5)) for axis, part in enumerate(box)
+        )
+
     @property
     def middle(self) -> Point:
-        """Centre of the volume in world millimetres (I, P, L)."""
-        return tuple(self.world(axis, (count - 1) / 2) for axis, count in enumerate(self.shape))
+        """Centre of what a picture is fitted to, in world millimetres (I, P, L)."""
+        return tuple((start + stop) / 2 for start, stop in self.ends)
 
     def index(self, axis: int, world: float) -> int:
         """Slice that holds a place along an axis; the nearest one for a place outside."""
@@ -252,6 +260,7 @@ def comparison_data(
         overlays,
         methods,
         tuple(made_by(result.provenance) for result in results),
+        bounding_box(to_display(study.brain, affine)),
     )
 
 
@@ -262,7 +271,12 @@ def prediction_overlays(prediction: Prediction, how: str = "") -> dict[str, Over
         SEGMENTATION: LabelOverlay("Segmentation", to_display(prediction.segmentation, affine))
     }
     for name, values in prediction.maps.items():
-        overlays[name] = map_overlay(name, prediction.title(name) + after, to_display(values, affine))
+        key, title = MapName.parse(name), prediction.title(name) + after
+        if key.measure == Measure.ERROR:
+            kinds = to_display(error_kinds(prediction, key), affine)
+            overlays[name] = LabelOverlay(title, kinds, ERROR_COLOURS, ERROR_NAMES)
+        else:
+            overlays[name] = map_overlay(name, title, to_display(values, affine))
     for region, probability in zip(REGIONS, prediction.probabilities, strict=True):
         title, array = f"p({region})", to_display(probability, affine)
         overlays[title] = MapOverlay(title + after, array, 1.0, "probability", Measure.UNC_OUTPUT)

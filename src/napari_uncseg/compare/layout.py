@@ -17,6 +17,9 @@ from napari_uncseg.maps import Measure
 from napari_uncseg.viewer.colormaps import TRANSPARENT_BELOW
 from napari_uncseg.viewer.orientation import PLANES, slice_number
 
+RIM = 1.08
+"""Size of a picture as a multiple of the brain it is fitted to."""
+
 COMMON_COLOURS = Measure.UNC_OUTPUT
 """Colours of all maps on a common scale."""
 
@@ -57,9 +60,9 @@ class Cut:
     point : tuple of float
         Where the crosshair stands, mm along I, P and L from each pane's own origin.
     shift : tuple of float
-        How far the middle of the picture lies from the middle of the volume, mm along I, P and L.
+        How far the middle of the picture lies from the middle of the brain, mm along I, P and L.
     zoom : float
-        1 when the whole volume just fits the pane.
+        1 when the whole brain just fits the pane.
     """
 
     plane: str = "axial"
@@ -141,7 +144,9 @@ class ComparisonState:
     common_scale : bool
         Whether all maps share one range of colours.
     outline : bool
-        Whether the contour of the segmentation lies on images and maps.
+        Whether the contours of the segmentation lie on images and maps.
+    reference : bool
+        Whether the contours of the reference lie on them.
     crosshair : bool
         Whether the crosshair is drawn.
     overlays : bool
@@ -160,6 +165,7 @@ class ComparisonState:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     common_scale: bool = False
     outline: bool = True
+    reference: bool = False
     crosshair: bool = True
     overlays: bool = True
     columns: int = 3
@@ -179,12 +185,11 @@ class ComparisonState:
         return low + black * (high - low), low + white * (high - low)
 
     def range_of(self, overlay: MapOverlay) -> float:
-        """Value that the last colour stands for. Errors are or are not: they have no part in a common scale."""
-        if not self.common_scale or overlay.two_valued:
+        """Value that the last colour stands for."""
+        if not self.common_scale:
             return overlay.upper
         others = (view.overlay for view in self.views)
-        shared = (other for other in others if isinstance(other, MapOverlay) and not other.two_valued)
-        return max((other.upper for other in shared), default=overlay.upper)
+        return max((other.upper for other in others if isinstance(other, MapOverlay)), default=overlay.upper)
 
     def edge_of(self, view: PaneView, overlay: MapOverlay) -> float:
         """Fraction of the range on show below which a pane's map is transparent, 0 to 1."""
@@ -193,13 +198,13 @@ class ComparisonState:
 
     def colours_of(self, overlay: MapOverlay) -> str:
         """Name of a map's colours: on a common scale, one colour stands for one value in all maps."""
-        return COMMON_COLOURS if self.common_scale and not overlay.two_valued else overlay.colours
+        return COMMON_COLOURS if self.common_scale else overlay.colours
 
     def extent(self) -> tuple[float, float]:
-        """Height and width in mm that every pane must be able to show at zoom 1."""
-        known = [(view.axes(self.cut)[1:], view.data) for view in self.views if view.data is not None]
-        sizes = [[data.shape[axis] * data.grid.scale[axis] for axis in axes] for axes, data in known]
-        tall, wide = (max(size) for size in zip(*(sizes or [[1.0, 1.0]]), strict=True))
+        """Height and width in mm that every pane must be able to show at zoom 1: the brain and a rim."""
+        known = [(view.axes(self.cut)[1:], view.data.ends) for view in self.views if view.data is not None]
+        sizes = [[ends[axis][1] - ends[axis][0] for axis in axes] for axes, ends in known]
+        tall, wide = (RIM * max(size) for size in zip(*(sizes or [[1.0, 1.0]]), strict=True))
         return tall, wide
 
     def at(self, **changes: Any) -> ComparisonState:
@@ -311,12 +316,15 @@ def caption(state: ComparisonState) -> str:
     one = not any(view.pane.plane for view in shown)
     planes = f"{state.cut.plane.capitalize()} plane" if one else "Three planes"
     scale = "one common scale" if state.common_scale else "each map on its own scale"
-    contours = "Lines: contours of the predicted segmentation (NCR red, ED green, ET yellow)."
+    lines = (
+        "the predicted segmentation (WT green, TC orange, ET yellow)" if state.outline else "",
+        "the reference (white, dashed)" if state.reference else "",
+    )
     sentences = (
         f"{planes}: {'; '.join(places) or 'nothing'}.",
         f"Windows: {'; '.join(windows)}." if windows else "",
         f"Maps ({scale}, transparent below the first number): {'; '.join(ranges)}." if ranges else "",
-        contours if state.outline and state.overlays else "",
+        f"Lines: contours of {' and '.join(filter(None, lines))}." if any(lines) and state.overlays else "",
         f"Results: {'; '.join(notes)}." if notes else "",
         f"Radiological view. {RESEARCH_USE_ONLY}",
     )
@@ -324,8 +332,6 @@ def caption(state: ComparisonState) -> str:
 
 
 def _range(state: ComparisonState, view: PaneView, overlay: MapOverlay) -> str:
-    if overlay.two_valued:
-        return f"{overlay.title} where {overlay.unit or 'there is one'}"
     upper = state.range_of(overlay)
     unit = f" ({overlay.unit})" if overlay.unit else ""
     return f"{overlay.title} {state.edge_of(view, overlay) * upper:.3g} to {upper:.3g}{unit}"

@@ -12,6 +12,7 @@ from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.labels import MODALITY_TITLES, Region
 from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.worklist import ListedCase
 from napari_uncseg.viewer.colormaps import window_level
 from napari_uncseg.viewer.orientation import display_grid, to_display
@@ -47,6 +48,7 @@ def patient_data(case: ListedCase, modality: str, map_name: str) -> ComparisonDa
         array = to_display(volume.values(), volume.affine)
         overlays[map_name] = map_overlay(map_name, MapName.parse(map_name).title, array)
     images: dict[str, Array] = {}
+    box = None
     windows: dict[str, Window] = {}
     entry = case.files.modalities.get(modality) if case.files is not None else None
     if entry is not None:
@@ -57,8 +59,10 @@ def patient_data(case: ListedCase, modality: str, map_name: str) -> ComparisonDa
             image = volume.values(channel)
             images[modality] = to_display(image, volume.affine)
             # Nobody has looked for its brain: what differs from the corner is taken for it.
-            windows[modality] = window_level(image, image != image.flat[0])
-    return ComparisonData(case.id, grid, images, windows, overlays, notes=(case.made,) if case.made else ())
+            brain = image != image.flat[0]
+            windows[modality] = window_level(image, brain)
+            box = bounding_box(to_display(brain, volume.affine))
+    return ComparisonData(case.id, grid, images, windows, overlays, notes=(case.made,) if case.made else (), box=box)
 
 
 def patient_view(case: ListedCase, modality: str, map_name: str) -> PaneView:

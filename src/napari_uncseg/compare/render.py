@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from napari_uncseg.compare.data import SEGMENTATION, Array, Colour, LabelOverlay, Window
+from napari_uncseg.compare.data import REFERENCE, SEGMENTATION, Array, Colour, LabelOverlay, Window
 from napari_uncseg.compare.layout import ComparisonState, PaneView
-from napari_uncseg.labels import REGIONS_CLASS_ORDER
-from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.labels import REFERENCE_COLOUR, REGION_COLOURS, Region
 from napari_uncseg.viewer.colormaps import map_colormap
+from napari_uncseg.viewer.contours import Polyline, region_contours
 
 Pixels = npt.NDArray[np.uint8]
-Lines = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 STEPS = 1024
 """Colours of a table: an alpha that jumps within a thousandth of the range needs as many."""
@@ -24,15 +27,41 @@ STEPS = 1024
 LABEL_ALPHA = 0.65
 """Opacity of filled labels over an image."""
 
-_KEPT = 96
-"""Slices kept: two for each of six panes and for some slices back and forth."""
+FINER = 3
+"""Pixels per voxel of a map: between voxels its values are interpolated, not its colours."""
+
+_KEPT = 192
+"""Slices kept: four for each of six panes and for some slices back and forth."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Contours of a region in a slice.
+
+    Parameters
+    ----------
+    region : Region
+    of_reference : bool
+        Whether it is the reference's: white and dashed.
+    lines : list of ndarray
+        As :func:`napari_uncseg.viewer.contours.contour` gives them.
+    """
+
+    region: Region
+    of_reference: bool
+    lines: list[Polyline]
+
+    @property
+    def colour(self) -> Colour:
+        """Colour of its lines."""
+        return REFERENCE_COLOUR if self.of_reference else REGION_COLOURS[self.region]
 
 
 class Renderer:
     """Slices of panes as pixels; only what changed is computed again."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Pixels] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     def clear(self) -> None:
         """Forget all: an array has changed."""
@@ -48,7 +77,7 @@ class Renderer:
         return self._get((id(array), view.plane(state.cut), index, window), lambda: grey(cut(array), window))
 
     def overlay(self, state: ComparisonState, view: PaneView) -> Pixels | None:
-        """The slice of what lies on a pane's image, RGBA, shape (down, right, 4); None without one."""
+        """The slice of what lies on a pane's image, RGBA; of a map :data:`FINER` pixels per voxel. None without one."""
         overlay = view.overlay if state.overlays else None
         if overlay is None:
             return None
@@ -60,24 +89,32 @@ class Renderer:
         how = (state.colours_of(overlay), state.range_of(overlay), state.edge_of(view, overlay))
         return self._get((*key, *how), partial(coloured, cut(overlay.array), *how))
 
-    def outlines(self, state: ComparisonState, view: PaneView) -> list[tuple[Colour, Lines]]:
-        """Contours of the predicted segmentation where no labels lie on a pane, as :func:`border` has them.
+    def outlines(self, state: ComparisonState, view: PaneView) -> list[Outline]:
+        """Contours of the predicted segmentation and of the reference where no labels lie on a pane.
 
-        Regions are nested: where two meet, the inner one's colour is seen. Errors lie at the contour itself, which
-        would cover them.
+        Parameters
+        ----------
+        state : ComparisonState
+        view : PaneView
+
+        Returns
+        -------
+        list of Outline
+            Regions are nested: where two meet, the inner one's line, drawn later, is seen. The reference comes first.
         """
-        labels = view.data.overlays.get(SEGMENTATION) if view.data is not None else None
-        drawn = state.outline and state.overlays and not isinstance(view.overlay, LabelOverlay)
-        if not drawn or not isinstance(labels, LabelOverlay):
+        if view.data is None or not state.overlays or isinstance(view.overlay, LabelOverlay):
             return []
-        if MapName.parse(view.pane.overlay).measure == Measure.ERROR:
-            return []
-        plane = labels.cut(cutter(view.axes(state.cut), view.slice_index(state.cut)))
-        return [
-            (labels.colours[label], border(plane == label)) for label in REGIONS_CLASS_ORDER if (plane == label).any()
-        ]
+        index, found = view.slice_index(state.cut), []
+        for name, wanted in ((REFERENCE, state.reference), (SEGMENTATION, state.outline)):
+            labels = view.data.overlays.get(name)
+            if wanted and isinstance(labels, LabelOverlay):
+                key = (id(labels.array), view.plane(state.cut), index, "lines")
+                cut = cutter(view.axes(state.cut), index)
+                contours = self._get(key, partial(_regions, labels.cut(cut)))
+                found += [Outline(region, name == REFERENCE, lines) for region, lines in contours]
+        return found
 
-    def _get(self, key: Hashable, make: Callable[[], Pixels]) -> Pixels:
+    def _get(self, key: Hashable, make: Callable[[], T]) -> T:
         found = self._kept.pop(key, None)
         self._kept[key] = found = make() if found is None else found
         while len(self._kept) > _KEPT:
@@ -107,6 +144,10 @@ def cutter(axes: tuple[int, int, int], index: int) -> Callable[[Array], Array]:
         return plane if down < right else plane.T
 
     return cut
+
+
+def _regions(labels: Array) -> list[tuple[Region, list[Polyline]]]:
+    return list(region_contours(labels))
 
 
 def grey(plane: Array, window: Window) -> Pixels:
@@ -145,12 +186,24 @@ def coloured(plane: Array, colours: str, upper: float, edge: float) -> Pixels:
 
     Returns
     -------
-    ndarray of uint8, shape (down, right, 4)
+    ndarray of uint8, shape (FINER * down, FINER * right, 4)
         RGBA.
     """
-    table = colour_table(colours, edge)
-    steps = np.clip(plane.astype(np.float32) * np.float32((STEPS - 1) / upper) + 0.5, 0, STEPS - 1)
-    return np.asarray(table[steps.astype(np.int32)], dtype=np.uint8)
+    pixels = np.zeros((FINER * plane.shape[0], FINER * plane.shape[1], 4), dtype=np.uint8)
+    drawn = plane >= edge * upper
+    if not drawn.any():
+        return pixels
+    # One voxel more on each side: values fall off towards it.
+    rows, columns = (
+        slice(max(places[0] - 1, 0), places[-1] + 2)
+        for places in (np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0)))
+    )
+    values = Image.fromarray(np.ascontiguousarray(plane[rows, columns], dtype=np.float32))
+    finer = np.asarray(values.resize((FINER * values.width, FINER * values.height), Image.Resampling.BILINEAR))
+    steps = np.clip(finer * np.float32((STEPS - 1) / upper) + np.float32(0.5), 0, STEPS - 1).astype(np.int32)
+    top, left = FINER * rows.start, FINER * columns.start
+    pixels[top : top + finer.shape[0], left : left + finer.shape[1]] = colour_table(colours, edge)[steps]
+    return pixels
 
 
 @lru_cache(maxsize=64)
@@ -182,34 +235,6 @@ def filled(labels: Array, colours: Mapping[int, Colour], alpha: float = LABEL_AL
     for label, (red, green, blue, _) in colours.items():
         table[label] = [round(255 * part) for part in (red, green, blue, alpha)]
     return np.asarray(table[np.clip(labels, 0, 255).astype(np.uint8)])
-
-
-def border(mask: npt.NDArray[np.bool_]) -> Lines:
-    """Edges of a mask's voxels that face other voxels or the rim of the picture; runs in one line are joined.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (down, right)
-
-    Returns
-    -------
-    ndarray of float, shape (lines, 4)
-        x0, y0, x1, y1 in voxels; the first voxel reaches from 0 to 1.
-    """
-    padded = np.pad(mask, 1).astype(np.int8)
-    level = _runs(np.diff(padded, axis=0)[:, 1:-1])
-    upright = _runs(np.diff(padded, axis=1)[1:-1].T)
-    return np.concatenate([level[:, (1, 0, 2, 0)], upright[:, (0, 1, 0, 2)]]).astype(np.float64)
-
-
-def _runs(steps: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    """Row, start and stop of every run of equal non-zero values along the rows."""
-    ends = np.diff(steps, axis=1, prepend=0, append=0) != 0
-    rows, columns = np.nonzero(ends)
-    starts, stops = columns[:-1], columns[1:]
-    inside = (rows[:-1] == rows[1:]) & (starts < steps.shape[1])
-    inside[inside] = steps[rows[:-1][inside], starts[inside]] != 0
-    return np.column_stack([rows[:-1][inside], starts[inside], stops[inside]])
 
 
 def scale_bar_mm(width_mm: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from napari_uncseg.compare.data import ComparisonData, MapOverlay, comparison_data, map_overlay
 from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
-from napari_uncseg.compare.render import Renderer, border, colour_table, cutter
+from napari_uncseg.compare.render import Renderer, colour_table, cutter
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS, Region, region_masks
+from napari_uncseg.labels import BEST_SEEN_ON, REFERENCE_COLOUR, REGIONS, region_masks
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.uncertainty.prediction_maps import map_values
+from napari_uncseg.viewer.contours import Polyline, contour
 from napari_uncseg.viewer.orientation import to_display, world_of
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ COLUMNS = 4
 """Findings that are drawn at most; the cuts of fewer are no larger."""
 
 FINDING_COLOUR = "#40f0ff"
-REFERENCE_COLOUR = "#ffffff"
-_BASES: Mapping[Region, str] = {Region.WT: "t2f", Region.TC: "t1c", Region.ET: "t1c"}
-"""Modality that shows the edge of a region best."""
 
 _GREY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "bilinear"}
 _NEAREST: dict[str, Any] = {"interpolation": "nearest"}
@@ -56,7 +54,7 @@ def cut_at(data: ComparisonData, study: Study, findings: Findings, finding: Find
     ComparisonState
         Of two panes.
     """
-    name, image = str(finding.map), _BASES[finding.region]
+    name, image = str(finding.map), BEST_SEEN_ON[finding.region]
     views = tuple(PaneView(Pane(image, overlay), data) for overlay in ("", name))
     point = world_of(finding.voxel, study.shape, study.affine)
     return ComparisonState(views, Cut(point=point), thresholds={name: findings.threshold})
@@ -128,13 +126,13 @@ def draw_findings(
         inside[box] = voxels
         for axis, view in zip(column, state.views, strict=True):
             _draw(axis, state, view, renderer, frame_of(data, brain, state.cut.point))
-        for colour, lines in renderer.outlines(state, state.views[0]):
-            _outline(column[0], lines, colour, 0.8)
+        for each in renderer.outlines(state, state.views[0]):
+            _outline(column[0], each.lines, each.colour, 0.8)
         if study.reference is not None:
             true = region_masks(study.reference)[REGIONS.index(finding.region)]
-            _outline(column[0], border(cut(to_display(true, study.affine))), REFERENCE_COLOUR, 0.8, "dashed")
+            _outline(column[0], contour(cut(to_display(true, study.affine))), REFERENCE_COLOUR, 0.8, "dashed")
         for axis in column:
-            _outline(axis, border(cut(to_display(inside, study.affine))), FINDING_COLOUR, 1.2)
+            _outline(axis, contour(cut(to_display(inside, study.affine))), FINDING_COLOUR, 1.2)
         place = f"{finding.rank} · {finding.place}\n{finding.volume_ml:.2f} mL · slice {finding.slice}"
         column[0].set_title(place, fontsize=7.5)
     colours = ListedColormap(colour_table(overlay.colours, 0.0) / 255)
@@ -148,10 +146,11 @@ def _draw(axis: Axes, state: ComparisonState, view: PaneView, renderer: Renderer
     """The slice of a pane with what lies on it, and its title."""
     assert view.data is not None
     image, overlay = renderer.image(state, view), renderer.overlay(state, view)
+    _, down_axis, right_axis = view.axes(state.cut)
+    extent = (0, view.data.shape[right_axis], view.data.shape[down_axis], 0)
     for pixels, how in ((image, _GREY), (overlay, _NEAREST)):
         if pixels is not None:
-            rows, columns = pixels.shape[:2]
-            axis.imshow(pixels, extent=(0, columns, rows, 0), **how)
+            axis.imshow(pixels, extent=extent, **how)
     across, down = view.data.grid.scale[2], view.data.grid.scale[1]
     rows, columns = frame
     axis.set(xlim=(columns.start, columns.stop), ylim=(rows.stop, rows.start), aspect=down / across)
@@ -160,9 +159,7 @@ def _draw(axis: Axes, state: ComparisonState, view: PaneView, renderer: Renderer
     axis.text(0.03, 0.03, title, transform=axis.transAxes, color="white", fontsize=6.5, bbox=box)
 
 
-def _outline(axis: Axes, lines: npt.NDArray[np.float64], colour: Any, width: float, dashes: str = "solid") -> None:
+def _outline(axis: Axes, lines: list[Polyline], colour: Any, width: float, dashes: str = "solid") -> None:
     from matplotlib.collections import LineCollection
 
-    axis.add_collection(
-        LineCollection(lines.reshape(-1, 2, 2).tolist(), colors=[colour], linewidths=width, linestyles=dashes)
-    )
+    axis.add_collection(LineCollection(lines, colors=[colour], linewidths=width, linestyles=dashes))

@@ -16,6 +16,7 @@ from napari_uncseg.io.provenance import made_by
 from napari_uncseg.io.results import JSON_SUFFIX, find_results, load_prediction, made_from, other_inputs, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
+from napari_uncseg.maps import Derivation, MapName
 from napari_uncseg.review import verdicts
 from napari_uncseg.review.verdicts import Log, Record, Status, StudyVerdict
 from napari_uncseg.uncertainty.expected_dice import Estimate, estimates_of
@@ -140,6 +141,20 @@ class OpenedCase:
     study: Study | None
     prediction: Prediction | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def blind(self) -> OpenedCase:
+        """The same without its reference, and without maps that were made with it: nobody sees the truth by it."""
+        study, prediction = self.study, self.prediction
+        if study is not None:
+            study = replace(study, reference=None)
+        if prediction is not None:
+            derived = {name: MapName.parse(name).info for name in prediction.maps}
+            known = {name for name, info in derived.items() if info and info.derivation is Derivation.REFERENCE}
+            prediction = replace(
+                prediction, maps={name: values for name, values in prediction.maps.items() if name not in known}
+            )
+        return replace(self, study=study, prediction=prediction)
 
 
 def list_cases(results: Path | None, studies: Path | None = None, reviewer: str | None = None) -> CaseList:

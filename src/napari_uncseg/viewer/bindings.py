@@ -18,13 +18,11 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.colormaps import window_level
 from napari_uncseg.viewer.orientation import to_display
+from napari_uncseg.viewer.outlines import draw_outlines
 from napari_uncseg.viewer.picture import caption_viewer, fit_to_brain, model_of, shown_image, shown_study
 from napari_uncseg.viewer.picture import show_values as write_values
-from napari_uncseg.viewer.tags import CORRECTION_KEY, tag_of, tagged
+from napari_uncseg.viewer.tags import CORRECTION_KEY, OUTLINE_KEY, tag_of, tagged
 from napari_uncseg.viewer.values import show_values
-
-OUTLINE_KEY = "uncseg-outline"
-"""Key of what the outline of the current finding is of, in the metadata of its layer."""
 
 HELP_PANEL = "Keys"
 """Name of the panel in the manifest that lists all keys."""
@@ -114,6 +112,7 @@ def bind_viewer(viewer: ViewerModel) -> None:
     if model in _bound:
         return
     _bound.add(model)
+    draw_outlines(model)
     actions: dict[str, Any] = {
         HIDE_OVERLAYS: toggle_overlays,
         HELP: show_keys,
@@ -122,6 +121,7 @@ def bind_viewer(viewer: ViewerModel) -> None:
         "bare": bare_while_held,
         "fit": reset_picture,
         "window": next_window,
+        "reference": toggle_reference,
         "fainter": partial(change_opacity, by=-OPACITY_STEP),
         "stronger": partial(change_opacity, by=OPACITY_STEP),
         **{modality: partial(show_modality, modality=modality) for modality in MODALITIES},
@@ -201,6 +201,12 @@ def _set_window(image: Image, share: tuple[float, float]) -> None:
     else:
         low, high = window_level(image.data, image.data != image.data.flat[0])
     image.contrast_limits = tuple(low + part * (high - low) for part in share)
+
+
+def toggle_reference(viewer: ViewerModel) -> None:
+    """Show the reference of the study on the picture, or hide it."""
+    for layer, _ in tagged(viewer, shown_study(viewer) or None, "reference"):
+        layer.visible = not layer.visible
 
 
 def change_opacity(viewer: ViewerModel, by: float) -> None:

@@ -1,7 +1,7 @@
 """Colours of images, labels and maps.
 
 A map shows nothing at its low end, so that the brain stays visible, and its colours rise in lightness, so that they
-keep their order in grey print and for colour-blind readers.
+keep their order in grey print and for colour-blind readers. Errors have two colours, one for each kind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_uncseg.labels import LABEL_COLOURS, Label
-from napari_uncseg.maps import MapName
+from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, ERROR_VALUES, EXTRA, MISSED
 
 WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
 """Percentiles of the brain's intensities that become black and white."""
@@ -32,22 +33,21 @@ EDGE_WIDTH = 1e-3
 Colours = tuple[str, tuple[tuple[float, float, float], ...]]
 
 _RAMPS: Mapping[str, Colours] = {
-    # magma without its black end: what is shown is never darker than the brain beneath.
     "unc_output": (
         "uncseg unc_output",
-        ((0.44, 0.12, 0.51), (0.72, 0.22, 0.47), (0.95, 0.40, 0.36), (0.99, 0.65, 0.43), (0.99, 0.96, 0.72)),
+        ((0.50, 0.10, 0.50), (0.74, 0.16, 0.62), (0.93, 0.36, 0.74), (0.98, 0.62, 0.85), (1.00, 0.88, 0.96)),
     ),
-    # cividis-like blues to yellow for measures derived from the probabilities.
     "entropy": (
         "uncseg entropy",
-        ((0.10, 0.30, 0.62), (0.14, 0.49, 0.72), (0.25, 0.69, 0.74), (0.55, 0.85, 0.68), (0.93, 0.98, 0.75)),
+        ((0.16, 0.24, 0.66), (0.22, 0.38, 0.86), (0.38, 0.56, 0.97), (0.62, 0.75, 1.00), (0.88, 0.92, 1.00)),
     ),
     "variance": (
         "uncseg variance",
-        ((0.16, 0.35, 0.55), (0.13, 0.52, 0.55), (0.24, 0.69, 0.46), (0.60, 0.83, 0.26), (0.99, 0.91, 0.25)),
+        ((0.34, 0.20, 0.62), (0.48, 0.32, 0.82), (0.64, 0.50, 0.95), (0.79, 0.70, 1.00), (0.93, 0.90, 1.00)),
     ),
-    "error": ("uncseg error", ((0.86, 0.16, 0.20), (0.96, 0.26, 0.28))),
 }
+"""Pink, blue and violet: outlines are green, orange and yellow, which the colour-blind tell from these too."""
+
 _RAMP_OF: Mapping[str, str] = {
     "unc_output_unmasked": "unc_output",
     "expected_entropy": "entropy",
@@ -73,6 +73,8 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
     napari.utils.Colormap
     """
     base = MapName.parse(name).measure
+    if base == Measure.ERROR:
+        return _error_colormap()
     title, ramp = _RAMPS[_RAMP_OF.get(base, base if base in _RAMPS else "unc_output")]
     stops = np.linspace(0.0, 1.0, len(ramp))
     edge = min(max(transparent_below, 0.0), 1.0 - 2 * EDGE_WIDTH)
@@ -83,6 +85,16 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
     if edge == 0.0:
         controls, rgb, alpha = controls[1:], rgb[1:], alpha[1:]
     return Colormap(np.column_stack([rgb, alpha]), controls=controls, name=f"{title} {edge:.3f}", display_name=title)
+
+
+@cache
+def _error_colormap() -> Colormap:
+    """Colours of :data:`napari_uncseg.viewer.error_kinds.ERROR_VALUES`; an error is one at every threshold."""
+    missed, extra = ERROR_COLOURS[MISSED], ERROR_COLOURS[EXTRA]
+    between = (ERROR_VALUES[MISSED] + ERROR_VALUES[EXTRA]) / 2
+    edges = [0.0, ERROR_VALUES[EXTRA] / 2, between, 1.0]
+    colours = [(*extra[:3], 0.0), extra, missed]
+    return Colormap(colours, controls=edges, interpolation="zero", name="uncseg error", display_name="uncseg error")
 
 
 @cache

@@ -14,13 +14,15 @@ from napari.utils.notifications import show_warning
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import LABEL_TITLES, MODALITIES, Label
-from napari_uncseg.maps import MapName
+from napari_uncseg.labels import BEST_SEEN_ON, LABEL_TITLES, MODALITIES, Label, Region
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.review.doubt import leading_map, reasons_of
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
-from napari_uncseg.viewer.bindings import bind_viewer
+from napari_uncseg.viewer.bindings import bind_viewer, show_modality
 from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap, window_level
+from napari_uncseg.viewer.error_kinds import ERROR_VALUES, error_kinds
 from napari_uncseg.viewer.orientation import display_grid, oblique_warning, to_display
+from napari_uncseg.viewer.outlines import RegionLabels
 from napari_uncseg.viewer.picture import fit_to_brain
 from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, tagged
 
@@ -101,26 +103,27 @@ def prediction_layers(prediction: Prediction) -> list[Layer]:
     leads = leading_map(prediction)
     layers: list[Layer] = [map_layer(prediction, name, visible=name == leads) for name in others + known]
     segmentation = _labels_layer(prediction, "segmentation", prediction.segmentation, prediction.study_id)
-    # An outline leaves the map inside the tumour to be seen.
-    segmentation.contour = 1
     return [*layers, segmentation]
 
 
 def map_layer(prediction: Prediction, name: str | MapName, *, visible: bool = True) -> Image:
     """Layer of one map, stored or derived from the probabilities, with its colour bar."""
     key = MapName.parse(str(name))
-    array = to_display(map_values(prediction, key), prediction.affine)
+    is_error = key.measure == Measure.ERROR
+    array = to_display(_error_values(prediction, key) if is_error else map_values(prediction, key), prediction.affine)
     layer = Image(
         array,
         colormap=map_colormap(key.measure),
         contrast_limits=(0.0, map_upper(prediction, key)),
         blending="translucent_no_depth",
+        interpolation2d="nearest" if is_error else "linear",
         opacity=0.85,
         visible=visible,
         **Tag("map", str(key), prediction.study_id, prediction, array).as_kwargs(),
     )
-    layer.colorbar.visible = True
-    layer.colorbar.size = (22, 160)
+    layer.colorbar.visible = not is_error  # the legend names its two colours
+    layer.colorbar.size = (16, 130)
+    layer.colorbar.box = layer.name_overlay.box = False
     layer.name_overlay.position = "top_right"
     layer.name_overlay.visible = True
     return layer
@@ -185,10 +188,8 @@ def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
 
 def show_flair_of_doubtful(viewer: ViewerModel, prediction: Prediction) -> None:
     """Show FLAIR, where tumour that was missed is seen best, under a result that needs review."""
-    images = [(layer, tag) for layer, tag in tagged(viewer, prediction.study_id, "image")]
-    if reasons_of(prediction) and any(tag.name == "t2f" for _, tag in images):
-        for layer, tag in images:
-            layer.visible = tag.name == "t2f"
+    if reasons_of(prediction):
+        show_modality(viewer, BEST_SEEN_ON[Region.WT])
 
 
 def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
@@ -199,6 +200,14 @@ def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str,
         "tissue": [LABEL_TITLES[label] for label in Label],
         "volume": [f"{counts[label] * voxel_ml:.1f} mL" for label in Label],
     }
+
+
+def _error_values(prediction: Prediction, key: MapName) -> npt.NDArray[np.float32]:
+    """Values that tell the two kinds of errors apart."""
+    values = np.zeros(1 + max(ERROR_VALUES), dtype=np.float32)
+    for kind, value in ERROR_VALUES.items():
+        values[kind] = value
+    return values[error_kinds(prediction, key)]
 
 
 def _image_layer(study: Study, modality: str) -> Image:
@@ -218,13 +227,15 @@ def _labels_layer(
     source: Study | Prediction, role: Literal["reference", "segmentation"], labels: npt.NDArray[np.uint8], study_id: str
 ) -> Labels:
     array = to_display(labels, source.affine)
-    layer = Labels(
+    layer = RegionLabels(
         array,
         colormap=segmentation_colormap(),
         features=volumes_table(labels, source.voxel_ml),
-        opacity=0.8,
+        opacity=0.9,
         **Tag(role, role, study_id, source, array).as_kwargs(),
     )
+    # Filled, it would hide image and map; the lines are drawn by Outlines.
+    layer.contour = 1
     # The array is the prediction's own: who wants to paint duplicates the layer.
     layer.editable = False
     return layer
@@ -262,7 +273,7 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
     if isinstance(source, Prediction):
         show_best_slice(viewer, source)
         if not earlier:
-            show_flair_of_doubtful(viewer, source)
+            show_modality(viewer, BEST_SEEN_ON[MapName.parse(leading_map(source)).region])
 
 
 def close_others(viewer: ViewerModel, study_id: str) -> None:

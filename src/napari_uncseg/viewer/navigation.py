@@ -17,17 +17,19 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.session import Session
-from napari_uncseg.viewer.bindings import OUTLINE_KEY, bind_viewer
+from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.viewer.layers import insert_quietly
-from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
-from napari_uncseg.viewer.tags import results_folder_of
+from napari_uncseg.viewer.orientation import display_grid, from_display, to_display, world_of
+from napari_uncseg.viewer.outlines import FINDING_COLOUR, RegionLabels
+from napari_uncseg.viewer.picture import fit
+from napari_uncseg.viewer.tags import OUTLINE_KEY, results_folder_of
 
 OUTLINE_NAME = "Current finding"
-OUTLINE_COLOUR = (0.25, 0.95, 1.0, 1.0)
-"""Cyan: no label and no map has it."""
-
 KEEP_CLEAR = 0.15
 """Share of the canvas at each border in which a voxel counts as out of sight."""
+
+SURROUNDINGS_MM, LEAST_FRAME_MM = 25.0, 90.0
+"""What is seen round a finding, and the least that is seen at all, millimetres."""
 
 _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 
@@ -95,6 +97,36 @@ def go_to(viewer: ViewerModel, point: tuple[float, ...]) -> None:
         camera.center = (0.0, row, column)
 
 
+def frame_finding(viewer: ViewerModel, prediction: Prediction, findings: Findings, finding: Finding) -> None:
+    """Show a finding and what surrounds it; in three dimensions nothing but its place changes.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    prediction : Prediction
+        That the finding is of.
+    findings : Findings
+    finding : Finding
+        The slice of its peak is shown.
+    """
+    if viewer.dims.ndim != 3:
+        return
+    viewer.dims.point = world_of(finding.voxel, prediction.shape, prediction.affine)
+    if viewer.dims.ndisplay != 2:
+        return
+    box, _ = findings.mask(finding)
+    corners = [
+        world_of(tuple(ends), prediction.shape, prediction.affine)
+        for ends in zip(*((part.start, part.stop - 1) for part in box), strict=True)
+    ]
+    frame = []
+    for axis in viewer.dims.displayed:
+        low, high = sorted(corner[axis] for corner in corners)
+        rim = max(SURROUNDINGS_MM, (LEAST_FRAME_MM - (high - low)) / 2)
+        frame.append((low - rim, high + rim))
+    fit(viewer, frame)
+
+
 class FindingOutline:
     """One label layer per viewer that outlines the current finding; it is made when there is one to outline.
 
@@ -139,7 +171,7 @@ class FindingOutline:
             self._viewer.layers.remove(layer)
 
     def _add(self, prediction: Prediction) -> Labels:
-        layer = Labels(
+        layer = RegionLabels(
             to_display(np.zeros(prediction.shape, dtype=np.uint8), prediction.affine),
             name=OUTLINE_NAME,
             colormap=_colours(),
@@ -155,7 +187,7 @@ class FindingOutline:
 
 @cache
 def _colours() -> DirectLabelColormap:
-    return DirectLabelColormap(color_dict={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"})
+    return DirectLabelColormap(color_dict={0: "transparent", 1: FINDING_COLOUR, None: "transparent"})
 
 
 def _grid_of(prediction: Prediction) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ the rim of the images is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -60,7 +60,7 @@ def shown_study(viewer: ViewerModel) -> str:
 
 def show_values(viewer: ViewerModel, lines: Iterable[str]) -> None:
     """Write what lies under the mouse below the title of the picture."""
-    overlay = _text(viewer, VALUES, "top_left")
+    overlay = text_overlay(viewer, VALUES, "top_left", size=8)
     overlay.text = "\n".join(lines)
     overlay.visible = bool(overlay.text)
 
@@ -73,7 +73,7 @@ def show_unsaved(viewer: ViewerModel, text: str) -> None:
 
 def fit_to_brain(viewer: ViewerModel) -> None:
     """Fill the canvas with the brain of the study on show, in the plane on show; with all layers without a brain."""
-    image, camera = shown_image(viewer), viewer.scene.camera
+    image = shown_image(viewer)
     tag = tag_of(image) if image is not None else None
     viewer.reset_view()
     if tag is None or not isinstance(tag.source, Study) or viewer.dims.ndisplay != 2 or not tag.source.brain.any():
@@ -83,7 +83,21 @@ def fit_to_brain(viewer: ViewerModel) -> None:
     ends = []
     for axis in viewer.dims.displayed:
         filled = np.flatnonzero(brain.any(axis=tuple(other for other in range(3) if other != axis)))
-        ends.append([float(image.translate[axis] + image.scale[axis] * end) for end in (filled[0], filled[-1] + 1)])
+        start, stop = (float(image.translate[axis] + image.scale[axis] * end) for end in (filled[0], filled[-1] + 1))
+        ends.append((start, stop))
+    fit(viewer, ends)
+
+
+def fit(viewer: ViewerModel, ends: Sequence[tuple[float, float]]) -> None:
+    """Fill the canvas with a part of the plane on show.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    ends : sequence of (float, float)
+        Where it begins and ends along each displayed axis, world millimetres.
+    """
+    camera = viewer.scene.camera
     camera.center = (0.0, *(sum(end) / 2 for end in ends))
     camera.zoom = FILLED * min(
         float(pixels) / (stop - start) for pixels, (start, stop) in zip(viewer.canvas.size, ends, strict=True)
@@ -107,7 +121,7 @@ class Caption:
         for overlay in canvas.overlays.values():
             overlay.box = False  # it would be a grey patch, and a dark square in the brush
         for letter in SIDES:
-            _text(viewer, f"uncseg_{letter}", letter, size=13)
+            text_overlay(viewer, f"uncseg_{letter}", letter, size=13)
         for layer in viewer.layers:
             self._follow(layer)
         events = (viewer.layers.events.removed, viewer.layers.events.reordered, viewer.dims.events)
@@ -144,7 +158,7 @@ class Caption:
                 index = round((viewer.dims.point[axis] - image.translate[axis]) / image.scale[axis])
                 where.append(f"{plane} {slice_number(axis, index, count)}/{count}")
             lines.append(" · ".join(where))
-        title = _text(viewer, TITLE, "top_left", size=11)
+        title = text_overlay(viewer, TITLE, "top_left", size=11)
         title.text, title.visible = "\n".join(lines), bool(lines)
         named = bool(plane) and image is not None and tuple(image.axis_labels) == AXES
         for letter, where_ in zip(LETTERS.get(plane, "    "), SIDES, strict=True):
@@ -152,7 +166,7 @@ class Caption:
             overlay.text, overlay.visible = letter, named
 
 
-def _text(viewer: ViewerModel, name: str, position: str, size: float = 10) -> TextOverlay:
+def text_overlay(viewer: ViewerModel, name: str, position: str, size: float = 10) -> TextOverlay:
     """A text of the canvas, made when it is first asked for."""
     overlays = model_of(viewer).canvas.overlays
     if name not in overlays:

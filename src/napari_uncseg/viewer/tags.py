@@ -27,6 +27,9 @@ from napari_uncseg.viewer.orientation import display_grid
 KEY = "uncseg"
 """Key of the :class:`Tag` in a layer's metadata."""
 
+OUTLINE_KEY = "uncseg-outline"
+"""Key of what the outline of the current finding is of, in the metadata of its layer."""
+
 CORRECTION_KEY = "uncseg-correction"
 """Key of what a layer corrects, in its metadata."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from napari.components import ViewerModel
 
 from napari_uncseg.labels import MODALITY_TITLES, Label
-from napari_uncseg.maps import MapName
+from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.viewer.error_kinds import ERROR_NAMES, ERROR_VALUES
 from napari_uncseg.viewer.picture import show_values as write_values
 from napari_uncseg.viewer.picture import shown_image
 from napari_uncseg.viewer.tags import tag_of, tagged
@@ -55,9 +56,16 @@ def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) ->
         if not all(0 <= index < size for index, size in zip(place, layer.data.shape, strict=True)):
             continue
         value = layer.data[place]
-        title = "segmentation" if tag.role == "segmentation" else MapName.parse(tag.name).title
-        told[title] = _label_name(int(value)) if tag.role == "segmentation" else f"{float(value):.3f}"
+        if tag.role == "segmentation":
+            told["segmentation"] = _label_name(int(value))
+            continue
+        name = MapName.parse(tag.name)
+        told[name.title] = _error_name(float(value)) if name.measure == Measure.ERROR else f"{float(value):.3f}"
     return told
+
+
+def _error_name(value: float) -> str:
+    return next((ERROR_NAMES[kind] for kind, known in ERROR_VALUES.items() if known == value), "none")
 
 
 def _label_name(value: int) -> str:

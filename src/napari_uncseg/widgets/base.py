@@ -19,6 +19,7 @@ from superqt.utils import QSignalDebouncer
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.widgets.common import Note, column
+from napari_uncseg.widgets.drop import take_drops
 
 
 class Connections:
@@ -161,6 +162,7 @@ class Panel(QWidget):
         super().__init__()
         self._viewer = viewer
         bind_viewer(viewer)
+        take_drops(viewer)
         self._is_part = host is not None  # no reference: Python would need its garbage collector
         self._connections = Connections(self)
         self._layers = Watch(self, self.refresh)

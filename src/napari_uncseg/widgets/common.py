@@ -22,12 +22,14 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QSizePolicy,
+    QSlider,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
 from napari_uncseg.errors import UncsegError
+from napari_uncseg.viewer.bindings import PICTURE_KEYS
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +147,23 @@ def key_button(title: str, key: str, tip: str, clicked: Callable[[], object] | N
         As of :func:`button`.
     """
     return button(f"{title} {key.replace('Shift+', '⇧')}", f"{tip} (key {key})", clicked)
+
+
+def opacity_slider(changed: Callable[[int], object]) -> QSlider:
+    """Slider for the opacity of maps, in percent.
+
+    Parameters
+    ----------
+    changed : callable
+        Bound method, given the percentage.
+    """
+    made = QSlider(Qt.Orientation.Horizontal)
+    made.setRange(10, 100)
+    made.setMaximumWidth(140)
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    made.setToolTip(f"Opacity of the map ({PICTURE_KEYS['fainter']} fainter, {PICTURE_KEYS['stronger']} stronger)")
+    made.valueChanged.connect(changed)
+    return made
 
 
 def choice(

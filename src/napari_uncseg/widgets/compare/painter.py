@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
 
 from napari_uncseg.compare.data import Colour, ComparisonData, LabelOverlay, MapOverlay
 from napari_uncseg.compare.layout import ComparisonState, PaneView
@@ -185,11 +185,24 @@ class PanePainter:
                 drawn = qimage(pixels)
                 self.painter.drawImage(target, drawn, QRectF(drawn.rect()))
         self.painter.setOpacity(1.0)
-        x, y = target.width() / data.shape[right], target.height() / data.shape[down]
-        for colour, lines in renderer.outlines(self.state, self.view):
-            self._pen(QColor.fromRgbF(*colour), 1.2)
-            for line in (lines * (x, y, x, y) + (target.x(), target.y()) * 2).tolist():
-                self.painter.drawLine(QLineF(*line))
+        voxel = (target.width() / data.shape[right], target.height() / data.shape[down])
+        named: dict[str, Colour] = {}
+        self.painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for each in renderer.outlines(self.state, self.view):
+            named["reference" if each.of_reference else str(each.region)] = each.colour
+            self._pen(QColor.fromRgbF(*each.colour), 1.3, dashed=each.of_reference)
+            for line in each.lines:
+                points = (line * voxel + (target.x(), target.y())).tolist()
+                self.painter.drawPolyline(QPolygonF([QPointF(*at) for at in points]))
+        self.painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        self.paint_legend(named)
+
+    def paint_legend(self, named: Mapping[str, Colour]) -> None:
+        """Names of the lines in their colours, below each other in the upper left corner."""
+        text, corner = self.style.text, self.frame.picture.topLeft()
+        for number, (name, colour) in enumerate(named.items()):
+            place = QRectF(corner.x() + text * 0.4, corner.y() + text * (0.2 + 1.2 * number), text * 8, text * 1.2)
+            self.write(place, name, colour=QColor.fromRgbF(*colour), size=0.85)
 
     def paint_crosshair(self, data: ComparisonData) -> None:
         """Where all panes are cut; the place itself stays open to be seen."""
@@ -250,10 +263,6 @@ class PanePainter:
 
     def paint_colour_bar(self, overlay: MapOverlay) -> None:
         """What the colours of a map stand for."""
-        if overlay.two_valued:
-            red, green, blue, _ = (colour_table(overlay.colours, 0.0)[-1] / 255).tolist()
-            self.paint_names([((red, green, blue, 1.0), overlay.colours)])
-            return
         text, picture, painter = self.style.text, self.frame.picture, self.painter
         upper, edge = self.state.range_of(overlay), self.state.edge_of(self.view, overlay)
         height = min(picture.height() * 0.6, text * 16)
@@ -306,10 +315,12 @@ class PanePainter:
         self.painter.setPen(colour)
         self.painter.drawText(place, how, words)
 
-    def _pen(self, colour: QColor, width: float = 1.0) -> None:
+    def _pen(self, colour: QColor, width: float = 1.0, *, dashed: bool = False) -> None:
         pen = QPen(colour)
+        if dashed:
+            pen.setDashPattern([4.0, 3.0])
         pen.setWidthF(self.style.hair * width)
-        pen.setCapStyle(Qt.PenCapStyle.SquareCap)
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap if dashed else Qt.PenCapStyle.SquareCap)
         self.painter.setPen(pen)
 
 

@@ -13,8 +13,9 @@ from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QApplication, QLabel, QSlider, QVBoxLayout, QWidget
-from superqt.utils import QSignalThrottler
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from superqt import QFlowLayout
+from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_uncseg.compare.data import ComparisonData, Point, comparison_data
 from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
@@ -28,8 +29,9 @@ from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.picture import model_of, shown_image, shown_study
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of, tagged
 from napari_uncseg.widgets.base import Connections, Watch
-from napari_uncseg.widgets.common import button, choice, offer, row
+from napari_uncseg.widgets.common import button, choice, offer, opacity_slider, row
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
+from napari_uncseg.widgets.drop import qt_viewer_of
 
 DELAY_MS = 40
 """How long after a move of the crosshair the viewer follows: drawing it takes longer than drawing the planes."""
@@ -105,15 +107,15 @@ class PlanesView(QWidget):
         self.canvas.setMinimumSize(1, 1)
         self.image = choice("Image of the planes", {name: MODALITY_TITLES[name] for name in MODALITIES})
         self.map = choice("Map that lies on the planes")
-        self.opacity = QSlider(Qt.Orientation.Horizontal)
-        self.opacity.setRange(10, 100)
-        self.opacity.setToolTip("Opacity of the map")
+        self.opacity = opacity_slider(self._choose_opacity)
         self.name = QLabel()
         self.values = QLabel()
         self.values.setMinimumWidth(1)
         close = button("One plane", f"{KEY_WORDS['planes'].capitalize()} ({PICTURE_KEYS['planes']})", self.hide)
         bar, foot = QWidget(), QWidget()
-        bar.setLayout(row(self.name, self.image, self.map, self.opacity, close))
+        flow = QFlowLayout(bar)  # in a narrow window a second line, sooner than cut words
+        for each in (self.name, self.image, self.map, self.opacity, close):
+            flow.addWidget(each)
         foot.setLayout(row(self.values, QLabel(NOTE), stretch=(1, 0)))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -124,7 +126,6 @@ class PlanesView(QWidget):
         self.setStyleSheet("PlanesView { background: black; }")
         self.image.activated.connect(self._choose_image)
         self.map.activated.connect(self._choose_map)
-        self.opacity.valueChanged.connect(self._choose_opacity)
         self.canvas.changed.connect(self._on_windows)
         self.canvas.hovered.connect(self._tell)
         self._link = PointLink(viewer, self.canvas)
@@ -175,17 +176,20 @@ class PlanesView(QWidget):
         for layer, tag in tagged(self._viewer, study_id, "image"):
             low, high = self._data.windows[tag.name]
             windows[tag.name] = tuple((limit - low) / (high - low) for limit in layer.contrast_limits)
-        outline = any(layer.visible for layer, _ in tagged(self._viewer, study_id, "segmentation"))
+        outline, reference = (
+            any(layer.visible for layer, _ in tagged(self._viewer, study_id, role))
+            for role in ("segmentation", "reference")
+        )
         state = replace(
             self.canvas.state,
             windows=windows,
             thresholds={name: drawn_from(layer) for name, layer in maps.items()},
             outline=outline,
+            reference=reference,
             opacity=maps[top].opacity if top else self.canvas.state.opacity,
         )
-        self.opacity.blockSignals(True)
-        self.opacity.setValue(round(100 * state.opacity))
-        self.opacity.blockSignals(False)
+        with signals_blocked(self.opacity):
+            self.opacity.setValue(round(100 * state.opacity))
         self.canvas.show_views(state, tuple(PaneView(pane, self._data) for pane in panes))
 
     def _choose_image(self, _index: int) -> None:
@@ -235,9 +239,7 @@ def toggle_planes(viewer: napari.viewer.Viewer) -> PlanesView | None:
         None without a window or a study.
     """
     model = model_of(viewer)
-    qt_viewer = next(
-        (each for each in QApplication.allWidgets() if isinstance(each, QtViewer) and each.viewer is model), None
-    )
+    qt_viewer = qt_viewer_of(model)
     if qt_viewer is None:
         return None
     if shown_study(model) not in open_studies(model):

@@ -16,7 +16,7 @@ import napari
 from napari.qt import get_stylesheet
 from napari.settings import get_settings
 from qtpy.QtCore import QSettings, Qt, Signal
-from qtpy.QtGui import QAction, QCloseEvent, QFont, QKeySequence
+from qtpy.QtGui import QAction, QCloseEvent, QFont, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMainWindow, QMessageBox, QToolButton, QWidget
 from superqt import QFlowLayout
 
@@ -24,11 +24,19 @@ from napari_uncseg.compare.data import Point
 from napari_uncseg.compare.layout import PaneView
 from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.io.files import exists
-from napari_uncseg.viewer.bindings import COMPARE_KEYS, COMPARE_MOUSE, FINDING_KEYS, KEY_WORDS, PATIENT_KEYS
+from napari_uncseg.viewer.bindings import (
+    COMPARE_KEYS,
+    COMPARE_MOUSE,
+    FINDING_KEYS,
+    KEY_WORDS,
+    OPACITY_STEP,
+    PATIENT_KEYS,
+    PICTURE_KEYS,
+)
 from napari_uncseg.viewer.layers import NOTE
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.widgets.base import Connections
-from napari_uncseg.widgets.common import choice, column, failure_sentence
+from napari_uncseg.widgets.common import choice, column, failure_sentence, opacity_slider
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
 from napari_uncseg.widgets.compare.export import completed, export_figure
 from napari_uncseg.widgets.help_sheet import keys_table
@@ -40,6 +48,7 @@ PLANE_TIP = (
 OPTIONS = {
     "overlays": "Overlays",
     "outline": "Contours",
+    "reference": "Reference",
     "crosshair": "Crosshair",
     "common_scale": "Same colours",
 }
@@ -141,6 +150,11 @@ class ComparisonWindow(QMainWindow):
             box.toggled.connect(self._on_options)
             self.options[name] = box
             self.add(box)
+        self.opacity = opacity_slider(self._on_opacity)
+        self.opacity.setValue(round(100 * self.canvas.state.opacity))
+        self.add(self.opacity)
+        for what, sign in (("fainter", -1), ("stronger", 1)):
+            self.add_key(what, partial(self._change_opacity, sign * round(100 * OPACITY_STEP)))
         self.add_key("fit", self.canvas.fit, "Fit")
         self.add_key("export", self._ask_export, "Export…")
         self.add_key("keys", self.show_keys, "Keys")
@@ -148,7 +162,7 @@ class ComparisonWindow(QMainWindow):
 
     def add_key(self, what: str, slot: Callable[..., Any], title: str = "") -> QAction:
         """Something that a key does, listed in the window's help; with a title, a button at the top does it too."""
-        key = {**FINDING_KEYS, **COMPARE_KEYS, **PATIENT_KEYS}[what]
+        key = {**PICTURE_KEYS, **FINDING_KEYS, **COMPARE_KEYS, **PATIENT_KEYS}[what]
         action = QAction(title or KEY_WORDS[what], self)
         action.setIconText(title)  # Qt would drop the dots
         action.setShortcut(QKeySequence(key))
@@ -180,6 +194,27 @@ class ComparisonWindow(QMainWindow):
     def _on_options(self, _on: bool) -> None:
         chosen: dict[str, Any] = {name: box.isChecked() for name, box in self.options.items()}
         self.canvas.show_state(replace(self.canvas.state, **chosen))
+
+    def _on_opacity(self, percent: int) -> None:
+        self.canvas.show_state(replace(self.canvas.state, opacity=percent / 100))
+
+    def _change_opacity(self, by: int) -> None:
+        self.opacity.setValue(self.opacity.value() + by)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Bare the images as long as its key is held."""
+        self._bare(event, bare=True)
+        super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent | None) -> None:
+        """Show again what lies on them."""
+        self._bare(event, bare=False)
+        super().keyReleaseEvent(event)
+
+    def _bare(self, event: QKeyEvent | None, *, bare: bool) -> None:
+        if event is not None and QKeySequence(event.key()) == QKeySequence(PICTURE_KEYS["bare"]):
+            shown = not bare and self.options["overlays"].isChecked()
+            self.canvas.show_state(replace(self.canvas.state, overlays=shown))
 
     def _turn(self, plane: str) -> None:
         self.canvas.turn(plane.lower())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import napari
 from napari.layers import Layer
+from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import ModelError, UncsegError
 from napari_uncseg.inference.pipeline import Settings
@@ -51,9 +52,10 @@ class SegmentWidget(Panel):
         self.bar.run_button.setToolTip("Segment the study, and map where not to trust the result")
         self.bar.job.returned.connect(self._on_outcome)
         self.bar.changed.connect(self._on_running)
-        model = form(Network=self.model, Device=self.device)
+        self._model_form = QWidget()  # its words are greyed with its boxes
+        self._model_form.setLayout(form(Network=self.model, Device=self.device))
         self.fill(
-            *(heading("Study"), self.study, heading("Model"), model, self.model_folder, self.members),
+            *(heading("Study"), self.study, heading("Model"), self._model_form, self.model_folder, self.members),
             *(self.calibration, self.bar, self.results),
         )
         self.model_folder.line.textChanged.connect(self._on_model)
@@ -124,7 +126,7 @@ class SegmentWidget(Panel):
     def _on_running(self) -> None:
         running = self.running
         self._taken = self._taken if running else {}
-        for widget in (self.study, self.model, self.model_folder, self.members, self.calibration, self.device):
+        for widget in (self.study, self._model_form, self.model_folder, self.members, self.calibration):
             widget.setEnabled(not running)
         self.bar.run_button.setEnabled(not running)
 

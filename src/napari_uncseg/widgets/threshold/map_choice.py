@@ -17,7 +17,7 @@ from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
+from napari_uncseg.labels import BEST_SEEN_ON, REGION_TITLES, REGIONS, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.review.doubt import leading_map, reasons_of
@@ -25,6 +25,7 @@ from napari_uncseg.review.findings import Findings, find
 from napari_uncseg.review.session import Session
 from napari_uncseg.review.watershed import REVIEW_SETS, Watershed, build_watershed, review_voxels
 from napari_uncseg.uncertainty.prediction_maps import maps_of
+from napari_uncseg.viewer.bindings import show_modality
 from napari_uncseg.viewer.layers import ensure_map_layer, find_map_layer
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.common import choice, form, offer
@@ -184,7 +185,9 @@ class MapChoice(QWidget):
         offer(self.set_box, sets, self.set_box.currentData() or self._remembered[2], or_first=True)
 
     def _on_region(self) -> None:
+        """Show its maps, on the image on which its edge is seen best."""
         self.refresh()
+        show_modality(self._viewer, BEST_SEEN_ON[self.region])
         self._on_map()
 
     def _on_map(self) -> None:

@@ -19,8 +19,7 @@ from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.colormaps import map_colormap
 from napari_uncseg.viewer.layers import show_only_map
-from napari_uncseg.viewer.navigation import FindingOutline, go_to, review, session_of
-from napari_uncseg.viewer.orientation import world_of
+from napari_uncseg.viewer.navigation import FindingOutline, frame_finding, review, session_of
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, heading
@@ -207,7 +206,7 @@ class ThresholdWidget(Panel):
             return
         self._outline.show(chosen.prediction, findings, finding)
         if move:
-            go_to(self._viewer, world_of(finding.voxel, chosen.prediction.shape, chosen.prediction.affine))
+            frame_finding(self._viewer, chosen.prediction, findings, finding)
 
     def _judge(self, judgement: Judgement | None) -> None:
         finding = self._session.current

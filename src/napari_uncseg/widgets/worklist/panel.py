@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QSettings, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QLineEdit, QWidget
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
@@ -98,10 +98,14 @@ class CaseBrowserWidget(Panel):
         compare = "Compare the chosen studies, six at a time; all of them when one is chosen"
         self.patients_button = button("Six patients", compare, self.compare_patients)
         self.refresh_button = button("Refresh", "Look for new results", self.refresh)
+        self.blind = QCheckBox("Blind")
+        self.blind.setToolTip("Open studies without their reference: no Dice and no errors are seen while judging")
+        self.blind.setChecked(_settings().value("blind", False, type=bool))
+        self.blind.toggled.connect(self._on_blind)
         self.summary, self.notes, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self._buttons = QWidget()
         self._buttons.setLayout(row(self.previous_button, self.open_button, self.next_button, self.patients_button))
-        top = row(self.search, self.filter_choice, self.refresh_button, stretch=(1, 0, 0))
+        top = row(self.search, self.filter_choice, self.blind, self.refresh_button, stretch=(1, 0, 0, 0))
         places = form(Results=self.results, Images=self.studies)
         self.folders = Fold("Folders", "Where results and images are", places, unfolded=host is None)
         content = (self.summary, top, self.table, self._buttons, self.notes, self.failure, self.hint)
@@ -267,6 +271,8 @@ class CaseBrowserWidget(Panel):
         if case is None:
             return
         before, self._session.listed = self.shown, case.id
+        if self.blind.isChecked():
+            opened = opened.blind
         study, prediction = opened.study, opened.prediction
         notes = list(opened.notes)
         for remember in (
@@ -287,6 +293,13 @@ class CaseBrowserWidget(Panel):
         self.notes.warn(notes, first=f"{case.id} is open.")
         self.focus_picture()
         QTimer.singleShot(READ_AHEAD_MS, self._read_ahead)
+
+    def _on_blind(self, blind: bool) -> None:
+        """Open the study anew, with its reference or without."""
+        _settings().setValue("blind", blind)
+        case = self.listed.case(self.shown)
+        if case is not None and self._is_open(self.shown):
+            self.open(case)
 
     def _is_open(self, study_id: str) -> bool:
         """Whether a study of this list is the open one; another folder may hold one of the same name."""
@@ -332,7 +345,7 @@ class CaseBrowserWidget(Panel):
         self.listed = listed
         self.table.show_list(listed)
         counts = ", ".join(f"{count} {status}" for status, count in listed.counts().items())
-        for widget in (self.table, self.search, self.filter_choice, self.refresh_button, self._buttons):
+        for widget in (self.table, self.search, self.filter_choice, self.blind, self.refresh_button, self._buttons):
             widget.setVisible(bool(listed.cases))
         self.summary.tell(f"{len(listed.cases)} studies: {counts}" if listed.cases else "")
         self.counted.emit(self.summary.text())
@@ -351,3 +364,7 @@ class CaseBrowserWidget(Panel):
 
     def _on_patients_closed(self) -> None:
         self.patients_window = None
+
+
+def _settings() -> QSettings:
+    return QSettings("napari-uncseg", "napari-uncseg")

@@ -1,0 +1,54 @@
+"""``uncseg review``: what it refuses, and what its window begins with."""
+
+import dataclasses
+
+import pytest
+
+from napari_uncseg.cli import review as command
+from napari_uncseg.cli import window
+from napari_uncseg.io.saving import save_prediction
+
+PATIENCE = 60000
+
+
+@pytest.fixture
+def results(tmp_path, tiny_prediction):
+    for name, score in {"case-a": 0.1, "case-b": 0.5}.items():
+        told = {**tiny_prediction.provenance, "study": name, "triage_score": score}
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=told), tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_results_there_is_a_sentence(uncseg, tmp_path, there):
+    folder = tmp_path / "results"
+    if there:
+        folder.mkdir()
+    result = uncseg("review", folder)
+    assert result.exit_code == 1
+    assert "results" in result.stderr
+
+
+def test_without_a_display_it_says_so(uncseg, results, monkeypatch):
+    monkeypatch.setattr(window, "has_display", lambda: False)
+    result = uncseg("review", results)
+    assert result.exit_code == 1
+    assert "display" in result.stderr
+
+
+@pytest.fixture
+def opened(make_napari_viewer_proxy, monkeypatch, tmp_path):
+    """What `build_review` opens, with the state of no earlier review."""
+    for module in ("viewer.navigation", "widgets.worklist.panel"):
+        monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(window, "make_viewer", lambda _title: make_napari_viewer_proxy(show=True).__wrapped__)
+    return command.build_review
+
+
+def test_the_window_begins_with_the_study_that_most_needs_eyes(qtbot, opened, results):
+    viewer = opened(results, None)
+    (dock,) = [dock for name, dock in viewer.window.dock_widgets.items() if name.startswith(command.PANEL)]
+    assert dock.cases.shown == "case-b"
+    assert [case.id for case in dock.cases.listed.cases] == ["case-b", "case-a"]
+    assert viewer.title.startswith("case-b")
+    qtbot.waitUntil(lambda: not dock.findings.searching and not dock.cases.reading_ahead, timeout=PATIENCE)
