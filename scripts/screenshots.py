@@ -34,8 +34,6 @@ EXACT, GREYS = 96, 64
 COLOURED = 12
 """Difference between red, green and blue from which a pixel counts as coloured."""
 PATIENCE_S = 300.0
-BROWSER_WIDTH = 520
-"""At which all columns of the list are seen."""
 REVIEWER, OTHER_REVIEWER = "R1", "R2"
 BRUSH = 12
 """Diameter in voxels of what is painted, so that it is seen."""
@@ -155,16 +153,19 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     """
     import napari
     from qtpy.QtGui import QCursor
+    from qtpy.QtWidgets import QDockWidget
 
+    from napari_uncseg.cli.review import CONTROLS
     from napari_uncseg.review.verdicts import Decision, Judgement
     from napari_uncseg.viewer.navigation import go_to, session_of
     from napari_uncseg.viewer.orientation import world_of
+    from napari_uncseg.viewer.picture import fit_to_brain
     from napari_uncseg.viewer.tags import open_predictions
     from napari_uncseg.widgets.agreement.panel import ReviewersWidget
     from napari_uncseg.widgets.compare.panel import SixViewsWidget
-    from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+    from napari_uncseg.widgets.compare.planes import toggle_planes
+    from napari_uncseg.widgets.review.panel import ReviewWidget
     from napari_uncseg.widgets.verdict.panel import VerdictWidget
-    from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
     QCursor.setPos(0, 0)  # a mouse over the picture would fill the status bar
     viewer = napari.Viewer(title="napari-uncseg")
@@ -172,25 +173,27 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     session = session_of(viewer)
     session.reviewer = REVIEWER
 
-    browser = CaseBrowserWidget(viewer)
-    browser.setMinimumWidth(BROWSER_WIDTH)
-    viewer.window.add_dock_widget(browser, name="Case browser", area="right")
-    browser.show_folders(results, studies)
-    browser.step(0)
-    until(lambda: bool(browser.shown))
+    review = ReviewWidget(viewer)
+    viewer.window.add_dock_widget(review, name="Review", area="right")
+    for dock in viewer.window._qt_window.findChildren(QDockWidget, CONTROLS):
+        dock.hide()  # as `uncseg review` does in a window of this width
+    review.cases.show_folders(results, studies)
+    review.cases.step(0)
+    until(lambda: not review.cases.reading and session.findings is not None)
     settle()
-    viewer.reset_view()
-    save(grab_window(viewer), out / "guide-case-browser.png")
+    fit_to_brain(viewer)
+    save(grab_window(viewer), out / "guide-review.png")
 
-    threshold = ThresholdWidget(viewer)
-    viewer.window.remove_dock_widget(browser)
-    viewer.window.add_dock_widget(threshold, name="Findings", area="right")
-    until(lambda: not threshold.searching and session.findings is not None)
     session.step(1)
     settle()
     save(grab_window(viewer), out / "guide-findings.png")
     assert session.current is not None  # the first finding was stepped to
     session.judge(session.current, Judgement.REAL_ERROR)
+
+    assert toggle_planes(viewer) is not None
+    settle()
+    save(grab_window(viewer), out / "guide-planes.png")
+    toggle_planes(viewer)
 
     six = SixViewsWidget(viewer)
     viewer.window.add_dock_widget(six, name="Six views", area="right")
@@ -203,7 +206,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     save(window.grab(), out / "guide-six-views.png")
     six.close_window()
     viewer.window.remove_dock_widget(six)
-    viewer.window.remove_dock_widget(threshold)
+    viewer.window.remove_dock_widget(review)
 
     verdict = VerdictWidget(viewer)
     viewer.window.add_dock_widget(verdict, name="Verdict", area="right")

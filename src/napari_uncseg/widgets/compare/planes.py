@@ -36,6 +36,9 @@ from napari_uncseg.widgets.drop import qt_viewer_of
 DELAY_MS = 40
 """How long after a move of the crosshair the viewer follows: drawing it takes longer than drawing the planes."""
 
+FOOT_POINTS = 8
+"""Size of the letters below the planes, as on the picture: a narrow window has little room for them."""
+
 OTHER = {"t2f": "t1c"}
 """What the fourth pane shows, bare, beside an image; beside any other one FLAIR."""
 
@@ -105,18 +108,21 @@ class PlanesView(QWidget):
         self._sources: tuple[object, ...] = ()
         self.canvas = ComparisonCanvas(headings=True, separate=False, enlarges=True)
         self.canvas.setMinimumSize(1, 1)
-        self.image = choice("Image of the planes", {name: MODALITY_TITLES[name] for name in MODALITIES})
-        self.map = choice("Map that lies on the planes")
+        self.image = choice("Image of the planes", {name: MODALITY_TITLES[name] for name in MODALITIES}, least=6)
+        self.map = choice("Map that lies on the planes", least=6)
         self.opacity = opacity_slider(self._choose_opacity)
         self.name = QLabel()
         self.values = QLabel()
         self.values.setMinimumWidth(1)
+        note = QLabel(NOTE)
+        for small in (self.values, note):
+            small.setStyleSheet(f"font-size: {FOOT_POINTS}pt;")
         close = button("One plane", f"{KEY_WORDS['planes'].capitalize()} ({PICTURE_KEYS['planes']})", self.hide)
         bar, foot = QWidget(), QWidget()
         flow = QFlowLayout(bar)  # in a narrow window a second line, sooner than cut words
         for each in (self.name, self.image, self.map, self.opacity, close):
             flow.addWidget(each)
-        foot.setLayout(row(self.values, QLabel(NOTE), stretch=(1, 0)))
+        foot.setLayout(row(self.values, note, stretch=(1, 0)))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

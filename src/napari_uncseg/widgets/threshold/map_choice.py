@@ -28,7 +28,8 @@ from napari_uncseg.uncertainty.prediction_maps import maps_of
 from napari_uncseg.viewer.bindings import show_modality
 from napari_uncseg.viewer.layers import ensure_map_layer, find_map_layer
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
-from napari_uncseg.widgets.common import choice, form, offer
+from napari_uncseg.widgets.base import Watch
+from napari_uncseg.widgets.common import choice, form, offer, opacity_slider
 from napari_uncseg.widgets.job import Job, Report
 
 SET_TITLES = {**VOXEL_SET_TITLES, VoxelSet.PREDICTION: "predicted region", VoxelSet.TUMOUR: "predicted tumour + 5 mm"}
@@ -106,7 +107,9 @@ class MapChoice(QWidget):
             "Voxels that may be flagged and are counted; all others are left out",
         )
         self.map_box, self.set_box = choice(tips[0], (), self._on_map), choice(tips[1], (), self.changed)
-        self.setLayout(form(Region=self.region_box, Map=self.map_box, Look_in=self.set_box))
+        self.opacity = opacity_slider(self._on_opacity)
+        self._opacity_watch = Watch(self, self._follow_opacity)
+        self.setLayout(form(Region=self.region_box, Map=self.map_box, Look_in=self.set_box, Opacity=self.opacity))
 
     @property
     def region(self) -> Region:
@@ -165,7 +168,19 @@ class MapChoice(QWidget):
             within = review_voxels(prediction, voxel_set, key.region, study.brain if study is not None else None)
             layer = ensure_map_layer(self._viewer, prediction, key)
             self._chosen = Chosen(prediction, key, voxel_set, layer, within, study)
+            self._opacity_watch.follow([layer.events.opacity])
+            self._follow_opacity()
         return self._chosen
+
+    def _on_opacity(self, percent: int) -> None:
+        if self._chosen is not None:
+            self._chosen.layer.opacity = percent / 100
+
+    def _follow_opacity(self) -> None:
+        """Show the opacity of the map, whoever changed it."""
+        if self._chosen is not None:
+            with signals_blocked(self.opacity):
+                self.opacity.setValue(round(100 * self._chosen.layer.opacity))
 
     def _restore(self, study_id: str) -> None:
         """Choose what was chosen when a study was looked at last, or what is shown of it."""
