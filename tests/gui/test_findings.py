@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt
 
 from napari_uncseg.labels import Region
 from napari_uncseg.review.verdicts import Judgement, log_path, read_log
-from napari_uncseg.viewer.bindings import FINDING_KEYS
+from napari_uncseg.viewer.bindings import FINDING_KEYS, change_opacity
 from napari_uncseg.viewer.layers import add_prediction, add_study
-from napari_uncseg.viewer.navigation import OUTLINE_NAME, go_to, session_of
+from napari_uncseg.viewer.navigation import LEAST_FRAME_MM, OUTLINE_NAME, go_to, session_of
 from napari_uncseg.viewer.orientation import world_of
 from napari_uncseg.widgets.threshold.findings import short_place
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
@@ -149,6 +149,36 @@ def test_the_camera_follows_only_out_of_sight(viewer, tiny_study):
     camera.center = (0, *world_of((2, 2, 18), shape, affine)[1:])
     go_to(viewer, near)
     assert camera.center[-2:] == pytest.approx(near[1:])
+
+
+def test_the_next_finding_is_framed_with_what_surrounds_it(viewer, session, tiny_prediction):
+    camera = viewer.scene.camera
+    camera.zoom = 0.1
+    session.step(1)
+    shape, affine = tiny_prediction.shape, tiny_prediction.affine
+    box, _ = session.findings.mask(session.current)
+    ends = [world_of([getattr(part, end) for part in box], shape, affine) for end in ("start", "stop")]
+    for axis, pixels in zip(viewer.dims.displayed, viewer.canvas.size, strict=True):
+        low, high = sorted(end[axis] for end in ends)
+        half = pixels / camera.zoom / 2
+        assert camera.center[axis] - half < low
+        assert camera.center[axis] + half > high
+    shortest = min(pixels / camera.zoom for pixels in viewer.canvas.size)
+    assert LEAST_FRAME_MM < shortest < 2 * LEAST_FRAME_MM
+
+
+def test_the_opacity_of_the_map_by_slider_and_by_key(qtbot, viewer, panel):
+    layer = panel.choice.choose().layer
+    panel.choice.opacity.setValue(40)
+    assert layer.opacity == pytest.approx(0.4)
+    change_opacity(viewer, 0.1)
+    qtbot.waitUntil(lambda: panel.choice.opacity.value() == 50, timeout=PATIENCE)
+
+
+def test_the_region_brings_the_image_on_which_it_is_seen_best(viewer, panel):
+    for region, image in ((Region.ET, "T1c"), (Region.WT, "FLAIR (T2f)")):
+        panel.choice.region_box.setCurrentIndex(list(Region).index(region))
+        assert [name for name in ("T1c", "FLAIR (T2f)") if viewer.layers[name].visible] == [image]
 
 
 def test_world_is_where_the_layers_say(viewer, tiny_study, tiny_prediction):

@@ -27,7 +27,7 @@ def viewer():
 def listed(title):
     """Keys of a section as Qt knows them; gestures of the mouse are none."""
     (keys,) = (keys for name, keys in key_sections().items() if name.startswith(title))
-    gestures = ("wheel", "button")
+    gestures = ("wheel", "button", "held")
     return {QKeySequence(key).toString() for key in keys if not key.endswith(gestures)}
 
 

@@ -65,6 +65,7 @@ COMPARE_MOUSE: Mapping[str, str] = {
     "Shift + left button": "ruler, in mm",
     "middle button": "move the pictures",
     "right button": "window (sideways) and level (up and down) of the image under the mouse",
+    f"{PICTURE_KEYS['bare']}, held": "the images alone",
 }
 KEY_WORDS: Mapping[str, str] = {each["command"].rpartition(".")[2]: each["title"] for each in _DECLARED}
 """What each key does, for a reader."""

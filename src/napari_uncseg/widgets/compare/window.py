@@ -162,7 +162,7 @@ class ComparisonWindow(QMainWindow):
 
     def add_key(self, what: str, slot: Callable[..., Any], title: str = "") -> QAction:
         """Something that a key does, listed in the window's help; with a title, a button at the top does it too."""
-        key = {**PICTURE_KEYS, **FINDING_KEYS, **COMPARE_KEYS, **PATIENT_KEYS}[what]
+        key = {**FINDING_KEYS, **COMPARE_KEYS, **PATIENT_KEYS}[what]
         action = QAction(title or KEY_WORDS[what], self)
         action.setIconText(title)  # Qt would drop the dots
         action.setShortcut(QKeySequence(key))
