@@ -67,7 +67,7 @@ def show_values(viewer: ViewerModel, lines: Iterable[str]) -> None:
 
 def show_unsaved(viewer: ViewerModel, text: str) -> None:
     """Write below the title of the picture, in amber, what is not saved; "" when all is."""
-    overlay = _text(viewer, UNSAVED, "top_left")
+    overlay = text_overlay(viewer, UNSAVED, "top_left")
     overlay.text, overlay.visible, overlay.color = text, bool(text), "orange"
 
 

@@ -18,8 +18,9 @@ from napari_uncseg.labels import LABEL_COLOURS, Label, Region, region_masks
 from napari_uncseg.metrics.meshes import smooth_surface
 from napari_uncseg.review.findings import Findings
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
-from napari_uncseg.viewer.navigation import OUTLINE_COLOUR, session_of
+from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import AXES, UNITS, display_grid, to_display, world_of
+from napari_uncseg.viewer.outlines import FINDING_COLOUR
 from napari_uncseg.viewer.picture import model_of, show_values
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 
@@ -198,7 +199,7 @@ def _markers(findings: Findings, prediction: Prediction) -> Points:
         np.array(places),
         name="Findings · 3-D",
         size=MARKER_MM,
-        face_color=[OUTLINE_COLOUR] * len(items),
+        face_color=[FINDING_COLOUR] * len(items),
         border_width=0,
         text={
             "string": [str(item.rank) for item in items],
