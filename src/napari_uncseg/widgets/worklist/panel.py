@@ -84,7 +84,7 @@ class CaseBrowserWidget(Panel):
         self.results = PathRow("Folder of results", placeholder=empty[0], changed=changed)
         self.studies = PathRow("Folder of studies", placeholder=empty[1], changed=changed)
         entries = [_ALL, _OPEN, *map(str, Status)]
-        self.filter_choice = choice("Which studies of the list are shown", entries, self._on_filter, least=8)
+        self.filter_choice = choice("Which studies of the list are shown", entries, self._on_filter, least=4)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search")
         self.search.setToolTip("Only studies whose name holds these letters")
