@@ -115,8 +115,10 @@ class CaseBrowserWidget(Panel):
         self._reader.opened.connect(self._on_opened)
         self._reader.failed.connect(self._on_failed)
         keys = ((next_key, self._go_on), (previous_key, self._go_back))
-        # Two lists in one window share their keys: Qt asks one of them.
-        self._keys = [QShortcut(QKeySequence(key), host or self, go, go) for key, go in keys]
+        self._keys = [QShortcut(QKeySequence(key), host or self) for key, _ in keys]
+        for shortcut, (_, go) in zip(self._keys, keys, strict=True):
+            shortcut.activated.connect(go)
+            shortcut.activatedAmbiguously.connect(go)  # two lists in one window share their keys: Qt asks one of them
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         self._connections.connect(self._session.study_requested, self._on_request)
         self._connections.connect(self._session.next_requested, self._go_to_undecided)
