@@ -12,7 +12,7 @@ from napari_uncseg.review.corrections import corrections_in, load_correction, sa
 from napari_uncseg.review.drafts import drafts_of
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.watershed import build_watershed
-from napari_uncseg.viewer.bindings import CORRECTION_KEYS
+from napari_uncseg.viewer.bindings import CORRECTION_KEYS, show_modality
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.edits import ClickTool
 from napari_uncseg.viewer.layers import add_prediction, add_study
@@ -141,6 +141,7 @@ def test_a_tissue_gives_the_brush_and_maps_are_hidden_while_the_mouse_paints(vie
 
 def test_a_click_grows_the_tissue_in_the_image_on_show(viewer, panel, tiny_study, tiny_prediction):
     tools, place = panel.correction.tools, (14, 25, 20)
+    show_modality(viewer, "t1c")
     panel.correction.correct()
     layer = correction_layer(viewer, tiny_prediction)
     layer.data[:] = 0
