@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg._plugin.sample_data import phantom_folder
+from napari_uncseg.inference import familiar
 from napari_uncseg.inference.input_checks import Glance, check_input, curvature, displacement, swap_scores
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.brain import SKULL
@@ -27,6 +28,11 @@ FOUND = {
     ("not_registered", "turned, degrees", 6),
     ("thick_slices", "slices, mm", 10),
     ("incomplete_modality", "share missing", 0.3),
+    ("unfamiliar_input", "inverted", 0),
+    ("unfamiliar_input", "grey levels left", 4),
+    ("unfamiliar_input", "brightest share kept", 0.9),
+    ("unfamiliar_input", "noise, middle halves", 1),
+    ("unfamiliar_input", "blurred, mm", 8),
     ("brain_size", "voxels too small or too large, times", 0.5),
     ("brain_size", "voxels too small or too large, times", 1.3),
 }
@@ -58,6 +64,20 @@ def test_a_skull_that_loading_saw_is_a_reason(sample: Study) -> None:
     assert "skull" in codes(replace(sample, warnings=(SKULL,)))
 
 
+def test_what_an_image_looks_like_does_not_depend_on_gain_and_offset(sample: Study) -> None:
+    glance = Glance.of(sample)
+    here = familiar.features(sample, glance.images, glance.brain)
+    scaled = replace(sample, images=np.float32(3.5) * sample.images + np.float32(40))
+    there = familiar.features(scaled, np.float32(3.5) * glance.images + np.float32(40), glance.brain)
+    assert there == pytest.approx(here, abs=0.02)
+
+
+def test_ranges_hold_what_they_are_of_and_tell_how_far_the_rest_is() -> None:
+    ranges = familiar.ranges_of([{"a": 1.0, "b": -1.0}, {"a": 3.0, "b": 0.0}])
+    assert ranges == {"a": (1.0, 3.0), "b": (-1.0, 0.0)}
+    assert familiar.distances({"a": 4.0, "b": -0.5}, ranges) == {"a": 0.5, "b": -0.5}
+
+
 def test_swapping_turns_a_score_round(sample: Study) -> None:
     t1c, t1n, t2f, t2w = range(4)
     there = swap_scores(Glance.of(sample))
@@ -87,7 +107,7 @@ def test_thickness_is_that_of_the_content_in_mm() -> None:
 
 def test_a_study_without_a_brain_or_with_a_tiny_one_is_left_to_others(tiny_study: Study) -> None:
     assert not check_input(replace(tiny_study, brain=np.zeros_like(tiny_study.brain)))
-    assert codes(tiny_study) <= {"brain_size", "skull"}
+    assert codes(tiny_study) <= {"brain_size", "skull", "unfamiliar_input"}
 
 
 def test_the_result_tells_them(tiny_model_folder, tiny_study: Study) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_uncseg.inference.familiar import unfamiliar
 from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
@@ -76,7 +77,7 @@ def check_input(study: Study) -> list[Reason]:
     -------
     list of Reason
         Codes ``registration_failed`` (of a prepared study), ``brain_size``, ``skull``, ``incomplete_modality``,
-        ``same_image_twice``, ``modalities_swapped``, ``not_registered``, ``thick_slices``.
+        ``same_image_twice``, ``modalities_swapped``, ``not_registered``, ``thick_slices``, ``unfamiliar_input``.
     """
     if not study.brain.any():
         return []
@@ -88,6 +89,9 @@ def check_input(study: Study) -> list[Reason]:
         found += _same_image(glance)
     if int(glance.inner.sum()) > _FEW_BLOCKS:
         found += [*_swapped(glance), *_displaced(glance), *_thick_slices(study)]
+        # Images in one another's places are unusual for that reason.
+        misplaced = {reason.code for reason in found} & {"same_image_twice", "modalities_swapped"}
+        found += [] if misplaced else [*_unfamiliar(study, glance)]
     return found
 
 
@@ -273,6 +277,11 @@ def _thick_slices(study: Study) -> Iterator[Reason]:
     for modality, image in zip(MODALITIES, study.images, strict=True):
         if min(curvature(image, study.brain, axis, study.spacing[axis]) for axis in range(3)) < THICK:
             yield Reason.of("thick_slices", title=MODALITY_TITLES[modality])
+
+
+def _unfamiliar(study: Study, glance: Glance) -> Iterator[Reason]:
+    for titles, what in unfamiliar(study, glance.images, glance.brain):
+        yield Reason.of("unfamiliar_input", titles=titles, what=what)
 
 
 def curvature(image: Floats, brain: Mask, axis: int, spacing: float) -> float:

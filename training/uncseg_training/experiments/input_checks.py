@@ -2,7 +2,8 @@
 
 Every study is looked at as it is, and once with each fault put in; faults with a size are put in at several sizes, in a
 direction drawn at random. Two tables: studies in which each check raises an alarm although nothing was put in, and the
-share of faults that are found, by size, with the size at which half are.
+share of faults that are found, by size, with the size at which half are. Beside them ``familiar.json``, the ranges of
+what images look like, which the package brings along, and the studies that lie outside of the others' ranges.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import typer
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from napari_uncseg.inference.input_checks import check_input
+from napari_uncseg.inference import familiar
+from napari_uncseg.inference.input_checks import Glance, check_input
 from napari_uncseg.io.study import Study
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
 
 T1C, T1N, T2F, T2W = range(4)
 SHIFTS_MM, TURNS_DEGREES, SLICES_MM = (2, 3, 4, 6), (2, 3, 4, 6), (4, 6, 8, 10)
+GAMMAS, CLIPPED, LEVELS, NOISE, BLUR_MM = (2, 4), (0.9, 0.75, 0.6), (8, 4, 2), (0.1, 0.3, 1), (3, 4, 8)
 MISSING, SCALES, RECOMPRESSED = (0.02, 0.05, 0.1, 0.3), (0.5, 0.7, 1.3), (1, 4)
 
 Images = npt.NDArray[np.float32]
@@ -69,6 +72,44 @@ def cut(image: Images, study: Study, share: float, random: Random) -> Images:
     return found
 
 
+def _bent(change: Callable[[Images, float], Images]) -> Callable[[Images, Study, float, Random], Images]:
+    """A change of grey levels that lie between 0 and 1."""
+
+    def put_in(image: Images, study: Study, size: float, random: Random) -> Images:
+        low, high = np.percentile(image[study.brain], (0.1, 99.9))
+        level = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
+        return np.asarray(change(level, size) * study.brain, np.float32)
+
+    return put_in
+
+
+def clipped(image: Images, study: Study, share: float, random: Random) -> Images:
+    """An image without what is brighter than this share of the brain."""
+    return np.asarray(np.minimum(image, np.quantile(image[study.brain], share)), np.float32)
+
+
+def noisy(image: Images, study: Study, size: float, random: Random) -> Images:
+    """An image with noise of so many times the extent of the middle half of its values."""
+    low, high = np.percentile(image[study.brain], (25, 75))
+    return np.asarray((image + random.normal(0, size * (high - low), image.shape)) * study.brain, np.float32)
+
+
+def blurred(image: Images, study: Study, mm: float, random: Random) -> Images:
+    """An image blurred by a Gaussian of this full width at half maximum."""
+    return np.asarray(ndimage.gaussian_filter(image, mm / 2.355 / np.array(study.spacing)) * study.brain, np.float32)
+
+
+UNFAMILIAR: tuple[tuple[str, tuple[float, ...], Callable[[Images, Study, float, Random], Images]], ...] = (
+    ("inverted", (0,), _bent(lambda level, _: 1 - level)),
+    ("gamma", GAMMAS, _bent(lambda level, gamma: level**gamma)),
+    ("grey levels left", LEVELS, _bent(lambda level, count: np.floor(level * count) / count)),
+    ("brightest share kept", CLIPPED, clipped),
+    ("noise, middle halves", NOISE, noisy),
+    ("blurred, mm", BLUR_MM, blurred),
+)
+"""Images that no training holds: what is done, sizes, and how."""
+
+
 def faults(study: Study, random: Random) -> Iterator[tuple[str, str, float, Study]]:
     """Studies with a fault put in: the code that should be raised, what was done, its size, and the study."""
 
@@ -101,6 +142,10 @@ def faults(study: Study, random: Random) -> Iterator[tuple[str, str, float, Stud
     for code, what, sizes, put_in, index in sized:
         for size in sizes:
             yield code, what, size, changed(index, put_in(study.images[index], study, size, random))
+    for what, wrong_by, put_in in UNFAMILIAR:
+        index = int(random.integers(4))
+        for size in wrong_by:
+            yield "unfamiliar_input", what, size, changed(index, put_in(study.images[index], study, size, random))
     for scale in SCALES:
         affine = study.affine.copy()
         affine[:3, :3] *= scale
@@ -116,10 +161,17 @@ def half_found(shares: dict[float, float]) -> float | None:
     return None
 
 
+def _far_from_others(name: str, look: dict[str, float], looks: dict[str, dict[str, float]]) -> bool:
+    """Whether a study would raise an alarm if it had not been among those that the ranges are of."""
+    others = familiar.ranges_of(each for other, each in looks.items() if other != name)
+    return max(familiar.distances(look, others).values()) > familiar.MARGIN
+
+
 @harness.experiment
 def main(folders: harness.StudyFolders, out: harness.Out) -> None:
     """Count alarms of studies as they are, and faults that are found."""
     random, seconds = np.random.default_rng(0), []
+    looks: dict[str, dict[str, float]] = {}
     alarms: dict[str, list[str]] = defaultdict(list)
     found: dict[tuple[str, str], dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     count = 0
@@ -128,12 +180,17 @@ def main(folders: harness.StudyFolders, out: harness.Out) -> None:
             count, started = count + 1, time.perf_counter()
             reasons = check_input(study)
             seconds.append(time.perf_counter() - started)
+            glance = Glance.of(study)
+            looks[study.id] = familiar.features(study, glance.images, glance.brain)
             usual = {reason.code for reason in reasons}
             for code in usual:
                 alarms[code].append(study.id)
             for code, what, size, faulty in faults(study, random):
                 # An alarm that the study raises by itself finds nothing.
-                found[code, what][size].append(code in {each.code for each in check_input(faulty)} - usual)
+                raised = {each.code for each in check_input(faulty)} - usual
+                # An image that looks like none may also be told by what else is wrong with it.
+                hit = bool(raised) if code == "unfamiliar_input" else code in raised
+                found[code, what][size].append(hit)
     alarmed = sorted({name for names in alarms.values() for name in names})
     rows: list[Row] = [{"check": code, "studies": ", ".join(names)} for code, names in sorted(alarms.items())]
     rows.append({"check": "any", "studies": f"{len(alarmed)} of {count}"})
@@ -147,7 +204,11 @@ def main(folders: harness.StudyFolders, out: harness.Out) -> None:
     typer.echo((out / "alarms.md").read_text() + "\n" + (out / "faults.md").read_text())
     typer.echo(f"median {np.median(seconds):.2f} s a study")
     told: dict[str, Any] = {"studies": count, "seconds": round(float(np.median(seconds)), 3), "alarms": dict(alarms)}
-    harness.write_json(told | {"faults": table}, out / "input_checks.json")
+    far = [name for name, look in looks.items() if _far_from_others(name, look, looks)]
+    typer.echo(f"{len(far)} of {count} are unlike all the others: {', '.join(far) or 'none'}")
+    harness.write_json(told | {"faults": table, "unlike_the_others": far}, out / "input_checks.json")
+    ranges = {name: [round(low, 4), round(high, 4)] for name, (low, high) in familiar.ranges_of(looks.values()).items()}
+    harness.write_json({"studies": count, "ranges": ranges}, out / "familiar.json")
 
 
 if __name__ == "__main__":
