@@ -30,7 +30,6 @@ FOUND = {
     ("incomplete_modality", "share missing", 0.3),
     ("unfamiliar_input", "inverted", 0),
     ("unfamiliar_input", "grey levels left", 4),
-    ("unfamiliar_input", "brightest share kept", 0.9),
     ("unfamiliar_input", "noise, middle halves", 1),
     ("unfamiliar_input", "blurred, mm", 8),
     ("brain_size", "voxels too small or too large, times", 0.5),
