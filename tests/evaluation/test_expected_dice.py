@@ -9,7 +9,8 @@ import pytest
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.evaluation import evaluate, metrics_for
-from napari_uncseg.evaluation.expected_dice import DiceForecast, bound_of, forecasts, review
+from napari_uncseg.evaluation.expected_dice import bound_of, forecasts, review
+from napari_uncseg.evaluation.overlap import DiceForecast
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region
 from napari_uncseg.uncertainty.expected_dice import Estimate

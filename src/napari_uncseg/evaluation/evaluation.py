@@ -18,9 +18,8 @@ from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import NO_BRAIN, Case
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
-from napari_uncseg.evaluation.expected_dice import DiceForecast
 from napari_uncseg.evaluation.metric import Metric
-from napari_uncseg.evaluation.overlap import Lesionwise2023, Overlap
+from napari_uncseg.evaluation.overlap import DiceForecast, Lesionwise2023, Overlap
 from napari_uncseg.evaluation.table import MetricResult, csv_text, over_cases, result_of, select, to_frame
 from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region

@@ -4,59 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.estimates import REVIEWED
-from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME, study_scores
-from napari_uncseg.evaluation.table import MetricResult, by_case
+from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.selective import share_interval, spearman_interval
 from napari_uncseg.metrics.statistics import Interval, TwoGroups, bootstrap_bca, mann_whitney
-from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.expected_dice import COVERAGE
 
 POOR_WT = 0.7
 """A study whose whole tumour is segmented with a Dice below it should be marked for review."""
 
 ENDS = ("low", "high")
-
-
-@dataclass(eq=False)
-class DiceForecast(Metric):
-    """The expected Dice of a region and its interval, of regions of any size.
-
-    Parameters
-    ----------
-    region : Region
-    """
-
-    name: ClassVar[str] = "expected_dice"
-    meanings: ClassVar[Mapping[str, str]] = {
-        "expected_dice": "Dice that the result tells to expect; dice_any_size is the true one",
-        "expected_dice_low": "lower end of its interval, which is to hold nine studies in ten",
-        "expected_dice_high": "upper end",
-    }
-
-    region: Region
-
-    def measure(self, case: Case) -> Statistic:
-        """Expected Dice and the ends of its interval."""
-        told = case.expected_dice.get(self.region)
-        if told is None:
-            raise EvaluationError(f"Case {case.id} tells no expected Dice of {self.region}; leave this metric out.")
-        return {"estimate": np.array([told.value, told.low, told.high]), "size": np.array(case.brain.size)}
-
-    def read(self, statistic: Statistic) -> list[MetricResult]:
-        """See the class."""
-        named, size = zip(self.meanings, statistic["estimate"].tolist(), strict=True), int(statistic["size"])
-        return [self.result(name, number, size, voxel_set=VoxelSet.ALL) for name, number in named]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Overlap of a predicted region with the reference, as a whole and lesion by lesion, as metrics over studies."""
+"""Overlap of a predicted region with the reference, as a whole and lesion by lesion, and as it was expected to be."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
@@ -135,3 +136,34 @@ class Lesionwise2023(Metric):
             self.result(f"{self.name}_{name}", value, int(number), voxel_set=VoxelSet.ALL, unit=unit)
             for name, (value, unit) in found.items()
         ]
+
+
+@dataclass(eq=False)
+class DiceForecast(Metric):
+    """The expected Dice of a region and its interval, of regions of any size.
+
+    Parameters
+    ----------
+    region : Region
+    """
+
+    name: ClassVar[str] = "expected_dice"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "expected_dice": "Dice that the result tells to expect; dice_any_size is the true one",
+        "expected_dice_low": "lower end of its interval, which is to hold nine studies in ten",
+        "expected_dice_high": "upper end",
+    }
+
+    region: Region
+
+    def measure(self, case: Case) -> Statistic:
+        """Expected Dice and the ends of its interval."""
+        told = case.expected_dice.get(self.region)
+        if told is None:
+            raise EvaluationError(f"Case {case.id} tells no expected Dice of {self.region}; leave this metric out.")
+        return {"estimate": np.array([told.value, told.low, told.high]), "size": np.array(case.brain.size)}
+
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """See the class."""
+        named, size = zip(self.meanings, statistic["estimate"].tolist(), strict=True), int(statistic["size"])
+        return [self.result(name, number, size, voxel_set=VoxelSet.ALL) for name, number in named]

@@ -17,7 +17,16 @@ from napari.qt import get_stylesheet
 from napari.settings import get_settings
 from qtpy.QtCore import QSettings, Qt, Signal
 from qtpy.QtGui import QAction, QCloseEvent, QFont, QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMainWindow, QMessageBox, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QCheckBox,
+    QFileDialog,
+    QLabel,
+    QMainWindow,
+    QMessageBox,
+    QToolButton,
+    QWidget,
+)
 from superqt import QFlowLayout
 
 from napari_uncseg.compare.data import Point
@@ -153,8 +162,10 @@ class ComparisonWindow(QMainWindow):
         self.opacity = opacity_slider(self._on_opacity)
         self.opacity.setValue(round(100 * self.canvas.state.opacity))
         self.add(self.opacity)
-        for what, sign in (("fainter", -1), ("stronger", 1)):
-            self.add_key(what, partial(self._change_opacity, sign * round(100 * OPACITY_STEP)))
+        self.opacity.setSingleStep(round(100 * OPACITY_STEP))
+        step = QAbstractSlider.SliderAction
+        self.add_key("fainter", partial(self.opacity.triggerAction, step.SliderSingleStepSub))
+        self.add_key("stronger", partial(self.opacity.triggerAction, step.SliderSingleStepAdd))
         self.add_key("fit", self.canvas.fit, "Fit")
         self.add_key("export", self._ask_export, "Export…")
         self.add_key("keys", self.show_keys, "Keys")
@@ -197,9 +208,6 @@ class ComparisonWindow(QMainWindow):
 
     def _on_opacity(self, percent: int) -> None:
         self.canvas.show_state(replace(self.canvas.state, opacity=percent / 100))
-
-    def _change_opacity(self, by: int) -> None:
-        self.opacity.setValue(self.opacity.value() + by)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Bare the images as long as its key is held."""
