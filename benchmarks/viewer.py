@@ -38,7 +38,8 @@ from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import labels_from_regions
-from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, open_case
+from napari_uncseg.review.opened_case import open_case
+from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.corrections import close_case

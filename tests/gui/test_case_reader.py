@@ -7,7 +7,8 @@ import pytest
 from qtpy.QtCore import QObject
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.review.worklist import ListedCase, OpenedCase
+from napari_uncseg.review.opened_case import OpenedCase
+from napari_uncseg.review.worklist import ListedCase
 from napari_uncseg.widgets.worklist import reader as module
 from napari_uncseg.widgets.worklist.reader import CaseReader
 

@@ -15,6 +15,7 @@ from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
+from napari_uncseg.review.opened_case import open_case
 from napari_uncseg.review.state import LISTS_NAME, recall_case, remember_case
 from napari_uncseg.review.verdicts import (
     Decision,
@@ -31,7 +32,6 @@ from napari_uncseg.review.worklist import (
     in_order,
     list_cases,
     map_names,
-    open_case,
     results_root,
     with_verdicts,
 )
@@ -361,7 +361,7 @@ def test_listing_and_opening_need_no_torch(results):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from napari_uncseg.review.worklist import open_case\n"
+        "from napari_uncseg.review.opened_case import open_case\n"
         "from napari_uncseg.review.worklist import list_cases\n"
         f"opened = open_case(list_cases(Path({str(results)!r})).case('sure'))\n"
         "assert opened.prediction.study_id == 'sure'\n"

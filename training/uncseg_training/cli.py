@@ -11,15 +11,17 @@ from typing import Annotated
 import typer
 
 from napari_uncseg.labels import Coding
+from uncseg_training.brain.cli import brain
 from uncseg_training.nnunet.cli import register
 from uncseg_training.phantom.appearance_priors import APPEARANCE_PRIORS, appearance_prior
 from uncseg_training.train.config_limits import LARGEST_SEED
 from uncseg_training.train.folds_cli import register_folds
-from uncseg_training.train.sentences import plainly
+from uncseg_training.train.sentences import plainly, seconds_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the networks of napari-uncseg on phantoms.")
 register(app)
 register_folds(app)
+app.command()(brain)
 
 FURTHEST = 10**9
 """Largest number of a phantom in its stream."""
@@ -141,7 +143,7 @@ def fit(
     settings = read_config(config, **changes)
     if arch is not None:
         settings = settings.with_arch(arch)
-    seconds = None if budget is None else _seconds(budget)
+    seconds = None if budget is None else seconds_of(budget)
     # Here already, and not only in the process that makes phantoms.
     load_anatomies(data)
     folder = out or Path("runs") / (settings.name if fold is None else f"{settings.name}-{fold}")
@@ -153,37 +155,6 @@ def fit(
         return
     done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
     typer.echo(f"{folder}: {done} at step {training.step} of {settings.steps}")
-
-
-@app.command()
-@plainly
-def brain(
-    data: Annotated[
-        Path, typer.Argument(help="Folder of label maps with skull and skin (FreeSurfer's codes, 500 up).")
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder; gone on from when it has a checkpoint.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file; brain.yaml when left out.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the configuration's.")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Stop at a checkpoint after this time (90s, 8m, 2h); run again to go on.")
-    ] = None,
-) -> None:
-    """Train the network that finds the brain in images with a skull, or go on with its training."""
-    from uncseg_training.brain.export import WEIGHTS, export
-    from uncseg_training.brain.heads import prepare_heads
-    from uncseg_training.brain.trainer import fit as train
-    from uncseg_training.brain.trainer import read_config
-    from uncseg_training.train.progress import reporter
-    from uncseg_training.train.state import leaving_nothing
-
-    settings = read_config(config, **({} if steps is None else {"steps": steps}))
-    seconds = None if budget is None else _seconds(budget)
-    with leaving_nothing(out), reporter(out) as report:
-        heads = prepare_heads(data, out / "heads.npz", settings.tumours, settings.seed, typer.echo)
-        training = train(heads, out, settings, budget=seconds, report=report)
-    export(training, heads, out / WEIGHTS)
-    done = "finished" if training.step == settings.steps else "stopped; run the same command to go on"
-    typer.echo(f"{out}: {done} at step {training.step} of {settings.steps}; weights in {out / WEIGHTS}")
 
 
 @app.command()
@@ -355,17 +326,6 @@ def export(
         keep_snapshots=snapshots,
     )
     typer.echo(f"{out}: {model.name}, {model.snapshots} snapshot(s), sha256 {model.sha256}")
-
-
-def _seconds(text: str) -> float:
-    factors = {"s": 1, "m": 60, "h": 3600}
-    try:
-        seconds = float(text[:-1]) * factors[text[-1]]
-    except (KeyError, ValueError, IndexError):
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{text} is not a time; write 90s, 8m or 2h.")
-    return seconds
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Label
 from napari_uncseg.review.corrections import Correction, corrections_in, load_correction
@@ -195,6 +195,26 @@ def keep_drafts(viewer: ViewerModel, study_id: str, results: Path | None, review
     for layer in correction_layers(viewer, study_id):
         keep_draft(layer, prediction, results / study_id, reviewer)
     return True
+
+
+def leave_correction(viewer: ViewerModel, study_id: str, results: Path | None, reviewer: str = "") -> str:
+    """Keep a case's unsaved correction before the case is left; returns what to say of it.
+
+    Parameters as for :func:`keep_drafts`.
+
+    Raises
+    ------
+    SaveError
+        When no draft can be kept; then the case is not to be left.
+    """
+    what = f"The correction of {study_id} is not saved"
+    try:
+        kept = keep_drafts(viewer, study_id, results, reviewer)
+    except UncsegError as error:
+        raise SaveError(f"{what}, and no draft of it can be kept: {error}") from error
+    if not kept:
+        raise SaveError(f"{what}; save it under Correction, or delete its layer, then go on.")
+    return f"{what}; a draft of it is kept, and offered when the study is opened again."
 
 
 def tell_volumes(layer: Labels, changes: Correction) -> None:

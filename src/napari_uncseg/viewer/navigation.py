@@ -22,7 +22,7 @@ from napari_uncseg.viewer.layers import insert_quietly
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display, world_of
 from napari_uncseg.viewer.outlines import FINDING_COLOUR, RegionLabels
 from napari_uncseg.viewer.picture import fit
-from napari_uncseg.viewer.tags import OUTLINE_KEY, results_folder_of
+from napari_uncseg.viewer.tags import OUTLINE_KEY, open_predictions, results_folder_of
 
 OUTLINE_NAME = "Current finding"
 KEEP_CLEAR = 0.15
@@ -72,6 +72,13 @@ def review(viewer: ViewerModel, prediction: Prediction, otherwise: Path | None =
 def state_folder() -> Path:
     """Folder for what the plugin remembers of a user's reviews."""
     return user_config_path("napari-uncseg", appauthor=False)
+
+
+def go_to_voxel(viewer: ViewerModel, study_id: str, voxel: tuple[int, int, int] | None) -> None:
+    """Show a voxel of the result that is open of a study; nothing where there is none."""
+    result = open_predictions(viewer).get(study_id)
+    if voxel is not None and result is not None:
+        go_to(viewer, world_of(voxel, result.segmentation.shape, result.affine))
 
 
 def go_to(viewer: ViewerModel, point: tuple[float, ...]) -> None:

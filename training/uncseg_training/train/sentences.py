@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -68,3 +69,15 @@ def plainly(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(1) from None
 
     return told
+
+
+def seconds_of(text: str) -> float:
+    """A time as it is written on the command line (90s, 8m, 2h), in seconds."""
+    factors = {"s": 1, "m": 60, "h": 3600}
+    try:
+        seconds = float(text[:-1]) * factors[text[-1]]
+    except (KeyError, ValueError, IndexError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{text} is not a time; write 90s, 8m or 2h.")
+    return seconds

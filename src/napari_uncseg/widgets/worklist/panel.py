@@ -8,33 +8,27 @@ from typing import TypeAlias
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QSettings, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
+from napari_uncseg.review.opened_case import OpenedCase
 from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
-from napari_uncseg.review.worklist import (
-    CaseList,
-    ListedCase,
-    OpenedCase,
-    list_cases,
-    results_root,
-    with_verdicts,
-)
+from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, results_root, with_verdicts
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
-from napari_uncseg.viewer.corrections import holds_unsaved_correction, keep_drafts
+from napari_uncseg.viewer.corrections import holds_unsaved_correction, leave_correction
 from napari_uncseg.viewer.exchange import show_case
 from napari_uncseg.viewer.layers import study_notes
-from napari_uncseg.viewer.navigation import go_to, session_of, state_folder
-from napari_uncseg.viewer.orientation import world_of
+from napari_uncseg.viewer.navigation import go_to_voxel, session_of, state_folder
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row
 from napari_uncseg.widgets.compare.patients import PatientsWindow
 from napari_uncseg.widgets.fold import Fold
+from napari_uncseg.widgets.worklist.blind import BlindBox
 from napari_uncseg.widgets.worklist.reader import CaseReader
 from napari_uncseg.widgets.worklist.table import CaseTable
 
@@ -98,10 +92,7 @@ class CaseBrowserWidget(Panel):
         compare = "Compare the chosen studies, six at a time; all of them when one is chosen"
         self.patients_button = button("Six patients", compare, self.compare_patients)
         self.refresh_button = button("Refresh", "Look for new results", self.refresh)
-        self.blind = QCheckBox("Blind")
-        self.blind.setToolTip("Open studies without their reference: no Dice and no errors are seen while judging")
-        self.blind.setChecked(_settings().value("blind", False, type=bool))
-        self.blind.toggled.connect(self._on_blind)
+        self.blind = BlindBox(self._on_blind)
         self.summary, self.notes, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self._buttons = QWidget()
         self._buttons.setLayout(row(self.previous_button, self.open_button, self.next_button, self.patients_button))
@@ -216,16 +207,11 @@ class CaseBrowserWidget(Panel):
     def open(self, case: ListedCase, voxel: Voxel | None = None) -> None:
         """Read a case in a thread and show it in place of the one before, at a voxel if there is one."""
         if self.shown and holds_unsaved_correction(self._viewer, self.shown, self._session.results):
-            what = f"The correction of {self.shown} is not saved"
             try:
-                kept = keep_drafts(self._viewer, self.shown, self._session.results, self._session.reviewer)
+                show_info(leave_correction(self._viewer, self.shown, self._session.results, self._session.reviewer))
             except UncsegError as error:
-                self.failure.fail(f"{what}, and no draft of it can be kept: {error}", aloud=True)
+                self.failure.fail(error, aloud=True)
                 return
-            if not kept:
-                self.failure.fail(f"{what}; save it under Correction, or delete its layer, then go on.", aloud=True)
-                return
-            show_info(f"{what}; a draft of it is kept, and offered when the study is opened again.")
         self._wanted, self._voxel = case, voxel
         self.failure.hide()
         self.table.choose(case.id)
@@ -289,7 +275,7 @@ class CaseBrowserWidget(Panel):
         notes += study_notes(study) if study is not None else ()
         if prediction is not None:
             self._session.look_at(case.id, fingerprint(prediction.provenance))
-        self._look(self._voxel)
+        go_to_voxel(self._viewer, self.shown, self._voxel)
         self.table.mark(case.id)
         self.table.choose(case.id)
         self.notes.warn(notes, first=f"{case.id} is open.")
@@ -298,7 +284,6 @@ class CaseBrowserWidget(Panel):
 
     def _on_blind(self, blind: bool) -> None:
         """Open the study anew, with its reference or without."""
-        _settings().setValue("blind", blind)
         case = self.listed.case(self.shown)
         if case is not None and self._is_open(self.shown):
             self.open(case)
@@ -321,15 +306,9 @@ class CaseBrowserWidget(Panel):
         if case is None:
             self.failure.fail(f"{study_id} is not in this list; choose the folder of results that holds it.")
         elif self._is_open(study_id) and self._wanted is None:
-            self._look(voxel)
+            go_to_voxel(self._viewer, self.shown, voxel)
         else:
             self.open(case, voxel)
-
-    def _look(self, voxel: Voxel | None) -> None:
-        """Go to a voxel of the case that is open."""
-        result = open_predictions(self._viewer).get(self.shown)
-        if voxel is not None and result is not None:
-            go_to(self._viewer, world_of(voxel, result.segmentation.shape, result.affine))
 
     def _on_verdicts(self) -> None:
         """Tell the status of all studies anew."""
@@ -346,10 +325,9 @@ class CaseBrowserWidget(Panel):
     def _show_list(self, listed: CaseList) -> None:
         self.listed = listed
         self.table.show_list(listed)
-        counts = ", ".join(f"{count} {status}" for status, count in listed.counts().items())
         for widget in (self.table, self.search, self.filter_choice, self.blind, self.refresh_button, self._buttons):
             widget.setVisible(bool(listed.cases))
-        self.summary.tell(f"{len(listed.cases)} studies: {counts}" if listed.cases else "")
+        self.summary.tell(listed.summary)
         self.counted.emit(self.summary.text())
         self.hint.setVisible(not listed.cases and not self.failure.isVisibleTo(self))
         if listed.problems:
@@ -366,7 +344,3 @@ class CaseBrowserWidget(Panel):
 
     def _on_patients_closed(self) -> None:
         self.patients_window = None
-
-
-def _settings() -> QSettings:
-    return QSettings("napari-uncseg", "napari-uncseg")

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_uncseg.review.worklist import ListedCase, OpenedCase, open_case
+from napari_uncseg.review.opened_case import OpenedCase, open_case
+from napari_uncseg.review.worklist import ListedCase
 from napari_uncseg.widgets.job import Job, Report
 
 Stamp: TypeAlias = tuple[str, str, float]
