@@ -13,6 +13,7 @@ from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, Label
 from napari_uncseg.review.corrections import corrections_in, load_correction
+from napari_uncseg.review.drafts import drafts_of
 from napari_uncseg.review.verdicts import Decision, Judgement, Status, StudyVerdict, latest, log_path, read_log
 from napari_uncseg.viewer.bindings import FINDING_KEYS
 from napari_uncseg.viewer.corrections import correction_layer
@@ -232,10 +233,9 @@ def paint(desk, results, colour_at) -> np.ndarray:
     desk.until(lambda: desk.verdict.correction.changes.voxels == 0)
     layer.redo()
     desk.until(lambda: desk.verdict.correction.changes.voxels > 0)
-    desk.browser.step(1)
-    assert desk.browser.failure.isVisibleTo(desk.browser)
-    assert desk.browser.shown == WORST
+    desk.until(lambda: bool(drafts_of(results / WORST, prediction)))  # what is painted outlives a crash
     desk.verdict.correction.save()
+    assert not drafts_of(results / WORST, prediction)
     (saved,) = corrections_in(results / WORST, WORST)
     labels = load_correction(saved, prediction)
     assert labels[voxel] == Label.ED
