@@ -289,6 +289,8 @@ def save(picture: Any, path: Path) -> None:
     from PIL import Image
     from qtpy.QtGui import QImage, QPixmap
 
+    from napari_uncseg.labels import REGION_COLOURS
+
     if isinstance(picture, QPixmap):
         grabbed = picture.toImage().convertToFormat(QImage.Format.Format_RGB888)
         data = np.array(grabbed.constBits().asarray(grabbed.sizeInBytes()), np.uint8)
@@ -302,7 +304,10 @@ def save(picture: Any, path: Path) -> None:
     spread = np.ptp(unique.astype(int), axis=1)
     exact = unique[spread > 0][np.argsort(counts[spread > 0])[::-1][:EXACT]]
     coloured = unique[spread > COLOURED][None]
-    palette = exact.ravel().tolist() + [round(grey) for grey in np.linspace(0, 255, GREYS) for _ in range(3)]
+    # Thin lines and their legend hold few pixels of their own colours.
+    shades = [share * np.array(colour[:3]) for share in (1, 0.6) for colour in REGION_COLOURS.values()]
+    lines = np.rint(255 * np.array(shades)).astype(int).ravel().tolist()
+    palette = lines + exact.ravel().tolist() + [round(grey) for grey in np.linspace(0, 255, GREYS) for _ in range(3)]
     rest = 256 - len(palette) // 3
     palette += (Image.fromarray(coloured).quantize(rest).getpalette() or [])[: 3 * rest]
     holder = Image.new("P", (1, 1))
