@@ -33,8 +33,6 @@ Progress = Callable[[int, int, str], None]
 KNOWN_MAPS = tuple(map(str, UNCERTAINTIES))
 """Maps whose default metrics every run measures where it finds them."""
 
-_POLL_SECONDS = 0.2
-
 
 @dataclass(frozen=True)
 class Settings:

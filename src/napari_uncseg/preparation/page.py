@@ -17,6 +17,9 @@ from napari_uncseg.viewer.orientation import display_grid, to_display
 
 PLANES = ("axial", "coronal", "sagittal")
 
+BRAIN_COLOUR = "#ffd23f"
+"""Colour of the brain's outline, here and in the window."""
+
 SQUARE_MM = 25.0
 """Side of a square of the checkerboard."""
 
@@ -91,7 +94,7 @@ def checkerboards(images: Floats, brain: npt.NDArray[np.bool_], affine: npt.NDAr
                 squares = every_other_square(cut[0].shape, rest.tolist()) if row else np.zeros(cut[0].shape, dtype=bool)
                 axis.imshow(np.where(squares, cut[1], cut[0]), cmap="gray", vmin=0, vmax=1, aspect=rest[0] / rest[1])
                 if cut[2].any():
-                    axis.contour(cut[2], levels=[0.5], colors=["#ffd23f"], linewidths=0.8)
+                    axis.contour(cut[2], levels=[0.5], colors=[BRAIN_COLOUR], linewidths=0.8)
                 axis.set_axis_off()
                 what = MODALITY_TITLES[role] if not row else f"{MODALITY_TITLES[role]} | T1c"
                 axis.set_title(f"{what}, {PLANES[column]}", fontsize=8)

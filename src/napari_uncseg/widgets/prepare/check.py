@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
-from napari_uncseg.preparation.page import every_other_square, grey_levels
+from napari_uncseg.preparation.page import BRAIN_COLOUR, every_other_square, grey_levels
 from napari_uncseg.viewer.layers import say_how_it_is_shown
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
 from napari_uncseg.viewer.picture import fit_to_brain
@@ -22,10 +22,6 @@ from napari_uncseg.widgets.prepare.work import Checked
 
 FLICKER_MS = 500
 """How long each of two images is seen."""
-
-
-MASK = "#ffd23f"
-"""Colour of the brain's outline, here and on the page."""
 
 
 class Compare(StrEnum):
@@ -88,7 +84,10 @@ class CheckBox(QWidget):
         below = Image(self._grey["t1c"], name="T1c, with the skull", **limits, **placed)
         above = Image(self._grey["t1c"], name="Compared", **limits, **placed)
         mask = Labels(
-            brain, name="Brain", colormap=DirectLabelColormap(color_dict={None: "transparent", 1: MASK}), **placed
+            brain,
+            name="Brain",
+            colormap=DirectLabelColormap(color_dict={None: "transparent", 1: BRAIN_COLOUR}),
+            **placed,
         )
         mask.contour = 1
         self._layers = [below, above, mask]
