@@ -52,6 +52,8 @@ def test_same_parameters_and_outputs_as_nnunet(name: str, kwargs: dict, dropout:
     images = torch.randn(1, 4, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(ours(images), theirs(images))
+        channels_last = ours(images.contiguous(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(channels_last, ours(images), atol=1e-5, rtol=1e-4)
 
 
 def test_output_has_the_asked_channels() -> None:

@@ -25,27 +25,40 @@ def inner(affine: Affine, shape: tuple[int, int, int]) -> np.ndarray:
 @pytest.mark.parametrize("role", ["t1c", "t2f", "t2w"])
 def test_brain_is_found_in_each_contrast_on_sagittal_and_oblique_grids(role):
     affine, shape = grid(role)
-    found = find_extractor(Method.AUTO)(head(role, affine, shape).astype(np.float32), affine)
+    found = find_extractor(Method.AUTO)(head(role, affine, shape).astype(np.float32)[None], affine, None)
     assert found.shape == shape
     assert dice(found, inner(affine, shape)) > 0.9
 
 
 def test_mask_does_not_depend_on_the_unit_of_intensities_nor_on_much_air():
     affine, shape = grid("t1c")
-    image = head("t1c", affine, shape).astype(np.float32)
+    image = head("t1c", affine, shape).astype(np.float32)[None]
     find = load_brain_network().find
     once = find(image, affine)
     assert dice(find(7 * image + 100, affine), once) > 0.99
-    wide = np.pad(image, 20)
+    wide = np.pad(image[0], 20)[None]
     moved = affine.copy()
     moved[:3, 3] -= affine[:3, :3] @ [20, 20, 20]
     assert dice(find(wide, moved)[20:-20, 20:-20, 20:-20], once) > 0.95
 
 
+def test_an_image_has_a_say_where_it_reaches_and_an_empty_one_has_none():
+    affine, shape = grid("t1c")
+    image = head("t1c", affine, shape).astype(np.float32)
+    find, empty, all_of_it = load_brain_network().find, np.zeros_like(image), np.ones(shape, bool)
+    once = find(image[None], affine)
+    assert np.array_equal(find(np.stack([image, empty]), affine), once)
+    half = np.indices(shape)[0] < shape[0] // 2
+    beside = np.roll(image, 25, axis=1)
+    mixed = find(np.stack([image, beside]), affine, [all_of_it, half])
+    far = slice(shape[0] // 2 + 4, None)
+    assert dice(mixed[far], once[far]) > 0.98 > dice(mixed[: shape[0] // 2], once[: shape[0] // 2])
+
+
 def test_where_there_is_no_brain_it_says_so():
     affine = affine_of((3.0, 3.0, 3.0), (64, 64, 64))
     with pytest.raises(NoBrainMask):
-        load_brain_network().find(np.zeros((64, 64, 64), np.float32), affine)
+        load_brain_network().find(np.zeros((1, 64, 64, 64), np.float32), affine)
     assert scaled(np.full((4, 4, 4), 5, np.float32)).max() == 0
 
 

@@ -146,7 +146,10 @@ def predict_logits(
         torch.autocast(image.device.type, precision, enabled=precision != torch.float32),
     ):
         for done, place in enumerate(places, start=1):
-            logits = network(padded[(slice(None), *place)][None])
+            seen = padded[(slice(None), *place)][None]
+            if seen.device.type == "cpu":  # convolutions there take a third less time with the channels last
+                seen = seen.contiguous(memory_format=torch.channels_last_3d)
+            logits = network(seen)
             if not isinstance(logits, torch.Tensor) or logits.shape[2:] != tuple(tile) or len(logits) != 1:
                 raise ModelError("The model's network does not answer with one volume of the size of its input.")
             if total is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from isal import igzip
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io import header as headers
@@ -17,8 +17,8 @@ from napari_uncseg.io.files import is_dir, read_bytes, sha256, write_files
 from napari_uncseg.io.geometry import Affine, three
 
 SUFFIXES = (".nii.gz", ".nii")
-COMPRESSION = 1
-"""Level of gzip: the maps are mostly zeros, and higher levels take several times as long to save a tenth."""
+COMPRESSION = 2
+"""Level of ISA-L's gzip, which takes a tenth of zlib's time for files of the same size."""
 
 Array = npt.NDArray[np.generic]
 
@@ -168,7 +168,7 @@ def encode_volume(
     new["vox_offset"] = 352
     new["magic"] = b"n+1"
     little = new.as_byteswapped("<")
-    return gzip.compress(little.binaryblock + b"\0\0\0\0" + stored.tobytes(), compresslevel=COMPRESSION, mtime=0)
+    return igzip.compress(little.binaryblock + b"\0\0\0\0" + stored.tobytes(), compresslevel=COMPRESSION, mtime=0)
 
 
 def write_volume(
@@ -189,6 +189,9 @@ def _steps(values: Array, step: float) -> npt.NDArray[np.int16]:
     steps = np.empty(values.shape, dtype=np.int16)
     slices = zip(values.reshape(-1, *values.shape[-2:]), steps.reshape(-1, *values.shape[-2:]), strict=True)
     for fractions, out in slices:
+        if not fractions.any():  # most slices of most maps lie outside of the brain
+            out[...] = 0
+            continue
         scaled = np.asarray(fractions, dtype=np.float64) / step
         if not np.isfinite(scaled).all():
             raise SaveError("A map holds values that are not finite and was not written.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from napari_uncseg.io.geometry import Affine, three, voxel_ml
 from napari_uncseg.io.nifti import read_volume, write_volume
 
 Mask = npt.NDArray[np.bool_]
-Extractor = Callable[[npt.NDArray[np.float32], Affine], Mask]
-"""Finds the brain in one image: values (x, y, z) and affine in, mask on the same grid out."""
+Extractor = Callable[[npt.NDArray[np.float32], Affine, Sequence[Mask] | None], Mask]
+"""Finds the brain: images (n, x, y, z) of which T1c is the first, affine, and what each reaches; a mask comes out."""
 
 
 BUNDLED = Path(__file__).parents[1] / "models" / "bundled_brain" / "brain.safetensors"
@@ -93,11 +93,11 @@ def check_mask(mask: Mask, affine: Affine, what: str) -> Mask:
     return mask
 
 
-def _hd_bet(image: npt.NDArray[np.float32], affine: Affine) -> Mask:
-    """The mask of HD-BET (Isensee et al. 2019, doi 10.1002/hbm.24750), run as its command."""
+def _hd_bet(images: npt.NDArray[np.float32], affine: Affine, covered: Sequence[Mask] | None = None) -> Mask:
+    """The mask of HD-BET (Isensee et al. 2019, doi 10.1002/hbm.24750) in the first image, run as its command."""
     with tempfile.TemporaryDirectory(prefix="uncseg-") as folder:
         source, target = Path(folder, "t1c.nii.gz"), Path(folder, "brain.nii.gz")
-        write_volume(source, image, affine)
+        write_volume(source, images[0], affine)
         words = ["hd-bet", "-i", str(source), "-o", str(target), "-device", "cpu", "--disable_tta", "--save_bet_mask"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         masks = sorted(Path(folder).glob("*bet.nii.gz")) + sorted(Path(folder).glob("*mask.nii.gz"))

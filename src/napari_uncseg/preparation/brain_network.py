@@ -1,4 +1,4 @@
-"""The bundled network that finds the brain in one image of any contrast: it says how far the brain's surface is.
+"""The bundled network that finds the brain in images of any contrast: it says how far the brain's surface is.
 
 Trained as SynthStrip was (Hoopes et al., *NeuroImage* 2022, doi 10.1016/j.neuroimage.2022.119474) by
 ``uncseg-train brain``; see ``models/bundled_brain/README.md``.
@@ -7,6 +7,7 @@ Trained as SynthStrip was (Hoopes et al., *NeuroImage* 2022, doi 10.1016/j.neuro
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,10 +22,11 @@ from napari_uncseg.errors import ModelError, NoBrainMask
 from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import one_piece
 from napari_uncseg.io.files import read_bytes
-from napari_uncseg.io.geometry import Affine, corners, three
+from napari_uncseg.io.geometry import Affine, three
 from napari_uncseg.models.model import put_weights
 from napari_uncseg.models.unet import PlainConvUNet
 from napari_uncseg.preparation.brain import BUNDLED
+from napari_uncseg.preparation.registration import on_cubes
 
 HEADER = "brain"
 """Key of a weights file's header that tells how the network is built and came to be."""
@@ -33,8 +34,12 @@ HEADER = "brain"
 FIELD_MM = (192.0, 224.0, 192.0)
 """What a network sees of a head in training: a larger image is looked at again in such a field round the brain."""
 
-BORDER_MM = 1.5
-"""How far from the surface that the network tells the mask ends: a mask should rather be too large."""
+CORE_MM, BORDER_MM = 1.0, 2.5
+"""The mask grows from what lies this deep within the brain to this far beyond the surface that the network tells: it
+should rather be too large, but not run along where the network hardly knows."""
+
+FARTHEST_MM = 15.0
+"""The network was taught distances up to here."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,22 +68,41 @@ class BrainNetwork:
     multiple: int
     trained_on: tuple[str, ...] = ()
 
-    def find(self, image: Floats, affine: Affine) -> npt.NDArray[np.bool_]:
-        """The brain in one image of a head with its skull on.
+    def find(
+        self, images: Floats, affine: Affine, covered: Sequence[npt.NDArray[np.bool_]] | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """The brain in images of one head with its skull on: the mean of what the network tells of each.
 
         Parameters
         ----------
-        image : ndarray of float32, shape (x, y, z)
-            Any contrast, spacing and orientation.
+        images : ndarray of float32, shape (n, x, y, z)
+            Any contrasts, spacing and orientation, registered to one another; T1c comes first.
         affine : ndarray, shape (4, 4)
             Voxel indices to RAS+ millimetres.
+        covered : sequence of ndarray of bool, shape (x, y, z), optional
+            What each image reaches; everything when left out.
 
         Raises
         ------
         NoBrainMask
             When no brain is found.
         """
-        values, origin = _on_cubes(image, affine, self.spacing)
+        total = np.zeros(images.shape[1:], dtype=np.float32)
+        count = np.zeros(images.shape[1:], dtype=np.uint8)
+        for place, image in enumerate(images):
+            if image.min() == image.max():
+                continue
+            reached = True if covered is None else covered[place]
+            total += np.where(reached, self.distance(image, affine), 0)
+            count += reached
+        core = one_piece((total < -CORE_MM * count) & (count > 0))
+        if not core.any():
+            raise NoBrainMask("No brain was found in T1c; give a mask of it with --brain-mask FILE.")
+        return one_piece(_distance_from(core, affine) <= CORE_MM + BORDER_MM)
+
+    def distance(self, image: Floats, affine: Affine) -> Floats:
+        """Millimetres to the brain's surface at each voxel of an image, from -15 within to 15 far outside."""
+        values, cubes = on_cubes(image, affine, self.spacing)
         distance = self._distance(scaled(values))
         field = [int(side / self.spacing) for side in FIELD_MM]
         if any(have > seen for have, seen in zip(values.shape, field, strict=True)) and (distance < 0).any():
@@ -90,15 +114,12 @@ class BrainNetwork:
             ]
             window = tuple(slice(at, at + side) for at, side in zip(start, field, strict=True))
             distance = self._distance(scaled(values[window]))
-            origin = origin + self.spacing * np.array(start)
+            cubes[:3, 3] += self.spacing * np.array(start)
         blocks = np.diag([2 * self.spacing] * 3 + [1.0])
-        blocks[:3, 3] = origin + self.spacing / 2
-        far = float(distance.max(initial=0.0)) + 1.0
-        there = geometry.resample(distance, blocks, three(image.shape), affine, order="linear", outside=far)
-        mask = one_piece(np.asarray(there) < BORDER_MM)
-        if not mask.any() or values.min() == values.max():
-            raise NoBrainMask("No brain was found in T1c; give a mask of it with --brain-mask FILE.")
-        return mask
+        blocks[:3, 3] = cubes[:3, 3] + self.spacing / 2
+        near = np.clip(distance, -FARTHEST_MM, FARTHEST_MM)
+        there = geometry.resample(near, blocks, three(image.shape), affine, order="linear", outside=FARTHEST_MM)
+        return np.asarray(there, dtype=np.float32)
 
     def _distance(self, image: Floats) -> Floats:
         """Distances in millimetres in blocks of two voxels a side; a last voxel without a partner is left out."""
@@ -118,18 +139,14 @@ def scaled(image: Floats) -> Floats:
     return np.asarray(np.clip(between, 0, 1), dtype=np.float32)
 
 
-def _on_cubes(image: Floats, affine: Affine, side: float) -> tuple[Floats, npt.NDArray[np.float64]]:
-    """An image on cubes along the scanner's axes, and where the first one lies, mm."""
-    ends = corners(image.shape, affine)
-    low, high = ends.min(axis=0), ends.max(axis=0)
-    shape = three(int(count) for count in np.ceil((high - low) / side) + 1)
-    to = np.diag([side, side, side, 1.0])
-    to[:3, 3] = low
-    sigma = [0.4 * side / size if size < side else 0.0 for size in geometry.spacing(affine)]
-    smooth = ndimage.gaussian_filter(image, sigma, truncate=3) if any(sigma) else image
-    outside = float(np.quantile(smooth[::3, ::3, ::3], 0.01))
-    values = geometry.resample(smooth, affine, shape, to, order="linear", outside=outside)
-    return np.asarray(values, dtype=np.float32), low
+def _distance_from(mask: npt.NDArray[np.bool_], affine: Affine) -> Floats:
+    """Millimetres from each voxel to a mask (Maurer et al., IEEE TPAMI 2003, doi 10.1109/TPAMI.2003.1177156)."""
+    import SimpleITK as sitk
+
+    picture = sitk.GetImageFromArray(np.ascontiguousarray(mask.T.astype(np.uint8)))
+    picture.SetSpacing(geometry.spacing(affine))
+    found = sitk.SignedMaurerDistanceMap(picture, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayViewFromImage(found).T, dtype=np.float32)
 
 
 @cache

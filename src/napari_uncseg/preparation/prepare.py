@@ -213,7 +213,7 @@ def prepare_study(
     _check(cancelled)
     progress(4, _STEPS, "Finding the brain")
     with clock("brain"):
-        brain, how = _brain(raw, images, options)
+        brain, how = _brain(raw, registered, options)
     _check_head(raw, brain, registered.covered)
     _check(cancelled)
     progress(5, _STEPS, "Saving")
@@ -289,9 +289,9 @@ def _look(
     return None
 
 
-def _brain(raw: RawStudy, images: npt.NDArray[np.float32], options: Options) -> tuple[Mask, str]:
-    """The brain on T1c's grid, and where it comes from."""
-    t1c = raw.scans["t1c"]
+def _brain(raw: RawStudy, registered: Registered, options: Options) -> tuple[Mask, str]:
+    """The brain on T1c's grid, and where it comes from; an image that may lie elsewhere has no say."""
+    t1c, images = raw.scans["t1c"], registered.images
     if options.brain_mask is not None:
         return read_mask(options.brain_mask, t1c.shape, t1c.affine), "a mask by the user"
     if options.brain is Method.AUTO:
@@ -299,7 +299,9 @@ def _brain(raw: RawStudy, images: npt.NDArray[np.float32], options: Options) -> 
         constant = background_value(t1c.values) is not None
         if constant and stripped.any() and not has_skull(images, stripped, spacing(t1c.affine)):
             return stripped, "skull-stripped before"
-    mask = find_extractor(options.brain)(t1c.values, t1c.affine)
+    fits = [place for place, role in enumerate(MODALITIES) if place == 0 or registered.found[role].works]
+    covered = [registered.covered[MODALITIES[place]] for place in fits]
+    mask = find_extractor(options.brain)(images[fits], t1c.affine, covered)
     how = "the bundled network" if options.brain is Method.AUTO else str(options.brain)
     return check_mask(mask, t1c.affine, "The mask of the brain"), how
 

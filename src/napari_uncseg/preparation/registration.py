@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.io import geometry
-from napari_uncseg.io.geometry import corners, three
+from napari_uncseg.io.geometry import Affine, corners, three
 
 Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -178,10 +178,22 @@ class _Cubes:
         return np.asarray(self.affine[:3, :3] @ index + self.affine[:3, 3])
 
 
-def _cubes(image: Floats, affine: Matrix, side: float) -> _Cubes:
-    import SimpleITK as sitk
-    from skimage.filters import threshold_otsu
+def on_cubes(image: Floats, affine: Affine, side: float) -> tuple[Floats, Matrix]:
+    """An image on cubes along the scanner's axes, smoothed to their size.
 
+    Parameters
+    ----------
+    image : ndarray of float32, shape (x, y, z)
+    affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    side : float
+        Of the cubes, mm.
+
+    Returns
+    -------
+    tuple of ndarray
+        The values, and the affine of the cubes.
+    """
     ends = corners(image.shape, affine)
     low, high = ends.min(axis=0), ends.max(axis=0)
     shape = three(int(count) for count in np.ceil((high - low) / side) + 1)
@@ -190,7 +202,16 @@ def _cubes(image: Floats, affine: Matrix, side: float) -> _Cubes:
     sigma = [0.5 * side / size if size < side else 0.0 for size in geometry.spacing(affine)]
     smooth = ndimage.gaussian_filter(image, sigma) if any(sigma) else image
     outside = float(np.percentile(smooth[::2, ::2, ::2], 1))
-    values = np.asarray(geometry.resample(smooth, affine, shape, to, order="linear", outside=outside), dtype=np.float32)
+    values = geometry.resample(smooth, affine, shape, to, order="linear", outside=outside)
+    return np.asarray(values, dtype=np.float32), to
+
+
+def _cubes(image: Floats, affine: Matrix, side: float) -> _Cubes:
+    import SimpleITK as sitk
+    from skimage.filters import threshold_otsu
+
+    values, to = on_cubes(image, affine, side)
+    shape = three(values.shape)
     reach = np.asarray(geometry.resample(np.ones(image.shape, np.uint8), affine, shape, to, order="nearest"))
     bound = float(np.percentile(values[reach > 0], 99))
     values = np.clip(values, None, bound)  # vessels and fat would take all bins of the histogram
@@ -199,7 +220,7 @@ def _cubes(image: Floats, affine: Matrix, side: float) -> _Cubes:
     for array in (values, reach):
         picture = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
         picture.SetSpacing((side, side, side))
-        picture.SetOrigin(low.tolist())
+        picture.SetOrigin(to[:3, 3].tolist())
         pictures.append(picture)
     return _Cubes(pictures[0], pictures[1], head & (reach > 0), to)
 

@@ -41,7 +41,7 @@ FIELD = (96, 112, 112)
 
 Mask = npt.NDArray[np.bool_]
 Case = tuple[str, str, npt.NDArray[np.float32], npt.NDArray[np.float64], Mask, Mask]
-"""Kind, name, image, affine, true mask and tumour."""
+"""Kind, name, images (n, x, y, z), affine, true mask and tumour."""
 
 
 def drawn(heads: list[Head], count: int) -> Iterator[Case]:
@@ -53,7 +53,7 @@ def drawn(heads: list[Head], count: int) -> Iterator[Case]:
         yield (
             "random contrast",
             f"{number}",
-            sample.image.numpy(),
+            sample.image.numpy()[None],
             affine,
             (distance < 0).numpy(),
             sample.tumour.numpy(),
@@ -61,11 +61,12 @@ def drawn(heads: list[Head], count: int) -> Iterator[Case]:
 
 
 def phantoms(heads: list[Head], count: int) -> Iterator[Case]:
-    """Phantoms with a tumour, in each of the four contrasts."""
+    """Phantoms with a tumour, in each of the four contrasts and in all of them together."""
     for number in range(count):
         made = make_phantom(heads[number % len(heads)], 8_000_000 + number)
         for role, image in zip(MODALITIES, made.images, strict=True):
-            yield "phantom", f"{number} {role}", image, made.affine, made.brain, made.labels > 0
+            yield "phantom", f"{number} {role}", image[None], made.affine, made.brain, made.labels > 0
+        yield "phantom, four images", f"{number}", made.images, made.affine, made.brain, made.labels > 0
 
 
 def real(folder: Path) -> Iterator[Case]:
@@ -79,17 +80,17 @@ def real(folder: Path) -> Iterator[Case]:
                 values = np.asarray(volume.values(), np.float32)
                 mask = geometry.resample(whole, published.affine, three(values.shape), volume.affine, order="nearest")
                 name = f"{path.parent.name} {scan.name.removesuffix('.nii.gz')}"
-                yield "real", name, values, volume.affine, np.asarray(mask, bool), np.zeros(values.shape, bool)
+                yield "real", name, values[None], volume.affine, np.asarray(mask, bool), np.zeros(values.shape, bool)
 
 
 def judge(find: Extractor, case: Case) -> Row:
     """One mask beside the true one."""
-    kind, name, image, affine, truth, tumour = case
+    kind, name, images, affine, truth, tumour = case
     start = time.perf_counter()
     try:
-        found = find(image, affine)
+        found = find(images, affine, None)
     except NoBrainMask:
-        found = np.zeros(image.shape, bool)
+        found = np.zeros(truth.shape, bool)
     seconds = time.perf_counter() - start
     kept = float(found[tumour].mean()) if tumour.any() else float("nan")
     numbers = {
