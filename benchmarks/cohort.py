@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
-from napari_uncseg.inference.pipeline import PredictionJob, Settings, make_predictor, predict_job
+from napari_uncseg.inference.jobs import PredictionJob
+from napari_uncseg.inference.pipeline import Settings, make_predictor, predict_job
 from napari_uncseg.io.discovery import study_files
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.preparation.cohort import Run, predict_on_cluster
@@ -53,7 +54,7 @@ def main() -> None:
         root = Path(folder)
         jobs = jobs_of(options.study, options.studies + 1, root / "studies")
         predictor, settings = make_predictor(None, "cpu", print), Settings(root / "alone", members=members)
-        alone = timed(lambda each: predict_job(each, predictor, settings, progress=silent, cancelled=never), jobs)
+        alone = timed(lambda each: predict_job(each, predictor, settings), jobs)
         print(f"one process, {os.cpu_count()} cores: {alone:7.0f} studies an hour")
         rates = {}
         for workers in sorted({1, options.workers}):
@@ -62,15 +63,6 @@ def main() -> None:
             print(f"{workers} worker(s), a core each: {rates[workers]:7.0f} studies an hour")
         most = options.workers
         print(f"efficiency of {most} workers: {rates[most] / (rates[1] * most):.2f}")
-
-
-def silent(_done: int, _total: int, _message: str) -> None:
-    """Nobody looks."""
-
-
-def never() -> bool:
-    """Nobody stops it."""
-    return False
 
 
 def timed(predict: Any, jobs: list[PredictionJob]) -> float:

@@ -141,7 +141,7 @@ def _results(folder: Path) -> Iterable[Kind]:
 
 
 def _outcome(provenance: object) -> object:
-    from napari_uncseg.inference.pipeline import Outcome, Status
+    from napari_uncseg.inference.jobs import Outcome, Status
 
     return Outcome("P1", next(iter(Status)), provenance=provenance)  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import nibabel as nib
@@ -18,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_uncseg.cli.app import app
-from napari_uncseg.errors import DeviceError
+from napari_uncseg.errors import DeviceError, SaveError
 from napari_uncseg.inference import pipeline as batch
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.io.prediction import Prediction
@@ -89,6 +90,59 @@ def test_predict_goes_on_after_a_bad_study(quick: Any, tmp_path: Path, copy_stud
     # One study of many: its own folder remakes it.
     provenance = json.loads((tmp_path / "out" / last.name / f"{last.name}_uncseg.json").read_text())
     assert shlex.split(provenance["command"])[2] == str(last)
+
+
+def test_a_study_that_cannot_be_saved_is_told_in_its_turn(
+    quick: Any, copy_study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
+) -> None:
+    cohort = [copy_study(f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
+    save = batch.save_prediction
+
+    def fail(prediction: Prediction, *args: Any, **options: Any) -> Any:
+        if prediction.study_id == cohort[1].name:
+            raise SaveError("the disk is full.")
+        return save(prediction, *args, **options)
+
+    monkeypatch.setattr(batch, "save_prediction", fail)
+    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert quick.studies == [folder.name for folder in cohort]
+    assert f"error: {cohort[1].name}: the disk is full." in result.stderr
+    rows = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("BraTS-GLI")]
+    assert rows == quick.studies
+
+
+def test_the_next_study_is_read_and_the_last_one_saved_beside_the_network(
+    quick: Any, copy_study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
+) -> None:
+    for number in (1, 2):
+        copy_study(f"BraTS-GLI-0000{number}-000", tmp_path / "cohort")
+    second_read, second_begun = Event(), Event()
+    load, predict, save = batch.load_study, quick.predict, batch.save_prediction
+    reached: list[bool] = []
+
+    def loads(files: Any, **options: Any) -> Study:
+        study = load(files, **options)
+        if files.id.endswith("2-000"):
+            second_read.set()
+        return study
+
+    def predicts(study: Study, **options: Any) -> Prediction:
+        if study.id.endswith("1-000"):
+            reached.append(second_read.wait(30))
+        else:
+            second_begun.set()
+        return predict(study, **options)
+
+    def saves(prediction: Prediction, *args: Any, **options: Any) -> Any:
+        reached.append(second_begun.wait(30))
+        return save(prediction, *args, **options)
+
+    monkeypatch.setattr(batch, "load_study", loads)
+    monkeypatch.setattr(quick, "predict", predicts)
+    monkeypatch.setattr(batch, "save_prediction", saves)
+    assert uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out").exit_code == 0
+    assert reached == [True, True, True]
 
 
 def test_predict_survives_an_unexpected_error(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
-from napari_uncseg.inference.pipeline import FROM_LAYERS, Settings, command_of
+from napari_uncseg.inference.jobs import FROM_LAYERS, command_of
+from napari_uncseg.inference.pipeline import Settings
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import MODALITIES
 

@@ -15,7 +15,8 @@ import torch
 distributed = pytest.importorskip("distributed")
 
 from napari_uncseg.errors import ClusterError  # noqa: E402
-from napari_uncseg.inference.pipeline import Settings, Status, find_jobs, make_predictor, predict_job  # noqa: E402
+from napari_uncseg.inference.jobs import Status, find_jobs  # noqa: E402
+from napari_uncseg.inference.pipeline import Settings, make_predictor, predict_job  # noqa: E402
 from napari_uncseg.io.results import load_prediction  # noqa: E402
 from napari_uncseg.preparation import cohort  # noqa: E402
 from napari_uncseg.preparation.cohort import RawJob, Run, predict_on_cluster  # noqa: E402
@@ -88,7 +89,7 @@ def test_results_are_those_of_one_process_bit_for_bit_though_a_worker_died(tmp_p
     torch.set_num_threads(int(outcome.provenance["run"]["threads"]))
     try:
         predictor, other = make_predictor(tiny_model_folder, "cpu", print), replace(settings, out=tmp_path / "other")
-        here = predict_job(job, predictor, other, progress=lambda *_: None, cancelled=lambda: False)
+        here = predict_job(job, predictor, other)
     finally:
         torch.set_num_threads(threads)
     theirs, ours = load_prediction(outcome.folder), load_prediction(here.folder)

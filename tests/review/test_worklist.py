@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import StudyError
-from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
+from napari_uncseg.inference.jobs import find_jobs, job_of_files
+from napari_uncseg.inference.pipeline import Settings
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region

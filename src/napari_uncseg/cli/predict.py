@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,8 @@ from napari_uncseg.maps import COMPUTED, parse_maps
 from napari_uncseg.models.identity import BUNDLED
 
 if TYPE_CHECKING:
-    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
+    from napari_uncseg.inference.jobs import Outcome, PredictionJob
+    from napari_uncseg.inference.pipeline import Settings
     from napari_uncseg.inference.predictor import Predictor
     from napari_uncseg.preparation.cohort import RawJob
 
@@ -62,7 +63,8 @@ def predict(
     A study in DICOM is prepared first (see `uncseg prepare`), in OUT/<id>/prepared.
     """
     from napari_uncseg.cli.prepare import prepare_jobs, raw_jobs
-    from napari_uncseg.inference.pipeline import Settings, find_jobs, job_of_files
+    from napari_uncseg.inference.jobs import find_jobs, job_of_files
+    from napari_uncseg.inference.pipeline import Settings
 
     named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
     by_file = any(named.values()) or reference is not None or (study_id is not None and not studies)
@@ -146,22 +148,23 @@ def run_jobs(
     predictor = pipeline.make_predictor(model or settings.members.stand_in, device.value, note)
     _check_settings(predictor, settings)
     outcomes: list[Outcome] = []
-    with stop_on_interrupt() as cancelled:
-        for number, job in enumerate(jobs, start=1):
-            try:
-                with study_progress(f"[{number}/{len(jobs)}] {job.files.id}") as progress:
-                    outcome = pipeline.predict_job(job, predictor, settings, progress=progress, cancelled=cancelled)
-                for warning in outcome.provenance.get("warnings", ()):
-                    note(f"note: {job.files.id}: {warning}")
-                outcomes.append(outcome)
-            except Cancelled:
-                return outcomes, True
-            except Exception as error:  # a bad study does not stop the ones after it
-                report(error, debug=debug, study=job.files.id)
-                outcomes.append(pipeline.Outcome(job.files.id, pipeline.Status.FAILED, error=error))
-            if cancelled():
-                return outcomes, number < len(jobs) or outcomes[-1].status is pipeline.Status.PARTIAL
-    return outcomes, False
+    title = lambda number, job: study_progress(f"[{number}/{len(jobs)}] {job.files.id}")  # noqa: E731
+    with stop_on_interrupt() as cancelled, suppress(Cancelled):
+        for outcome in pipeline.predict_jobs(jobs, predictor, settings, progress=title, cancelled=cancelled):
+            outcomes.append(outcome)
+            print_remarks(outcome, debug=debug)
+        return outcomes, False
+    return outcomes, True
+
+
+def print_remarks(outcome: Outcome, *, debug: bool) -> None:
+    """Print what a result warns of, or why there is none."""
+    from napari_uncseg.cli.console import note
+
+    for warning in outcome.provenance.get("warnings", ()):
+        note(f"note: {outcome.study_id}: {warning}")
+    if outcome.error is not None:
+        report(outcome.error, debug=debug, study=outcome.study_id)
 
 
 def run_on_cluster(
@@ -184,10 +187,7 @@ def run_on_cluster(
     with stop_on_interrupt() as cancelled:
         outcomes, stopped = predict_on_cluster(jobs, run, scheduler, progress=tell, cancelled=cancelled)
     for outcome in outcomes:
-        for warning in outcome.provenance.get("warnings", ()):
-            note(f"note: {outcome.study_id}: {warning}")
-        if outcome.error is not None:
-            report(outcome.error, debug=debug, study=outcome.study_id)
+        print_remarks(outcome, debug=debug)
     return outcomes, stopped
 
 

@@ -15,7 +15,8 @@ from napari_uncseg.errors import Cancelled
 from napari_uncseg.labels import MODALITIES
 
 if TYPE_CHECKING:
-    from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings
+    from napari_uncseg.inference.jobs import Outcome, PredictionJob
+    from napari_uncseg.inference.pipeline import Settings
     from napari_uncseg.preparation.cohort import RawJob
     from napari_uncseg.preparation.prepare import Options
 
@@ -83,7 +84,7 @@ def raw_jobs(
 def prepare_jobs(jobs: Sequence[RawJob], settings: Settings) -> tuple[list[PredictionJob], list[Outcome]]:
     """Prepare raw studies: what can be predicted, and what failed."""
     from napari_uncseg.cli.console import stop_on_interrupt, study_progress
-    from napari_uncseg.inference.pipeline import Outcome, Status
+    from napari_uncseg.inference.jobs import Outcome, Status
     from napari_uncseg.preparation.cohort import prepare_job
 
     ready: list[PredictionJob] = []

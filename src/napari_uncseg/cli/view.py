@@ -76,7 +76,8 @@ def demo(
     from napari_uncseg._plugin.sample_data import phantom_folder
     from napari_uncseg.cli.predict import finish, run_jobs
     from napari_uncseg.cli.window import is_watched
-    from napari_uncseg.inference.pipeline import Settings, find_jobs
+    from napari_uncseg.inference.jobs import find_jobs
+    from napari_uncseg.inference.pipeline import Settings
     from napari_uncseg.io.discovery import only_study
 
     path = study if study is not None else phantom_folder()

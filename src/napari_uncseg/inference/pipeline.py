@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_uncseg.errors import Cancelled, StudyError, UncsegError
+from napari_uncseg.errors import Cancelled
 from napari_uncseg.inference.ensemble_spec import AUTO, EnsembleSpec
-from napari_uncseg.io.command import command_line, option_words
-from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
+from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
+from napari_uncseg.io.command import option_words
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import MODALITIES, Coding
+from napari_uncseg.labels import Coding
 from napari_uncseg.maps import Measure
 from napari_uncseg.models.identity import BUNDLED, find_calibration
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
-
-FROM_LAYERS = "napari: Segment with uncertainty, on open layers without files of their own"
-"""What stands for a command when there is none."""
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total (0 when it is not known yet) and what is going on."""
@@ -102,147 +100,122 @@ class Settings:
         return kwargs
 
 
-@dataclass(frozen=True)
-class PredictionJob:
-    """A study to predict and the command that makes its result again."""
-
-    files: StudyFiles
-    command: str
-
-
-class Status(StrEnum):
-    """What became of a job."""
-
-    SAVED = "saved"
-    PARTIAL = "saved in part"
-    SKIPPED = "already there"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one study.
-
-    Parameters
-    ----------
-    study_id : str
-        The study's id, or the path that led to none.
-    status : Status
-        Saved (in part when the run was stopped after some of its members), already there, or failed.
-    seconds : float
-        From the first file read to the last one written.
-    folder : Path, optional
-        Where the result is.
-    provenance : mapping
-        What the result's JSON says; empty after a failure.
-    error : Exception, optional
-        Why it failed.
-    """
-
-    study_id: str
-    status: Status
-    seconds: float = 0.0
-    folder: Path | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    error: Exception | None = None
-
-
-def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[PredictionJob], list[Outcome]]:
-    """Studies in the given folders and files.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Studies, or folders of studies.
-    options : sequence of str
-        What followed the studies on the command line.
-
-    Returns
-    -------
-    tuple of list of PredictionJob and list of Outcome
-        Each study once, in the order given, and a failure for each path that holds none.
-
-    Raises
-    ------
-    StudyError
-        When two different studies have the same id, for they would share a folder.
-    """
-    jobs: dict[str, PredictionJob] = {}
-    failures = []
-    for path in paths:
-        try:
-            found = find_studies(path)
-        except UncsegError as error:
-            failures.append(Outcome(str(path), Status.FAILED, error=error))
-            continue
-        for files in found:
-            # Absolute, so that the command makes the result again, and its images are found, from any folder.
-            own = _own_path(files, path, len(found)).absolute()
-            job = PredictionJob(files, command_line("predict", own, *options))
-            known = jobs.setdefault(files.id, job)
-            if not known.files.same_images(files):
-                what = f"Two studies are called {files.id} ({known.files.folder} and {files.folder})"
-                raise StudyError(f"{what}; predict them in two runs with different output folders.")
-    return list(jobs.values()), failures
-
-
-def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Sequence[str]) -> PredictionJob:
-    """PredictionJob of one study whose files are named one by one.
-
-    Parameters
-    ----------
-    files : mapping of str to Path
-        A file for each modality, and perhaps one for ``reference``.
-    study_id : str, optional
-        The study's id; ``None`` takes what the names have in common.
-    options : sequence of str
-        What followed the files on the command line.
-
-    Raises
-    ------
-    StudyError
-        When one file is named twice.
-    """
-    study = study_files(**files, id=study_id)
-    return PredictionJob(study, command_line("predict", *_file_words(files, study.id), *options))
-
-
-def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
-    """Path that stands for one study: the given one, or for one of many its own folder if it holds nothing else."""
-    with suppress(StudyError):
-        if found > 1 and files.folder != given and [other.id for other in find_studies(files.folder)] == [files.id]:
-            return files.folder
-    return given
-
-
-def predict_job(
-    job: PredictionJob, predictor: Predictor, settings: Settings, *, progress: Progress, cancelled: Callable[[], bool]
-) -> Outcome:
-    """Read, predict and save one study, unless the same result is there.
+def predict_jobs(
+    jobs: Sequence[PredictionJob],
+    predictor: Predictor,
+    settings: Settings,
+    *,
+    progress: Callable[[int, PredictionJob], AbstractContextManager[Progress]],
+    cancelled: Callable[[], bool],
+) -> Iterator[Outcome]:
+    """Predict studies one after the other; while the network runs, the next one is read and the last one saved.
 
     A run of several members that is stopped after the first of them saves those that are done; the next run replaces
     them by all.
+
+    Parameters
+    ----------
+    jobs : sequence of PredictionJob
+    predictor : Predictor
+    settings : Settings
+    progress : callable
+        Given a study's number from 1 on and its job, shows how far it is while the context lasts.
+    cancelled : callable
+
+    Yields
+    ------
+    Outcome
+        Of each study in turn, failures among them.
+
+    Raises
+    ------
+    Cancelled
+        When the user stopped before the last study was done, after the outcomes of those that are.
+    """
+    ended = stopped = False
+    waiting: tuple[PredictionJob, Future[Outcome]] | None = None
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as saver:
+        studies: Iterator[Future[Study]] = _ahead(reader, [partial(_read, job, settings) for job in jobs])
+        for number, (job, study) in enumerate(zip(jobs, studies, strict=True), start=1):
+            outcome: Future[Outcome] = Future()
+            try:
+                with progress(number, job) as tell:
+                    finish = _predict(job, predictor, settings, study.result, progress=tell, cancelled=cancelled)
+                outcome = saver.submit(finish)
+            except Cancelled:
+                stopped = True
+                break
+            except Exception as error:  # a bad study does not stop the ones after it
+                outcome.set_exception(error)
+            if waiting is not None:
+                yield _outcome_of(*waiting)
+            waiting = job, outcome
+            ended = number == len(jobs)
+            if cancelled():
+                break
+        if waiting is not None:
+            last = _outcome_of(*waiting)
+            yield last
+            stopped = stopped or (cancelled() and (not ended or last.status is Status.PARTIAL))
+    if stopped:
+        raise Cancelled("Stopped.")
+
+
+def _ahead(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Study]]) -> Iterator[Future[Study]]:
+    """What calls give, each begun when the one before is asked for."""
+    following = pool.submit(calls[0]) if calls else None
+    for number in range(1, len(calls) + 1):
+        assert following is not None
+        now, following = following, pool.submit(calls[number]) if number < len(calls) else None
+        yield now
+
+
+def _outcome_of(job: PredictionJob, future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except Exception as error:
+        return Outcome(job.files.id, Status.FAILED, error=error)
+
+
+def predict_job(job: PredictionJob, predictor: Predictor, settings: Settings) -> Outcome:
+    """Read, predict and save one study, unless the same result is there.
 
     Raises
     ------
     UncsegError
         When the study cannot be read, predicted or saved; then nothing was written.
     """
+    read = partial(_read, job, settings)
+    return _predict(job, predictor, settings, read, progress=lambda *_: None, cancelled=lambda: False)()
+
+
+def _read(job: PredictionJob, settings: Settings) -> Study:
+    return load_study(job.files, resample=settings.resample, coding=settings.coding)
+
+
+def _predict(
+    job: PredictionJob,
+    predictor: Predictor,
+    settings: Settings,
+    read: Callable[[], Study],
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Callable[[], Outcome]:
+    """Predict a study, unless the same result is there; what saves it comes back."""
     start = time.monotonic()
     progress(0, 0, "Reading the images")
-    study = load_study(job.files, resample=settings.resample, coding=settings.coding)
+    study = read()
     if cancelled():
         raise Cancelled("Stopped before the study was finished; nothing of it was written.")
-    kwargs = settings.predict_kwargs()
-    provenance = predictor.provenance(study, job.command, **kwargs)
+    provenance = predictor.provenance(study, job.command, **settings.predict_kwargs())
     target = check_target(settings.out, study.id, provenance, (*Measure, *(settings.maps or ())))
     if target.state is State.SAME and target.result is not None:
-        return Outcome(study.id, Status.SKIPPED, time.monotonic() - start, target.folder, target.result.provenance)
+        there = Outcome(study.id, Status.SKIPPED, time.monotonic() - start, target.folder, target.result.provenance)
+        return lambda: there
     target.refuse(overwrite=settings.overwrite)
     prediction = predict_study(study, predictor, settings, progress=progress, cancelled=cancelled, command=job.command)
-    progress(0, 0, "Saving")
-    outcome = save_study(prediction, settings)
-    return replace(outcome, seconds=time.monotonic() - start)
+    return lambda: replace(save_study(prediction, settings), seconds=time.monotonic() - start)
 
 
 def predict_study(
@@ -278,41 +251,3 @@ def save_study(prediction: Prediction, settings: Settings, command: str | None =
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
     status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED
     return Outcome(prediction.study_id, status, folder=saved.folder, provenance=prediction.provenance)
-
-
-def command_of(study: Study, options: Sequence[str]) -> str:
-    """The command that makes a result of a study again, which was read without one.
-
-    Parameters
-    ----------
-    study : Study
-    options : sequence of str
-        What follows the study on the command line (:meth:`Settings.options`).
-
-    Returns
-    -------
-    str
-        ``uncseg predict …`` with the folder that holds the study and no other, or else its files one by one;
-        :data:`FROM_LAYERS` for a study that was not read from files.
-    """
-    files = {source.role: source.path.absolute() for source in study.sources}
-    if not set(MODALITIES) <= set(files):
-        return FROM_LAYERS
-    if len({files[modality] for modality in MODALITIES}) == 1:  # volumes of one file cannot be named one by one
-        return command_line("predict", files["t1c"], *options)
-    try:
-        found = [(other.id, _paths(other)) for other in find_studies(files["t1c"].parent)]
-    except UncsegError:
-        found = []
-    alone = found == [(study.id, files)]
-    return command_line("predict", *([files["t1c"].parent] if alone else _file_words(files, study.id)), *options)
-
-
-def _paths(files: StudyFiles) -> dict[str, Path]:
-    """Absolute path of each file, by role."""
-    named = {**files.paths, **({"reference": files.reference} if files.reference is not None else {})}
-    return {role: path.absolute() for role, path in named.items()}
-
-
-def _file_words(files: Mapping[str, Path], study_id: str) -> list[str]:
-    return option_words({**{f"--{role}": path.absolute() for role, path in files.items()}, "--id": study_id})

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from napari_uncseg.cluster import as_completed, cluster
 from napari_uncseg.errors import ClusterError, reason_of
 from napari_uncseg.inference import pipeline
-from napari_uncseg.inference.pipeline import Outcome, PredictionJob, Settings, Status
+from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
+from napari_uncseg.inference.pipeline import Settings
 from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.preparation.prepare import Options, prepare_study
 from napari_uncseg.preparation.scans import Progress, read_raw
@@ -154,7 +155,7 @@ def predict_one(job: PredictionJob | RawJob, run: Run) -> Outcome:
         if isinstance(job, RawJob):
             job = prepare_job(job, run.settings)
         predictor = _predictor(run.model, run.device)
-        return pipeline.predict_job(job, predictor, run.settings, progress=_silent, cancelled=lambda: False)
+        return pipeline.predict_job(job, predictor, run.settings)
     except Exception as error:  # a bad study does not stop the ones after it
         return Outcome(name_of(job), Status.FAILED, error=error)
 

@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_uncseg.errors import Cancelled
-from napari_uncseg.inference import pipeline
+from napari_uncseg.inference import jobs, pipeline
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS
@@ -87,7 +87,7 @@ def run(request: Request, report: Report) -> Outcome:
     return Outcome(study, prediction, request)
 
 
-def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> pipeline.Outcome:
+def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> jobs.Outcome:
     """Save a result with the command that remakes it; called in a thread.
 
     Raises
@@ -99,7 +99,7 @@ def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> pipel
     if request is None:
         return pipeline.save_study(outcome.prediction, pipeline.Settings(out, overwrite))
     settings = replace(request.settings, out=out, overwrite=overwrite, resample=study.resampled)
-    command = pipeline.command_of(study, settings.options(request.device, request.model_folder))
+    command = jobs.command_of(study, settings.options(request.device, request.model_folder))
     return pipeline.save_study(outcome.prediction, settings, command)
 
 
@@ -157,8 +157,8 @@ class ResultsBox(QWidget):
             self.message.tell("Saving …")
             self._job.start(partial(save, self._outcome, out, self.overwrite.isChecked()))
 
-    def _on_saved(self, saved: pipeline.Outcome) -> None:
-        there = saved.status is pipeline.Status.SKIPPED
+    def _on_saved(self, saved: jobs.Outcome) -> None:
+        there = saved.status is jobs.Status.SKIPPED
         self.message.tell(f"{'The same results were there already' if there else 'Saved in'}: {saved.folder}")
 
     def _on_finished(self) -> None:
