@@ -145,12 +145,15 @@ def run_jobs(
     from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
     from napari_uncseg.inference import pipeline
 
-    predictor = pipeline.make_predictor(model or settings.members.stand_in, device.value, note)
-    _check_settings(predictor, settings)
+    def make() -> Predictor:
+        predictor = pipeline.make_predictor(model or settings.members.stand_in, device.value, note)
+        _check_settings(predictor, settings)
+        return predictor
+
     outcomes: list[Outcome] = []
     title = lambda number, job: study_progress(f"[{number}/{len(jobs)}] {job.files.id}")  # noqa: E731
     with stop_on_interrupt() as cancelled, suppress(Cancelled):
-        for outcome in pipeline.predict_jobs(jobs, predictor, settings, progress=title, cancelled=cancelled):
+        for outcome in pipeline.predict_jobs(jobs, make, settings, progress=title, cancelled=cancelled):
             outcomes.append(outcome)
             print_remarks(outcome, debug=debug)
         return outcomes, False

@@ -102,7 +102,7 @@ class Settings:
 
 def predict_jobs(
     jobs: Sequence[PredictionJob],
-    predictor: Predictor,
+    make: Callable[[], Predictor],
     settings: Settings,
     *,
     progress: Callable[[int, PredictionJob], AbstractContextManager[Progress]],
@@ -110,13 +110,16 @@ def predict_jobs(
 ) -> Iterator[Outcome]:
     """Predict studies one after the other; while the network runs, the next one is read and the last one saved.
 
+    The first one is read while torch and the network are.
+
     A run of several members that is stopped after the first of them saves those that are done; the next run replaces
     them by all.
 
     Parameters
     ----------
     jobs : sequence of PredictionJob
-    predictor : Predictor
+    make : callable
+        Gives the predictor.
     settings : Settings
     progress : callable
         Given a study's number from 1 on and its job, shows how far it is while the context lasts.
@@ -131,13 +134,17 @@ def predict_jobs(
     ------
     Cancelled
         When the user stopped before the last study was done, after the outcomes of those that are.
+    UncsegError
+        When there is no such predictor.
     """
     ended = stopped = False
     waiting: tuple[PredictionJob, Future[Outcome]] | None = None
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as saver:
-        studies: Iterator[Future[Study]] = _ahead(reader, [partial(_read, job, settings) for job in jobs])
-        for number, (job, study) in enumerate(zip(jobs, studies, strict=True), start=1):
-            outcome: Future[Outcome] = Future()
+        reading = [reader.submit(_read, job, settings) for job in jobs[:1]]
+        predictor = make()
+        for number, job in enumerate(jobs, start=1):
+            study, outcome = reading.pop(), Future[Outcome]()
+            reading += [reader.submit(_read, following, settings) for following in jobs[number : number + 1]]
             try:
                 with progress(number, job) as tell:
                     finish = _predict(job, predictor, settings, study.result, progress=tell, cancelled=cancelled)
@@ -159,15 +166,6 @@ def predict_jobs(
             stopped = stopped or (cancelled() and (not ended or last.status is Status.PARTIAL))
     if stopped:
         raise Cancelled("Stopped.")
-
-
-def _ahead(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Study]]) -> Iterator[Future[Study]]:
-    """What calls give, each begun when the one before is asked for."""
-    following = pool.submit(calls[0]) if calls else None
-    for number in range(1, len(calls) + 1):
-        assert following is not None
-        now, following = following, pool.submit(calls[number]) if number < len(calls) else None
-        yield now
 
 
 def _outcome_of(job: PredictionJob, future: Future[Outcome]) -> Outcome:
