@@ -18,8 +18,8 @@ from napari_uncseg.evaluation.cache import read_record
 from napari_uncseg.evaluation.matching import match
 from napari_uncseg.evaluation.metric import from_npz
 from napari_uncseg.evaluation.runner import Settings, evaluate_study
-from napari_uncseg.io.dataset import read_dataset
 from napari_uncseg.io.files import sha256
+from napari_uncseg.io.label_coding import read_dataset
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.io.provenance import differences, made_by

@@ -79,6 +79,17 @@ def test_all_is_written_and_a_second_run_keeps_the_studies(folder, add_study, ev
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_options_are_followed_and_told(folder, evaluate, without_figures):
+    images = folder / "ref"
+    result = evaluate(folder, "--images", images, "--review-below", 0.9, "--prediction-coding", "brats2021")
+    assert result.exit_code == 0, result.output
+    content = json.loads((folder / "out" / "summary.json").read_text())
+    assert content["settings"] == {"coding": None, "prediction_coding": "brats2021", "review_below": 0.9}
+    assert content["folders"]["images"] == str(images)
+    assert "--review-below 0.9" in content["command"]
+    assert {study["brain"] for study in content["studies"].values()} == {"images"}
+
+
 def test_a_failed_study_is_named_and_the_others_are_told(folder, evaluate):
     shutil.rmtree(folder / "ref" / "second")
     result = evaluate(folder)

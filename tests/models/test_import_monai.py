@@ -20,8 +20,9 @@ from napari_uncseg.io.loading import study_from_arrays
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.importers.monai import import_monai
-from napari_uncseg.models.importers.monai_bundle import KNOWN, meaning_of_name
+from napari_uncseg.models.importers.monai_bundle import meaning_of_name
 from napari_uncseg.models.model import load_model
+from napari_uncseg.models.monai import KNOWN
 
 SHAPE = (24, 32, 16)
 PUBLIC = "brats_mri_segmentation"
@@ -161,7 +162,7 @@ def test_weights_are_put_in_our_order(tmp_path: Path, kind: str, kwargs: dict[st
 
 
 def test_the_public_bundle_is_known_by_name(tmp_path: Path) -> None:
-    network = KNOWN[PUBLIC]["network"]
+    network = KNOWN["bundles"][PUBLIC]["network"]
     kwargs = {key: value for key, value in network.items() if key != "_target_"}
     torch.save(monai_nets().SegResNet(**kwargs).state_dict(), tmp_path / "model.pt")
     model = import_monai(tmp_path / "model.pt", arch=PUBLIC)

@@ -13,6 +13,7 @@ from napari_uncseg.evaluation.cache import Record
 from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.summary import Summary, summarise
 from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.metrics.calibration import Reliability
 from napari_uncseg.reporting import plots
 from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, look, region_panels
 
@@ -65,7 +66,7 @@ def test_svg_keeps_its_text_and_tells_no_date(summary):
 
 def test_counts_of_a_reliability_diagram_are_on_a_log_axis():
     p, count = np.linspace(0.03, 0.97, 15), np.arange(15)[::-1].astype(np.int64)
-    curve = plots.ReliabilityCurve(p, p**2, count, np.empty((0, 15)), 0.08)
+    curve = Reliability(np.linspace(0, 1, 16), p, p**2, count)
     figure = plots.reliability_figure(dict.fromkeys(REGIONS, curve), "title")
     assert [axis.get_yscale() for axis in figure.axes] == ["linear"] * 3 + ["log"] * 3
 

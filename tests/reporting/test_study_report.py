@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.render import Renderer
@@ -113,7 +114,7 @@ def test_all_of_it_stays_on_the_page(material, findings):
     material = dataclasses.replace(material, study=long)
     figure = page_figure(material, findings, compose(material, findings))
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     width, height = figure.canvas.get_width_height()
     for text in figure.texts:
         box = text.get_window_extent(renderer)

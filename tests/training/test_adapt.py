@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_prediction
-from napari_uncseg.evaluation.estimates import evidence_of, fit_left_out
+from napari_uncseg.evaluation.estimates import evidence_of
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.results import load_prediction
@@ -30,7 +30,7 @@ from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.train.adapt import Settings, adapt
 from uncseg_training.train.config import read_config
-from uncseg_training.train.cross_validation import collect, write_left_out
+from uncseg_training.train.cross_validation import collect, fit_left_out, write_left_out
 from uncseg_training.train.state import export_run
 from uncseg_training.train.trainer import fit
 

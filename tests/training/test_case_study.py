@@ -193,10 +193,11 @@ def test_reliability_of_voxels_as_they_are_and_scaled() -> None:
     before, after = (
         curve_of(judged, Region.WT, change) for change in (IDENTITY, Temperature(math.log(3) / math.log(1.5)))
     )
-    assert (before.count[11], before.mean_y[11]) == (400, pytest.approx(290 / 400))  # 0.733 to 0.8
-    assert before.cases[:, 11].tolist() == pytest.approx([0.5, 0.8])
-    assert np.nansum(after.count * after.mean_p) == pytest.approx(400 * 0.6, abs=0.1)
-    assert before.ece == pytest.approx((0.25 + 0.05) / 2, abs=1e-3)
+    curve, error, cases = before
+    assert (curve.counts[11], curve.observed[11]) == (400, pytest.approx(290 / 400))  # 0.733 to 0.8
+    assert cases[:, 11].tolist() == pytest.approx([0.5, 0.8])
+    assert np.nansum(after[0].counts * after[0].claimed) == pytest.approx(400 * 0.6, abs=0.1)
+    assert error == pytest.approx((0.25 + 0.05) / 2, abs=1e-3)
 
 
 def test_tables_without_rows_are_not_written(tmp_path: Path) -> None:

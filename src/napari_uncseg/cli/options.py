@@ -38,6 +38,5 @@ BrainMask = Annotated[
     Path | None, typer.Option("--brain-mask", metavar="FILE", help="Mask of the brain on T1c, of a raw study.")
 ]
 Brain = Annotated[
-    str | None,
-    typer.Option("--brain", metavar="hd-bet", help="Find the brain of a raw study with HD-BET."),
+    str | None, typer.Option("--brain", metavar="hd-bet", help="Find the brain of a raw study with HD-BET.")
 ]

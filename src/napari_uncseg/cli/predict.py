@@ -62,9 +62,10 @@ def predict(
     Stopped in the middle of several members, it saves those that are done as a partial result; run again, it makes all.
     A study in DICOM is prepared first (see `uncseg prepare`), in OUT/<id>/prepared.
     """
-    from napari_uncseg.cli.prepare import prepare_jobs, raw_jobs
+    from napari_uncseg.cli.prepare import options_of, prepare_jobs
     from napari_uncseg.inference.jobs import find_jobs, job_of_files
     from napari_uncseg.inference.pipeline import Settings
+    from napari_uncseg.preparation.cohort import RawJob
 
     named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
     by_file = any(named.values()) or reference is not None or (study_id is not None and not studies)
@@ -95,7 +96,8 @@ def predict(
         if study_id is not None and (jobs or len(raw) != 1):
             raise typer.BadParameter("it names one raw study, or one of four files", param_hint="--id")
         failures = [each for each in failures if not is_raw(each)]
-        unprepared = raw_jobs(raw, settings, options, study_id, brain_mask, brain)
+        how = options_of(brain_mask, brain, overwrite=overwrite)
+        unprepared = [RawJob(path, study_id, how, options) for path in raw]
         if scheduler is None and unprepared:
             ready, bad = prepare_jobs(unprepared, settings)
             jobs, failures, unprepared = [*jobs, *ready], [*failures, *bad], []
@@ -257,8 +259,7 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
             "tumour found), then at the highest."
         )
         print_lines(
-            f"WT whole tumour, TC tumour core, ET enhancing tumour. {what}",
-            f"Saved in {out}, one folder per study.",
+            f"WT whole tumour, TC tumour core, ET enhancing tumour. {what}", f"Saved in {out}, one folder per study."
         )
     print_lines(RESEARCH_USE_ONLY)
 

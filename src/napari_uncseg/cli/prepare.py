@@ -66,21 +66,6 @@ def options_of(brain_mask: Path | None, brain: str | None, *, overwrite: bool) -
     return Options(brain_mask, Method(brain) if brain else Method.AUTO, overwrite)
 
 
-def raw_jobs(
-    paths: Sequence[Path],
-    settings: Settings,
-    options: Sequence[str],
-    study_id: str | None,
-    brain_mask: Path | None,
-    brain: str | None,
-) -> list[RawJob]:
-    """Raw studies that are prepared before they are predicted."""
-    from napari_uncseg.preparation.cohort import RawJob
-
-    how = options_of(brain_mask, brain, overwrite=settings.overwrite)
-    return [RawJob(path, study_id, how, options) for path in paths]
-
-
 def prepare_jobs(jobs: Sequence[RawJob], settings: Settings) -> tuple[list[PredictionJob], list[Outcome]]:
     """Prepare raw studies: what can be predicted, and what failed."""
     from napari_uncseg.cli.console import stop_on_interrupt, study_progress

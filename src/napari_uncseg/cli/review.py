@@ -29,8 +29,7 @@ def review(
 ) -> None:
     """Review saved results: open the study to review first, or the one you stopped at; neither needs a network."""
     from napari_uncseg.cli.console import note
-    from napari_uncseg.cli.splash import splash
-    from napari_uncseg.cli.window import has_display, run_or_save
+    from napari_uncseg.cli.window import has_display, run_or_save, splash
     from napari_uncseg.errors import UncsegError
     from napari_uncseg.review.worklist import list_cases
 

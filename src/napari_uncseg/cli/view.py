@@ -34,8 +34,7 @@ def view(
 ) -> None:
     """Open napari with a study and, if there is one, its result."""
     from napari_uncseg.cli.console import note
-    from napari_uncseg.cli.splash import splash
-    from napari_uncseg.cli.window import build_window, has_display, run_or_save
+    from napari_uncseg.cli.window import build_window, has_display, run_or_save, splash
     from napari_uncseg.io.discovery import only_study
     from napari_uncseg.io.loading import load_study
 

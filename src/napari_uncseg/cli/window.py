@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,9 @@ SYSTEM_PACKAGES = (
 
 PICTURE_TIMEOUT_S = 300.0
 """After this long a window that was to be photographed is given up."""
+
+_SPLASH_MARGIN, _SPLASH_LETTERS = 24, 14
+"""Pixels round the words of :func:`splash`, and their size in points."""
 
 # Qt platforms without an OpenGL context: napari opens there, but its canvas stays black.
 _BLIND_PLATFORMS = ("offscreen", "minimal", "vnc")
@@ -122,6 +125,38 @@ def run_windowed(arguments: Sequence[str], timeout: float) -> subprocess.Complet
                     os.killpg(process.pid, signal.SIGTERM)
             process.wait()
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@contextmanager
+def splash(text: str) -> Iterator[None]:
+    """Show a line in the middle of the screen until the window that is opened within has its picture.
+
+    Parameters
+    ----------
+    text : str
+        What is being opened.
+    """
+    from napari.qt import get_qapp
+    from qtpy.QtCore import Qt
+    from qtpy.QtGui import QPixmap
+    from qtpy.QtWidgets import QSplashScreen
+
+    application = get_qapp()
+    screen = QSplashScreen()
+    font = screen.font()
+    font.setPointSize(_SPLASH_LETTERS)
+    screen.setFont(font)
+    line = screen.fontMetrics().boundingRect(text)
+    paper = QPixmap(line.width() + 2 * _SPLASH_MARGIN, line.height() + 2 * _SPLASH_MARGIN)
+    paper.fill(Qt.GlobalColor.black)
+    screen.setPixmap(paper)
+    screen.showMessage(text, Qt.AlignmentFlag.AlignCenter, Qt.GlobalColor.white)
+    screen.show()
+    application.processEvents()
+    try:
+        yield
+    finally:
+        screen.close()
 
 
 def make_viewer(title: str) -> Viewer:

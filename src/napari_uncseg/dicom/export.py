@@ -6,7 +6,6 @@ They carry the patient and the study of the source, as DICOM must, and UIDs of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -196,28 +195,22 @@ def _map(prediction: Prediction, name: str, source: Sequence[Dataset], t1c: Seri
 
 
 def _report(prediction: Prediction, report: bytes, source: Dataset) -> Dataset:
-    """The report as Encapsulated PDF; highdicom makes none."""
-    made = Dataset()
-    made.file_meta = pydicom.dataset.FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    for keyword in (*_PATIENT, *_STUDY):
-        setattr(made, keyword, source.get(keyword, ""))
+    """The report as Encapsulated PDF; highdicom makes none, but what all objects have."""
+    maker = {name: value for name, value in _maker(_SERIES_NUMBER + 90).items() if not name.startswith("content_")}
+    made: Dataset = hd.SOPClass(
+        study_instance_uid=source.StudyInstanceUID,
+        sop_class_uid=EncapsulatedPDFStorage,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        modality="DOC",
+        series_description="uncseg report - research use only",
+        **maker,
+    )
+    made.copy_patient_and_study_information(source)
     if source.get("SpecificCharacterSet"):
         made.SpecificCharacterSet = source.SpecificCharacterSet
-    now = datetime.now()
-    made.SOPClassUID, made.SOPInstanceUID = EncapsulatedPDFStorage, generate_uid()
-    made.SeriesInstanceUID, made.SeriesNumber, made.InstanceNumber = generate_uid(), _SERIES_NUMBER + 90, 1
-    made.Modality, made.ConversionType, made.BurnedInAnnotation = "DOC", "WSD", "NO"
-    made.SeriesDescription = "uncseg report - research use only"
-    made.Manufacturer, made.ManufacturerModelName, made.SoftwareVersions = MAKER, PRODUCT, __version__
-    made.ContentDate, made.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    made.AcquisitionDateTime = ""
+    made.ConversionType, made.BurnedInAnnotation, made.AcquisitionDateTime = "WSD", "NO", ""
     made.DocumentTitle, made.MIMETypeOfEncapsulatedDocument = f"Review of {prediction.study_id}", "application/pdf"
     made.ConceptNameCodeSequence = [CodedConcept("18748-4", "LN", "Diagnostic Imaging Report")]
     made.EncapsulatedDocument = report + b"\0" * (len(report) % 2)
     made.EncapsulatedDocumentLength = len(report)
     return made
-
-
-_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
-_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,13 +101,10 @@ def _least_size(header: Dataset) -> int:
 def frames_of(path: Path, header: Dataset) -> Iterator[Frame]:
     """The slices of a file: one of a classic image, many of an enhanced one."""
     for index in range(int(header.get("NumberOfFrames") or 1)):
-        value = _Values(header, index)
+        value = _values_of(header, index)
         position, orientation = value("ImagePositionPatient"), value("ImageOrientationPatient")
         spacing = value("PixelSpacing")
         types = value("FrameType") or header.get("ImageType") or ()
-        numbers = (value("EffectiveEchoTime", "EchoTime"), value("RepetitionTime"))
-        echo, repetition = (_number(number) for number in numbers)
-        inversion = value("InversionTimes", "InversionTime")
         yield Frame(
             path=path,
             index=index,
@@ -117,9 +114,9 @@ def frames_of(path: Path, header: Dataset) -> Iterator[Frame]:
             orientation=tuple(map(float, orientation)) if orientation is not None and len(orientation) == 6 else None,
             pixel_spacing=(float(spacing[0]), float(spacing[1])) if spacing is not None and len(spacing) == 2 else None,
             size=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
-            echo=echo,
-            repetition=repetition,
-            inversion=_number(inversion),
+            echo=_number(value("EffectiveEchoTime", "EchoTime")),
+            repetition=_number(value("RepetitionTime")),
+            inversion=_number(value("InversionTimes", "InversionTime")),
             b_value=_number(value("DiffusionBValue")) or 0.0,
             image_type=tuple(str(word).upper() for word in types),
             slope=_number(value("RescaleSlope")) or 1.0,
@@ -127,22 +124,17 @@ def frames_of(path: Path, header: Dataset) -> Iterator[Frame]:
         )
 
 
-class _Values:
-    """Values of a frame: from its own functional groups, the shared ones, or the header itself."""
+def _values_of(header: Dataset, index: int) -> Callable[..., Any]:
+    """What finds a value of a frame: in its own functional groups, the shared ones, or the header itself."""
+    own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
+    parts = ([own[index]] if own and index < len(own) else []) + ([shared[0]] if shared else [])
+    groups = [element.value[0] for part in parts for element in part if element.VR == "SQ" and element.value]
 
-    def __init__(self, header: Dataset, index: int) -> None:
-        own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
-        self._groups: list[Dataset] = []
-        for part in ([own[index]] if own and index < len(own) else []) + ([shared[0]] if shared else []):
-            self._groups += [element.value[0] for element in part if element.VR == "SQ" and element.value]
-        self._header = header
+    def find(*keywords: str) -> Any:
+        values = (place.get(keyword) for keyword in keywords for place in (*groups, header))
+        return next((value for value in values if value is not None and value != ""), None)
 
-    def __call__(self, *keywords: str) -> Any:
-        for keyword in keywords:
-            for place in (*self._groups, self._header):
-                if (value := place.get(keyword)) is not None and value != "":
-                    return value
-        return None
+    return find
 
 
 def _number(value: Any) -> float | None:

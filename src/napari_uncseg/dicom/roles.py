@@ -112,22 +112,23 @@ def choose_series(examination: Examination, asked: Mapping[str, str] | None = No
         candidates = [verdict for verdict in verdicts if verdict.role == role]
         if role in by_user:
             candidates = [verdict for verdict in candidates if verdict.series is by_user[role]]
-        sound = [verdict for verdict in candidates if verdict.series.problem is None]
-        if not sound:
+        sound = [verdict.series for verdict in candidates if verdict.series.problem is None]
+        if sound:
+            chosen[role] = max(sound, key=_quality)
+        else:
             problems[role] = _why_missing(examination, role, candidates)
-            continue
-        best = max(sound, key=lambda verdict: _quality(verdict.series))
-        chosen[role] = best.series
-        for place, verdict in enumerate(verdicts):
-            if verdict.role != role or verdict is best:
-                continue
-            if verdict.series.problem is None:
-                better = f"{MODALITY_TITLES[role]}, but series {best.series.label} is {_better(best, verdict)}"
-                verdicts[place] = replace(verdict, role=None, why=better)
-    for place, verdict in enumerate(verdicts):
-        if verdict.role and verdict.series.problem:
-            verdicts[place] = replace(verdict, role=None, why=str(verdict.series.problem))
-    return Chosen(chosen, tuple(verdicts), problems)
+    return Chosen(chosen, tuple(_settled(verdict, chosen) for verdict in verdicts), problems)
+
+
+def _settled(verdict: Verdict, chosen: Mapping[str, Series]) -> Verdict:
+    """A verdict without its role where the series is no volume, or another one was chosen."""
+    best, series = chosen.get(verdict.role or ""), verdict.series
+    if verdict.role and series.problem is not None:
+        return replace(verdict, role=None, why=str(series.problem))
+    if verdict.role and best is not None and best is not series:
+        better = f"{MODALITY_TITLES[verdict.role]}, but series {best.label} is {_better(best, series)}"
+        return replace(verdict, role=None, why=better)
+    return verdict
 
 
 def judge(series: Series) -> Verdict:
@@ -251,11 +252,11 @@ def _quality(series: Series) -> tuple[object, ...]:
     return covers, -round(max(series.spacing), 1), -round(series.voxel_ml, 5), original, series.acquired
 
 
-def _better(best: Verdict, other: Verdict) -> str:
+def _better(best: Series, other: Series) -> str:
     """In what one series is better than another, in words."""
-    first, second = _quality(best.series), _quality(other.series)
     words = ("of wider coverage", "of thinner slices", "of smaller voxels", "original", "later")
-    return next((word for word, one, two in zip(words, first, second, strict=True) if one != two), "as good")
+    different = zip(words, _quality(best), _quality(other), strict=True)
+    return next((word for word, one, two in different if one != two), "as good")
 
 
 def _why_missing(examination: Examination, role: str, candidates: Sequence[Verdict]) -> DicomError:

@@ -112,14 +112,9 @@ class Examination:
     def patient(self) -> str:
         """Name, number and date, to be shown and never saved."""
         header = self.series[0].header
-        date = str(header.get("StudyDate") or "")
+        name, number, date = (str(header.get(tag) or "") for tag in ("PatientName", "PatientID", "StudyDate"))
         date = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else date
-        said = (
-            str(header.get("PatientName") or "").replace("^", " ").strip(),
-            str(header.get("PatientID") or ""),
-            date,
-        )
-        return " · ".join(each for each in said if each)
+        return " · ".join(filter(None, (name.replace("^", " ").strip(), number, date)))
 
 
 def read_examination(path: Path) -> Examination:
@@ -219,12 +214,11 @@ def _volume(header: Dataset, frames: Sequence[Frame]) -> Series:
     """Slices in their order, on the grid that they span."""
     label = str(header.get("SeriesNumber") or "?")
     size = (frames[0].size[1], frames[0].size[0])
-    name = f"Series {label}"
     placed = [frame for frame in frames if frame.position and frame.orientation and frame.pixel_spacing]
     bare = Series(header, label, tuple(frames), (*size, len(frames)), np.eye(4))
 
-    def broken(what: str, do: str) -> Series:
-        return replace(bare, problem=BrokenSeries(f"{name} {what}; {do}."))
+    def broken(what: str, do: str, series: Series = bare) -> Series:
+        return replace(series, problem=BrokenSeries(f"Series {label} {what}; {do}."))
 
     if not is_mri(header):
         return bare
@@ -258,15 +252,13 @@ def _volume(header: Dataset, frames: Sequence[Frame]) -> Series:
     off = np.abs(steps - counts * step).max() / step
     if missing and off < 2 * _EVEN:
         at = int(np.argmax(counts)) + 1
-        problem = f"{name} lacks {missing} of its {len(ordered) + missing} slices (the first one after slice {at})"
-        return replace(sound, problem=BrokenSeries(f"{problem}; export the whole series."))
+        lacks = f"lacks {missing} of its {len(ordered) + missing} slices (the first one after slice {at})"
+        return broken(lacks, "export the whole series", sound)
     if off > _EVEN:
         far = f"{steps.min():.1f} to {steps.max():.1f} mm"
-        return replace(sound, problem=BrokenSeries(f"{name} has unevenly spaced slices ({far}); give another series."))
+        return broken(f"has unevenly spaced slices ({far})", "give another series", sound)
     if float(np.linalg.norm(way - normal * (way @ normal))) > _EVEN * step:
-        return replace(
-            sound, problem=BrokenSeries(f"{name} has slices that are shifted sideways; give another series.")
-        )
+        return broken("has slices that are shifted sideways", "give another series", sound)
     return sound
 
 
@@ -275,10 +267,6 @@ def _ordered(frames: Sequence[Frame], normal: npt.NDArray[np.float64]) -> tuple[
     places: Mapping[float, list[Frame]] = defaultdict(list)
     for frame in sorted(frames, key=lambda each: (each.instance, each.index)):
         places[round(float(np.dot(frame.position or (), normal)), 2)].append(frame)
-    counts = Counter(len(group) for group in places.values())
-    repeats = min(counts)
-    notes: tuple[str, ...] = ()
-    if len(frames) > len(places):
-        extra = len(frames) - len(places)
-        notes = (f"{extra} further slice(s) at the same places were passed over.",)
-    return [places[place][0] for place in sorted(places)], repeats, notes
+    extra = len(frames) - len(places)
+    notes = (f"{extra} further slice(s) at the same places were passed over.",) if extra else ()
+    return [places[place][0] for place in sorted(places)], min(map(len, places.values())), notes

@@ -45,11 +45,6 @@ class MeanUncertainty(Metric):
     """
 
     name: ClassVar[str] = "mean_uncertainty"
-    meanings: ClassVar[Mapping[str, str]] = {
-        "mean_brain": "mean of a map in the brain",
-        "mean_prediction": "mean of a map in the predicted region",
-        MEAN_TUMOUR: "mean of a map in the predicted whole tumour and 5 mm around it",
-    }
 
     map: str
     region: Region

@@ -43,14 +43,6 @@ class Calibration(Metric):
 
     name: ClassVar[str] = "calibration"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "ece_classwise": "mean distance between the probability of the region and how often it is there, in equal bins",
-        "ece_top_label": "the same between the confidence in the more probable answer and how often it is right",
-        "ace_uniform": "as ece_classwise, but every bin that holds a voxel counts the same",
-        "aece_equal_mass": "as ece_classwise, in bins of equally many voxels",
-        "mce": "the largest distance in a bin of at least 100 voxels",
-        "brier": "mean squared difference of the probability and the truth, 0 best",
-    }
 
     region: Region = Region.WT
     voxel_set: VoxelSet = VoxelSet.BRAIN
@@ -85,9 +77,6 @@ class ErrorCalibration(Metric):
 
     name: ClassVar[str] = "error_calibration"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "error_*": "ece, ace_uniform, aece_equal_mass, mce, brier of a map that claims to be the probability of error"
-    }
 
     map: str = "unc_output"
     region: Region = Region.WT
@@ -127,9 +116,6 @@ class ShellCalibration(Metric):
 
     name: ClassVar[str] = "shell_calibration"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "ece_by_distance_*": "ece_classwise by distance from the boundary of the reference"
-    }
 
     region: Region
     bins: int = DEFAULT_BINS

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.histograms import histogram
@@ -43,15 +41,6 @@ class Discrimination(Metric):
 
     name: ClassVar[str] = "discrimination"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "prevalence": "share of misclassified voxels",
-        "auroc": "chance that a misclassified voxel is more uncertain than a correct one; 0.5 is no better than a coin",
-        "auprc": "average precision of finding misclassified voxels; a map that knows nothing has the prevalence",
-        "auprc_over_prevalence": "how many times better than that",
-        "fpr_at_95_tpr": "share of correct voxels flagged when 95 % of the misclassified ones are",
-        "errors_caught_*": "share of the misclassified voxels among the most uncertain 1, 2, 5 or 10 %",
-        "precision_at_*": "share of these voxels that are misclassified",
-    }
 
     map: str
     region: Region = Region.WT
@@ -94,12 +83,6 @@ class QUBraTS(Metric):
 
     name: ClassVar[str] = "qubrats"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "qubrats_dice_auc": "area under the Dice of the voxels that are kept up to a threshold of uncertainty",
-        "qubrats_ft?_auc": "area under the share of true positives (ftp) and true negatives (ftn) that this leaves out",
-        "qubrats_score": "mean of the first and of 1 less the other two; 0 to 100 spans 0 to the map's largest value",
-        "qubrats_gain": "what the score gains over no uncertainty at all",
-    }
 
     map: str
     region: Region = Region.WT
@@ -117,13 +100,12 @@ class QUBraTS(Metric):
 
 @dataclass(eq=False)
 class Alignment(Metric):
-    """RMSD, Pearson and Spearman correlation of a map with the failure of a region, or with another map.
+    """RMSD, Pearson and Spearman correlation of a map with the failure of a region.
 
     ``rmsd`` is the root of the mean of ``(u - v)²`` over the voxel set; with ``v`` the failure it is the root of the
     Brier score of ``u`` as a probability of failure. ``pearson`` is undefined where one side hardly varies, never 0.
     ``spearman`` is the correlation of ranks within a study, ties sharing their mean rank; the pooled one adds the
-    studies' rank sums, so that it asks about the order within studies and not between them. Against another map the
-    names end in ``_to_`` and its name.
+    studies' rank sums, so that it asks about the order within studies and not between them.
 
     Parameters
     ----------
@@ -131,34 +113,21 @@ class Alignment(Metric):
         Name of the map.
     region : Region
     voxel_set : VoxelSet
-    against : str, optional
-        Another map; the failure when left out.
     """
 
     name: ClassVar[str] = "alignment"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "rmsd*": "root mean squared difference of map and error",
-        "pearson*": "correlation of map and error",
-        "spearman*": "correlation of their ranks; pooled: of the ranks within each study",
-    }
 
     map: str
     region: Region
     voxel_set: VoxelSet = VoxelSet.TUMOUR
-    against: str | None = None
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, and sums of values and of centred ranks: ``[u, v, uu, vv, uv]`` and ``[uu, vv, uv]``."""
         at = case.indices(self.voxel_set, self.region)
-        u = case.uncertainty_at(self.map, self.region, at)
-        if self.against is None:
-            v: npt.NDArray[Any] = case.failure(self.region).ravel()[at]
-            ranks = formulas.rank_sums_of_failure(u, v)
-        else:
-            v = case.uncertainty_at(self.against, self.region, at)
-            ranks = formulas.rank_sums(u, v)
-        return {"count": np.array(u.size, dtype=np.int64), "moments": formulas.moments(u, v), "ranks": ranks}
+        u, v = case.uncertainty_at(self.map, self.region, at), case.failure(self.region).ravel()[at]
+        count, ranks = np.array(u.size, dtype=np.int64), formulas.rank_sums_of_failure(u, v)
+        return {"count": count, "moments": formulas.moments(u, v), "ranks": ranks}
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """See the class."""
@@ -167,10 +136,6 @@ class Alignment(Metric):
         if count:
             u, v, uu, vv, uv = (float(number) / count for number in statistic["moments"])
             found["rmsd"] = math.sqrt(max(uu + vv - 2 * uv, 0.0)), ""
-            found["pearson"] = formulas.correlation(
-                uu - u * u, vv - v * v, uv - u * v, formulas.SMALLEST_VARIANCE, self.against
-            )
-            rank_u, rank_v, rank_uv = (float(number) for number in statistic["ranks"])
-            found["spearman"] = formulas.correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
-        suffix = "" if self.against is None else f"_to_{self.against}"
-        return [self.result(name + suffix, number, count, why) for name, (number, why) in found.items()]
+            found["pearson"] = formulas.correlation(uu - u * u, vv - v * v, uv - u * v, formulas.SMALLEST_VARIANCE)
+            found["spearman"] = formulas.correlation(*map(float, statistic["ranks"]), 0.0)
+        return [self.result(name, number, count, why) for name, (number, why) in found.items()]

@@ -145,13 +145,6 @@ def fit_estimates(samples: Sequence[Sample]) -> Estimates:
     return Estimates(**fitted, notes=tuple(notes))
 
 
-def fit_left_out(samples: Sequence[Sample]) -> dict[int, Estimates]:
-    """For each fold what is fitted on the others, to judge by."""
-    samples = in_folds(samples)
-    folds = sorted({sample.fold for sample in samples})
-    return {fold: fit_estimates([sample for sample in samples if sample.fold != fold]) for fold in folds}
-
-
 def in_folds(samples: Sequence[Sample]) -> list[Sample]:
     """Studies of several networks as they are; those of a single one are dealt into :data:`FOLDS`."""
     if len({sample.fold for sample in samples}) > 1:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,9 @@ _OF_REGIONS = (Overlap, Lesionwise2023, DiceForecast, Calibration, ShellCalibrat
 _OF_MAPS = (ErrorCalibration, Discrimination, Alignment, QUBraTS, MeanUncertainty)
 
 METRICS: Mapping[str, type[Metric]] = {kind.name: kind for kind in (*_OF_REGIONS, *_OF_MAPS)}
-"""Kinds of metrics by name, in the order of the glossary."""
+"""Kinds of metrics by name."""
 
-MEANINGS: Mapping[str, str] = {name: meaning for kind in METRICS.values() for name, meaning in kind.meanings.items()}
+MEANINGS: Mapping[str, str] = tomllib.loads(files(__package__).joinpath("glossary.toml").read_text(encoding="utf-8"))
 """Name of a number, or a pattern of names -> what it means. A name of its own comes before a pattern."""
 
 ERROR_FORECASTS = ("error_risk", "unc_output", "unc_output_unmasked")
@@ -190,7 +192,8 @@ def metric_of_key(key: str) -> Metric:
         When it is none of this version.
     """
     try:
-        settings = json.loads(key)
+        # Earlier versions told of a setting that nobody chose.
+        settings = {name: value for name, value in json.loads(key).items() if value is not None}
         return METRICS[settings.pop("metric")](**settings)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EvaluationError(f"{key} names no metric of this version; evaluate the study again.") from error

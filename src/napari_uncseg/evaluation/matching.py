@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_uncseg.errors import EvaluationError, StudyError
-from napari_uncseg.io.dataset import DATASET_JSON, read_dataset
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import entries, is_dir, is_file
+from napari_uncseg.io.label_coding import DATASET_JSON, read_dataset
 from napari_uncseg.io.naming import REFERENCE, read_name
 from napari_uncseg.io.nifti import is_nifti, stem
 from napari_uncseg.io.results import JSON_SUFFIX, is_result, read_result

@@ -41,9 +41,6 @@ class Metric(ABC):
     additive: ClassVar[bool] = False
     """Whether the sum of the cases' statistics is the statistic of all their voxels together."""
 
-    meanings: ClassVar[Mapping[str, str]] = {}
-    """Name of a number, or a pattern of names -> what it means; the glossary of reports and documentation."""
-
     _packed: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

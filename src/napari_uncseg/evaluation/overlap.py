@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,15 +36,6 @@ class Overlap(Metric):
     """
 
     name: ClassVar[str] = "overlap"
-    meanings: ClassVar[Mapping[str, str]] = {
-        "dice": "overlap with the reference, 0 to 1; studies with at least 1 mL of the region in the reference",
-        "hd95": "95th percentile of the distance between the surfaces, the larger of both directions; 374 mm where one "
-        "of the two is empty; studies as for dice",
-        "*_small": "dice and hd95 of the studies with less than 1 mL",
-        "*_any_size": "dice and hd95 of all studies, as the BraTS challenges average them",
-        "volume_prediction": "predicted volume",
-        "volume_reference": "volume in the reference",
-    }
 
     region: Region
     empty_hd95: float = 374.0
@@ -102,11 +92,6 @@ class Lesionwise2023(Metric):
 
     name: ClassVar[str] = "lesionwise_2023"
     additive: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, str]] = {
-        "lesionwise_2023_dice": "mean over lesions and false positives by the rules of BraTS 2023; these count 0",
-        "lesionwise_2023_hd95": "the same of hd95; false positives and missed lesions count 374 mm",
-        "lesionwise_2023_*": "lesions found (tp), made up (fp), missed (fn), and too small to count (dropped)",
-    }
 
     region: Region
     dilations: int = 3
@@ -148,11 +133,6 @@ class DiceForecast(Metric):
     """
 
     name: ClassVar[str] = "expected_dice"
-    meanings: ClassVar[Mapping[str, str]] = {
-        "expected_dice": "Dice that the result tells to expect; dice_any_size is the true one",
-        "expected_dice_low": "lower end of its interval, which is to hold nine studies in ten",
-        "expected_dice_high": "upper end",
-    }
 
     region: Region
 
@@ -165,5 +145,5 @@ class DiceForecast(Metric):
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """See the class."""
-        named, size = zip(self.meanings, statistic["estimate"].tolist(), strict=True), int(statistic["size"])
-        return [self.result(name, number, size, voxel_set=VoxelSet.ALL) for name, number in named]
+        parts, size = zip(("", "_low", "_high"), statistic["estimate"].tolist(), strict=True), int(statistic["size"])
+        return [self.result(self.name + part, number, size, voxel_set=VoxelSet.ALL) for part, number in parts]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from napari_uncseg.evaluation.cache import Record
 from napari_uncseg.evaluation.estimates import OUT_OF_FOLD
-from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME
+from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME
 from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Label, Region
 from napari_uncseg.metrics.calibration import ece_bound
@@ -85,7 +85,7 @@ class Evidence:
     unpredicted : sequence of str
         References that no prediction was made for.
     rankings : pandas.DataFrame, optional
-        See :func:`~napari_uncseg.evaluation.ranking.rankings`.
+        See :func:`~napari_uncseg.evaluation.expected_dice.rankings`.
     """
 
     table: pd.DataFrame

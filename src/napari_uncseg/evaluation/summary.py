@@ -10,8 +10,16 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.cohort import Cohort
-from napari_uncseg.evaluation.expected_dice import POOR_WT, Forecast, Review, bound_of, forecasts, review
-from napari_uncseg.evaluation.ranking import EXPECTED_DICE, rankings
+from napari_uncseg.evaluation.expected_dice import (
+    EXPECTED_DICE,
+    POOR_WT,
+    Forecast,
+    Review,
+    bound_of,
+    forecasts,
+    rankings,
+    review,
+)
 from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence, run_checks
 from napari_uncseg.evaluation.table import KEYS, by_case, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
@@ -39,7 +47,7 @@ class Summary:
     estimates : pandas.DataFrame
         See :func:`estimates`.
     rankings : pandas.DataFrame
-        See :func:`~napari_uncseg.evaluation.ranking.rankings`.
+        See :func:`~napari_uncseg.evaluation.expected_dice.rankings`.
     forecasts : tuple of Forecast
         How good expected Dice is; of regions whose results tell it.
     review : Review, optional

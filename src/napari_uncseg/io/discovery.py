@@ -15,8 +15,8 @@ from pathlib import Path
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import naming
-from napari_uncseg.io.dataset import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.io.files import entries, exists, is_dir, is_file
+from napari_uncseg.io.label_coding import DATASET_JSON, Dataset, read_dataset
 from napari_uncseg.io.naming import REFERENCE, NamedFile
 from napari_uncseg.io.nifti import SUFFIXES, is_nifti, stem
 from napari_uncseg.io.results import is_own_segmentation
@@ -286,16 +286,15 @@ def _dataset_studies(folder: Path, files: Iterable[Path], dataset: Dataset) -> l
         else:
             cases[numbered[0]] |= {names[numbered[1]]: file} if numbered[1] in names else {}
     labels = folder.parent / folder.name.replace("images", "labels", 1) if folder.name.startswith("images") else folder
-    studies = [_checked(StudyFiles(case, found, folder=folder)) for case, found in sorted(cases.items())]
-    return [_with_labels(study, labels, dataset) for study in studies]
-
-
-def _with_labels(study: StudyFiles, labels: Path, dataset: Dataset) -> StudyFiles:
-    for suffix in SUFFIXES:
-        file = labels / f"{study.id}{suffix}"
-        if is_file(file) and file not in study.paths.values():
-            return replace(study, reference=file, coding=dataset.coding, undecided=dataset.undecided)
-    return study
+    studies = []
+    for case, found in sorted(cases.items()):
+        study = _checked(StudyFiles(case, found, folder=folder))
+        places = (labels / f"{case}{suffix}" for suffix in SUFFIXES)
+        reference = next((place for place in places if is_file(place) and place not in study.paths.values()), None)
+        if reference is not None:
+            study = replace(study, reference=reference, coding=dataset.coding, undecided=dataset.undecided)
+        studies.append(study)
+    return studies
 
 
 def _distinct(found: list[StudyFiles]) -> list[StudyFiles]:

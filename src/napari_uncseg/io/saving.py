@@ -15,15 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.errors import AnotherResult, ForeignFile, SaveError, StudyError
-from napari_uncseg.io.files import (
-    check_names,
-    check_writable,
-    is_file,
-    sha256,
-    sha256_of,
-    temporary_files,
-    write_files,
-)
+from napari_uncseg.io.files import check_names, check_writable, is_file, sha256, sha256_of, temporary_files, write_files
 from napari_uncseg.io.nifti import encode_volume
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import SCHEMA, Provenance, differences, fingerprint, input_hashes, plain

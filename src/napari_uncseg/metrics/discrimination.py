@@ -162,31 +162,8 @@ def moments(u: Values, v: Values) -> npt.NDArray[np.float64]:
     return np.array([a.sum(), b.sum(), a @ a, b @ b, a @ b])
 
 
-def rank_sums(u: Values, v: Values) -> npt.NDArray[np.float64]:
-    """Sums of squares and products of the centred ranks of two samples, ties sharing their mean rank.
-
-    Parameters
-    ----------
-    u, v : ndarray of float, shape (n,)
-
-    Returns
-    -------
-    ndarray of float64, shape (3,)
-        ``uu``, ``vv`` and ``uv``.
-
-    References
-    ----------
-    Spearman, American Journal of Psychology 15 (1904), 72–101; mean ranks for ties as in Kendall, "Rank correlation
-    methods" (1948).
-    """
-    from scipy.stats import rankdata  # a review loads this module, and needs none of the rest of it
-
-    a, b = (rankdata(sample) - (sample.size + 1) / 2 for sample in (u, v))
-    return np.array([a @ a, b @ b, a @ b])
-
-
 def rank_sums_of_failure(u: Values, failure: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Compute what :func:`rank_sums` does when the second sample is true or false, without ranking every voxel.
+    """Sums of squares and products of the centred ranks of values and of their failure; ties share their mean rank.
 
     Parameters
     ----------
@@ -197,6 +174,11 @@ def rank_sums_of_failure(u: Values, failure: npt.NDArray[np.bool_]) -> npt.NDArr
     -------
     ndarray of float64, shape (3,)
         ``uu``, ``vv`` and ``uv``.
+
+    References
+    ----------
+    Spearman, American Journal of Psychology 15 (1904), 72–101; mean ranks for ties as in Kendall, "Rank correlation
+    methods" (1948).
     """
     n = u.size
     if n == 0:
@@ -211,17 +193,15 @@ def rank_sums_of_failure(u: Values, failure: npt.NDArray[np.bool_]) -> npt.NDArr
     return np.array([(lengths * centred**2).sum(), n**3 / 4 * share * (1 - share), n / 2 * failing.sum()])
 
 
-def correlation(uu: float, vv: float, uv: float, smallest: float, against: str | None) -> tuple[float, str]:
+def correlation(uu: float, vv: float, uv: float, smallest: float) -> tuple[float, str]:
     """Correlation of two variances and a covariance.
 
     Parameters
     ----------
     uu, vv, uv : float
-        Variances of both sides and their covariance.
+        Variances of a map and of the failure, and their covariance.
     smallest : float
         A side that varies no more has no correlation.
-    against : str or None
-        Name of the map on the second side; None for the failure.
 
     Returns
     -------
@@ -231,7 +211,7 @@ def correlation(uu: float, vv: float, uv: float, smallest: float, against: str |
     if uu <= smallest:
         return math.nan, "the map is constant"
     if vv <= smallest:
-        return math.nan, "failure is everywhere or nowhere" if against is None else f"the map {against} is constant"
+        return math.nan, "failure is everywhere or nowhere"
     return min(max(uv / math.sqrt(uu * vv), -1.0), 1.0), ""
 
 

@@ -15,9 +15,7 @@ ROUNDS = 12
 """Pairs of steps: enough to take the steps of the voxels away."""
 
 
-def smooth_surface(
-    mask: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]] | None:
+def smooth_surface(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]] | None:
     """Surface of a mask as a triangle mesh without the steps of its voxels.
 
     Parameters

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import importlib
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, cast
 
 from torch import nn
@@ -23,21 +25,8 @@ from napari_uncseg.io.geometry import three
 PREFIX = "monai.networks.nets."
 """Begins the ``network_class_name`` of such networks in plans."""
 
-ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "SegResNet": (
-        *("init_filters", "blocks_down", "blocks_up", "dropout_prob", "act", "norm", "norm_name", "num_groups"),
-        *("use_conv_final", "upsample_mode"),
-    ),
-    "UNet": (
-        *("channels", "strides", "kernel_size", "up_kernel_size", "num_res_units", "act", "norm", "dropout", "bias"),
-        "adn_ordering",
-    ),
-    "SwinUNETR": (
-        *("patch_size", "depths", "num_heads", "window_size", "qkv_bias", "mlp_ratio", "feature_size", "norm_name"),
-        *("drop_rate", "attn_drop_rate", "dropout_path_rate", "normalize", "patch_norm", "downsample", "use_v2"),
-    ),
-}
-"""The networks, and the only arguments that plans may give them."""
+KNOWN: Mapping[str, Any] = tomllib.loads(files(__package__).joinpath("monai.toml").read_text(encoding="utf-8"))
+"""What is known of MONAI: ``networks`` and their arguments, public ``bundles``, and what ``channels`` are called."""
 
 
 def is_monai(path: str) -> bool:
@@ -100,8 +89,8 @@ def product_of(strides: Sequence[int | Sequence[int]]) -> tuple[int, int, int]:
 
 
 def _check(name: str, kwargs: Mapping[str, Any]) -> None:
-    if name not in ARGUMENTS:
-        raise ModelError(f"The plans ask for MONAI's {name}; known are {', '.join(ARGUMENTS)}.")
-    unknown = sorted(set(kwargs) - set(ARGUMENTS[name]))
+    if name not in KNOWN["networks"]:
+        raise ModelError(f"The plans ask for MONAI's {name}; known are {', '.join(KNOWN['networks'])}.")
+    unknown = sorted(set(kwargs) - set(KNOWN["networks"][name]["arguments"]))
     if unknown:
         raise ModelError(f"The plans give MONAI's {name} the argument {unknown[0]}, which is not known here.")

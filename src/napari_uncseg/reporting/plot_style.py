@@ -38,40 +38,32 @@ GREY = "#6b6b6b"
 
 PIXELS_PER_INCH = 144
 
+_MOMENT = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}
+"""What matplotlib writes into a file and that would differ from one machine or moment to the next."""
 
-def encode_figure(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """Bytes of a figure as ``png`` or ``svg``, the same for the same figure.
+
+def encode_figure(
+    figure: Figure, kind: Literal["png", "svg", "pdf"], dpi: int = PIXELS_PER_INCH, **metadata: str
+) -> bytes:
+    """Bytes of a figure as ``png``, ``svg`` or ``pdf``, the same for the same figure.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         Laid out when it is first encoded, and left so.
-    kind : {'png', 'svg'}
+    kind : {'png', 'svg', 'pdf'}
+    dpi : int
+        Pixels per inch.
+    **metadata : str
+        Such as ``Title``.
 
     Returns
     -------
     bytes
-
-    Notes
-    -----
-    ``savefig`` draws and lays out a figure twice for every kind, which takes most of the time of a report.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.image import imsave
-
     buffer = io.BytesIO()
-    canvas: Any  # untyped
     with style():
-        if kind == "png":
-            figure.dpi = PIXELS_PER_INCH
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            nameless: Any = {"Software": None}
-            imsave(buffer, canvas.buffer_rgba(), format=kind, dpi=PIXELS_PER_INCH, metadata=nameless)
-        else:
-            canvas = FigureCanvasSVG(figure)
-            canvas.print_svg(buffer, metadata={"Date": None})
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata={_MOMENT[kind]: None, **metadata})
         figure.set_layout_engine("none")
     return buffer.getvalue()
 

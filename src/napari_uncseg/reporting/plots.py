@@ -6,7 +6,6 @@ matplotlib is imported only when something is drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +15,12 @@ import pandas as pd
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
+from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME, study_scores
 from napari_uncseg.evaluation.metric import Statistic
-from napari_uncseg.evaluation.ranking import EXPECTED_DICE, VOLUME, study_scores
 from napari_uncseg.evaluation.summary import Summary
 from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.calibration import reliability
+from napari_uncseg.metrics.calibration import Reliability, reliability
 from napari_uncseg.metrics.discrimination import errors_caught_curve
 from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves
 from napari_uncseg.metrics.selective import risk_coverage
@@ -56,29 +55,6 @@ _FILTERED = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class ReliabilityCurve:
-    """How often what was said with a probability came true.
-
-    Parameters
-    ----------
-    mean_p, mean_y : ndarray of float, shape (bins,)
-        Mean probability and share of the region in each bin, pooled over studies; nan where a bin is empty.
-    count : ndarray of int, shape (bins,)
-        Voxels in each bin.
-    cases : ndarray of float, shape (studies, bins)
-        ``mean_y`` of each study; nan where it has no voxel.
-    ece : float
-        Mean over studies of the class-wise expected calibration error, for the title.
-    """
-
-    mean_p: Floats
-    mean_y: Floats
-    count: npt.NDArray[np.int64]
-    cases: Floats
-    ece: float = float("nan")
-
-
 def illustrate(summary: Summary) -> dict[str, Figure]:
     """All figures that there is data for.
 
@@ -101,15 +77,24 @@ def illustrate(summary: Summary) -> dict[str, Figure]:
     return {name: figure for name, make in makers.items() if (figure := make(summary)) is not None}
 
 
-def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) -> Figure:
+def reliability_figure(
+    curves: Mapping[Region, Reliability],
+    title: str,
+    errors: Mapping[Region, float] | None = None,
+    cases: Mapping[Region, Floats] | None = None,
+) -> Figure:
     """Reliability per region, with the spread of the studies, over the number of voxels in each bin (log axis).
 
     Parameters
     ----------
-    curves : mapping of Region to ReliabilityCurve
-        Empty curves leave their panel empty.
+    curves : mapping of Region to Reliability
+        Pooled over studies; a region without one has an empty panel.
     title : str
         Voxel set and aggregation in words.
+    errors : mapping of Region to float, optional
+        Class-wise expected calibration error to tell; by default that of the curve.
+    cases : mapping of Region to ndarray of float, shape (studies, bins), optional
+        What was observed of each study; nan where it has no voxel.
 
     Returns
     -------
@@ -125,9 +110,10 @@ def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) ->
             upper.set_aspect("equal")
             lower.set_xlabel("mean probability in the bin")
             if curve is not None:
-                spread(upper, curve.mean_p, curve.cases, REGION_COLOURS[region])
-                place: dict[str, Any] = {"transform": upper.transAxes, "ha": "right", "va": "bottom"}
-                upper.text(0.96, 0.05, f"ECE {curve.ece:.3f}", fontsize=9, **place)
+                spread(upper, curve.claimed, (cases or {}).get(region, np.empty((0, 0))), REGION_COLOURS[region])
+                place: Settings = {"transform": upper.transAxes, "ha": "right", "va": "bottom"}
+                error = (errors or {}).get(region, curve.expected_error)
+                upper.text(0.96, 0.05, f"ECE {error:.3f}", fontsize=9, **place)
             draw_reliability(upper, lower, region, curve, REGION_COLOURS[region])
         axes[0][0].set_ylabel("share that is in the region")
         axes[1][0].set_ylabel("voxels")
@@ -136,32 +122,32 @@ def reliability_figure(curves: Mapping[Region, ReliabilityCurve], title: str) ->
         return figure
 
 
-def draw_reliability(upper: Axes, lower: Axes, region: Region, curve: ReliabilityCurve | None, colour: str) -> None:
+def draw_reliability(upper: Axes, lower: Axes, region: Region, curve: Reliability | None, colour: str) -> None:
     """Draw the curve of a region, and the number of voxels in each bin below it; of none, the frame alone."""
     upper.plot((0, 1), (0, 1), color=GREY, lw=1, ls=":", label="perfect")
     upper.set(xlim=(0, 1), ylim=(0, 1))
     if curve is None:
         return
-    filled, edges = curve.count > 0, np.linspace(0, 1, len(curve.count) + 1)
-    line: dict[str, Any] = {"color": colour, "marker": REGION_MARKERS[region], "ms": 4, "lw": 1.8}
-    upper.plot(curve.mean_p[filled], curve.mean_y[filled], label="all studies pooled", **line)
-    lower.bar(edges[:-1], np.where(filled, curve.count, np.nan), np.diff(edges), align="edge", color=colour)
+    filled, edges = curve.counts > 0, curve.edges
+    line: Settings = {"color": colour, "marker": REGION_MARKERS[region], "ms": 4, "lw": 1.8}
+    upper.plot(curve.claimed[filled], curve.observed[filled], label="all studies pooled", **line)
+    lower.bar(edges[:-1], np.where(filled, curve.counts, np.nan), np.diff(edges), align="edge", color=colour)
     lower.set_yscale("log")
     lower.set_ylim(bottom=0.8)
 
 
 def reliability_of(summary: Summary) -> Figure | None:
     """Reliability of the probabilities around the tumour."""
-    curves = {}
+    curves, errors, cases = {}, {}, {}
     for metric in summary.cohort.metrics:
         if isinstance(metric, Calibration) and metric.voxel_set is _VOXELS:
-            pooled = reliability(metric.total(), metric.bins)
-            cases = np.array([reliability(statistic, metric.bins).observed for statistic in metric.cases.values()])
-            estimate = summary.estimate("ece_classwise", metric.region, voxel_set=_VOXELS)
-            ece = float("nan") if estimate is None else estimate.mean
-            curves[metric.region] = ReliabilityCurve(pooled.claimed, pooled.observed, pooled.counts, cases, ece)
+            region, bins = metric.region, metric.bins
+            cases[region] = np.array([reliability(each, bins).observed for each in metric.cases.values()])
+            estimate = summary.estimate("ece_classwise", region, voxel_set=_VOXELS)
+            errors[region] = float("nan") if estimate is None else estimate.mean
+            curves[region] = reliability(metric.total(), bins)
     title = f"Reliability of the probabilities: {VOXEL_SET_TITLES[_VOXELS]}, 15 bins"
-    return reliability_figure(curves, title) if curves else None
+    return reliability_figure(curves, title, errors, cases) if curves else None
 
 
 def errors_caught(summary: Summary) -> Figure | None:

@@ -88,11 +88,7 @@ def frame_of(data: ComparisonData, brain: npt.NDArray[np.bool_], point: Sequence
 
 
 def draw_findings(
-    figure: Figure | SubFigure,
-    study: Study,
-    prediction: Prediction,
-    findings: Findings,
-    chosen: Sequence[Finding],
+    figure: Figure | SubFigure, study: Study, prediction: Prediction, findings: Findings, chosen: Sequence[Finding]
 ) -> None:
     """Draw a column of two cuts for each finding: a modality with contours, and the map.
 

@@ -16,10 +16,12 @@ from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region
 from napari_uncseg.reporting.page import Grid, fill_template
-from napari_uncseg.reporting.plot_style import style
+from napari_uncseg.reporting.plot_style import encode_figure, style
 from napari_uncseg.reporting.slices import COLUMNS, draw_findings
-from napari_uncseg.reporting.study_report_words import CONTOURS, START, Material, Page, compose
+from napari_uncseg.reporting.study_report_words import CONTOURS, Material, Page, compose
 from napari_uncseg.review.findings import Finding, Findings, find
+from napari_uncseg.review.threshold_sweep import START
+from napari_uncseg.review.volumes import DIAMETERS_HOW, HOW
 from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.uncertainty.prediction_maps import maps_of
 
@@ -78,8 +80,8 @@ def write_study_report(material: Material, folder: Path) -> list[Path]:
     stem = folder / f"{prediction.study_id}_review"
     pdf, html = stem.with_name(stem.name + ".pdf"), stem.with_name(stem.name + ".html")
     picture = encode_cuts(material, findings, chosen, PICTURE_INCHES) if chosen else None
-    contents = {pdf: _pdf(page_figure(material, findings, page)), html: report_html(page, picture).encode()}
-    write_files(contents)
+    encoded = encode_figure(page_figure(material, findings, page), "pdf", PIXELS_PER_INCH, Title="Review of a study")
+    write_files({pdf: encoded, html: report_html(page, picture).encode()})
     return [pdf, html]
 
 
@@ -96,18 +98,17 @@ def report_html(page: Page, picture: bytes | None) -> str:
     -------
     str
     """
-    return fill_template("study.html.j2", page=page, contours=CONTOURS, picture=picture)
+    texts = {"contours": CONTOURS, "volumes_how": HOW, "diameters_how": DIAMETERS_HOW}
+    return fill_template("study.html.j2", page=page, picture=picture, **texts)
 
 
 def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
     """The page as a figure of A4 size."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.image import imread
 
     with style():
         figure = Figure(figsize=PAGE_INCHES)
-        FigureCanvasAgg(figure)
         writer = _Writer(figure)
         writer.line(page.title, size=15, weight="bold")
         writer.line(page.subtitle, size=8.5, colour=SOFT)
@@ -116,10 +117,10 @@ def page_figure(material: Material, findings: Findings, page: Page) -> Figure:
             writer.line(sentence, size=8.5, most=3)
         writer.title("Volumes")
         writer.table(page.volumes, WIDTHS[len(page.volumes.head)])
-        writer.line(page.volumes_how, size=7, colour=SOFT)
+        writer.line(HOW, size=7, colour=SOFT)
         writer.title("Diameters")
         writer.table(page.diameters, (0.27, 0.21, 0.21, 0.21)[: len(page.diameters.head)])
-        writer.line(page.diameters_how, size=7, colour=SOFT)
+        writer.line(DIAMETERS_HOW, size=7, colour=SOFT)
         writer.title("Findings")
         writer.line(page.findings_lead, size=8)
         writer.table(page.findings, (0.04, 0.56, 0.06, 0.11, 0.07, 0.07, 0.09))
@@ -163,9 +164,7 @@ def encode_cuts(material: Material, findings: Findings, chosen: Sequence[Finding
     with style():
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01))
         draw_findings(figure, material.study, material.prediction, findings, chosen)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
+    return encode_figure(figure, "png", PIXELS_PER_INCH)
 
 
 class _Writer:
@@ -224,10 +223,3 @@ def _default_findings(prediction: Prediction, study: Study) -> Findings:
         raise EvaluationError(f"The result of {prediction.study_id} holds no map; predict the study again.")
     watershed = build_watershed(prediction, keys[0], study.brain)
     return find(watershed, START * watershed.upper)
-
-
-def _pdf(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with style():
-        figure.savefig(buffer, format="pdf", dpi=200, metadata={"CreationDate": None, "Title": "Review of a study"})
-    return buffer.getvalue()

@@ -17,14 +17,11 @@ from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
 from napari_uncseg.review.session import judged
 from napari_uncseg.review.verdicts import Record, StudyVerdict, latest
-from napari_uncseg.review.volumes import DIAMETERS_HOW, HOW, RegionSize, region_sizes, volume_intervals
+from napari_uncseg.review.volumes import RegionSize, region_sizes, volume_intervals
 from napari_uncseg.uncertainty.expected_dice import estimates_of
 
 LISTED = 8
 """Findings that are listed."""
-
-START = 0.2
-"""Fraction of a map's range that findings are cut at when nobody has chosen a threshold."""
 
 CONTOURS = (
     "Contours: oedema green, necrotic core red, enhancing tumour yellow; the finding cyan; the expert's region, where "
@@ -42,7 +39,7 @@ class Material:
     prediction : Prediction
         Its result, on its grid.
     findings : Findings, optional
-        Those that were reviewed; without them they are cut out of the first map of WT at :data:`START` of its range.
+        Those that were reviewed; without them they are cut out of the first map of WT at a fifth of its range.
     records : tuple of StudyVerdict or FindingVerdict
         The log of verdicts; those of this study and result are told.
     correction : Correction, optional
@@ -63,12 +60,7 @@ class Page:
     Parameters
     ----------
     title, subtitle : str
-    volumes, findings : Grid
-    volumes_how : str
-        How the intervals came about.
-    diameters : Grid
-    diameters_how : str
-        Which they are.
+    volumes, diameters, findings : Grid
     findings_lead : str
         Which map, threshold and order.
     calibration : Grid
@@ -79,9 +71,7 @@ class Page:
     title: str
     subtitle: str
     volumes: Grid
-    volumes_how: str
     diameters: Grid
-    diameters_how: str
     findings_lead: str
     findings: Grid
     calibration: Grid
@@ -104,12 +94,17 @@ def compose(material: Material, findings: Findings) -> Page:
     ]
     making += [f"Needs review: {reason.get('text')}" for reason in prediction.provenance.get("needs_review") or ()]
     making += [f"Warning: {warning}" for warning in material.study.warnings]
-    calibration = Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1))
-    volumes, found = _volumes_grid(material), _findings_grid(material, findings)
-    title, lead = f"Review of {prediction.study_id}", _findings_lead(prediction, findings)
-    sizes = (volumes, HOW, _diameters_grid(material), DIAMETERS_HOW)
-    said = tuple(_verdict_sentences(material))
-    return Page(title, _subtitle(material), *sizes, lead, found, calibration, said, tuple(making))
+    return Page(
+        title=f"Review of {prediction.study_id}",
+        subtitle=_subtitle(material),
+        volumes=_volumes_grid(material),
+        diameters=_diameters_grid(material),
+        findings_lead=_findings_lead(prediction, findings),
+        findings=_findings_grid(material, findings),
+        calibration=Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1)),
+        verdicts=tuple(_verdict_sentences(material)),
+        making=tuple(making),
+    )
 
 
 def _subtitle(material: Material) -> str:

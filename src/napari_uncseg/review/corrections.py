@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -260,29 +260,22 @@ def _json_bytes(provenance: Mapping[str, Any], path: Path, encoded: bytes) -> by
 
 
 def _changes_json(changes: Correction, findings: Findings | None) -> dict[str, Any]:
-    regions = {region: asdict(change).items() for region, change in changes.regions.items()}
-    changed = {
-        "voxels": changes.voxels,
-        "changed_ml": round(changes.changed_ml, 4),
-        "outside_findings_ml": round(changes.outside_ml, 4),
-        "regions_ml": {
-            str(region): {name.removesuffix("_ml"): round(ml, 4) for name, ml in change}
-            for region, change in regions.items()
-        },
+    """What was changed, and the findings that guided it."""
+    regions = {
+        str(region): {name.removesuffix("_ml"): round(ml, 4) for name, ml in vars(change).items()}
+        for region, change in changes.regions.items()
     }
-    return {"changes": changed, "findings": _findings_json(findings, changes)}
-
-
-def _findings_json(findings: Findings | None, changes: Correction) -> dict[str, Any] | None:
-    if findings is None:
-        return None
-    touched = [
-        {"rank": item.rank, "voxel": item.voxel, "volume_ml": round(item.volume_ml, 4)}
-        for item in findings.items
-        if item.rank in changes.touched
-    ]
-    count = len(findings.items)
-    return {"map": str(findings.map), "threshold": findings.threshold, "count": count, "touched": touched}
+    ml = {"changed_ml": round(changes.changed_ml, 4), "outside_findings_ml": round(changes.outside_ml, 4)}
+    told: dict[str, Any] = {"changes": {"voxels": changes.voxels, **ml, "regions_ml": regions}, "findings": None}
+    if findings is not None:
+        touched = [
+            {"rank": item.rank, "voxel": item.voxel, "volume_ml": round(item.volume_ml, 4)}
+            for item in findings.items
+            if item.rank in changes.touched
+        ]
+        guide = {"map": str(findings.map), "threshold": findings.threshold, "count": len(findings.items)}
+        told["findings"] = {**guide, "touched": touched}
+    return told
 
 
 def _free_path(folder: Path, study_id: str) -> Path:

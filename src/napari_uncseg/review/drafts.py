@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import glob
 import zlib
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +106,7 @@ def write_draft(path: Path, prediction: Prediction, labels: npt.NDArray[np.integ
     write_files({path: content.model_dump_json(by_alias=True).encode()})
 
 
-def drafts_of(folder: Path, prediction: Prediction, but: Iterable[str] = ()) -> list[CorrectionDraft]:
+def drafts_of(folder: Path, prediction: Prediction) -> list[CorrectionDraft]:
     """Drafts that were made on a result, the latest first; those of other results, and damaged ones, stay aside.
 
     Parameters
@@ -115,16 +114,12 @@ def drafts_of(folder: Path, prediction: Prediction, but: Iterable[str] = ()) -> 
     folder : Path
         Folder of the study's result.
     prediction : Prediction
-    but : iterable of str
-        Tokens of those that are not wanted.
     """
-    unwanted = {draft_path(folder, prediction.study_id, token) for token in but}
     found = []
     for path in Path(folder).glob(draft_path(Path(), glob.escape(prediction.study_id), "*").name):
         with suppress(UncsegError):
-            draft = _read(path, prediction) if path not in unwanted else None
-            found += [draft] if draft is not None else []
-    return sorted(found, key=lambda draft: draft.time, reverse=True)
+            found.append(_read(path, prediction))
+    return sorted((draft for draft in found if draft is not None), key=lambda draft: draft.time, reverse=True)
 
 
 def delete_draft(path: Path) -> None:

@@ -1,4 +1,7 @@
-"""What a threshold flags, and with a reference what that is worth: counted once for all thresholds."""
+"""What a threshold flags, and with a reference what that is worth: counted once for all; and where a review begins.
+
+A result that speaks against itself begins lower: nothing looks clean that is not.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,20 @@ import numpy.typing as npt
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, region_masks
-from napari_uncseg.maps import MapName
+from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.overlap import dice_of_counts
 from napari_uncseg.review.watershed import STEPS
+from napari_uncseg.uncertainty.needs_review import Reason
 from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
 
 Counts = npt.NDArray[np.int64]
 Curve = npt.NDArray[np.float64]
+
+START = 0.2
+"""Fraction of a map's range at which it is cut when nobody has moved the threshold."""
+
+PLACES_ML = 10.0
+"""Volume that is at least flagged at first in a doubtful result, however low its map is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +173,41 @@ def value_histogram(values: Map, upper: float, bins: int = 100) -> Counts:
     counts, _ = np.histogram(raised, bins=bins, range=(0.0, upper))
     counts[0] = 0
     return np.asarray(counts, dtype=np.int64)
+
+
+def reasons_of(prediction: Prediction) -> tuple[str, ...]:
+    """Why a result needs review, a sentence each, as it was told when it was made; an empty one always does."""
+    told = prediction.provenance.get("needs_review") or ()
+    reasons = tuple(str(reason.get("text")) for reason in told)
+    if not reasons and not prediction.segmentation.any():
+        return (Reason.of("no_tumour").text,)
+    return reasons
+
+
+def leading_map(prediction: Prediction) -> str:
+    """Name of the map that a review begins with.
+
+    Parameters
+    ----------
+    prediction : Prediction
+
+    Returns
+    -------
+    str
+        ``error_risk`` where there is one, for it knows of members and of what lies outside of the mask. Else
+        ``unc_output``; of a doubtful result ``unc_output_unmasked``, for its mask is as doubtful.
+    """
+    unmasked = (Measure.UNC_OUTPUT_UNMASKED,) if reasons_of(prediction) else ()
+    wanted = (Measure.ERROR_RISK, *unmasked, Measure.UNC_OUTPUT)
+    return next((str(name) for name in wanted if name in prediction.maps), str(Measure.ENTROPY))
+
+
+def start_threshold(prediction: Prediction, sweep: ThresholdSweep) -> float:
+    """Where a map is cut first: at :data:`START`; lower in a doubtful result, until it lists places to look at."""
+    step = sweep.step(START * float(sweep.thresholds[-1]))
+    while step > 1 and reasons_of(prediction) and sweep.volume_ml(step) < PLACES_ML:
+        step -= 1
+    return float(sweep.thresholds[step])
 
 
 def _share(part: np.int64, whole: np.int64) -> float:

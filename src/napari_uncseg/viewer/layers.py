@@ -16,7 +16,7 @@ from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import BEST_SEEN_ON, LABEL_TITLES, MODALITIES, Label, Region
 from napari_uncseg.maps import MapName, Measure
-from napari_uncseg.review.doubt import leading_map, reasons_of
+from napari_uncseg.review.threshold_sweep import leading_map, reasons_of
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.bindings import bind_viewer, show_modality
 from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap, window_level

@@ -9,10 +9,10 @@ import numpy as np
 
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.calibration import reliability
+from napari_uncseg.metrics.calibration import Reliability, reliability
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import GREY, legend_below, new_figure, style
-from napari_uncseg.reporting.plots import ReliabilityCurve, reliability_figure
+from napari_uncseg.reporting.plots import reliability_figure
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, MonotoneMap
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.case_study_tables import NATS, Judged, triage
@@ -22,14 +22,14 @@ VOXELS = VoxelSet.TUMOUR
 CERTAIN, UNCERTAIN = "#0072B2", "#D55E00"
 
 
-def curve_of(judged: Judged, region: Region, change: MonotoneMap = IDENTITY) -> ReliabilityCurve:
-    """Reliability of a region near the tumour, as predicted or recalibrated."""
+def curve_of(judged: Judged, region: Region, change: MonotoneMap = IDENTITY) -> tuple[Reliability, float, np.ndarray]:
+    """Reliability of a region near the tumour, as predicted or recalibrated; its error, and that of each study."""
     counts = [counts_of(statistic) for statistic in judged.record.steps[region, VOXELS].cases.values()]
     bins = [fine_bins(change, each) for each in counts]
     pooled = reliability({key: np.sum([each[key] for each in bins], axis=0) for key in bins[0]}, ECE_BINS)
     cases = np.array([reliability(each, ECE_BINS).observed for each in bins])
     _, error = calibration_error(judged.record, region, VOXELS, change)
-    return ReliabilityCurve(pooled.claimed, pooled.observed, pooled.counts, cases, error)
+    return pooled, error, cases
 
 
 def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
@@ -47,7 +47,8 @@ def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
     curves = {region: curve_of(judged, region, changes[region]) for region in REGIONS}
     after = f"scaled ({', '.join(f'{region} {changes[region].words()}' for region in REGIONS)})"
     title = f"{judged.network}, {judged.members}, {after if scaled else 'as predicted'}: {VOXEL_SET_TITLES[VOXELS]}"
-    harness.write_figure(reliability_figure(curves, title), path)
+    pooled, errors, cases = ({region: found[part] for region, found in curves.items()} for part in range(3))
+    harness.write_figure(reliability_figure(pooled, title, errors, cases), path)
 
 
 def draw_triage(each: Sequence[Judged], path: Path) -> None:

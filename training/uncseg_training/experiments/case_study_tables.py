@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.ranking import VOLUME, study_scores
+from napari_uncseg.evaluation.expected_dice import VOLUME, study_scores
 from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound

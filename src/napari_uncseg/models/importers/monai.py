@@ -21,7 +21,7 @@ from napari_uncseg.models.heads import Head
 from napari_uncseg.models.importers import monai_bundle
 from napari_uncseg.models.importers.checkpoint import plain_weights, read_checkpoint
 from napari_uncseg.models.model import Model, make_plans, put_weights
-from napari_uncseg.models.monai import PREFIX, build_monai, monai_divisors
+from napari_uncseg.models.monai import KNOWN, PREFIX, build_monai, monai_divisors
 
 TILE = (128, 128, 128)
 """Voxels of a tile where nobody says."""
@@ -34,27 +34,6 @@ _NEEDED: Mapping[str, str] = {
 
 _OURS = ("spatial_dims", "in_channels", "out_channels", "img_size", "use_checkpoint")
 """Arguments of a definition that are not handed on: they follow from elsewhere, or change nothing of the answer."""
-
-_FIRST: Mapping[str, str] = {
-    "SegResNet": r"convInit\.conv\.weight",
-    "UNet": r"model\.0\.((conv\.unit0\.)?conv|residual)\.weight",
-    "SwinUNETR": r"swinViT\.patch_embed\.proj\.weight|encoder1\.layer\.conv[13]\.conv\.weight",
-}
-"""Weights whose second axis is the modalities."""
-
-_LAST: Mapping[str, Mapping[str, tuple[int, ...]]] = {
-    "SegResNet": {r"conv_final\.2\.conv\.(weight|bias)": (0,)},
-    # A transposed convolution has its outputs second; behind it a residual unit maps outputs to outputs.
-    "UNet": {
-        r"model\.2\.(0\.)?conv\.weight": (1,),
-        r"model\.2\.(0\.)?conv\.bias": (0,),
-        r"model\.2\.0\.adn\.[AN]\.(weight|bias)": (0,),
-        r"model\.2\.1\.conv\.unit0\.conv\.weight": (0, 1),
-        r"model\.2\.1\.conv\.unit0\.conv\.bias": (0,),
-    },
-    "SwinUNETR": {r"out\.conv\.conv\.(weight|bias)": (0,)},
-}
-"""Weights one or two of whose axes are the output channels."""
 
 
 def import_monai(
@@ -167,7 +146,7 @@ def _described(arch: str | None, source: Path) -> dict[str, Any]:
         config = monai_bundle.read_mapping(path)
     else:
         example = '{"_target_": "SegResNet", "init_filters": 16}'
-        known_ones = ", ".join(monai_bundle.KNOWN)
+        known_ones = ", ".join(KNOWN["bundles"])
         raise ModelError(f"{arch} is neither a file nor a known bundle ({known_ones}); write a file as {example}.")
     network = monai_bundle.find_network(config, path)
     return {} if network is None else {"network": network}
@@ -215,9 +194,10 @@ def _head(names: Sequence[str], source: Path) -> tuple[Head, list[int]]:
 
 def _turned(kind: str, key: str, value: Tensor, channels: Sequence[int], rows: Sequence[int]) -> Tensor:
     """A weight with modalities and answers in the order used here."""
-    if re.fullmatch(_FIRST[kind], key) and value.ndim == 5 and value.shape[1] == len(channels):
+    known = KNOWN["networks"][kind]
+    if re.fullmatch(known["first"], key) and value.ndim == 5 and value.shape[1] == len(channels):
         value = value[:, list(channels)]
-    for pattern, axes in _LAST[kind].items():
+    for pattern, axes in known["last"].items():
         if re.fullmatch(pattern, key):
             for axis in axes:
                 if value.ndim > axis and value.shape[axis] == len(rows):

@@ -11,47 +11,16 @@ import importlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.io.files import is_file, read_json, read_text
 from napari_uncseg.io.naming import modality_of_name
+from napari_uncseg.models.monai import KNOWN
 
 CONFIGS = ("configs/inference.json", "configs/inference.yaml", "configs/inference.yml")
 METADATA = "configs/metadata.json"
 WEIGHTS = ("models/model.pt", "models/model.pth")
-
-KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "brats_mri_segmentation": {
-            "network": {
-                "_target_": "SegResNet",
-                "blocks_down": [1, 2, 2, 4],
-                "blocks_up": [1, 1, 1],
-                "init_filters": 16,
-                "in_channels": 4,
-                "out_channels": 3,
-                "dropout_prob": 0.2,
-            },
-            "inputs": ("t1c", "t1n", "t2w", "t2f"),
-            "outputs": ("TC", "WT", "ET"),
-            "tile": (240, 240, 160),
-            "spacing": (1.0, 1.0, 1.0),
-            "orientation": "LPS",
-        }
-    }
-)
-"""Public bundles, and what their files leave unsaid: they take images as they lie, and those of BraTS lie as LPS."""
-
-_MEANINGS: Mapping[str, str] = {
-    r"whole tumou?r|wt": "WT",
-    r"tumou?r core|tc": "TC",
-    r"(gd )?enhancing( tumou?r)?|active tumou?r|et": "ET",
-    r"background|bg": "background",
-    r"necro(sis|tic)( core)?|(necrotic|ncr) (and|or)? ?non enhancing( tumou?r)?( core)?|ncr( net)?": "NCR",
-    r"(peritumou?ral )?o?edema|ed": "ED",
-}
 
 
 def find_bundle_config(folder: Path) -> Path | None:
@@ -100,13 +69,14 @@ def read_bundle(folder: Path) -> dict[str, Any]:
 
 def known_as(name: str) -> Mapping[str, Any] | None:
     """What is known of a public bundle by its name, or None."""
-    return KNOWN.get(re.sub(r"[^a-z0-9]+", "_", name.strip().lower()))
+    found: Mapping[str, Any] | None = KNOWN["bundles"].get(re.sub(r"[^a-z0-9]+", "_", name.strip().lower()))
+    return found
 
 
 def meaning_of_name(name: str) -> str | None:
     """Region (WT, TC, ET) or label (background, NCR, ED, ET) that an output channel is called by, or None."""
     plain = " ".join(re.findall(r"[a-z0-9]+", name.lower()))
-    return next((meaning for pattern, meaning in _MEANINGS.items() if re.fullmatch(pattern, plain)), None)
+    return next((meaning for meaning, pattern in KNOWN["channels"].items() if re.fullmatch(pattern, plain)), None)
 
 
 def find_network(config: Mapping[str, Any], path: Path) -> dict[str, Any] | None:

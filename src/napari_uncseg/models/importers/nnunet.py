@@ -19,9 +19,9 @@ from typing import Any
 from torch import Tensor
 
 from napari_uncseg.errors import ModelError, StudyError
-from napari_uncseg.io.dataset import read_dataset
 from napari_uncseg.io.files import is_file, read_json, sha256_of
 from napari_uncseg.io.geometry import three
+from napari_uncseg.io.label_coding import read_dataset
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.identity import DATASET, PLANS
 from napari_uncseg.models.importers import CHECKPOINT

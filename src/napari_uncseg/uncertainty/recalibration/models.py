@@ -8,16 +8,18 @@ stays 0.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, FiniteFloat
+from pydantic.dataclasses import dataclass
 
+from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.uncertainty.measures import at_least_float32, is_tensor, namespace, special
 
 ArrayT = TypeVar("ArrayT")
@@ -27,6 +29,9 @@ STEPS = 32767
 
 SMALLEST = 2.0**-17
 """A quarter of a step, the middle of what a file calls 0; closer to 0 or 1 nothing is told apart."""
+
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Method(StrEnum):
@@ -39,9 +44,6 @@ class Method(StrEnum):
 
 class MonotoneMap(ABC):
     """A map of probabilities that never turns their order round."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-    """Files hold the fields of a map and nothing else; ``kind`` is its name there."""
 
     def apply(self, probability: ArrayT) -> ArrayT:
         """Recalibrate probabilities.
@@ -78,7 +80,7 @@ class MonotoneMap(ABC):
         """The map in a few characters, for a table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})  # files hold these fields and no others
 class Temperature(MonotoneMap):
     """Softer (or sharper) by one number, ``sigmoid(logit(p) / T)``; p = 0.5, and so the segmentation, stays.
 
@@ -92,11 +94,8 @@ class Temperature(MonotoneMap):
     Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2, arXiv 1706.04599.
     """
 
-    temperature: float
+    temperature: Positive
     kind: Literal["temperature"] = "temperature"
-
-    def __post_init__(self) -> None:
-        _check(_is_number(self.temperature) and self.temperature > 0, "a temperature is a number above 0")
 
     def curve(self, probability: ArrayT) -> ArrayT:
         """``sigmoid(logit(p) / T)``."""
@@ -108,7 +107,7 @@ class Temperature(MonotoneMap):
         return f"T {self.temperature:.3g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})  # files hold these fields and no others
 class Platt(MonotoneMap):
     """A line in logits, ``sigmoid(a logit(p) + b)``: b moves all probabilities where a region is rarer or more common.
 
@@ -124,13 +123,9 @@ class Platt(MonotoneMap):
     Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers (1999), section 2.
     """
 
-    slope: float
-    intercept: float
+    slope: Positive
+    intercept: FiniteFloat
     kind: Literal["platt"] = "platt"
-
-    def __post_init__(self) -> None:
-        _check(_is_number(self.slope) and self.slope > 0, "the slope of a Platt map is a number above 0")
-        _check(_is_number(self.intercept), "the intercept of a Platt map is a number")
 
     def curve(self, probability: ArrayT) -> ArrayT:
         """``sigmoid(a logit(p) + b)``."""
@@ -142,7 +137,7 @@ class Platt(MonotoneMap):
         return f"a {self.slope:.3g}, b {self.intercept:.3g}".replace("-", "−")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})  # files hold these fields and no others
 class Isotonic(MonotoneMap):
     """Any shape that does not fall: straight between its knots, level beyond them. Equal values are ties in rank.
 
@@ -158,15 +153,12 @@ class Isotonic(MonotoneMap):
     section 3.
     """
 
-    knots: tuple[tuple[float, float], ...]
+    knots: Annotated[tuple[tuple[Fraction, Annotated[float, Field(gt=0, lt=1)]], ...], Field(min_length=2)]
     kind: Literal["isotonic"] = "isotonic"
 
     def __post_init__(self) -> None:
-        _check(len(self.knots) >= 2, "an isotonic map has at least two knots")
-        _check(all(_is_number(number) for knot in self.knots for number in knot), "knots are finite numbers")
-        _check(all(0 <= x <= 1 and 0 < y < 1 for x, y in self.knots), "knots lie between 0 and 1")
-        rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(self.knots))
-        _check(rising, "the knots of an isotonic map rise")
+        if not all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(self.knots)):
+            raise ValueError("the knots of an isotonic map rise")
 
     def curve(self, probability: ArrayT) -> ArrayT:
         """Linear interpolation between the knots."""
@@ -201,15 +193,6 @@ def _as(values: npt.NDArray[np.float64], like: Any) -> Any:
     if is_tensor(like):
         return namespace(like).as_tensor(values, dtype=like.dtype, device=like.device)
     return values.astype(like.dtype)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check(sound: bool, words: str) -> None:
-    if not sound:
-        raise ValueError(words)
 
 
 IDENTITY = Temperature(1.0)

@@ -17,10 +17,11 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
+from napari_uncseg.metrics.calibration import Reliability
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
-from napari_uncseg.reporting.plots import ReliabilityCurve, draw_reliability
+from napari_uncseg.reporting.plots import draw_reliability
 
-Curves = Mapping[Region, ReliabilityCurve | None]
+Curves = Mapping[Region, Reliability | None]
 
 SIDE_BY_SIDE = 460
 """Narrower than this, in pixels, the regions stand one below the other."""
@@ -109,7 +110,7 @@ def draw_regions(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) -> Non
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    curves : mapping of Region to ReliabilityCurve or None
+    curves : mapping of Region to Reliability or None
         None leaves the region's axes empty and says so.
     ink : Ink
     wide : bool

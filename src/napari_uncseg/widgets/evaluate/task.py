@@ -20,9 +20,8 @@ from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.label_coding import decode_reference
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region, labels_from_regions
-from napari_uncseg.metrics.calibration import DEFAULT_BINS, reliability
+from napari_uncseg.metrics.calibration import DEFAULT_BINS, Reliability, reliability
 from napari_uncseg.metrics.voxel_sets import VoxelSet
-from napari_uncseg.reporting.plots import ReliabilityCurve
 from napari_uncseg.widgets.evaluate.inputs import Inputs, Stamp
 from napari_uncseg.widgets.job import Report
 
@@ -81,15 +80,13 @@ class Evaluated:
         found = (each for each in self.values if (each.metric, each.region, each.voxel_set, each.map) == wanted)
         return next(found, None)
 
-    def curves(self, voxel_set: VoxelSet) -> dict[Region, ReliabilityCurve | None]:
+    def curves(self, voxel_set: VoxelSet) -> dict[Region, Reliability | None]:
         """Reliability of the probabilities of each region; None without voxels."""
-        found: dict[Region, ReliabilityCurve | None] = dict.fromkeys(REGIONS)
+        found: dict[Region, Reliability | None] = dict.fromkeys(REGIONS)
         for metric in self.metrics:
             if isinstance(metric, Calibration) and metric.voxel_set is voxel_set:
                 bins = reliability(metric.cases[self.study_id], metric.bins)
-                cases = np.empty((0, len(bins.counts)))
-                curve = ReliabilityCurve(bins.claimed, bins.observed, bins.counts, cases, bins.expected_error)
-                found[metric.region] = curve if bins.counts.any() else None
+                found[metric.region] = bins if bins.counts.any() else None
         return found
 
 

@@ -20,9 +20,9 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import BEST_SEEN_ON, REGION_TITLES, REGIONS, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
-from napari_uncseg.review.doubt import leading_map, reasons_of
 from napari_uncseg.review.findings import Findings, find
 from napari_uncseg.review.session import Session
+from napari_uncseg.review.threshold_sweep import leading_map, reasons_of
 from napari_uncseg.review.watershed import REVIEW_SETS, Watershed, build_watershed, review_voxels
 from napari_uncseg.uncertainty.prediction_maps import maps_of
 from napari_uncseg.viewer.bindings import show_modality

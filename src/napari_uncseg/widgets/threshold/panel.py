@@ -10,9 +10,14 @@ import napari
 from superqt.utils import signals_blocked
 
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.review.doubt import reasons_of, start_threshold
 from napari_uncseg.review.findings import Finding, Findings
-from napari_uncseg.review.threshold_sweep import ThresholdSweep, sweep_thresholds, value_histogram
+from napari_uncseg.review.threshold_sweep import (
+    ThresholdSweep,
+    reasons_of,
+    start_threshold,
+    sweep_thresholds,
+    value_histogram,
+)
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.review.watershed import STEPS
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_uncseg.evaluation.ranking import rankings, study_scores
+from napari_uncseg.evaluation.expected_dice import rankings, study_scores
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region
 

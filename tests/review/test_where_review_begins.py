@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from napari_uncseg.maps import MapName
-from napari_uncseg.review.doubt import PLACES_ML, START, leading_map, reasons_of, start_threshold
-from napari_uncseg.review.threshold_sweep import sweep_thresholds
+from napari_uncseg.review.threshold_sweep import (
+    PLACES_ML,
+    START,
+    leading_map,
+    reasons_of,
+    start_threshold,
+    sweep_thresholds,
+)
 
 TOLD = {"needs_review": [{"code": "small", "text": "The tumour is small."}]}
 
