@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Array
 from napari_uncseg.errors import SaveError
 from napari_uncseg.io.files import exists
 
 
-def write_layer(path: str, data: npt.NDArray[Any], attributes: dict[str, Any]) -> list[str]:
+def write_layer(path: str, data: Array, attributes: dict[str, Any]) -> list[str]:
     """Write one image or label layer as ``.nii.gz``.
 
     Parameters
@@ -47,7 +47,7 @@ def write_layer(path: str, data: npt.NDArray[Any], attributes: dict[str, Any]) -
     return [path]
 
 
-def write_layers(path: str, layers: list[tuple[npt.NDArray[Any], dict[str, Any], str]]) -> list[str]:
+def write_layers(path: str, layers: list[tuple[Array, dict[str, Any], str]]) -> list[str]:
     """Write layers into a folder, a file each, named after the layers.
 
     Parameters
@@ -69,7 +69,7 @@ def write_layers(path: str, layers: list[tuple[npt.NDArray[Any], dict[str, Any],
     UncsegError
         As for :func:`write_layer`.
     """
-    files: dict[Path, tuple[npt.NDArray[Any], dict[str, Any]]] = {}
+    files: dict[Path, tuple[Array, dict[str, Any]]] = {}
     for data, attributes, _ in layers:
         name = re.sub(r"[^\w.+-]+", "_", str(attributes["name"])).strip("_.") or "layer"
         numbered = (Path(path) / f"{name}{f'_{number}' * (number > 1)}.nii.gz" for number in count(1))
@@ -82,7 +82,7 @@ def write_layers(path: str, layers: list[tuple[npt.NDArray[Any], dict[str, Any],
     return [str(file) for file in files]
 
 
-def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _storable(array: Array) -> Array:
     """Values in a type that every NIfTI reader knows, without loss where there is one."""
     if array.dtype == np.bool_:
         return array.astype(np.uint8)

@@ -11,7 +11,6 @@ from typing import Any
 
 import highdicom as hd
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
@@ -19,6 +18,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, generate_uid
 
 from napari_uncseg import __version__
+from napari_uncseg.arrays import Array
 from napari_uncseg.dicom.series import Series, read_examination
 from napari_uncseg.dicom.voxels import read_voxels
 from napari_uncseg.errors import DicomError, MissingSeries
@@ -104,7 +104,7 @@ def find_source(prediction: Prediction, path: Path) -> Series:
     )
 
 
-def _planes(values: npt.NDArray[Any], t1c: Series) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+def _planes(values: Array, t1c: Series) -> tuple[Array, dict[str, Any]]:
     """Slices (n, rows, columns) of a volume in the order of the series, and where each lies."""
     slices = np.ascontiguousarray(values.transpose(2, 1, 0))
     rows, columns = t1c.frames[0].pixel_spacing or (1.0, 1.0)

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.dicom.files import find_files
 from napari_uncseg.dicom.headers import CLASSIC, ENHANCED, Frame, frames_of, read_header
 from napari_uncseg.errors import BrokenSeries, DamagedDicom, DicomError, NotMri, SeveralVisits
@@ -54,7 +54,7 @@ class Series(OnGrid):
     label: str
     frames: tuple[Frame, ...]
     shape: tuple[int, int, int]
-    affine: npt.NDArray[np.float64]
+    affine: Floats64
     missing: int = 0
     repeats: int = 1
     problem: DicomError | None = None
@@ -262,7 +262,7 @@ def _volume(header: Dataset, frames: Sequence[Frame]) -> Series:
     return sound
 
 
-def _ordered(frames: Sequence[Frame], normal: npt.NDArray[np.float64]) -> tuple[list[Frame], int, tuple[str, ...]]:
+def _ordered(frames: Sequence[Frame], normal: Floats64) -> tuple[list[Frame], int, tuple[str, ...]]:
     """One frame per position, in their order along the normal; how many there are at most positions, and notes."""
     places: Mapping[float, list[Frame]] = defaultdict(list)
     for frame in sorted(frames, key=lambda each: (each.instance, each.index)):

@@ -6,16 +6,15 @@ import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGExtended12Bit, generate_uid
 
+from napari_uncseg.arrays import Array, Floats32
 from napari_uncseg.dicom.headers import CLASSIC
 from napari_uncseg.dicom.series import Series
 from napari_uncseg.errors import Cancelled, DamagedDicom, UnknownSyntax, reason_of
@@ -26,7 +25,7 @@ _PIXELS = (
 )
 
 
-def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -> tuple[npt.NDArray[np.float32], str]:
+def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -> tuple[Floats32, str]:
     """Values of a series, with rescaling applied.
 
     Parameters
@@ -67,7 +66,7 @@ def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -
     return values, digest.hexdigest()
 
 
-def middle_slice(series: Series) -> npt.NDArray[np.float32]:
+def middle_slice(series: Series) -> Floats32:
     """The slice in the middle of a series, to recognise it by, shape (rows, columns).
 
     Raises
@@ -80,7 +79,7 @@ def middle_slice(series: Series) -> npt.NDArray[np.float32]:
     return np.asarray(stored[min(frame.index, len(stored) - 1)], dtype=np.float32)
 
 
-def _stored(path: Path) -> npt.NDArray[Any]:
+def _stored(path: Path) -> Array:
     """Stored values of a file, shape (frames, rows, columns)."""
     try:
         image = pydicom.dcmread(path, force=True)
@@ -109,7 +108,7 @@ def _is_known(syntax: UID) -> bool:
         return False
 
 
-def _by_gdcm(image: Dataset, syntax: UID) -> npt.NDArray[Any]:
+def _by_gdcm(image: Dataset, syntax: UID) -> Array:
     """Frames decoded by GDCM, which SimpleITK brings along.
 
     Each frame goes there by itself, as a plain file of voxels alone: GDCM would rescale what an image says to be

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Mask
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import PROBABILITY, Case, upper_bound
 from napari_uncseg.evaluation.histograms import histogram, moments
@@ -149,7 +149,7 @@ class ShellCalibration(Metric):
         ]
 
 
-def _sums(case: Case, name: str, region: Region, voxel_set: VoxelSet, true: npt.NDArray[np.bool_]) -> Statistic:
+def _sums(case: Case, name: str, region: Region, voxel_set: VoxelSet, true: Mask) -> Statistic:
     everywhere = voxel_set is VoxelSet.ALL
     counts = histogram(case, name, region, outside=everywhere).counts
     sums, squares = moments(case, name, region, outside=everywhere)

@@ -10,8 +10,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyInts, Floats32, Mask, Places
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.validation import Map, Mask, bounded_values, label_map, shaped, upper_bound, voxel_size
+from napari_uncseg.evaluation.validation import bounded_values, label_map, shaped, upper_bound, voxel_size
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.maps import MapName, Measure
@@ -24,7 +25,7 @@ from napari_uncseg.uncertainty.prediction_maps import DERIVED, derives
 P = ParamSpec("P")
 T = TypeVar("T")
 
-__all__ = ["Case", "Map", "Mask", "case_from_arrays", "case_from_prediction", "upper_bound"]
+__all__ = ["Case", "case_from_arrays", "case_from_prediction", "upper_bound"]
 
 TUMOUR_MARGIN_MM = 5.0
 """How far beyond tumour, predicted or true, the voxel set ``tumour`` reaches."""
@@ -80,8 +81,8 @@ class Case:
     id: str
     prediction: Mask
     reference: Mask
-    probabilities: Map | None
-    maps: Mapping[str, Map]
+    probabilities: Floats32 | None
+    maps: Mapping[str, Floats32]
     brain: Mask
     spacing: tuple[float, float, float]
     members: int = 1
@@ -128,7 +129,7 @@ class Case:
             return predicted | true
         return self.tumour if voxel_set is VoxelSet.TUMOUR else np.ones(self.shape, dtype=bool)
 
-    def indices(self, voxel_set: VoxelSet, region: Region) -> npt.NDArray[np.intp]:
+    def indices(self, voxel_set: VoxelSet, region: Region) -> Places:
         """Flat indices (C order) of the voxels of a set, computed once per case; see :meth:`voxels`."""
         whose = None if voxel_set in (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR) else region
         return self.once(("voxels", voxel_set, whose), lambda: np.flatnonzero(self.voxels(voxel_set, region)))
@@ -153,7 +154,7 @@ class Case:
         own = [name.measure for name in map(MapName.parse, self.maps) if name.region is region]
         return tuple(dict.fromkeys((*own, *(str(name) for name in DERIVED if self._derives(name)))))
 
-    def uncertainty(self, name: str, region: Region) -> Map:
+    def uncertainty(self, name: str, region: Region) -> Floats32:
         """Uncertainty map of a region.
 
         Parameters
@@ -175,7 +176,7 @@ class Case:
         """
         return self.uncertainty_at(name, region).reshape(self.shape)
 
-    def uncertainty_at(self, name: str, region: Region, voxels: npt.NDArray[np.intp] | None = None) -> Map:
+    def uncertainty_at(self, name: str, region: Region, voxels: Places | None = None) -> Floats32:
         """Values of :meth:`uncertainty`, or :data:`PROBABILITY`, at voxels (flat indices in C order), float32 (n,)."""
         at = slice(None) if voxels is None else voxels
         stored = self.maps.get(str(MapName(name, region)))
@@ -187,11 +188,11 @@ class Case:
         known = ", ".join(self.uncertainties(region)) or "none"
         raise EvaluationError(f"Case {self.id} has no map {name!r} for {region} (there is: {known}).")
 
-    def probability(self, region: Region) -> Map:
+    def probability(self, region: Region) -> Floats32:
         """Probability of a region, float32 (x, y, z); an :class:`EvaluationError` when the case has none."""
         if self.probabilities is None:
             raise EvaluationError(f"Case {self.id} has no probabilities; leave out metrics that need them.")
-        return cast(Map, self.probabilities[REGIONS.index(region)])
+        return cast(Floats32, self.probabilities[REGIONS.index(region)])
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Compute something once per case and keep it, so that metrics share distance transforms and histograms.
@@ -206,9 +207,7 @@ class Case:
         return self.probabilities is not None and derives(name, self.members)
 
 
-def case_from_prediction(
-    prediction: Prediction, reference: npt.NDArray[np.integer], *, brain: Mask | None = None
-) -> Case:
+def case_from_prediction(prediction: Prediction, reference: AnyInts, *, brain: Mask | None = None) -> Case:
     """Set a prediction beside a reference.
 
     Parameters

@@ -66,7 +66,6 @@ def merge(measured: Sequence[Measured], failures: Sequence[Failure] = (), unpred
         records.append(record)
         for key, statistic in statistics.items():
             if not any(kind in key for kind in _RETIRED):
-                metric = metric_of_key(key)
-                metrics.setdefault(metric.key, metric).put(record.study, statistic)
+                metrics.setdefault(key, metric_of_key(key)).put(record.study, statistic)
     fed = tuple(metric for metric in metrics.values() if metric.cases)
     return Cohort(fed, tuple(records), tuple(failures), tuple(unpredicted))

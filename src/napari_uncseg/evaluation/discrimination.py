@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from napari_uncseg.arrays import Array
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.histograms import histogram
 from napari_uncseg.evaluation.metric import Metric, Statistic
@@ -100,12 +101,13 @@ class QUBraTS(Metric):
 
 @dataclass(eq=False)
 class Alignment(Metric):
-    """RMSD, Pearson and Spearman correlation of a map with the failure of a region.
+    """RMSD, Pearson and Spearman correlation of a map with the failure of a region, or with another map.
 
     ``rmsd`` is the root of the mean of ``(u - v)²`` over the voxel set; with ``v`` the failure it is the root of the
     Brier score of ``u`` as a probability of failure. ``pearson`` is undefined where one side hardly varies, never 0.
     ``spearman`` is the correlation of ranks within a study, ties sharing their mean rank; the pooled one adds the
-    studies' rank sums, so that it asks about the order within studies and not between them.
+    studies' rank sums, so that it asks about the order within studies and not between them. Against another map the
+    names end in ``_to_`` and its name.
 
     Parameters
     ----------
@@ -113,6 +115,8 @@ class Alignment(Metric):
         Name of the map.
     region : Region
     voxel_set : VoxelSet
+    against : str, optional
+        Another map; the failure when left out.
     """
 
     name: ClassVar[str] = "alignment"
@@ -121,13 +125,19 @@ class Alignment(Metric):
     map: str
     region: Region
     voxel_set: VoxelSet = VoxelSet.TUMOUR
+    against: str | None = None
 
     def measure(self, case: Case) -> Statistic:
         """Voxels, and sums of values and of centred ranks: ``[u, v, uu, vv, uv]`` and ``[uu, vv, uv]``."""
         at = case.indices(self.voxel_set, self.region)
-        u, v = case.uncertainty_at(self.map, self.region, at), case.failure(self.region).ravel()[at]
-        count, ranks = np.array(u.size, dtype=np.int64), formulas.rank_sums_of_failure(u, v)
-        return {"count": count, "moments": formulas.moments(u, v), "ranks": ranks}
+        u = case.uncertainty_at(self.map, self.region, at)
+        if self.against is None:
+            v: Array = case.failure(self.region).ravel()[at]
+            ranks = formulas.rank_sums_of_failure(u, v)
+        else:
+            v = case.uncertainty_at(self.against, self.region, at)
+            ranks = formulas.rank_sums(u, v)
+        return {"count": np.array(u.size, dtype=np.int64), "moments": formulas.moments(u, v), "ranks": ranks}
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """See the class."""
@@ -136,6 +146,10 @@ class Alignment(Metric):
         if count:
             u, v, uu, vv, uv = (float(number) / count for number in statistic["moments"])
             found["rmsd"] = math.sqrt(max(uu + vv - 2 * uv, 0.0)), ""
-            found["pearson"] = formulas.correlation(uu - u * u, vv - v * v, uv - u * v, formulas.SMALLEST_VARIANCE)
-            found["spearman"] = formulas.correlation(*map(float, statistic["ranks"]), 0.0)
-        return [self.result(name, number, count, why) for name, (number, why) in found.items()]
+            found["pearson"] = formulas.correlation(
+                uu - u * u, vv - v * v, uv - u * v, formulas.SMALLEST_VARIANCE, self.against
+            )
+            rank_u, rank_v, rank_uv = (float(number) for number in statistic["ranks"])
+            found["spearman"] = formulas.correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
+        suffix = "" if self.against is None else f"_to_{self.against}"
+        return [self.result(name + suffix, number, count, why) for name, (number, why) in found.items()]

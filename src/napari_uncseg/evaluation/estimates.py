@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.labels import REGIONS, Region
@@ -64,9 +64,9 @@ class Sample:
 
     id: str
     names: tuple[str, ...]
-    features: npt.NDArray[np.float32]
-    wrong: npt.NDArray[np.bool_]
-    weights: npt.NDArray[np.float32]
+    features: Floats32
+    wrong: Mask
+    weights: Floats32
     quality: Mapping[Region, Quality]
     dice: Mapping[Region, float]
     fold: int

@@ -192,8 +192,7 @@ def metric_of_key(key: str) -> Metric:
         When it is none of this version.
     """
     try:
-        # Earlier versions told of a setting that nobody chose.
-        settings = {name: value for name, value in json.loads(key).items() if value is not None}
+        settings = json.loads(key)
         return METRICS[settings.pop("metric")](**settings)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EvaluationError(f"{key} names no metric of this version; evaluate the study again.") from error

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_uncseg.evaluation.case import Case, Map, once_per_case, upper_bound
+from napari_uncseg.arrays import Floats32, Floats64, Ints64, Places
+from napari_uncseg.evaluation.case import Case, once_per_case, upper_bound
 from napari_uncseg.labels import Region
-from napari_uncseg.metrics.histograms import BINS, CODES, Counts, bin_indices, distinct_levels
+from napari_uncseg.metrics.histograms import BINS, CODES, bin_indices, distinct_levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,8 @@ class Histogram:
         bin whose voxels are all tied.
     """
 
-    counts: Counts
-    levels: Counts
+    counts: Ints64
+    levels: Ints64
 
 
 @once_per_case
@@ -67,7 +68,7 @@ def histogram(case: Case, name: str, region: Region, *, outside: bool = False) -
 
 
 @once_per_case
-def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> npt.NDArray[np.float64]:
+def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> Floats64:
     """Sums of a map's values and of their squares.
 
     Parameters
@@ -92,7 +93,7 @@ def moments(case: Case, name: str, region: Region, *, outside: bool = False) -> 
 
 
 @once_per_case
-def inside(case: Case) -> npt.NDArray[np.intp]:
+def inside(case: Case) -> Places:
     """Flat indices (C order) of the voxels in the brain, near the tumour or in any mask."""
     union = case.brain | case.tumour
     for mask in (*case.prediction, *case.reference):
@@ -116,13 +117,13 @@ def _joint(case: Case, name: str, region: Region) -> npt.NDArray[np.uint16]:
 
 
 @once_per_case
-def _elsewhere(case: Case) -> npt.NDArray[np.intp]:
+def _elsewhere(case: Case) -> Places:
     outside = np.ones(case.brain.size, dtype=bool)
     outside[inside(case)] = False
     return np.flatnonzero(outside)
 
 
-def _outside(case: Case, name: str, region: Region) -> tuple[Map, int]:
+def _outside(case: Case, name: str, region: Region) -> tuple[Floats32, int]:
     """Values beyond the voxels inside that are not 0, which nearly all are, and the number of those that are."""
     values = case.uncertainty_at(name, region, _elsewhere(case))
     nonzero = values[values > 0]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyFloats, Labels, Mask
 from napari_uncseg.errors import EvaluationError, StudyError
 from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
 from napari_uncseg.evaluation.matching import LabelFile, Pair
@@ -132,15 +132,13 @@ def input_hashes(pair: Pair) -> dict[str, str]:
     return hashes
 
 
-def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[npt.NDArray[np.uint8], Volume, list[str]]:
+def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[Labels, Volume, list[str]]:
     volume = read_volume(file.path)
     labels, _, warnings = labels_of(volume, what, implied=file.coding, asked=asked, undecided=file.undecided)
     return labels, volume, [*volume.warnings, *warnings]
 
 
-def _brain(
-    pair: Pair, shape: tuple[int, int, int], affine: npt.NDArray[np.floating]
-) -> tuple[npt.NDArray[np.bool_], list[str]]:
+def _brain(pair: Pair, shape: tuple[int, int, int], affine: AnyFloats) -> tuple[Mask, list[str]]:
     """The brain of the study's images; no voxel without them, so that nothing is said of it, and a sentence."""
     why = "its four images were not found"
     try:

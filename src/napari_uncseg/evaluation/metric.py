@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Array
 from napari_uncseg.errors import EvaluationError, reason_of
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-Statistic = dict[str, npt.NDArray[Any]]
+Statistic = dict[str, Array]
 """What a metric keeps of a case: small arrays of integers or float64, which add up where the metric is additive."""
 
 
@@ -170,7 +170,7 @@ class Metric(ABC):
         return [replace(result, aggregation="pooled") for result in self.read(self.total())]
 
 
-def to_npz(statistics: Iterable[Statistic], **more: npt.NDArray[Any]) -> bytes:
+def to_npz(statistics: Iterable[Statistic], **more: Array) -> bytes:
     """Content of an ``.npz`` file of statistics, each array under ``<number>/<name>``, and of other arrays by name."""
     arrays = {f"{number}/{name}": array for number, each in enumerate(statistics) for name, array in each.items()}
     return _pack(arrays | more, level=6)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.calibration import NO_VOXELS
 from napari_uncseg.evaluation.case import Case
@@ -27,8 +27,6 @@ from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
 from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, fit, negative_log_likelihood
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, SMALLEST, STEPS, Method, MonotoneMap, steps_of
-
-Numbers = npt.NDArray[np.float64]
 
 FIGURES = ("voxels", "positives", "studies_with_region", "before", "after", "marked_over_region")
 """What a calibration tells of the fit of a region."""
@@ -217,7 +215,7 @@ def counts_of(statistic: Statistic) -> Counts:
     return Counts.of_steps(statistic["count"], statistic["true"])
 
 
-def _recalibrated(change: MonotoneMap, counts: Counts) -> Numbers:
+def _recalibrated(change: MonotoneMap, counts: Counts) -> Floats64:
     if change == IDENTITY:  # the figures before are those of the file, as an evaluation has them
         return counts.probability
     return change.curve(np.clip(counts.probability, SMALLEST, 1 - SMALLEST))

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import Array, Floats32, Labels
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.labels import Label
 from napari_uncseg.maps import MapName
-
-Mask = npt.NDArray[np.bool_]
-Map = npt.NDArray[np.float32]
 
 _SLACK = 1e-5
 """How far beyond its bounds rounding may carry a map, relative to its upper bound."""
@@ -23,7 +21,7 @@ def upper_bound(name: str) -> float:
     return MapName.parse(name).upper or 1.0
 
 
-def shaped(array: npt.ArrayLike, what: str, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+def shaped(array: npt.ArrayLike, what: str, shape: tuple[int, ...]) -> Array:
     """A contiguous array of a shape, or an :class:`EvaluationError`."""
     values = np.ascontiguousarray(array)
     if np.shape(array) != shape:
@@ -31,7 +29,7 @@ def shaped(array: npt.ArrayLike, what: str, shape: tuple[int, ...]) -> npt.NDArr
     return values
 
 
-def label_map(labels: npt.ArrayLike, what: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def label_map(labels: npt.ArrayLike, what: str, shape: tuple[int, ...]) -> Labels:
     """Values of :class:`napari_uncseg.labels.Label` and 0, or an :class:`EvaluationError`."""
     array = shaped(labels, what, shape)
     with np.errstate(invalid="ignore"):  # what is not finite becomes another number, and is found out
@@ -42,7 +40,7 @@ def label_map(labels: npt.ArrayLike, what: str, shape: tuple[int, ...]) -> npt.N
     return whole
 
 
-def bounded_values(values: npt.ArrayLike, what: str, shape: tuple[int, ...], upper: float) -> Map:
+def bounded_values(values: npt.ArrayLike, what: str, shape: tuple[int, ...], upper: float) -> Floats32:
     """Contiguous float32 values in 0 to ``upper``, or an :class:`EvaluationError`."""
     array = shaped(values, what, shape).astype(np.float32, copy=False)
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-Mask = npt.NDArray[np.bool_]
+from napari_uncseg.arrays import AnyFloats, Floats32, Mask
 
 SKULL = "The images still show the skull; remove it first."
 """What a study is warned of where :func:`has_skull` says so."""
@@ -22,7 +21,7 @@ _BONE = 0.02
 are not (at most 0.006 of the skull-stripped brains this was set on, with large necroses)."""
 
 
-def background_value(image: npt.NDArray[np.floating]) -> float | None:
+def background_value(image: AnyFloats) -> float | None:
     """Value that the background of an image was set to, or None when the background is noise.
 
     Parameters
@@ -41,7 +40,7 @@ def background_value(image: npt.NDArray[np.floating]) -> float | None:
     return float(values[most]) if counts[most] >= _CONSTANT * border.size else None
 
 
-def brain_mask(images: npt.NDArray[np.float32]) -> Mask:
+def brain_mask(images: Floats32) -> Mask:
     """Voxels of the brain (of the head, when the skull was not removed).
 
     Where the background holds one value, the brain is what differs from it in at least half of such modalities;
@@ -67,9 +66,7 @@ def brain_mask(images: npt.NDArray[np.float32]) -> Mask:
     return one_piece(foreground)
 
 
-def has_skull(
-    images: npt.NDArray[np.float32], brain: Mask, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-) -> bool:
+def has_skull(images: Floats32, brain: Mask, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> bool:
     """Whether the images still show skull and scalp.
 
     Parameters
@@ -99,12 +96,12 @@ def has_skull(
     return float(dark.mean()) > _BONE
 
 
-def _border(image: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def _border(image: AnyFloats) -> AnyFloats:
     """Voxels of the six faces."""
     return np.concatenate([np.take(image, (0, -1), axis=axis).ravel() for axis in range(3)])
 
 
-def _above_noise(images: npt.NDArray[np.float32]) -> Mask:
+def _above_noise(images: Floats32) -> Mask:
     """Voxels that stand out of a noisy background.
 
     Otsu's threshold alone costs the dark CSF at the brain's surface; half-way down to the background, missed and

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+
+from napari_uncseg.arrays import AnyFloats, Array, Floats64
 
 _TOLERANCE_VOXELS = 0.1
 """Corners of equal grids lie within a tenth of a voxel: far above round-off, far below any registration's accuracy."""
 
 
-Affine = npt.NDArray[np.floating]
+Affine = AnyFloats
 """Voxel indices to RAS+ millimetres, shape (4, 4)."""
 
 T = TypeVar("T")
@@ -24,14 +25,14 @@ def three(values: Iterable[T]) -> tuple[T, T, T]:
     return x, y, z
 
 
-def spacing(affine: npt.NDArray[np.floating]) -> tuple[float, float, float]:
+def spacing(affine: AnyFloats) -> tuple[float, float, float]:
     """Voxel size along x, y and z in millimetres."""
     from nibabel.affines import voxel_sizes  # a training on a bare machine loads this module, without nibabel
 
     return three(float(length) for length in voxel_sizes(affine))
 
 
-def voxel_ml(affine: npt.NDArray[np.floating]) -> float:
+def voxel_ml(affine: AnyFloats) -> float:
     """Volume of a voxel in millilitres, of sheared grids too."""
     return float(abs(np.linalg.det(affine[:3, :3]))) / 1000.0
 
@@ -39,7 +40,7 @@ def voxel_ml(affine: npt.NDArray[np.floating]) -> float:
 class OnGrid:
     """Base of what lies on a grid of voxels: its affine tells their size."""
 
-    affine: npt.NDArray[np.float64]
+    affine: Floats64
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -52,7 +53,7 @@ class OnGrid:
         return voxel_ml(self.affine)
 
 
-def corners(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def corners(shape: tuple[int, ...], affine: AnyFloats) -> Floats64:
     """Millimetre positions of the eight corner voxels' centres, shape (8, 3)."""
     index = np.array(np.meshgrid(*[(0, length - 1) for length in shape[:3]], indexing="ij")).reshape(3, -1)
     return np.asarray((affine[:3, :3] @ index + affine[:3, 3:]).T, dtype=np.float64)
@@ -78,7 +79,7 @@ def same_grid(shape: tuple[int, ...], affine: Affine, other_shape: tuple[int, ..
     return bool(apart <= _TOLERANCE_VOXELS * min(spacing(affine)))
 
 
-def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> str:
+def describe_grid(shape: tuple[int, ...], affine: AnyFloats) -> str:
     """Shape and affine in one line, for messages."""
     size = "×".join(str(length) for length in shape[:3])
     rows = "; ".join(" ".join(f"{value:.6g}" for value in row) for row in np.asarray(affine)[:3])
@@ -86,14 +87,14 @@ def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.floating]) -> s
 
 
 def resample(
-    array: npt.NDArray[np.generic],
-    affine: npt.NDArray[np.floating],
+    array: Array,
+    affine: AnyFloats,
     to_shape: tuple[int, int, int],
-    to_affine: npt.NDArray[np.floating],
+    to_affine: AnyFloats,
     *,
     order: Literal["linear", "nearest"],
     outside: float = 0.0,
-) -> npt.NDArray[np.generic]:
+) -> Array:
     """Bring an image onto another grid with SimpleITK.
 
     Both images are given to SimpleITK in voxel units, with the whole way between them in one affine transform, so that

@@ -12,10 +12,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 from nibabel.affines import voxel_sizes
 from nibabel.spatialimages import HeaderDataError
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import Affine
 
@@ -130,7 +130,7 @@ def read_scaling(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
 
 def read_geometry(
     path: Path, header: nib.Nifti1Header, shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.float64], nib.Nifti1Header, tuple[str, ...]]:
+) -> tuple[Floats64, nib.Nifti1Header, tuple[str, ...]]:
     """Affine, header with the geometry alone, and what had to be mended."""
     clean = _bare(shape, header)
     warnings: list[str] = []

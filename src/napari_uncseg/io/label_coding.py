@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyFloats, AnyInts, Labels
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.files import read_json
 from napari_uncseg.io.naming import modality_of_name
@@ -69,13 +69,8 @@ def choose_coding(values: Iterable[int], implied: Coding | None, *, name: str) -
 
 
 def decode_reference(
-    values: npt.NDArray[np.floating] | npt.NDArray[np.integer],
-    *,
-    implied: Coding | None,
-    asked: Coding | None,
-    undecided: str | None,
-    name: str,
-) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
+    values: AnyFloats | AnyInts, *, implied: Coding | None, asked: Coding | None, undecided: str | None, name: str
+) -> tuple[Labels, Coding, tuple[str, ...]]:
     """Labels of a reference in the package's own coding.
 
     Parameters
@@ -128,7 +123,7 @@ def decode_reference(
 
 def labels_of(
     volume: Volume, what: str, *, implied: Coding | None, asked: Coding | None, undecided: str | None
-) -> tuple[npt.NDArray[np.uint8], Coding, tuple[str, ...]]:
+) -> tuple[Labels, Coding, tuple[str, ...]]:
     """As :func:`decode_reference`, of a file that was read; a StudyError when it holds several volumes."""
     if volume.channels > 1:
         raise StudyError(f"{volume.path} is 4-D with {volume.channels} volumes; a {what} is one 3-D label map.")

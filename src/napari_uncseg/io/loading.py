@@ -10,9 +10,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 from nibabel.affines import obliquity
 
+from napari_uncseg.arrays import AnyFloats, AnyInts, Array, Floats32, Floats64, Labels, Mask
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import SKULL, background_value, brain_mask, has_skull
@@ -112,11 +112,11 @@ def load_study(source: StudyFiles | str | Path, *, resample: bool = False, codin
 
 
 def study_from_arrays(
-    images: npt.NDArray[np.generic],
-    affine: npt.NDArray[np.floating],
+    images: Array,
+    affine: AnyFloats,
     *,
     id: str,  # noqa: A002 - the word the whole package uses
-    reference: npt.NDArray[np.integer] | None = None,
+    reference: AnyInts | None = None,
     sources: Sequence[Source] = (),
     header: nib.Nifti1Header | None = None,
     warnings: Sequence[str] = (),
@@ -242,7 +242,7 @@ def _grids_sentence(study_id: str, volumes: Mapping[str, Volume], moved: Sequenc
     return f"{what}; register them (uncseg prepare), or put all on the grid of T1c with --resample."
 
 
-def _on_t1c(image: npt.NDArray[np.floating], volume: Volume, t1c: Volume) -> npt.NDArray[np.floating]:
+def _on_t1c(image: AnyFloats, volume: Volume, t1c: Volume) -> AnyFloats:
     """An image on the grid of T1c, with its own background where it does not reach."""
     image = np.where(np.isfinite(image), image, np.float32(0))
     outside = background_value(image)
@@ -253,14 +253,14 @@ def _on_t1c(image: npt.NDArray[np.floating], volume: Volume, t1c: Volume) -> npt
     return np.asarray(result, dtype=np.float32)
 
 
-def _checked_affine(affine: npt.NDArray[np.floating], study_id: str) -> npt.NDArray[np.float64]:
+def _checked_affine(affine: AnyFloats, study_id: str) -> Floats64:
     exact = np.asarray(affine, dtype=np.float64)
     if exact.shape != (4, 4) or not np.isfinite(exact).all() or abs(np.linalg.det(exact[:3, :3])) < 1e-9:
         raise StudyError(f"Study {study_id} has the affine {exact.tolist()}, which has no inverse; correct it.")
     return exact
 
 
-def _checked_reference(reference: npt.NDArray[np.integer] | None, study_id: str) -> npt.NDArray[np.uint8] | None:
+def _checked_reference(reference: AnyInts | None, study_id: str) -> Labels | None:
     if reference is None:
         return None
     found = set(np.unique(reference).tolist())
@@ -279,7 +279,7 @@ def _same_files(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _notes(images: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> list[str]:
+def _notes(images: Floats32, brain: Mask, affine: Floats64) -> list[str]:
     """What the user should know about images that are sound but not as the network learned them."""
     sizes, angle = spacing(affine), float(np.degrees(obliquity(affine).max()))
     found = {

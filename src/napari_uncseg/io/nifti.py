@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 
+from napari_uncseg.arrays import AnyFloats, Array, Floats64
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io import header as headers
 from napari_uncseg.io.files import is_dir, read_bytes, sha256, write_files
@@ -20,7 +21,6 @@ SUFFIXES = (".nii.gz", ".nii")
 COMPRESSION = 2
 """Level of ISA-L's gzip, which takes a tenth of zlib's time for files of the same size."""
 
-Array = npt.NDArray[np.generic]
 
 _FRACTION_STEPS = 32767
 _GZIP = b"\x1f\x8b"
@@ -49,10 +49,10 @@ class Volume:
     """
 
     path: Path
-    data: npt.NDArray[np.generic]
+    data: Array
     slope: float
     intercept: float
-    affine: npt.NDArray[np.float64]
+    affine: Floats64
     header: nib.Nifti1Header
     sha256: str
     warnings: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Volume:
         """Number of volumes in the file."""
         return int(self.data.shape[3]) if self.data.ndim == 4 else 1
 
-    def values(self, channel: int = 0, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[np.floating]:
+    def values(self, channel: int = 0, dtype: npt.DTypeLike = np.float32) -> AnyFloats:
         """Values of one channel with the slope applied, in C order, shape (x, y, z)."""
         data = self.data[..., channel] if self.data.ndim == 4 else self.data
         scaled = (self.slope, self.intercept) != (1.0, 0.0)

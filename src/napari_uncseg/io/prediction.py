@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import nibabel as nib
-import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32, Floats64, Labels
 from napari_uncseg.io.geometry import OnGrid, three
 from napari_uncseg.maps import MapName
 
@@ -55,10 +54,10 @@ class Prediction(OnGrid):
     """
 
     study_id: str
-    probabilities: npt.NDArray[np.float32]
-    segmentation: npt.NDArray[np.uint8]
-    maps: Mapping[str, npt.NDArray[np.float32]]
-    affine: npt.NDArray[np.float64]
+    probabilities: Floats32
+    segmentation: Labels
+    maps: Mapping[str, Floats32]
+    affine: Floats64
     provenance: Mapping[str, Any] = field(default_factory=dict)
     header: nib.Nifti1Header | None = None
 

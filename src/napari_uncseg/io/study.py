@@ -11,8 +11,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Array, Floats32, Floats64, Labels, Mask
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import OnGrid, three
 from napari_uncseg.labels import MODALITIES, Coding
@@ -73,11 +73,11 @@ class Study(OnGrid):
     """
 
     id: str
-    images: npt.NDArray[np.float32]
-    affine: npt.NDArray[np.float64]
-    brain: npt.NDArray[np.bool_]
+    images: Floats32
+    affine: Floats64
+    brain: Mask
     sources: tuple[Source, ...] = ()
-    reference: npt.NDArray[np.uint8] | None = None
+    reference: Labels | None = None
     header: nib.Nifti1Header | None = None
     warnings: tuple[str, ...] = ()
     resampled: bool = False
@@ -96,7 +96,7 @@ class Study(OnGrid):
         """Name and hash of each file the study was read from, by role; of its arrays when it was made in memory."""
         if self.sources:
             return {source.role: {"file": source.path.name, "sha256": source.sha256} for source in self.sources}
-        arrays: dict[str, tuple[npt.NDArray[Any], ...]] = {
+        arrays: dict[str, tuple[Array, ...]] = {
             name: (image, self.affine, self.brain) for name, image in zip(MODALITIES, self.images, strict=True)
         }
         if self.reference is not None:
@@ -109,7 +109,7 @@ class Study(OnGrid):
         return three(self.images.shape[1:])
 
 
-def _digest(*arrays: npt.NDArray[Any]) -> str:
+def _digest(*arrays: Array) -> str:
     """Hash of arrays, their types and shapes."""
     digest = hashlib.sha256()
     for array in arrays:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Array, Floats64, Ints64
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.metrics.histograms import DIVISIONS, bin_edges
 
-Numbers = npt.NDArray[np.float64]
-Sums: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Sums: TypeAlias = Mapping[str, Array]
 """Of each of the 4096 fine bins: voxels (``count``), those where the claim came true (``true``), and the ``sum`` of the
 probabilities claimed; all additive."""
 
@@ -40,13 +39,13 @@ class Reliability:
         Voxels.
     """
 
-    edges: Numbers
-    claimed: Numbers
-    observed: Numbers
-    counts: npt.NDArray[np.int64]
+    edges: Floats64
+    claimed: Floats64
+    observed: Floats64
+    counts: Ints64
 
     @property
-    def gaps(self) -> Numbers:
+    def gaps(self) -> Floats64:
         """Distance of claim and observation in each bin, NaN where it is empty."""
         return np.abs(self.claimed - self.observed)
 
@@ -170,7 +169,7 @@ def check_bins(bins: int) -> None:
         raise EvaluationError(f"{bins} bins do not divide 0..1 in this version; choose 10, 15, 20, 25, 30 or 50.")
 
 
-def _middles() -> Numbers:
+def _middles() -> Floats64:
     edges = bin_edges()
     return (edges[:-1] + edges[1:]) / 2
 
@@ -185,7 +184,7 @@ def _equal_mass_error(sums: Sums, bins: int) -> float:
     return float(np.abs(claimed - observed).sum() / cumulated[-1])
 
 
-def _grouped(middle: Numbers, claimed: Numbers, true: Numbers, counts: npt.NDArray[np.int64], bins: int) -> Reliability:
+def _grouped(middle: Floats64, claimed: Floats64, true: Floats64, counts: Ints64, bins: int) -> Reliability:
     """Sums of fine bins in the uniform bins that their middles lie in."""
     check_bins(bins)
     group = np.minimum((middle * bins).astype(np.intp), bins - 1)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
+from napari_uncseg.arrays import AnyFloats, Floats64, Mask
 from napari_uncseg.metrics.morphology import bounding_box
-
-Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Diameters:
         return f"{self.longest_mm:.0f} × {self.perpendicular_mm:.0f}"
 
 
-def axial_diameters(mask: npt.NDArray[np.bool_], affine: npt.NDArray[np.floating]) -> Diameters | None:
+def axial_diameters(mask: Mask, affine: AnyFloats) -> Diameters | None:
     """Longest axial diameter of a mask and the longest one perpendicular to it, as RANO measures a lesion.
 
     Parameters
@@ -87,23 +85,23 @@ def axial_diameters(mask: npt.NDArray[np.bool_], affine: npt.NDArray[np.floating
     return Diameters(best, _across(hull), from_below)
 
 
-def _lengths(box: tuple[slice, ...]) -> Points:
+def _lengths(box: tuple[slice, ...]) -> Floats64:
     return np.array([part.stop - part.start for part in box], dtype=np.float64)
 
 
-def _hull(points: Points) -> Points:
+def _hull(points: Floats64) -> Floats64:
     """Corners of the convex hull, in order."""
     from scipy.spatial import ConvexHull
 
     return np.asarray(points[ConvexHull(points).vertices])
 
 
-def _squares(points: Points) -> Points:
+def _squares(points: Floats64) -> Floats64:
     """Squared distances between all points."""
     return np.asarray(((points[:, None] - points[None]) ** 2).sum(axis=-1))
 
 
-def _across(hull: Points) -> float:
+def _across(hull: Floats64) -> float:
     """Longest chord of a convex polygon perpendicular to its longest diameter: one of those through a corner."""
     first, last = np.unravel_index(int(np.argmax(_squares(hull))), (len(hull),) * 2)
     along = (hull[last] - hull[first]) / np.linalg.norm(hull[last] - hull[first])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Curve = npt.NDArray[np.float64]
-Values: TypeAlias = npt.NDArray[Any]
-Split: TypeAlias = Mapping[str, npt.NDArray[Any]]
+from napari_uncseg.arrays import Array, Floats64, Ints64, Mask
+
+Split: TypeAlias = Mapping[str, Array]
 """Histograms of a map, of shape (4096,) each: of the voxels that are ``correct``, of those that are a ``failure``, and
 the ``levels`` that tell ties from values that differ; all additive."""
 
@@ -114,7 +113,7 @@ def average_precision(split: Split) -> float:
     return float(np.sum(failure[some] * precision[some]) / found[-1])
 
 
-def roc_curve(split: Split) -> tuple[Curve, Curve]:
+def roc_curve(split: Split) -> tuple[Floats64, Floats64]:
     """Receiver operating characteristic, one point per bin.
 
     Parameters
@@ -130,7 +129,7 @@ def roc_curve(split: Split) -> tuple[Curve, Curve]:
     return _cumulated(split["correct"]), _cumulated(split["failure"])
 
 
-def errors_caught_curve(split: Split) -> tuple[Curve, Curve]:
+def errors_caught_curve(split: Split) -> tuple[Floats64, Floats64]:
     """Share of the errors found against the share of voxels reviewed, most uncertain first.
 
     Parameters
@@ -147,7 +146,7 @@ def errors_caught_curve(split: Split) -> tuple[Curve, Curve]:
     return _cumulated(split["correct"] + split["failure"]), _cumulated(split["failure"])
 
 
-def moments(u: Values, v: Values) -> npt.NDArray[np.float64]:
+def moments(u: Array, v: Array) -> Floats64:
     """Sums of ``u``, ``v``, ``u²``, ``v²`` and ``u v``.
 
     Parameters
@@ -162,13 +161,12 @@ def moments(u: Values, v: Values) -> npt.NDArray[np.float64]:
     return np.array([a.sum(), b.sum(), a @ a, b @ b, a @ b])
 
 
-def rank_sums_of_failure(u: Values, failure: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Sums of squares and products of the centred ranks of values and of their failure; ties share their mean rank.
+def rank_sums(u: Array, v: Array) -> Floats64:
+    """Sums of squares and products of the centred ranks of two samples, ties sharing their mean rank.
 
     Parameters
     ----------
-    u : ndarray of float, shape (n,)
-    failure : ndarray of bool, shape (n,)
+    u, v : ndarray of float, shape (n,)
 
     Returns
     -------
@@ -179,6 +177,25 @@ def rank_sums_of_failure(u: Values, failure: npt.NDArray[np.bool_]) -> npt.NDArr
     ----------
     Spearman, American Journal of Psychology 15 (1904), 72–101; mean ranks for ties as in Kendall, "Rank correlation
     methods" (1948).
+    """
+    from scipy.stats import rankdata  # a review loads this module, and needs none of the rest of it
+
+    a, b = (rankdata(sample) - (sample.size + 1) / 2 for sample in (u, v))
+    return np.array([a @ a, b @ b, a @ b])
+
+
+def rank_sums_of_failure(u: Array, failure: Mask) -> Floats64:
+    """Compute what :func:`rank_sums` does when the second sample is true or false, without ranking every voxel.
+
+    Parameters
+    ----------
+    u : ndarray of float, shape (n,)
+    failure : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (3,)
+        ``uu``, ``vv`` and ``uv``.
     """
     n = u.size
     if n == 0:
@@ -193,15 +210,17 @@ def rank_sums_of_failure(u: Values, failure: npt.NDArray[np.bool_]) -> npt.NDArr
     return np.array([(lengths * centred**2).sum(), n**3 / 4 * share * (1 - share), n / 2 * failing.sum()])
 
 
-def correlation(uu: float, vv: float, uv: float, smallest: float) -> tuple[float, str]:
+def correlation(uu: float, vv: float, uv: float, smallest: float, against: str | None) -> tuple[float, str]:
     """Correlation of two variances and a covariance.
 
     Parameters
     ----------
     uu, vv, uv : float
-        Variances of a map and of the failure, and their covariance.
+        Variances of both sides and their covariance.
     smallest : float
         A side that varies no more has no correlation.
+    against : str or None
+        Name of the map on the second side; None for the failure.
 
     Returns
     -------
@@ -211,17 +230,17 @@ def correlation(uu: float, vv: float, uv: float, smallest: float) -> tuple[float
     if uu <= smallest:
         return math.nan, "the map is constant"
     if vv <= smallest:
-        return math.nan, "failure is everywhere or nowhere"
+        return math.nan, "failure is everywhere or nowhere" if against is None else f"the map {against} is constant"
     return min(max(uv / math.sqrt(uu * vv), -1.0), 1.0), ""
 
 
-def _cumulated(counts: npt.NDArray[np.int64]) -> Curve:
+def _cumulated(counts: Ints64) -> Floats64:
     """Cumulated share from the last bin down, starting at 0."""
     cumulated = np.concatenate([[0], np.cumsum(counts[::-1])]).astype(np.float64)
     return cumulated / cumulated[-1] if cumulated[-1] else np.full_like(cumulated, math.nan)
 
 
-def _first_crossing(level: float, rising: Curve, other: Curve) -> float:
+def _first_crossing(level: float, rising: Floats64, other: Floats64) -> float:
     """Value of the other curve where the rising one first reaches a level, between points on a straight line."""
     after = int(np.searchsorted(rising, level))
     low, high = rising[after - 1], rising[after]

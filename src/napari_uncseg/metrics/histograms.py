@@ -12,10 +12,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32, Floats64, Ints64, Mask
 from napari_uncseg.metrics.voxel_sets import VoxelSet
-
-Map = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.int64]
 
 BINS = 4096
 """Bins of every histogram of a map."""
@@ -54,12 +52,12 @@ _CHUNK = 1 << 14
 _SIGN = 1 << (31 - _DROPPED_BITS)
 
 
-def in_set(voxel_set: VoxelSet) -> npt.NDArray[np.bool_]:
+def in_set(voxel_set: VoxelSet) -> Mask:
     """Which of the sixteen codes belong to a voxel set, bool (16,)."""
     return np.asarray((CODES & _SET_BITS[voxel_set]) > 0) if voxel_set in _SET_BITS else np.ones(len(CODES), dtype=bool)
 
 
-def bin_edges(upper: float = 1.0) -> npt.NDArray[np.float64]:
+def bin_edges(upper: float = 1.0) -> Floats64:
     """Edges of the bins; each bin holds its upper edge, the first one 0 alone.
 
     Maps pile up near 0, probabilities near 0 and 1. Bins are therefore 1/3000 of the range wide in the middle and
@@ -82,7 +80,7 @@ def bin_edges(upper: float = 1.0) -> npt.NDArray[np.float64]:
     return np.asarray(np.concatenate([[0.0, 0.0], low, middle, high, [1.0]]) * upper)
 
 
-def bin_indices(values: Map, upper: float = 1.0) -> npt.NDArray[np.uint16]:
+def bin_indices(values: Floats32, upper: float = 1.0) -> npt.NDArray[np.uint16]:
     """Bin of every value: exactly the one whose edges enclose it.
 
     Parameters
@@ -114,7 +112,7 @@ def bin_indices(values: Map, upper: float = 1.0) -> npt.NDArray[np.uint16]:
     return bins
 
 
-def distinct_levels(values: Map, upper: float) -> Counts:
+def distinct_levels(values: Floats32, upper: float) -> Ints64:
     """Distinct values in each bin beyond the first, which tell ties from values that differ.
 
     Parameters
@@ -139,7 +137,7 @@ def distinct_levels(values: Map, upper: float) -> Counts:
 
 
 @lru_cache(maxsize=8)
-def _tables(upper: float) -> tuple[npt.NDArray[np.uint16], Map]:
+def _tables(upper: float) -> tuple[npt.NDArray[np.uint16], Floats32]:
     """Bin by leading bits, and the upper edge of each bin rounded down to float32 (the last one is open)."""
     exact = bin_edges(upper)[1:]
     edges = exact.astype(np.float32)

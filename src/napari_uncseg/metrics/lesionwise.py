@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats64, Mask
 from napari_uncseg.metrics.morphology import bounding_box
-from napari_uncseg.metrics.surface import Mask, surfel_hd95
+from napari_uncseg.metrics.surface import surfel_hd95
 
 Box: TypeAlias = tuple[slice, ...]
 
@@ -35,8 +35,8 @@ class LesionScores:
         Lesions too small to count.
     """
 
-    dice: npt.NDArray[np.float64]
-    hd95: npt.NDArray[np.float64]
+    dice: Floats64
+    hd95: Floats64
     tp: int
     fn: int
     fp: int

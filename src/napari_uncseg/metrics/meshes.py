@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 
+from napari_uncseg.arrays import Floats32, Ints32, Mask
 from napari_uncseg.metrics.morphology import bounding_box
 
 SHRINK, SWELL = 0.5, -0.53
@@ -15,7 +15,7 @@ ROUNDS = 12
 """Pairs of steps: enough to take the steps of the voxels away."""
 
 
-def smooth_surface(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]] | None:
+def smooth_surface(mask: Mask) -> tuple[Floats32, Ints32] | None:
     """Surface of a mask as a triangle mesh without the steps of its voxels.
 
     Parameters

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from napari_uncseg.arrays import Array, Floats32, Mask
 
 _ROUNDING = 1e-6
 """Relative slack of a distance, so that five voxels of 1 mm are within 5 mm."""
 
 
-def bounding_box(mask: npt.NDArray[np.bool_], margin: Sequence[int] | None = None) -> tuple[slice, ...] | None:
+def bounding_box(mask: Mask, margin: Sequence[int] | None = None) -> tuple[slice, ...] | None:
     """Smallest box that holds every True voxel.
 
     Parameters
@@ -41,7 +41,7 @@ def box_within(outer: tuple[slice, ...], inner: tuple[slice, ...]) -> tuple[slic
     return tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, inner, strict=True))
 
 
-def dilate_mm(mask: npt.NDArray[np.bool_], spacing: Sequence[float], mm: float) -> npt.NDArray[np.bool_]:
+def dilate_mm(mask: Mask, spacing: Sequence[float], mm: float) -> Mask:
     """Dilate a mask by a distance in millimetres.
 
     Parameters
@@ -85,7 +85,7 @@ def dilate_mm(mask: npt.NDArray[np.bool_], spacing: Sequence[float], mm: float) 
     return dilated
 
 
-def distance_within(mask: npt.NDArray[np.bool_], spacing: Sequence[float], limit: float) -> npt.NDArray[np.float32]:
+def distance_within(mask: Mask, spacing: Sequence[float], limit: float) -> Floats32:
     """Distance of every voxel of a mask from the nearest voxel outside it, as far as a limit.
 
     Parameters
@@ -113,16 +113,14 @@ def distance_within(mask: npt.NDArray[np.bool_], spacing: Sequence[float], limit
         # In voxels squared distances are whole numbers, and small ones are quicker than floats.
         most = int((limit / first) ** 2) + 1
         steps = _squared_distances(mask, (1.0,) * 3, most, np.uint16 if most < 30000 else np.int64)
-        distance: npt.NDArray[np.float32] = np.sqrt(steps, dtype=np.float32)
+        distance: Floats32 = np.sqrt(steps, dtype=np.float32)
         distance *= np.float32(first)
         return np.minimum(distance, np.float32(limit), out=distance)
-    exact: npt.NDArray[np.float32] = np.sqrt(_squared_distances(mask, spacing, limit**2, np.float32))
+    exact: Floats32 = np.sqrt(_squared_distances(mask, spacing, limit**2, np.float32))
     return exact
 
 
-def _squared_distances(
-    mask: npt.NDArray[np.bool_], spacing: Sequence[float], most: float, kind: type[np.generic]
-) -> npt.NDArray[Any]:
+def _squared_distances(mask: Mask, spacing: Sequence[float], most: float, kind: type[np.generic]) -> Array:
     """Squared distance of every voxel of a mask from the nearest outside it, at most ``most``, as numbers of a kind."""
     squared = np.where(mask, kind(most), kind(0))
     away = np.empty_like(squared)
@@ -141,7 +139,7 @@ def _squared_distances(
     return squared
 
 
-def open_ball(mask: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
+def open_ball(mask: Mask, radius: float) -> Mask:
     """Morphological opening by a ball: the voxels of a mask that some ball lying wholly within it covers.
 
     Parameters

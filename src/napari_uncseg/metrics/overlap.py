@@ -6,8 +6,8 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Ints64, Labels, Mask
 from napari_uncseg.labels import REGION_LABELS, REGIONS, Label, Region
 
 SMALL_ML = 1.0
@@ -17,7 +17,7 @@ _MIX_UP_DICE = 0.5
 """Mean label Dice that the other numbering must reach: two bad fits prove nothing."""
 
 
-def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> float:
+def dice(prediction: Mask, reference: Mask) -> float:
     """Dice coefficient of two masks, 2 TP / (2 TP + FP + FN).
 
     Parameters
@@ -66,7 +66,7 @@ def is_small(reference_ml: float, small_ml: float = SMALL_ML) -> bool:
     return reference_ml < small_ml * (1 - 1e-9)
 
 
-def confusion(segmentation: npt.NDArray[np.uint8], reference: npt.NDArray[np.uint8]) -> list[list[int]]:
+def confusion(segmentation: Labels, reference: Labels) -> list[list[int]]:
     """Voxels by label, rows reference and columns prediction, in the order 0, NCR, ED, ET."""
     size = len(Label) + 1
     both = (reference * np.uint8(size) + segmentation).ravel()
@@ -77,7 +77,7 @@ def confusion(segmentation: npt.NDArray[np.uint8], reference: npt.NDArray[np.uin
     return table
 
 
-def better_numbering(confusion: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], float]:
+def better_numbering(confusion: Ints64) -> tuple[tuple[int, ...], float]:
     """The reading of the predicted labels that fits best, and how much it wins.
 
     Parameters
@@ -109,7 +109,7 @@ def region_dice(confusion: Any) -> dict[Region, float]:
     return {region: _dice_of_labels(counts, labels, labels) for region, labels in there.items()}
 
 
-def _mean_dice(confusion: npt.NDArray[np.int64], numbering: tuple[int, ...]) -> float:
+def _mean_dice(confusion: Ints64, numbering: tuple[int, ...]) -> float:
     dice = [
         _dice_of_labels(confusion, [meant], [int(label)])
         for label, meant in zip(Label, numbering, strict=True)
@@ -118,7 +118,7 @@ def _mean_dice(confusion: npt.NDArray[np.int64], numbering: tuple[int, ...]) -> 
     return float(np.mean(dice)) if dice else 0.0
 
 
-def _dice_of_labels(confusion: npt.NDArray[np.int64], reference: list[int], predicted: list[int]) -> float:
+def _dice_of_labels(confusion: Ints64, reference: list[int], predicted: list[int]) -> float:
     """Dice of the union of some labels of the reference with the union of some predicted ones."""
     tp = confusion[np.ix_(reference, predicted)].sum()
     return float(dice_of_counts(tp, confusion[:, predicted].sum() - tp, confusion[reference].sum() - tp))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_uncseg.metrics.histograms import BRAIN, CODES, PREDICTED, TRUE, Counts, bin_edges
+from napari_uncseg.arrays import Array, Floats64, Ints64
+from napari_uncseg.metrics.histograms import BRAIN, CODES, PREDICTED, TRUE, bin_edges
 from napari_uncseg.metrics.overlap import dice_of_counts
 
-Numbers = npt.NDArray[np.float64]
-Kept: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Kept: TypeAlias = Mapping[str, Array]
 """``tp``, ``fp``, ``fn`` and ``tn`` (in the brain) among the voxels kept at each of 41 thresholds; additive."""
 
-THRESHOLDS: Numbers = np.linspace(0.0, 100.0, 41)
+THRESHOLDS: Floats64 = np.linspace(0.0, 100.0, 41)
 """Uncertainties, in per cent of the map's largest possible value, up to which voxels are kept."""
 
 
-def count_kept(histogram: Counts) -> dict[str, npt.NDArray[Any]]:
+def count_kept(histogram: Ints64) -> dict[str, Array]:
     """Voxels kept at each threshold.
 
     Parameters
@@ -38,7 +37,7 @@ def count_kept(histogram: Counts) -> dict[str, npt.NDArray[Any]]:
     return {kind: np.cumsum(histogram[chosen].sum(axis=0))[last] for kind, chosen in kinds.items()}
 
 
-def filter_curves(kept: Kept) -> dict[str, Numbers]:
+def filter_curves(kept: Kept) -> dict[str, Floats64]:
     """What happens when voxels more uncertain than a threshold are left out.
 
     Parameters
@@ -89,5 +88,5 @@ def qubrats_scores(kept: Kept) -> dict[str, float]:
     }
 
 
-def _lost(kept: npt.NDArray[Any]) -> Numbers:
+def _lost(kept: Array) -> Floats64:
     return 1 - kept / float(kept[-1]) if kept[-1] else np.zeros(kept.shape)

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from napari_uncseg.arrays import Floats64, Places
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.metrics.statistics import CONFIDENCE, FEWEST, Floats, Interval, Numbers
+from napari_uncseg.metrics.statistics import CONFIDENCE, FEWEST, Interval, Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class RiskCoverage:
         Number of studies.
     """
 
-    coverage: Floats
-    selective_risk: Floats
-    generalized_risk: Floats
+    coverage: Floats64
+    selective_risk: Floats64
+    generalized_risk: Floats64
     count: int
 
 
@@ -229,7 +229,7 @@ def spearman_interval(
     true = np.asarray(dice, dtype=np.float64)
     scores = [np.asarray(score, dtype=np.float64) for score in (confidences, others) if score is not None]
 
-    def found(chosen: npt.NDArray[np.intp]) -> Floats:
+    def found(chosen: Places) -> Floats64:
         first, *rest = (_rank_correlations(score[chosen], true[chosen]) for score in scores)
         return first - rest[0] if rest else first
 
@@ -251,9 +251,9 @@ def share_interval(hits: int, count: int) -> Interval:
     return Interval(hits / count, float(ends.low), float(ends.high), count, "Clopper–Pearson")
 
 
-def _rank_correlations(a: Floats, b: Floats) -> Floats:
+def _rank_correlations(a: Floats64, b: Floats64) -> Floats64:
     """Correlation of the ranks of each row, shape (rows,); nan where one of the two does not vary."""
     left, right = (stats.rankdata(each, axis=1) - (each.shape[1] + 1) / 2 for each in (a, b))
     with np.errstate(invalid="ignore"):
-        correlations: Floats = (left * right).sum(1) / np.sqrt((left**2).sum(1) * (right**2).sum(1))
+        correlations: Floats64 = (left * right).sum(1) / np.sqrt((left**2).sum(1) * (right**2).sum(1))
     return correlations

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from napari_uncseg.arrays import Array, Floats64
 from napari_uncseg.errors import EvaluationError
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Numbers: TypeAlias = Sequence[float] | npt.NDArray[Any]
+Numbers: TypeAlias = Sequence[float] | Array
 
 FEWEST = 4
 """Fewer studies have no interval: of three, 1 resample in 27 draws the lowest alone, so that 95 % is their range."""
@@ -170,7 +169,7 @@ def bootstrap_bca(values: Numbers, statistic: Callable[..., Any] = np.mean, n: i
     return Interval(estimate, estimate, estimate, sample.size, "percentile")
 
 
-def defined(values: Numbers) -> Floats:
+def defined(values: Numbers) -> Floats64:
     """Values without the ``nan`` among them, shape (n,)."""
     array = np.asarray(values, dtype=np.float64).ravel()
     return array[~np.isnan(array)]
@@ -246,7 +245,7 @@ def hodges_lehmann(first: Numbers, second: Numbers) -> float:
     return float(np.median(np.subtract.outer(a, b))) if a.size and b.size else math.nan
 
 
-def holm(p_values: Numbers) -> Floats:
+def holm(p_values: Numbers) -> Floats64:
     """Adjust p-values for many tests by Holm's step-down method.
 
     Parameters
@@ -318,7 +317,7 @@ def partial_spearman(x: Numbers, y: Numbers, given: Numbers) -> Correlation:
     return Correlation(value, float(2 * stats.t.sf(abs(t), count - 3)), count)
 
 
-def _aligned(*columns: Numbers) -> Floats:
+def _aligned(*columns: Numbers) -> Floats64:
     """Values of the same studies, shape (columns, studies), without the studies that lack one."""
     arrays = [np.asarray(column, dtype=np.float64).ravel() for column in columns]
     if len({array.size for array in arrays}) != 1:
@@ -327,7 +326,7 @@ def _aligned(*columns: Numbers) -> Floats:
     return table[:, ~np.isnan(table).any(axis=0)]
 
 
-def _hodges_lehmann_interval(a: Floats, b: Floats, n: int, seed: int) -> Interval:
+def _hodges_lehmann_interval(a: Floats64, b: Floats64, n: int, seed: int) -> Interval:
     generator = np.random.default_rng(seed)
     drawn = ((group[generator.integers(group.size, size=group.size)] for group in (a, b)) for _ in range(n))
     shifts = [hodges_lehmann(*groups) for groups in drawn]

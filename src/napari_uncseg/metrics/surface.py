@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,8 @@ from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from napari_uncseg.arrays import Floats64, Mask
 from napari_uncseg.metrics.morphology import bounding_box
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Points: TypeAlias = npt.NDArray[np.float64]
 
 SHELL_EDGES_MM: tuple[float, ...] = (1.0, 3.0, 6.0)
 """Upper ends of the shells of :func:`boundary_shells`; the last shell is everything beyond."""
@@ -29,7 +26,7 @@ _ROUNDING = 1e-6
 _CORNERS = tuple(product((0, 1), repeat=3))
 
 
-def surface_voxels(mask: Mask, spacing: Sequence[float]) -> Points:
+def surface_voxels(mask: Mask, spacing: Sequence[float]) -> Floats64:
     """Centres of the voxels of a mask that share a face with its outside.
 
     Parameters
@@ -56,7 +53,7 @@ def surface_voxels(mask: Mask, spacing: Sequence[float]) -> Points:
     return np.asarray(points * np.asarray(spacing, dtype=np.float64))
 
 
-def surfels(mask: Mask, spacing: Sequence[float]) -> tuple[Points, npt.NDArray[np.float64]]:
+def surfels(mask: Mask, spacing: Sequence[float]) -> tuple[Floats64, Floats64]:
     """Surface elements of a mask: one for each cube of eight voxels that holds voxels of both kinds.
 
     Parameters
@@ -143,7 +140,7 @@ def surfel_hd95(prediction: Mask, reference: Mask, spacing: Sequence[float], emp
     return max(_weighted_quantile(forth, here_areas, 0.95), _weighted_quantile(back, there_areas, 0.95))
 
 
-def surface_distances(here: Points, there: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def surface_distances(here: Floats64, there: Floats64) -> tuple[Floats64, Floats64]:
     """Distance of every point of a surface to the nearest of another, both ways.
 
     Parameters
@@ -202,7 +199,7 @@ def boundary_shells(
 
 
 @lru_cache(maxsize=16)
-def surfel_areas(spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]:
+def surfel_areas(spacing: tuple[float, float, float]) -> Floats64:
     """Area of the surface that cuts a cube of eight voxels, for each of the 256 ways they can be in and out.
 
     Parameters
@@ -230,7 +227,7 @@ def surfel_areas(spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]
     return areas
 
 
-def _weighted_quantile(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], fraction: float) -> float:
+def _weighted_quantile(values: Floats64, weights: Floats64, fraction: float) -> float:
     """Smallest value up to which at least a fraction of the weight lies."""
     order = np.argsort(values)
     summed = np.cumsum(weights[order])
@@ -238,7 +235,7 @@ def _weighted_quantile(values: npt.NDArray[np.float64], weights: npt.NDArray[np.
     return float(values[order][min(int(at), len(values) - 1)])
 
 
-def _cut_polygon(group: Mask) -> Points:
+def _cut_polygon(group: Mask) -> Floats64:
     """Middles of the edges that leave a group of corners of a cube, in their order around it, shape (n, 3)."""
     ends = [(one, other) for one in np.argwhere(group) for other in one ^ np.eye(3, dtype=int) if not group[(*other,)]]
     middles = [(one + other) / 2 for one, other in ends]
@@ -251,7 +248,7 @@ def _cut_polygon(group: Mask) -> Points:
     return np.array(polygon)
 
 
-def _largest_fan(polygon: Points) -> float:
+def _largest_fan(polygon: Floats64) -> float:
     """Largest area of a polygon cut into triangles that share one of its corners."""
     spokes = [np.roll(polygon, -first, axis=0)[1:] - polygon[first] for first in range(len(polygon))]
     return max(float(np.linalg.norm(np.cross(each[:-1], each[1:]), axis=1).sum()) / 2 for each in spokes)

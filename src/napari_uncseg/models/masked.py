@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_uncseg.arrays import Mask
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.models.heads import Head, region_probabilities, split
 
@@ -77,10 +77,10 @@ class CancerMask:
         if not self.dilation_mm >= 0:
             raise ValueError(f"dilation_mm is {self.dilation_mm}; take at least 0")
 
-    def of(self, whole_tumour: npt.NDArray[np.bool_], spacing: Sequence[float]) -> npt.NDArray[np.bool_]:
+    def of(self, whole_tumour: Mask, spacing: Sequence[float]) -> Mask:
         """Mask of a predicted whole tumour ``(x, y, z)`` on a grid with voxels of ``spacing`` mm."""
         tumour = torch.from_numpy(np.ascontiguousarray(whole_tumour))[None, None]
-        mask: npt.NDArray[np.bool_] = get_cancer_mask(tumour, self.dilation_mm, 0, spacing)[0, 0].numpy()
+        mask: Mask = get_cancer_mask(tumour, self.dilation_mm, 0, spacing)[0, 0].numpy()
         return mask
 
 

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = npt.NDArray[np.float64]
 
 REGION_COLOURS: Mapping[Region, str] = {Region.WT: "#0072B2", Region.TC: "#D55E00", Region.ET: "#009E73"}
 REGION_MARKERS: Mapping[Region, str] = {Region.WT: "o", Region.TC: "s", Region.ET: "^"}
@@ -95,7 +94,7 @@ def panel_title(axis: Axes, region: Region, filled: bool) -> None:
         axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", va="center", color=GREY)
 
 
-def spread(axis: Axes, x: Floats, cases: Floats, colour: str, *, singles: bool = True) -> None:
+def spread(axis: Axes, x: Floats64, cases: Floats64, colour: str, *, singles: bool = True) -> None:
     """Single studies as thin lines while they are few, and the range of the middle 80 % as a band."""
     if singles and 0 < len(cases) <= 60:
         axis.plot(x, cases.T, color=colour, lw=0.5, alpha=0.25)

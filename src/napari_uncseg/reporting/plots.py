@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = npt.NDArray[np.float64]
 Settings = dict[str, Any]
 
 _VOXELS = VoxelSet.TUMOUR
@@ -81,7 +80,7 @@ def reliability_figure(
     curves: Mapping[Region, Reliability],
     title: str,
     errors: Mapping[Region, float] | None = None,
-    cases: Mapping[Region, Floats] | None = None,
+    cases: Mapping[Region, Floats64] | None = None,
 ) -> Figure:
     """Reliability per region, with the spread of the studies, over the number of voxels in each bin (log axis).
 
@@ -244,11 +243,11 @@ def expected_dice(summary: Summary) -> Figure | None:
     return region_panels(title, "true Dice", draw, **limits) if summary.forecasts else None
 
 
-def _scatter(axis: Axes, region: Region, x: Floats, y: Floats, size: float) -> None:
+def _scatter(axis: Axes, region: Region, x: Floats64, y: Floats64, size: float) -> None:
     colour, marker = REGION_COLOURS[region], REGION_MARKERS[region]
     axis.scatter(x, y, s=size, zorder=3, color=colour, marker=marker, alpha=0.75, lw=0)
 
 
-def _caught(statistic: Statistic) -> Floats:
+def _caught(statistic: Statistic) -> Floats64:
     # Without errors the curve is NaN, and so is what is read from it.
     return np.interp(_SHARES, *errors_caught_curve(statistic))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Mask
 from napari_uncseg.compare.data import ComparisonData, MapOverlay, comparison_data, map_overlay
 from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
 from napari_uncseg.compare.render import Renderer, colour_table, cutter
@@ -60,7 +60,7 @@ def cut_at(data: ComparisonData, study: Study, findings: Findings, finding: Find
     return ComparisonState(views, Cut(point=point), thresholds={name: findings.threshold})
 
 
-def frame_of(data: ComparisonData, brain: npt.NDArray[np.bool_], point: Sequence[float]) -> tuple[slice, slice]:
+def frame_of(data: ComparisonData, brain: Mask, point: Sequence[float]) -> tuple[slice, slice]:
     """Rows and columns of an axial slice round a place, :data:`CUT_MM` wide, with as much brain as they can hold.
 
     Parameters

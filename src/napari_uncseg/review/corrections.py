@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyInts, Array, Labels
 from napari_uncseg.errors import EvaluationError, NameTaken, SaveError, StudyError
 from napari_uncseg.evaluation.validation import label_map
 from napari_uncseg.io.files import exists, sha256, sha256_of, versions, write_files
@@ -30,8 +30,6 @@ STEM = "segmentation-corrected"
 """What the names of corrections carry; a second one ends in ``-2``."""
 
 SCHEMA = 1
-
-Labels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Correction:
     labels: Labels
 
 
-def compare(prediction: Prediction, corrected: npt.NDArray[np.integer], findings: Findings | None = None) -> Correction:
+def compare(prediction: Prediction, corrected: AnyInts, findings: Findings | None = None) -> Correction:
     """Measure what a correction changed.
 
     Parameters
@@ -134,7 +132,7 @@ def words_on(changes: Correction) -> str:
 
 def save_correction(
     prediction: Prediction,
-    corrected: npt.NDArray[np.integer],
+    corrected: AnyInts,
     folder: Path,
     *,
     reviewer: str,
@@ -250,7 +248,7 @@ def last_changes(prediction: Prediction, folder: Path, findings: Findings | None
     return None
 
 
-def _checked(prediction: Prediction, labels: npt.NDArray[Any]) -> Labels:
+def _checked(prediction: Prediction, labels: Array) -> Labels:
     return label_map(labels, "The corrected segmentation", prediction.segmentation.shape)
 
 

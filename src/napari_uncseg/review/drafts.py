@@ -12,9 +12,9 @@ from typing import Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from napari_uncseg.arrays import AnyInts, Labels
 from napari_uncseg.errors import SaveError, StudyError, UncsegError
 from napari_uncseg.io.files import read_json, sha256, write_files
 from napari_uncseg.io.json_format import JsonFormat
@@ -22,8 +22,6 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.review.verdicts import now
-
-Labels = npt.NDArray[np.uint8]
 
 _hashes: WeakKeyDictionary[Prediction, str] = WeakKeyDictionary()
 
@@ -73,7 +71,7 @@ def draft_path(folder: Path, study_id: str, token: str) -> Path:
     return Path(folder) / f"{study_id}_correction-draft-{token}.json"
 
 
-def write_draft(path: Path, prediction: Prediction, labels: npt.NDArray[np.integer], reviewer: str = "") -> None:
+def write_draft(path: Path, prediction: Prediction, labels: AnyInts, reviewer: str = "") -> None:
     """Keep what was painted; the draft that stood there before is replaced, whole or not at all.
 
     Parameters

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from napari_uncseg.arrays import AnyFloats, AnyInts, Floats64, Labels, Mask
 from napari_uncseg.labels import REGION_LABELS, REGIONS, REGIONS_CLASS_ORDER, Label, Region
 from napari_uncseg.metrics.morphology import bounding_box
 
-Labels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, ...]
 
 LABEL_IN: Mapping[Region, Label] = dict(zip(REGIONS, REGIONS_CLASS_ORDER, strict=True))
@@ -32,7 +30,7 @@ MOST_GAP_MM = 25.0
 """Slices farther apart than this are not interpolated: they belong to two places."""
 
 
-def in_region(labels: npt.NDArray[np.integer], region: Region | None) -> Mask:
+def in_region(labels: AnyInts, region: Region | None) -> Mask:
     """Voxels of a region; with None those of no tumour."""
     return np.isin(labels, REGION_LABELS[region]) if region is not None else labels == 0
 
@@ -49,7 +47,7 @@ def remove_from(labels: Labels, mask: Mask, region: Region) -> Labels:
 
 
 def grow(
-    image: npt.NDArray[np.floating], seed: Sequence[int], spacing: Sequence[float], tolerance: float, reach_mm: float
+    image: AnyFloats, seed: Sequence[int], spacing: Sequence[float], tolerance: float, reach_mm: float
 ) -> tuple[Box, Mask]:
     """Grow a place over the voxels around it that look like it.
 
@@ -143,9 +141,9 @@ def _meet(one: Mask, other: Mask) -> bool:
     return all(a.start < b.stop and b.start < a.stop for a, b in zip(first, second, strict=True))
 
 
-def _signed_distance(shape: Mask, spacing: Sequence[float]) -> npt.NDArray[np.float64]:
+def _signed_distance(shape: Mask, spacing: Sequence[float]) -> Floats64:
     """Distance from the contour, positive inside; what lies beyond the array is outside."""
     padded = np.pad(shape, 1)
     inside, outside = (ndimage.distance_transform_edt(each, sampling=spacing) for each in (padded, ~padded))
-    distance: npt.NDArray[np.float64] = (inside - outside)[1:-1, 1:-1]
+    distance: Floats64 = (inside - outside)[1:-1, 1:-1]
     return distance

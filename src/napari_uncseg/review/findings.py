@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from napari_uncseg.arrays import Floats64, Ints32, Labels, Mask, Places
 from napari_uncseg.labels import Label, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.morphology import bounding_box, box_within, distance_within, open_ball
 from napari_uncseg.review.location import MARGINS, tissue_words
-from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Mask, Watershed
+from napari_uncseg.review.watershed import NEAR_MM, PARTIAL_VOLUME_VOXELS, Box, Watershed
 
 LEAST_ML = 0.05
 """Components smaller than this join the neighbour they touch most; without one they are no findings."""
@@ -23,8 +23,6 @@ THICKNESS_LIMIT_MM = 10.0
 
 EXPECTED_ERRORS = "expected error volume"
 WEIGHTED_VOLUME = "volume weighted by the map"
-
-Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Findings:
     threshold: float
     items: tuple[Finding, ...]
     box: Box
-    labels: Ints
+    labels: Ints32
     flagged_ml: float
     ring_ml: float
     small_ml: float
@@ -171,14 +169,14 @@ def find(watershed: Watershed, threshold: float, within: Mask | None = None) -> 
     return Findings(watershed.key, threshold, items, box, labels, total, ring_ml, small_ml)
 
 
-def _pieces(thick: Mask, basins: Ints) -> Ints:
+def _pieces(thick: Mask, basins: Ints32) -> Ints32:
     """Connected parts of a mask that lie in one basin, numbered from 1."""
     from skimage.measure import label  # half a second to import
 
     return np.asarray(label(np.where(thick, basins + 1, 0), background=0, connectivity=3), dtype=np.int32)
 
 
-def _merge_small(pieces: Ints, least: int) -> Ints:
+def _merge_small(pieces: Ints32, least: int) -> Ints32:
     """Let pieces of fewer voxels than `least` join the neighbour they share most faces with; drop those still small."""
     count = int(pieces.max(initial=0))
     if count == 0:
@@ -202,9 +200,9 @@ def _merge_small(pieces: Ints, least: int) -> Ints:
     return np.asarray(renumbered[pieces])
 
 
-def _contacts(pieces: Ints) -> tuple[Ints, Ints]:
+def _contacts(pieces: Ints32) -> tuple[Ints32, Ints32]:
     """Both sides of every face between voxels of two pieces, each face in both directions."""
-    sides: list[tuple[Ints, Ints]] = []
+    sides: list[tuple[Ints32, Ints32]] = []
     for axis in range(3):
         lower, upper = (pieces[(*(slice(None),) * axis, part)] for part in (slice(None, -1), slice(1, None)))
         touching = (lower != upper) & (lower > 0) & (upper > 0)
@@ -214,8 +212,8 @@ def _contacts(pieces: Ints) -> tuple[Ints, Ints]:
 
 
 def _rank(
-    watershed: Watershed, flagged: Mask, pieces: Ints, inner: tuple[slice, ...], box: Box
-) -> tuple[tuple[Finding, ...], Ints]:
+    watershed: Watershed, flagged: Mask, pieces: Ints32, inner: tuple[slice, ...], box: Box
+) -> tuple[tuple[Finding, ...], Ints32]:
     """Measure the pieces and number them by their score."""
     count = int(pieces.max(initial=0))
     if count == 0:
@@ -264,18 +262,16 @@ def _rank(
     return tuple(items), np.asarray(rank_of[pieces])
 
 
-def _tissues(labels: npt.NDArray[np.uint8], piece: Ints, count: int) -> npt.NDArray[np.float64]:
+def _tissues(labels: Labels, piece: Ints32, count: int) -> Floats64:
     """Share of the voxels of each piece that were predicted as each label; shape (count, labels)."""
     kinds = max(Label) + 1
     counts = np.bincount(piece.astype(np.int64) * kinds + labels, minlength=(count + 1) * kinds)
     table = counts.reshape(-1, kinds)[1:]
-    shares: npt.NDArray[np.float64] = table[:, [int(label) for label in Label]] / table.sum(axis=1, keepdims=True)
+    shares: Floats64 = table[:, [int(label) for label in Label]] / table.sum(axis=1, keepdims=True)
     return shares
 
 
-def _centroids(
-    at: npt.NDArray[np.intp], shape: tuple[int, ...], starts: npt.NDArray[np.intp], sizes: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
+def _centroids(at: Places, shape: tuple[int, ...], starts: Places, sizes: Places) -> Floats64:
     """Mean index of each piece along the axes; shape (count, 3)."""
     sums = [np.add.reduceat(index.astype(np.float64), starts) for index in np.unravel_index(at, shape)]
     return np.stack(sums, axis=1) / sizes[:, None]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from nibabel.orientations import io_orientation
 
+from napari_uncseg.arrays import AnyFloats, Floats64, Mask
 from napari_uncseg.labels import Label, Region
 from napari_uncseg.metrics.morphology import bounding_box
 
@@ -35,8 +35,6 @@ _CROSSING = 0.1
 _JUST_MM = 2.0
 """What comes so close to the contour lies just outside."""
 
-Millimetres = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -57,9 +55,9 @@ class Frame:
     are those of its own rows, columns and slices. Millimetres are counted from the centre of the first voxel.
     """
 
-    steps_mm: Millimetres
+    steps_mm: Floats64
     middle_mm: float
-    centre_mm: Millimetres | None
+    centre_mm: Floats64 | None
 
     def words(self, voxel: Sequence[float]) -> str:
         """Side of the head and direction from the tumour's centroid.
@@ -81,7 +79,7 @@ class Frame:
         direction = self._direction(at)
         return f"{side}, {direction}" if direction else side
 
-    def _direction(self, at: Millimetres) -> str:
+    def _direction(self, at: Floats64) -> str:
         if self.centre_mm is None:
             return ""
         away = at - self.centre_mm
@@ -96,9 +94,7 @@ class Frame:
         return "-".join(words)
 
 
-def frame_of(
-    affine: npt.NDArray[np.floating], tumour: npt.NDArray[np.bool_], brain: npt.NDArray[np.bool_] | None = None
-) -> Frame:
+def frame_of(affine: AnyFloats, tumour: Mask, brain: Mask | None = None) -> Frame:
     """The patient's axes of a grid.
 
     Parameters

@@ -9,18 +9,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyInts, Floats32, Floats64, Ints64, Mask, Places
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, region_masks
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.overlap import dice_of_counts
 from napari_uncseg.review.watershed import STEPS
 from napari_uncseg.uncertainty.needs_review import Reason
-from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
-
-Counts = npt.NDArray[np.int64]
-Curve = npt.NDArray[np.float64]
+from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 
 START = 0.2
 """Fraction of a map's range at which it is cut when nobody has moved the threshold."""
@@ -49,12 +46,12 @@ class ThresholdSweep:
     """
 
     key: MapName
-    thresholds: Curve
-    voxels: Counts
-    tumour: Counts
+    thresholds: Floats64
+    voxels: Ints64
+    tumour: Ints64
     voxel_ml: float
-    tp: Counts | None = None
-    errors: Counts | None = None
+    tp: Ints64 | None = None
+    errors: Ints64 | None = None
 
     def step(self, threshold: float) -> int:
         """Number of the threshold nearest to a value."""
@@ -76,7 +73,7 @@ class ThresholdSweep:
         """Share of the flagged voxels that are errors, 0 to 1; nan without a reference or a flagged voxel."""
         return math.nan if self.errors is None else _share(self.errors[step], self.voxels[step])
 
-    def filtered_dice(self) -> Curve:
+    def filtered_dice(self) -> Floats64:
         """Dice of the region over the voxels that each threshold does not flag; nan without a reference.
 
         Returns
@@ -102,10 +99,7 @@ class ThresholdSweep:
 
 
 def sweep_thresholds(
-    prediction: Prediction,
-    key: MapName,
-    within: npt.NDArray[np.bool_] | None = None,
-    reference: npt.NDArray[np.integer] | None = None,
+    prediction: Prediction, key: MapName, within: Mask | None = None, reference: AnyInts | None = None
 ) -> ThresholdSweep:
     """Count the voxels of a map above every threshold.
 
@@ -139,7 +133,7 @@ def sweep_thresholds(
     at = np.flatnonzero(raised)
     bins = np.searchsorted(edges, values.ravel()[at], side="right")
 
-    def count(mask: npt.NDArray[np.bool_]) -> Counts:
+    def count(mask: Mask) -> Ints64:
         whole = np.count_nonzero(mask if within is None else mask & within)
         return _not_below(bins[mask.ravel()[at]], int(whole))
 
@@ -153,7 +147,7 @@ def sweep_thresholds(
     return sweep
 
 
-def value_histogram(values: Map, upper: float, bins: int = 100) -> Counts:
+def value_histogram(values: Floats32, upper: float, bins: int = 100) -> Ints64:
     """Voxels of a map by value, without the lowest bin: what is 0 would hide all others.
 
     Parameters
@@ -214,7 +208,7 @@ def _share(part: np.int64, whole: np.int64) -> float:
     return float(part / whole) if whole else math.nan
 
 
-def _not_below(bins: npt.NDArray[np.intp], whole: int) -> Counts:
+def _not_below(bins: Places, whole: int) -> Ints64:
     """Voxels not below each threshold, from the number of thresholds each reaches; the first count is the whole."""
     counts = np.bincount(bins, minlength=STEPS + 2)[: STEPS + 2]
     above = counts[::-1].cumsum()[::-1][1:]

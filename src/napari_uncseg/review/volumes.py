@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyInts
 from napari_uncseg.io.geometry import OnGrid
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
@@ -70,7 +70,7 @@ class RegionSize:
         return "–" if self.diameters is None else str(self.diameters)
 
 
-def region_sizes(labels: npt.NDArray[np.integer], grid: OnGrid) -> dict[Region, RegionSize]:
+def region_sizes(labels: AnyInts, grid: OnGrid) -> dict[Region, RegionSize]:
     """Volume and axial diameters of WT, TC and ET.
 
     Parameters

@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats32, Ints32, Mask
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.morphology import bounding_box, dilate_mm, distance_within
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.review.location import Frame, frame_of
-from napari_uncseg.uncertainty.prediction_maps import Map, map_upper, map_values
+from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 
 STEPS = 200
 """Thresholds a map can be cut at, evenly spaced from 0 to its upper bound."""
@@ -41,7 +41,6 @@ REVIEW_SETS: tuple[VoxelSet, ...] = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMO
 TUMOUR_MARGIN_MM = 5.0
 
 Box = tuple[slice, ...]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +72,9 @@ class Watershed:
     key: MapName
     upper: float
     box: Box
-    values: Map
-    basins: npt.NDArray[np.int32]
-    edge_mm: Map
+    values: Floats32
+    basins: Ints32
+    edge_mm: Floats32
     near: Mask
     predicted: bool
     frame: Frame
@@ -174,7 +173,7 @@ def _region_mask(prediction: Prediction, region: Region) -> Mask:
     return mask
 
 
-def _contour(region: Mask, box: Box, spacing: tuple[float, float, float]) -> tuple[Map, Mask]:
+def _contour(region: Mask, box: Box, spacing: tuple[float, float, float]) -> tuple[Floats32, Mask]:
     """Signed distance from the contour of a region, and what lies within two voxels of it, in a box."""
     size = tuple(part.stop - part.start for part in box)
     if not region.any() or 0 in size:

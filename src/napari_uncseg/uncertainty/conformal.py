@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import NonNegativeInt
 
+from napari_uncseg.arrays import AnyInts, Floats64
 from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.uncertainty.recalibration.models import STEPS
-
-Numbers = npt.NDArray[np.float64]
 
 ALPHA = 0.1
 """Share of a region that a threshold may miss on average when nobody says another."""
@@ -69,7 +66,7 @@ class RiskControl:
         return f"{above} at most {self.alpha:.3g} of the region is missed on average over studies like these."
 
 
-def thresholds() -> Numbers:
+def thresholds() -> Floats64:
     """Thresholds to choose from, float64 (32767,), rising: midway between the probabilities a file can hold.
 
     A mask above one of them is the same before a probability is written to a file and after.
@@ -77,7 +74,7 @@ def thresholds() -> Numbers:
     return (np.arange(STEPS) + 0.5) / STEPS
 
 
-def false_negative_rates(found: npt.NDArray[np.integer[Any]]) -> Numbers:
+def false_negative_rates(found: AnyInts) -> Floats64:
     """False-negative rate of a study at every threshold.
 
     Parameters
@@ -104,7 +101,7 @@ def studies_needed(alpha: float) -> int:
     return needed
 
 
-def control_risk(total: Numbers, studies: int, alpha: float, choices: Numbers) -> RiskControl:
+def control_risk(total: Floats64, studies: int, alpha: float, choices: Floats64) -> RiskControl:
     """Highest threshold that promises an expected loss of at most ``alpha`` on a new study.
 
     Parameters

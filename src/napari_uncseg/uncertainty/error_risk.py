@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import PlainValidator
 
+from napari_uncseg.arrays import Floats32, Floats64, Mask, Places
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.measures import entropy
-
-Floats = npt.NDArray[np.float32]
 
 WIDTHS_MM = (5.0, 9.0)
 """Sides of the boxes whose means tell of the voxels around."""
@@ -42,7 +40,7 @@ unlike all others gets no answer from far outside of what was fitted."""
 _CHUNK = 1 << 18
 
 
-def _weights(values: Any) -> Floats:
+def _weights(values: Any) -> Floats32:
     """Weights of a file, or as they are."""
     weights = np.asarray(values)
     if weights.dtype.kind not in "iuf" or not np.isfinite(weights).all():
@@ -50,7 +48,7 @@ def _weights(values: Any) -> Floats:
     return weights.astype(np.float32, copy=False)
 
 
-Weights = Annotated[Floats, PlainValidator(_weights)]
+Weights = Annotated[Floats32, PlainValidator(_weights)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +67,10 @@ class Evidence:
         Of the whole tumour between members, 0..0.25.
     """
 
-    probabilities: Floats
+    probabilities: Floats32
     spacing: Sequence[float]
-    channel: Floats | None = None
-    variance: Floats | None = None
+    channel: Floats32 | None = None
+    variance: Floats32 | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +82,7 @@ class Evidence:
             names += [f"logit {region} {width:g} mm" for width in WIDTHS_MM]
         return tuple(names)
 
-    def features(self, voxels: npt.NDArray[np.intp]) -> Iterator[Floats]:
+    def features(self, voxels: Places) -> Iterator[Floats32]:
         """Features of voxels (flat indices, C order), float32 (n,) each."""
         if self.channel is not None:
             yield from self._with_means(_logit(self.channel), voxels)
@@ -98,10 +96,10 @@ class Evidence:
             for mean in self._means(probability):
                 yield _logit(mean.ravel()[voxels])
 
-    def _with_means(self, volume: Floats, voxels: npt.NDArray[np.intp]) -> Iterator[Floats]:
+    def _with_means(self, volume: Floats32, voxels: Places) -> Iterator[Floats32]:
         yield from (each.ravel()[voxels] for each in (volume, *self._means(volume)))
 
-    def _means(self, volume: Floats) -> Iterator[Floats]:
+    def _means(self, volume: Floats32) -> Iterator[Floats32]:
         from scipy.ndimage import uniform_filter
 
         for width in WIDTHS_MM:
@@ -133,11 +131,11 @@ class Perceptron:
         if self.scale.shape != (count,) or self.hidden.shape != (count + 1, units) or not (self.scale > 0).all():
             raise ValueError("its weights do not fit one another")
 
-    def __call__(self, features: Floats) -> Floats:
+    def __call__(self, features: Floats32) -> Floats32:
         """Probability of error of features (n, features), float32 (n,) in 0..1."""
         units = np.maximum(_standard(features, self.centre, self.scale) @ self.hidden[:-1] + self.hidden[-1], 0)
         with np.errstate(over="ignore"):
-            risk: Floats = 1 / (1 + np.exp(-(units @ self.output[:-1] + self.output[-1])))
+            risk: Floats32 = 1 / (1 + np.exp(-(units @ self.output[:-1] + self.output[-1])))
         return risk
 
 
@@ -172,7 +170,7 @@ class ErrorRisk:
         """Whether the evidence holds what this was fitted on."""
         return self.features == evidence.names
 
-    def apply(self, evidence: Evidence, voxels: npt.NDArray[np.bool_]) -> Floats:
+    def apply(self, evidence: Evidence, voxels: Mask) -> Floats32:
         """Risk of each region.
 
         Parameters
@@ -204,7 +202,7 @@ class ErrorRisk:
 
 
 def fit_perceptron(
-    features: Floats, wrong: npt.NDArray[np.bool_], weights: Floats, units: int = HIDDEN, seed: int = 0
+    features: Floats32, wrong: Mask, weights: Floats32, units: int = HIDDEN, seed: int = 0
 ) -> Perceptron:
     """Fit the risk of one region by weighted logistic loss.
 
@@ -236,7 +234,7 @@ def fit_perceptron(
     share = (weights / weights.sum(dtype=np.float64)).astype(np.float32)
     split = (count + 1) * units
 
-    def loss(theta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    def loss(theta: Floats64) -> tuple[float, Floats64]:
         hidden, output = theta[:split].reshape(count + 1, units).astype(np.float32), theta[split:].astype(np.float32)
         active = np.maximum(x @ hidden[:-1] + hidden[-1], 0)
         logit = active @ output[:-1] + output[-1]
@@ -258,17 +256,17 @@ def fit_perceptron(
     return Perceptron(centre, scale, theta[:split].reshape(count + 1, units), theta[split:])
 
 
-def _standard(features: Floats, centre: Floats, scale: Floats) -> Floats:
-    standard: Floats = np.clip((features - centre) / scale, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+def _standard(features: Floats32, centre: Floats32, scale: Floats32) -> Floats32:
+    standard: Floats32 = np.clip((features - centre) / scale, -_LARGEST_FEATURE, _LARGEST_FEATURE)
     return standard
 
 
-def _logit(probability: Floats) -> Floats:
+def _logit(probability: Floats32) -> Floats32:
     least = 1 / (1 + np.exp(np.float32(_LARGEST_LOGIT)))
     p = np.clip(probability, least, 1 - least)
-    logit: Floats = np.log(p / (1 - p))
+    logit: Floats32 = np.log(p / (1 - p))
     return logit
 
 
-def _rounded(weights: Floats) -> Any:
+def _rounded(weights: Floats32) -> Any:
     return [float(f"{value:.6g}") for value in weights] if weights.ndim == 1 else [_rounded(row) for row in weights]

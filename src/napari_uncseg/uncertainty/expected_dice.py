@@ -20,13 +20,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.labels import REGIONS, Region
-
-Floats = npt.NDArray[np.float64]
 
 COVERAGE = 0.9
 """Share of studies whose true Dice the interval is to hold."""
@@ -63,7 +61,7 @@ class Quality:
     stages: float = 1.0
 
     @property
-    def features(self) -> Floats:
+    def features(self) -> Floats64:
         """Logits of the three overlaps and the logarithm of the volume, shape (4,)."""
         overlaps = [_logit(each) for each in (self.agreement, self.soft_dice, self.stages)]
         return np.array([*overlaps, np.log10(max(self.volume_ml, EMPTY_ML))])
@@ -155,10 +153,10 @@ class RegionFit:
     residuals: tuple[float, ...]
     empty: tuple[int, int] = (0, 0)
 
-    def logit(self, features: Floats) -> Floats:
+    def logit(self, features: Floats64) -> Floats64:
         """Expected logit of Dice of features (..., 4)."""
         standard = (features - np.array(self.centre)) / np.array(self.scale)
-        logits: Floats = standard @ np.array(self.coefficients) + self.intercept
+        logits: Floats64 = standard @ np.array(self.coefficients) + self.intercept
         return logits
 
     def estimate(self, quality: Quality, coverage: float = COVERAGE) -> Estimate:
@@ -263,7 +261,7 @@ class ExpectedDice:
         return {region: self.regions[region].estimate(qualities[region]) for region in REGIONS}
 
 
-def _ridge(features: Floats, target: Floats, penalty: float) -> RegionFit:
+def _ridge(features: Floats64, target: Floats64, penalty: float) -> RegionFit:
     centre, scale = features.mean(0), np.maximum(features.std(0), 1e-6)
     standard, middle = (features - centre) / scale, float(target.mean())
     gram = standard.T @ standard + penalty * np.eye(features.shape[1])

@@ -10,8 +10,8 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyInts
 from napari_uncseg.labels import REGION_TITLES, Label, Region
 from napari_uncseg.uncertainty.expected_dice import Estimate, ExpectedDice, Quality
 
@@ -44,9 +44,7 @@ class Reason:
         return cls(code, _sentences()[code].format(**found))
 
 
-def reasons_to_doubt(
-    reference: npt.NDArray[np.integer[Any]], segmentation: npt.NDArray[np.integer[Any]]
-) -> list[Reason]:
+def reasons_to_doubt(reference: AnyInts, segmentation: AnyInts) -> list[Reason]:
     """Why a reference may be no expert's segmentation: ``own_reference``, ``reference_of_one_label``."""
     found = []
     if reference.any() and np.array_equal(reference, segmentation):

@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32
 from napari_uncseg.errors import UnknownMap
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
-
-Map = npt.NDArray[np.float32]
 
 DERIVED: Mapping[str, Callable[[Any], Any]] = {Measure.ENTROPY: entropy, Measure.VARIANCE: bernoulli_variance}
 """Measures that the probabilities of a region tell; the variance when they are those of a single pass."""
@@ -43,7 +41,7 @@ def maps_of(prediction: Prediction, region: Region) -> tuple[MapName, ...]:
     return tuple(sorted(dict.fromkeys((*stored, *derived)), key=lambda name: name.place))
 
 
-def map_values(prediction: Prediction, name: MapName) -> Map:
+def map_values(prediction: Prediction, name: MapName) -> Floats32:
     """Values of a map.
 
     Parameters

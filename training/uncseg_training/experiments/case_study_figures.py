@@ -47,7 +47,9 @@ def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
     curves = {region: curve_of(judged, region, changes[region]) for region in REGIONS}
     after = f"scaled ({', '.join(f'{region} {changes[region].words()}' for region in REGIONS)})"
     title = f"{judged.network}, {judged.members}, {after if scaled else 'as predicted'}: {VOXEL_SET_TITLES[VOXELS]}"
-    pooled, errors, cases = ({region: found[part] for region, found in curves.items()} for part in range(3))
+    pooled = {region: curve for region, (curve, _, _) in curves.items()}
+    errors = {region: error for region, (_, error, _) in curves.items()}
+    cases = {region: each for region, (_, _, each) in curves.items()}
     harness.write_figure(reliability_figure(pooled, title, errors, cases), path)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq, isotonic_regression, minimize
 from scipy.special import expit, logit, xlog1py, xlogy
 
+from napari_uncseg.arrays import Floats64, Ints64
 from napari_uncseg.uncertainty.recalibration.models import (
     IDENTITY,
     SMALLEST,
@@ -23,8 +24,6 @@ from napari_uncseg.uncertainty.recalibration.models import (
     Temperature,
     step_probabilities,
 )
-
-Numbers = npt.NDArray[np.float64]
 
 COOLEST, HOTTEST = 0.05, 20.0
 """Temperatures that are looked for; at the ends of this range something else is wrong."""
@@ -46,12 +45,12 @@ class Counts:
         Those of them that are in the region.
     """
 
-    probability: Numbers
-    count: npt.NDArray[np.int64]
-    true: npt.NDArray[np.int64]
+    probability: Floats64
+    count: Ints64
+    true: Ints64
 
     @classmethod
-    def of_steps(cls, count: npt.NDArray[np.int64], true: npt.NDArray[np.int64]) -> Counts:
+    def of_steps(cls, count: Ints64, true: Ints64) -> Counts:
         """Voxels that :func:`count_steps` counted, all and those in the region; steps without a voxel are left out."""
         some = count > 0
         return cls(step_probabilities()[some], count[some], true[some])
@@ -76,7 +75,7 @@ class Counts:
         return Counts(within, count, true)
 
 
-def count_steps(steps: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
+def count_steps(steps: npt.NDArray[np.uint16]) -> Ints64:
     """Voxels of each step of :func:`napari_uncseg.uncertainty.recalibration.models.steps_of`, from 0 to the last."""
     return np.bincount(steps, minlength=STEPS + 1).astype(np.int64, copy=False)
 
@@ -97,7 +96,7 @@ class Fitted:
     note: str = ""
 
 
-def negative_log_likelihood(counts: Counts, probability: Numbers) -> float:
+def negative_log_likelihood(counts: Counts, probability: Floats64) -> float:
     """Mean of ``−ln q`` over voxels in the region and of ``−ln(1 − q)`` over the others.
 
     Parameters
@@ -182,14 +181,14 @@ def _platt(counts: Counts) -> Fitted:
     targets = counts.true * above + (counts.count - counts.true) * below
     rows = np.stack([logit(counts.probability), np.ones(len(counts.count))])
 
-    def loss(parameters: Numbers) -> tuple[float, Numbers]:
+    def loss(parameters: Floats64) -> tuple[float, Floats64]:
         scores = parameters @ rows
         value = float((counts.count * np.logaddexp(0, scores) - targets * scores).sum()) / counts.voxels
         return value, rows @ (counts.count * expit(scores) - targets) / counts.voxels
 
-    def curvature(parameters: Numbers) -> Numbers:
+    def curvature(parameters: Floats64) -> Floats64:
         q = expit(parameters @ rows)
-        bend: Numbers = (rows * (counts.count * q * (1 - q))) @ rows.T / counts.voxels
+        bend: Floats64 = (rows * (counts.count * q * (1 - q))) @ rows.T / counts.voxels
         return bend
 
     how = {"jac": True, "hess": curvature, "method": "trust-exact", "options": {"gtol": _NEGLIGIBLE}}

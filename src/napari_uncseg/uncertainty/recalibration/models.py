@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat
 from pydantic.dataclasses import dataclass
 
+from napari_uncseg.arrays import AnyFloats, Floats64
 from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.uncertainty.measures import at_least_float32, is_tensor, namespace, special
 
@@ -177,18 +178,18 @@ class Isotonic(MonotoneMap):
         return f"{len(self.knots)} knots"
 
 
-def step_probabilities() -> npt.NDArray[np.float64]:
+def step_probabilities() -> Floats64:
     """Probabilities that a file can hold, float64 (32768,), from 0 to 1."""
     return np.arange(STEPS + 1) / STEPS
 
 
-def steps_of(probability: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint16]:
+def steps_of(probability: AnyFloats) -> npt.NDArray[np.uint16]:
     """Number of the step that a file holds for a probability in 0..1."""
-    steps: npt.NDArray[np.float64] = np.rint(np.multiply(probability, STEPS, dtype=np.float64))
+    steps: Floats64 = np.rint(np.multiply(probability, STEPS, dtype=np.float64))
     return steps.astype(np.uint16)
 
 
-def _as(values: npt.NDArray[np.float64], like: Any) -> Any:
+def _as(values: Floats64, like: Any) -> Any:
     """Numbers in the library, type and place of an array."""
     if is_tensor(like):
         return namespace(like).as_tensor(values, dtype=like.dtype, device=like.device)

@@ -124,7 +124,7 @@ def draw_regions(figure: Figure, curves: Curves, ink: Ink, *, wide: bool) -> Non
             pairs = list(figure.subplots(len(REGIONS), 2, sharex=True, sharey="col"))
         for region, (upper, lower) in zip(REGIONS, pairs, strict=True):
             curve = curves.get(region)
-            ece = "no voxels" if curve is None else f"ECE {curve.ece:.3f}"
+            ece = "no voxels" if curve is None else f"ECE {curve.expected_error:.3f}"
             upper.set_title(f"{region} · {REGION_TITLES[region]}\n{ece}")
             draw_reliability(upper, lower, region, curve, ink.of(region))
             lower.minorticks_off()
