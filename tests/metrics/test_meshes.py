@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_uncseg.metrics.meshes import smooth_surface
+from napari_uncseg.metrics.surface import smooth_surface
 
 
 def ball(radius, size=48, centre=24):

@@ -17,7 +17,7 @@ from napari_uncseg.metrics.diameters import axial_diameters
 from napari_uncseg.models.identity import bundled_calibration
 from napari_uncseg.reporting.slices import cut_at, frame_of
 from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
-from napari_uncseg.review.calibration_note import calibration_notes
+from napari_uncseg.reporting.study_report_words import calibration_notes
 from napari_uncseg.review.corrections import compare
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, now

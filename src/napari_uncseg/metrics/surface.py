@@ -1,4 +1,4 @@
-"""Surfaces of masks, the distances between them, and the shells of voxels around them.
+"""Surfaces of masks, the distances between them, the shells of voxels around them, and smooth meshes to be looked at.
 
 Two surfaces are in use, because two communities print two numbers under one name: the voxels of a mask that touch its
 outside (MONAI, scipy), and the surface elements between voxels, weighted by their area (the BraTS challenges).
@@ -14,13 +14,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_array
 from scipy.spatial import cKDTree
 
-from napari_uncseg.arrays import Floats64, Mask
+from napari_uncseg.arrays import Floats32, Floats64, Ints32, Mask
 from napari_uncseg.metrics.morphology import bounding_box
 
 SHELL_EDGES_MM: tuple[float, ...] = (1.0, 3.0, 6.0)
 """Upper ends of the shells of :func:`boundary_shells`; the last shell is everything beyond."""
+
+SHRINK, SWELL = 0.5, -0.53
+"""Factors of Taubin's two steps of smoothing."""
+
+ROUNDS = 12
+"""Pairs of steps: enough to take the steps of the voxels away."""
 
 _ROUNDING = 1e-6
 _CORNERS = tuple(product((0, 1), repeat=3))
@@ -196,6 +203,43 @@ def boundary_shells(
         distance[inner] += distance_transform_edt(mask[box][inner], sampling=spacing).astype(np.float32)
     shells[box] = np.searchsorted(ends.astype(np.float32), distance, side="left")
     return shells
+
+
+def smooth_surface(mask: Mask) -> tuple[Floats32, Ints32] | None:
+    """Surface of a mask as a triangle mesh without the steps of its voxels.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (i, j, k)
+
+    Returns
+    -------
+    vertices : ndarray of float32, shape (n, 3)
+        In voxels of the mask.
+    faces : ndarray of int32, shape (m, 3)
+        Indices of vertices. None instead of both when the mask is empty.
+
+    Notes
+    -----
+    Marching cubes (Lewiner et al., Journal of Graphics Tools 8 (2003), 1-15), then smoothing that does not shrink:
+    each vertex is moved towards the mean of its neighbours, then a little farther away from it (Taubin, SIGGRAPH 1995,
+    351-358).
+    """
+    from skimage.measure import marching_cubes  # half a second to import
+
+    box = bounding_box(mask)
+    if box is None:
+        return None
+    vertices, faces, _, _ = marching_cubes(np.pad(mask[box], 1).astype(np.float32), 0.5)
+    edges = np.concatenate([faces[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+    edges = np.unique(np.concatenate([edges, edges[:, ::-1]]), axis=0)
+    neighbours = coo_array((np.ones(len(edges), np.float32), edges.T), shape=(len(vertices),) * 2).tocsr()
+    count = np.asarray(neighbours.sum(axis=1))[:, None]
+    for _ in range(ROUNDS):
+        for factor in (SHRINK, SWELL):
+            vertices = vertices + factor * (neighbours @ vertices / count - vertices)
+    corner = [part.start - 1 for part in box]
+    return (vertices + corner).astype(np.float32), faces.astype(np.int32)
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import LABEL_COLOURS, Label, Region, region_masks
-from napari_uncseg.metrics.meshes import smooth_surface
+from napari_uncseg.metrics.surface import smooth_surface
 from napari_uncseg.review.findings import Findings
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
