@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,3 +18,6 @@ Ints64: TypeAlias = npt.NDArray[np.int64]
 AnyInts: TypeAlias = npt.NDArray[np.integer]
 Places: TypeAlias = npt.NDArray[np.intp]
 """Indices of an array."""
+
+ArrayT = TypeVar("ArrayT")
+"""An ndarray or a torch.Tensor, and the same again."""

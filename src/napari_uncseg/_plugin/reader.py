@@ -42,7 +42,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Layer]
         return open_examination
     if paths and all(_readable(one) for one in paths):
         return read
-    return refuse if paths and any(map(_is_folder, paths)) else None
+    return refuse if any(is_dir(one, None) for one in paths) else None
 
 
 def open_examination(path: str | list[str]) -> list[Any]:
@@ -83,7 +83,7 @@ def refuse(path: str | list[str]) -> list[Layer]:
     StudyError
         Always.
     """
-    folder = next(filter(_is_folder, _paths(path)))
+    folder = next(one for one in _paths(path) if is_dir(one, None))
     what = f"{folder} holds no study and no result"
     raise StudyError(f"{what}: open a folder with four NIfTI images, or one that uncseg predict wrote.")
 
@@ -165,24 +165,16 @@ def _is_examination(path: Path) -> bool:
     """Whether a path holds DICOM, and no NIfTI that could be opened as it is."""
     from napari_uncseg.dicom.files import holds_dicom
 
-    with suppress(StudyError):
-        return not _readable(path) and holds_dicom(path)
-    return False
-
-
-def _is_folder(path: Path) -> bool:
-    with suppress(StudyError):
-        return is_dir(path)
-    return False
+    return not _readable(path) and holds_dicom(path)
 
 
 def _readable(path: Path, depth: int = _DEPTH) -> bool:
     """Whether a path is an image, or a folder that holds one not too far down."""
     from napari_uncseg.io.nifti import is_nifti
 
+    if not is_dir(path, None):
+        return is_nifti(path)
     with suppress(StudyError):
-        if not is_dir(path):
-            return is_nifti(path)
         inside = entries(path) if depth >= 0 else []
         return any(map(is_nifti, inside)) or any(_readable(entry, depth - 1) for entry in inside)
     return False

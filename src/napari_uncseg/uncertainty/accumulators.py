@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
+from napari_uncseg.arrays import ArrayT
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.uncertainty.measures import (
@@ -16,8 +17,6 @@ from napari_uncseg.uncertainty.measures import (
     mutual_information,
     one_minus_max,
 )
-
-ArrayT = TypeVar("ArrayT")
 
 VOTE = 0.5
 """A member votes for a region in the voxels strictly above it."""

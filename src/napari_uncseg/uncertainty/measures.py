@@ -7,11 +7,11 @@ are called is in :mod:`napari_uncseg.maps`.
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
-ArrayT = TypeVar("ArrayT")
+from napari_uncseg.arrays import ArrayT
 
 
 def entropy(probability: ArrayT) -> ArrayT:

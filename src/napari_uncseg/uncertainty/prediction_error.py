@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
+from napari_uncseg.arrays import ArrayT
 from napari_uncseg.labels import REGION_LABELS, Region
 from napari_uncseg.uncertainty.measures import namespace
 
-ArrayT = TypeVar("ArrayT")
 Failure = Literal["wt", "any_region", "per_region"]
 
 

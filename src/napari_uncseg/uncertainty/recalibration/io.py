@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Discriminator, Field
 
+from napari_uncseg.arrays import ArrayT
 from napari_uncseg.errors import CalibrationError, UncsegError
 from napari_uncseg.io.files import read_json, sha256_of_json, write_files
 from napari_uncseg.io.json_format import JsonFormat
@@ -25,7 +26,6 @@ from napari_uncseg.uncertainty.expected_dice import ExpectedDice
 from napari_uncseg.uncertainty.measures import at_least_float32, namespace
 from napari_uncseg.uncertainty.recalibration.models import STEPS, Isotonic, MonotoneMap, Platt, Temperature
 
-ArrayT = TypeVar("ArrayT")
 T = TypeVar("T")
 
 FORMAT = "napari-uncseg calibration 1"

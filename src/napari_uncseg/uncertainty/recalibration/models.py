@@ -12,18 +12,16 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, FiniteFloat
 from pydantic.dataclasses import dataclass
 
-from napari_uncseg.arrays import AnyFloats, Floats64
+from napari_uncseg.arrays import AnyFloats, ArrayT, Floats64
 from napari_uncseg.io.provenance import Fraction
 from napari_uncseg.uncertainty.measures import at_least_float32, is_tensor, namespace, special
-
-ArrayT = TypeVar("ArrayT")
 
 STEPS = 32767
 """A probability in a file is a whole number of 1/32767; these are the bins of every fit, so nothing is lost."""
