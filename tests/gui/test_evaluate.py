@@ -91,7 +91,7 @@ def test_the_table_is_that_of_the_evaluation_room(qtbot, viewer, panel, tiny_stu
     assert cell(panel, Region.ET, "AUROC unc_output").text() == DASH
     assert "whole tumour alone" in cell(panel, Region.ET, "AUROC unc_output").toolTip()
     curve = panel.results.evaluated.curves(VoxelSet.BRAIN)[Region.ET]
-    assert curve.count.sum() == tiny_study.brain.sum()
+    assert curve.counts.sum() == tiny_study.brain.sum()
     assert len(panel.results.plot.figure.axes) == 6
 
 
