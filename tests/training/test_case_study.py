@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.voxel_sets import VoxelSet
-from napari_uncseg.uncertainty.recalibration.models import IDENTITY, STEPS, Temperature
-from tests.training.conftest import head, run
+from napari_uncseg.uncertainty.expected_dice import Quality
+from napari_uncseg.uncertainty.recalibration.models import STEPS
+from tests.training.conftest import run
+from uncseg_training.data.cases import write_phantom_cases
 from uncseg_training.experiments import case_study
 from uncseg_training.experiments.case_study_figures import curve_of
 from uncseg_training.experiments.case_study_published import mixed_error, published_rows
@@ -28,12 +31,11 @@ from uncseg_training.experiments.case_study_tables import (
     dice_rows,
     entropy_rows,
     ranking_rows,
-    triage,
-    triage_rows,
     write_tables,
 )
+from uncseg_training.experiments.case_study_triage import expected_rows, triage, triage_rows
 from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS, Record
-from uncseg_training.phantom.cohort import Phantoms, write_phantom
+from uncseg_training.train.config import read_config
 
 NAN = math.nan
 
@@ -44,10 +46,12 @@ Voxels = Sequence[tuple[float, int, int]]
 FAIR: Voxels = [(0.6, 1000, 600), (0.4, 1000, 400)]
 
 
-def record(numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequence[Voxels] = (FAIR,)) -> Record:
+def record(
+    numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequence[Voxels] = (FAIR,), prefix: str = "study"
+) -> Record:
     """A record of studies with these numbers, and with these voxels in every region and set."""
     values = [
-        MetricResult(metric, value, case=f"study-{place}", region=region, map=name, voxel_set=voxel_set)
+        MetricResult(metric, value, case=f"{prefix}-{place}", region=region, map=name, voxel_set=voxel_set)
         for (metric, region, name, voxel_set), each in (numbers or {}).items()
         for place, value in enumerate(each)
     ]
@@ -60,14 +64,15 @@ def record(numbers: Mapping[Number, Sequence[float]] | None = None, voxels: Sequ
             for probability, number, positive in study:
                 count[round(probability * STEPS)] += number
                 true[round(probability * STEPS)] += positive
-            counted.put(f"study-{place}", {"count": count, "true": true, "found": true})
+            counted.put(f"{prefix}-{place}", {"count": count, "true": true, "found": true})
     return Record(to_frame(values), steps, 1, 1.0)
 
 
 def pair(deterministic: Record, mc: Record | None = None, calibration: Record | None = None) -> Pair:
-    calibration = record() if calibration is None else calibration
+    calibration = record(prefix="other") if calibration is None else calibration
     members = ("deterministic", deterministic), ("MC dropout", deterministic if mc is None else mc)
-    return Pair(*(Judged("Net", told, found, calibration) for told, found in members))
+    both = [{"calibration": calibration, "unseen": found} for _, found in members]
+    return Pair(*(Judged(parts, ("unseen",), "Net", told) for parts, (told, _) in zip(both, members, strict=True)))
 
 
 def dice(wt: Sequence[float]) -> dict[Number, Sequence[float]]:
@@ -118,7 +123,7 @@ def test_calibration_before_and_after_and_what_the_dice_allows() -> None:
         ("ece_classwise", Region.ET, None, VoxelSet.UNION): [0.3, 0.9, NAN],
         ("dice_any_size", Region.ET, None, VoxelSet.ALL): [0.5, 0.714, 1.0],
     }
-    calibration = record(voxels=[[(0.8, 1000, 600), (0.2, 1000, 400)]])
+    calibration = record(voxels=[[(0.8, 1000, 600), (0.2, 1000, 400)]], prefix="other")
     judged = pair(record(numbers, studies), calibration=calibration)
     row = next(each for each in calibration_rows([judged]) if each["region"] == "ET")
     assert row["T"] == pytest.approx(math.log(4) / math.log(1.5), abs=1e-3)  # 0.8 becomes 0.6
@@ -133,22 +138,24 @@ def test_calibration_before_and_after_and_what_the_dice_allows() -> None:
     assert row["studies above their bound"] == 1  # 0.9, where a Dice of 0.714 allows 0.722
 
 
-def scored(scores: Sequence[float], quality: Sequence[float], volumes: Sequence[float]) -> Record:
-    return record(
-        {
-            ("mean_tumour", Region.WT, ENTROPY, None): scores,
-            ("volume_prediction", Region.WT, None, VoxelSet.ALL): volumes,
-            **dice(quality),
-        }
-    )
+def scored(
+    scores: Sequence[float], quality: Sequence[float], volumes: Sequence[float], prefix: str = "study"
+) -> Record:
+    numbers: dict[Number, Sequence[float]] = {
+        ("mean_tumour", Region.WT, ENTROPY, None): scores,
+        **{("volume_prediction", region, None, VoxelSet.ALL): volumes for region in REGIONS},
+        **dice(quality),
+        **{("dice_any_size", region, None, VoxelSet.ALL): quality for region in REGIONS},
+    }
+    return record(numbers, prefix=prefix)
 
 
 def test_triage_splits_at_the_calibration_cohort() -> None:
-    calibration = scored([0.1, 0.3, 0.5], [0.9, 0.9, 0.9], [5, 5, 5])
+    calibration = scored([0.1, 0.3, 0.5], [0.9, 0.9, 0.9], [5, 5, 5], "other")
     unseen = scored([0.1, 0.2, 0.3, 0.4, 0.6, NAN], [0.9, 0.8, 0.7, 0.5, 0.6, 0.0], [1, 5, 2, 4, 3, 0])
     judged = pair(unseen, calibration=calibration)
     row = triage_rows([judged])[0]
-    assert row["threshold, nats"] == round(0.3 * math.log(2), 4)
+    assert (row["score"], row["threshold"]) == ("mean entropy, nats", round(0.3 * math.log(2), 4))
     assert (row["certain"], row["uncertain"]) == (3, 3)  # nothing predicted is as uncertain as can be
     assert (row["median Dice, certain"], row["median Dice, uncertain"], row["Cliff's delta"]) == (0.8, 0.5, 1.0)
     assert row["Hodges–Lehmann shift"]["mean"] == 0.3
@@ -156,6 +163,34 @@ def test_triage_splits_at_the_calibration_cohort() -> None:
     assert row["p (Holm)"] == pytest.approx(2 * row["p"])
     assert triage(pair(scored([0.1, 0.2], [0.9, 0.8], [1, 2]), calibration=calibration).mc) is None
     assert triage_rows([pair(scored([], [], []), calibration=calibration)]) == []
+
+
+def test_folds_are_scaled_split_and_promised_by_the_other_folds() -> None:
+    """Two folds of six: each has the temperature, the threshold and the expected Dice of the other."""
+    rng = np.random.default_rng(2)
+    parts = {}
+    for fold, voxels in (("a", (0.8, 1000, 600)), ("b", (0.8, 1000, 700))):
+        true = np.sort(rng.uniform(0.4, 0.95, 6))
+        found = scored((1 - true).tolist(), true.tolist(), [5.0] * 6, fold)
+        found = replace(found, steps=record(voxels=[[voxels, (0.2, 1000, 1000 - voxels[2])]] * 6, prefix=fold).steps)
+        told = {f"{fold}-{place}": Quality(value, value, 5.0) for place, value in enumerate(true)}
+        parts[fold] = replace(found, quality={name: dict.fromkeys(REGIONS, each) for name, each in told.items()})
+    judged = Judged(parts, ("a", "b"), "Net", "MC dropout")
+    of_a, of_b = (math.log(4) / math.log(odds) for odds in (1.5, 7 / 3))
+    scale = judged.changes(Region.WT)
+    assert [scale[name].content()["temperature"] for name in ("a-0", "b-0")] == pytest.approx([of_b, of_a], abs=1e-3)
+    found = triage(judged)
+    assert found is not None
+    for fold, other in (("a", "b"), ("b", "a")):
+        median = float(np.median(parts[other].of("mean_tumour", Region.WT, ENTROPY)))
+        assert found.studies.loc[f"{fold}-0", "threshold"] == pytest.approx(median)
+    rows = triage_rows([Pair(judged, judged)])
+    assert [row["score"] for row in rows[:2]] == ["mean entropy, nats", "1 − expected Dice"]
+    assert expected_rows([Pair(judged, judged)])[0]["Spearman"]["mean"] > 0.9
+    alone = Judged({"a": parts["a"]}, ("a",), "Net", "MC dropout")
+    assert not alone.changes(Region.WT)
+    assert triage(alone) is None
+    assert calibration_rows([Pair(alone, alone)])[0]["T"] is None
 
 
 def test_taking_p_for_being_right_comes_close_to_one() -> None:
@@ -189,10 +224,9 @@ def test_published_figures_stand_beside_ours() -> None:
 
 def test_reliability_of_voxels_as_they_are_and_scaled() -> None:
     studies: list[Voxels] = [[(0.75, 100, 50)], [(0.75, 300, 240)]]
-    judged = pair(record(voxels=studies)).mc
-    before, after = (
-        curve_of(judged, Region.WT, change) for change in (IDENTITY, Temperature(math.log(3) / math.log(1.5)))
-    )
+    calibration = record(voxels=[[(0.75, 1000, 600), (0.25, 1000, 400)]], prefix="other")  # 0.75 becomes 0.6
+    judged = pair(record(voxels=studies), calibration=calibration).mc
+    before, after = (curve_of(judged, Region.WT, scaled=scaled) for scaled in (False, True))
     curve, error, cases = before
     assert (curve.counts[11], curve.observed[11]) == (400, pytest.approx(290 / 400))  # 0.733 to 0.8
     assert cases[:, 11].tolist() == pytest.approx([0.5, 0.8])
@@ -209,28 +243,26 @@ def test_tables_without_rows_are_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_case_study_writes_every_table_and_figure_and_goes_on(anatomies: Path, tmp_path: Path) -> None:
-    stream = Phantoms([head()], (40, 48, 40), 4.0, 6)
-    for number in range(2):
-        write_phantom(stream[number], tmp_path / "studies", f"BraTS-GLI-0000{number}-000", 4.0)
+@pytest.mark.parametrize("patients", [False, True])
+def test_case_study_writes_every_table_and_figure_and_goes_on(anatomies: Path, tmp_path: Path, patients: bool) -> None:
     out = tmp_path / "out"
-    words = "-o", out, "--config", "smoke", "--anatomies", anatomies
+    words = ["-o", out, "--config", "smoke", "--anatomies", anatomies]
+    if patients:
+        write_phantom_cases(anatomies, tmp_path / "cases", read_config("smoke"), 4, seed=8)
+        words += ["--cases", tmp_path / "cases"]
     assert "run the same command" in run(case_study.main, *words, "--minutes", 0)
     assert "median Dice WT of certain studies" in run(case_study.main, *words)
     made = out / "case_study"
-    tables = {"dice", "ranking", "entropy", "calibration", "triage", "published"}
     written = {path.name for path in made.iterdir()}
+    tables = {"dice", "ranking", "entropy", "calibration", "published"}
     assert {f"{name}.{kind}" for name in tables for kind in ("csv", "md")} <= written
     pictures = {f"reliability-{network}{scaled}.png" for network in case_study.NETWORKS for scaled in ("", "-scaled")}
     assert pictures | {"triage.png", "case_study.json"} <= written
     told = json.loads((made / "case_study.json").read_text())
-    assert set(told["tables"]) == tables
+    assert told["studies"] == dict.fromkeys(case_study.NETWORKS, 4 if patients else 3)
     assert str(tmp_path) not in (made / "case_study.json").read_text()
     measured = {path: path.stat().st_mtime_ns for path in out.glob("records/**/*.json")}
-    run(case_study.main, *words, "--studies", tmp_path / "studies")
-    again = json.loads((made / "case_study.json").read_text())
-    assert again["tables"] == told["tables"]
+    assert len(measured) == 8
+    run(case_study.main, *words)
+    assert json.loads((made / "case_study.json").read_text()) == told
     assert {path: path.stat().st_mtime_ns for path in measured} == measured
-    patients = again[case_study.PATIENTS]
-    assert [row["studies"] for row in patients["dice"] if row["region"] == "WT"] == [2, 2]
-    assert (made / case_study.PATIENTS / "dice.md").read_text().startswith("Development studies: 2 patients")

@@ -147,9 +147,12 @@ def test_patches_of_a_cohort_know_their_place(anatomies: Path, cohort: Path, set
     cases = Cases.open(cohort, config)
     patches = Patches(anatomies, config, 3, cases=cases, names=cases.names)
     taken = [patches[index] for index in range(4)]
-    assert sorted(sample.patches[0][0] for sample in taken) == list(cases.names)
+    assert sorted(place.case for sample in taken for place in sample.patches if place) == list(cases.names)
     for sample in taken:
-        ((name, box),) = sample.patches
+        (place,) = sample.patches
+        assert place is not None
+        name, box, bent = place
+        assert bent is None
         window = tuple(slice(start, stop) for start, stop in box)
         assert torch.equal(sample.images, whole_case(cases, name).images[(slice(None), *window)])
     mixed = Patches(anatomies, replace(config, uncertainty="failure", share=0.5), 3, cases=cases, names=cases.names)
@@ -168,7 +171,7 @@ def test_error_maps_are_learnt_and_an_interrupted_training_ends_with_the_same_bi
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, cut.network.state_dict()[name]), name
     cases = Cases.open(cohort, config)
-    maps = [Targets.of_run(tmp_path / name, cases, begins=False) for name in ("whole", "cut")]
+    maps = [Targets.of_run(tmp_path / name, config, cases, begins=False) for name in ("whole", "cut")]
     for name in cases.names:
         first, second = (each.errors.read(name) for each in maps)
         assert int(first.visits.min()) == int(first.visits.max()) == 3
@@ -202,7 +205,7 @@ def test_a_training_killed_within_a_sweep_visits_nobody_twice(
     cases = Cases.open(cohort, config)
     visits = {
         case: entry.visits
-        for case, entry in Targets.of_run(tmp_path / "cut", cases, begins=False).errors.store.cases.items()
+        for case, entry in Targets.of_run(tmp_path / "cut", config, cases, begins=False).errors.store.cases.items()
     }
     assert set(visits.values()) == {3}
 
@@ -215,7 +218,7 @@ def test_maps_go_on_with_a_longer_training_and_begin_anew_with_a_new_one(
     first = fit(anatomies, tmp_path, config)
 
     def visits() -> set[int]:
-        maps = Targets.of_run(tmp_path, cases, begins=False)
+        maps = Targets.of_run(tmp_path, config, cases, begins=False)
         stores = (maps.errors.store, maps.variances.store)
         return {entry.visits for store in stores for entry in store.cases.values()}
 

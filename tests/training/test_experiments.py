@@ -19,7 +19,16 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import load_model
 from tests.training.conftest import head, run
 from uncseg_training.data.cases import Cases, write_phantom_cases
-from uncseg_training.experiments import ablation, harness, limits, outline, paper1, phantom_statistics, tune_injection
+from uncseg_training.experiments import (
+    ablation,
+    harness,
+    limits,
+    outline,
+    paper1,
+    paper1_judging,
+    phantom_statistics,
+    tune_injection,
+)
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
 from uncseg_training.paper1.variance import Reading
@@ -189,28 +198,65 @@ def test_limits_of_grid_and_threshold_are_told(study_folder: Path, tiny_model_fo
 
 
 @pytest.mark.slow
-def test_paper1_writes_every_table_and_figure_and_goes_on(anatomies: Path, tmp_path: Path) -> None:
-    words = "-o", tmp_path / "out", "--config", "smoke", "--anatomies", anatomies
+@pytest.mark.parametrize("patients", [False, True])
+def test_paper1_writes_every_table_and_figure_and_goes_on(anatomies: Path, tmp_path: Path, patients: bool) -> None:
+    out = tmp_path / "out"
+    words = ["-o", out, "--config", "smoke", "--anatomies", anatomies]
+    if patients:
+        write_phantom_cases(anatomies, tmp_path / "cases", read_config("smoke"), 4, seed=8)
+        words += ["--cases", tmp_path / "cases"]
     assert "run the same command" in run(paper1.main, *words, "--minutes", 0)
-    output = run(paper1.main, *words)
+    output = run(paper1.main, *words, "--variant", "detached")
     assert "two seeds without" in output
-    expected = {"table1.csv", "table1.md", "table2.csv", "table2.md", "figure1.png", "figure2.png", "paper1.json"}
-    assert expected <= {path.name for path in (tmp_path / "out").iterdir()}
-    told = json.loads((tmp_path / "out" / "paper1.json").read_text())
-    assert {row["target"] for row in told["table2"]} == {
-        "error map, held out",
-        "final failure, held out",
-        "final failure, unseen",
+    tables = {
+        f"{name}.{kind}" for name in ("table1", "table2", "readings", "variants", "published") for kind in ("csv", "md")
     }
-    maps = {row["map"] for row in told["table2"] if row["target"] == "error map, held out"}
+    pictures = {"figure1.png", "figure3.png", "diagnosis.png"} | ({"private"} if patients else {"figure2.png"})
+    written = {path.name for path in out.iterdir()}
+    assert tables | pictures | {"paper1.json"} <= written
+    assert ("figure2.png" in written) is not patients, "what shows a patient stays in the folder that says so"
+    told = json.loads((out / "paper1.json").read_text())
+    assert str(tmp_path) not in json.dumps(told)
+    assert {row["target"] for row in told["readings"]} == {"error map, held out", "final failure, held out"}
+    maps = {row["map"] for row in told["readings"] if row["target"] == "error map, held out"}
     assert maps == {"unc_output", *Reading}
-    checkpoint = tmp_path / "out" / "runs" / "head-0" / "checkpoint.pt"
+    assert "unc_output, sound" in {row["map"] for row in told["readings"]}
+    assert {row["folds"] for row in told["table1"]} == {"all", "0", "1"}
+    assert [(row["channel"], row["folds"]) for row in told["variants"]] == [
+        ("head", "0"),
+        ("head", "the others"),
+        ("published", "0"),
+        ("warm_up", "0"),
+        ("detached", "0"),
+        ("detached", "the others"),
+        ("crossentropy", "0"),
+    ]
+    assert len(told["published"]) == 4
+    checkpoint = out / "runs" / "head-0" / "checkpoint.pt"
     before = checkpoint.stat().st_mtime_ns
-    run(paper1.main, *words)
+    run(paper1.main, *words, "--variant", "detached", "--first-stage", out / "runs" / "plain-0")
     assert checkpoint.stat().st_mtime_ns == before
-    again = json.loads((tmp_path / "out" / "paper1.json").read_text())
-    assert again["table1"] == told["table1"]
-    assert again["table2"] == told["table2"]
+    again = json.loads((out / "paper1.json").read_text())
+    assert [row["within 0.03"] for row in again["gate"]] == ["yes"]
+    assert {name: again[name] for name in ("table1", "table2", "readings")} == {
+        name: told[name] for name in ("table1", "table2", "readings")
+    }
+
+
+def test_paper1_trains_a_fold_with_and_without_the_channel_first() -> None:
+    plan = paper1.plan_of(harness.Size.PATIENTS, Path("cases"))
+    assert (plan.config.steps, plan.config.share, plan.config.augmentation, plan.config.splits) == (
+        4000,
+        0.65,
+        "strong",
+        "gliomas",
+    )
+    runs = paper1.runs_of(plan, "detached")
+    assert runs[:3] == [("head", 0), ("plain", 0), ("head", 1)]
+    assert runs[10:12] == [("again", 0), ("again", 1)]
+    assert runs[-4:] == [("detached", fold) for fold in range(1, 5)]
+    head_, plain = (paper1.of_arm(plan.config, arm, 2) for arm in ("head", "plain"))
+    assert {key for key in vars(plain) if getattr(plain, key) != getattr(head_, key)} == {"name", "uncertainty"}
 
 
 def test_paper1_compares_by_hand() -> None:
@@ -239,8 +285,11 @@ def test_paper1_predicts_where_the_network_lies(
         asked.append(device.type)
         return torch.full((5, *cases.labels(name).shape), 0.5)
 
-    monkeypatch.setattr(paper1, "predict_case", predict)
-    assert "unc_output" in paper1.see(torch.nn.Linear(1, 1, device="meta"), cases, cases.names[0], 4.0, {}).case.maps
+    monkeypatch.setattr(paper1_judging, "predict_case", predict)
+    assert (
+        "unc_output"
+        in paper1_judging.see(torch.nn.Linear(1, 1, device="meta"), cases, cases.names[0], 4.0, {}).case.maps
+    )
     assert asked == ["meta"]
 
 

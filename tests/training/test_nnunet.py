@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -23,10 +24,12 @@ from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.heads import Head
+from napari_uncseg.models.importers.nnunet import import_nnunet
 from napari_uncseg.models.model import load_model
 from tests.models.test_import_nnunet import as_nnunet_counts
 from tests.training.conftest import head
 from uncseg_training.cli import app
+from uncseg_training.experiments import nnunet_patients
 from uncseg_training.nnunet.loss import count_voxels, split_target
 from uncseg_training.nnunet.run import newest_checkpoint, settle_splits
 from uncseg_training.paper1.error_map import ErrorMaps
@@ -225,6 +228,63 @@ def test_two_folds_train_resume_export_import_and_predict(
     probabilities, labels = predicted_by_nnunet(results, case.images)
     assert np.abs(probabilities - ours.probabilities)[:, case.brain].max() <= 2e-3
     assert (labels == ours.segmentation)[case.brain].mean() >= 0.9999
+
+
+@pytest.mark.slow
+def test_without_the_channel_it_stops_after_an_epoch_and_goes_on(folders: dict[str, Path]) -> None:
+    words = [
+        "nnunet",
+        "137",
+        "3d_fullres",
+        "0",
+        "--no-channel",
+        "--device",
+        "cpu",
+        "--epochs",
+        "2",
+        "--iterations",
+        "2",
+    ]
+    words += ["--validation-iterations", "2", "--workers", "0"]
+    plain = folders["results"] / "Dataset137_BraTS2023" / TRAINER.replace("Uncertainty", "NoDeepSupervision")
+    done = CliRunner().invoke(app, [*words, "--minutes", "0"], catch_exceptions=False)
+    assert "run the same command to go on" in done.output
+    stopped = torch.load(plain / "fold_0" / "checkpoint_latest.pth", weights_only=False)
+    assert stopped["current_epoch"] == 1
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    loaded = import_nnunet(plain, 0, orientation="LPS")
+    assert not loaded.has_uncertainty
+
+
+def test_patients_become_raw_data_in_the_coding_of_2023_with_their_folds(tmp_path: Path) -> None:
+    stream = Phantoms([head()], (40, 48, 40), 4.0, seed=11)
+    names = ["BraTS-GLI-00000-000", "BraTS-GLI-00001-000"]
+    for index, name in enumerate(names):
+        write_phantom(stream[index], tmp_path / "studies", name, 4.0)
+    splits = [{"train": names[:1], "val": names[1:]}, {"train": names[1:], "val": names[:1]}]
+    nnunet_patients.write_raw([tmp_path / "studies"], tmp_path / "raw", splits)
+    folder = tmp_path / "raw" / nnunet_patients.NAME
+    assert len(list((folder / "imagesTr").iterdir())) == 8
+    study = load_study(tmp_path / "studies" / names[0])
+    assert study.reference is not None
+    written = nib.load(folder / "labelsTr" / f"{names[0]}.nii.gz")
+    assert "".join(nib.aff2axcodes(written.affine)) == nnunet_patients.ORIENTATION
+    original = nib.as_closest_canonical(nib.Nifti1Image(study.reference.astype(np.uint8), study.affine))
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(original.dataobj))
+    assert json.loads((folder / "splits_final.json").read_text()) == splits
+    with pytest.raises(ValueError, match="other studies"):
+        nnunet_patients.write_raw([tmp_path / "studies"], tmp_path / "raw", [{"train": names[:1], "val": ["other"]}])
+
+
+def test_networks_are_compared_patient_by_patient() -> None:
+    dice = {
+        "plain": {name: dict.fromkeys(("WT", "TC", "ET"), 0.5) for name in "abcd"},
+        "more": {name: dict.fromkeys(("WT", "TC", "ET"), 0.6) for name in "dcba"},
+    }
+    plain, more = nnunet_patients.rows_of(dice, "plain")
+    assert (plain["WT"]["mean"], plain["WT beyond plain"]) == (0.5, "")
+    assert more["WT beyond plain"]["mean"] == pytest.approx(0.1)
 
 
 def kill_once_there(arguments: list[str], checkpoint: Path) -> None:

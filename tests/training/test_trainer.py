@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from napari_uncseg.errors import SaveError
 from napari_uncseg.models.model import load_model, load_snapshot
+from napari_uncseg.models.unet import output_layer
 from uncseg_training.cli import app
 from uncseg_training.data.patches import Indices, Patches, augment
 from uncseg_training.train import trainer
@@ -26,7 +27,7 @@ from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.curves import draw_curves, read_log
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.progress import reporter
-from uncseg_training.train.state import Training, save_state
+from uncseg_training.train.state import Training, export_run, save_state
 from uncseg_training.train.trainer import cycles, fit, learning_rate
 
 
@@ -205,8 +206,10 @@ def test_a_run_may_start_from_another(anatomies: Path, tmp_path: Path) -> None:
         assert torch.equal(tensor, before[name]), name
     with pytest.raises(ValueError, match="features"):
         fit(anatomies, tmp_path / "wide", replace(second, features=(8, 8, 8)))
+    plain = fit(anatomies, tmp_path / "plain", replace(second, uncertainty="none"))
+    assert output_layer(plain.network).out_channels == 3, "it starts without the channel"
     with pytest.raises(ValueError, match="channel of uncertainty"):
-        fit(anatomies, tmp_path / "plain", replace(second, uncertainty="none"))
+        export_run(tmp_path / "first", tmp_path / "model", average_with=tmp_path / "plain")
     fit(anatomies, tmp_path / "second", second, budget=0.0)
     assert fit(anatomies, tmp_path / "second", second).step == 2
 

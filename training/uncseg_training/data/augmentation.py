@@ -80,6 +80,12 @@ class Augmentation:
             _lose(images, brain)
         return images.contiguous(), targets.contiguous()
 
+    def bent(self, targets: Tensor, seed: Sequence[int]) -> Tensor:
+        """Maps ``(channels, x, y, z)`` moved as the images of that seed were; nothing else of it happens."""
+        with _seeded(seed), torch.no_grad():
+            moved: Tensor = self._spatial(image=targets)["image"]
+        return moved.contiguous()
+
 
 def _spatial(patch: tuple[int, int, int]) -> BasicTransform:
     return SpatialTransform(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,24 @@ REACH = 1.35
 """How much wider than a patch is cut out before it is turned and resized."""
 
 
+class Place(NamedTuple):
+    """Where a training patch comes from.
+
+    Parameters
+    ----------
+    case : str
+        Name of the case.
+    box : Box
+        What was cut out of it.
+    sample : int, optional
+        Number of the sample whose seed turned and bent it; None where it lies as it is.
+    """
+
+    case: str
+    box: Box
+    sample: int | None = None
+
+
 @dataclass
 class Sample:
     """One training example, or a batch of them with one axis more.
@@ -36,13 +54,13 @@ class Sample:
         z-scores, and the probabilities of a previous stage where there is one.
     regions : Tensor of bool, shape (3, x, y, z)
         WT, TC, ET of the reference.
-    patches : tuple of (str, Box)
-        Case and place of each patch of a fixed cohort; empty for phantoms that never come back.
+    patches : tuple of Place or None
+        Of a fixed cohort, one for each sample of a batch; None, or nothing at all, for phantoms that never come back.
     """
 
     images: Tensor
     regions: Tensor
-    patches: tuple[tuple[str, Box], ...] = ()
+    patches: tuple[Place | None, ...] = ()
 
 
 class Patches(Dataset[Sample]):
@@ -137,17 +155,27 @@ class Patches(Dataset[Sample]):
             images[:4] = augment(images[:4], random)
         if cases.previous_stage and random.random() < self.config.without_previous:
             images[4:] = 0
-        return Sample(images, regions, ((name, box),))
+        return Sample(images, regions, (Place(name, box, index if strong else None),))
 
     def _augmented(self, sample: Sample, size: tuple[int, int, int], seed: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        targets = torch.cat([sample.images[4:], sample.regions.float()])
+        images, targets = self._augmentation_of(size)(sample.images[:4], targets, seed)
+        return torch.cat([images, targets[:-3]]), targets[-3:] > 0.5
+
+    def bent(self, targets: Tensor, place: Place) -> Tensor:
+        """Maps ``(channels, x, y, z)`` of the box of a sample, turned and bent as the sample was."""
+        if place.sample is None:
+            return targets
+        size = self.config.patch if self._cuts(place.sample) else self.config.volume
+        return self._augmentation_of(size).bent(targets, (self.seed, place.sample))
+
+    def _augmentation_of(self, size: tuple[int, int, int]) -> Augmentation:
         from uncseg_training.data.augmentation import Augmentation
 
         if size not in self._augmentation:
             # A whole volume stays upright; round a tumour nothing says which way is up.
             self._augmentation[size] = Augmentation(size, (0,) if size == self.config.volume else (0, 1, 2))
-        targets = torch.cat([sample.images[4:], sample.regions.float()])
-        images, targets = self._augmentation[size](sample.images[:4], targets, seed)
-        return torch.cat([images, targets[:-3]]), targets[-3:] > 0.5
+        return self._augmentation[size]
 
     def _cuts(self, index: int) -> bool:
         return index // self.per_step < self.config.whole_from * self.config.steps
@@ -246,5 +274,5 @@ def stack(samples: list[Sample]) -> Sample:
     return Sample(
         torch.stack([sample.images for sample in samples]),
         torch.stack([sample.regions for sample in samples]),
-        tuple(patch for sample in samples for patch in sample.patches),
+        tuple(place for sample in samples for place in sample.patches or (None,)),
     )

@@ -13,22 +13,23 @@ from napari_uncseg.metrics.calibration import Reliability, reliability
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import GREY, legend_below, new_figure, style
 from napari_uncseg.reporting.plots import reliability_figure
-from napari_uncseg.uncertainty.recalibration.models import IDENTITY, MonotoneMap
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY
 from uncseg_training.experiments import harness
-from uncseg_training.experiments.case_study_tables import NATS, Judged, triage
-from uncseg_training.experiments.judging import calibration_error
+from uncseg_training.experiments.case_study_tables import NATS, Judged
+from uncseg_training.experiments.case_study_triage import triage
 
 VOXELS = VoxelSet.TUMOUR
 CERTAIN, UNCERTAIN = "#0072B2", "#D55E00"
 
 
-def curve_of(judged: Judged, region: Region, change: MonotoneMap = IDENTITY) -> tuple[Reliability, float, np.ndarray]:
+def curve_of(judged: Judged, region: Region, *, scaled: bool = False) -> tuple[Reliability, float, np.ndarray]:
     """Reliability of a region near the tumour, as predicted or recalibrated; its error, and that of each study."""
-    counts = [counts_of(statistic) for statistic in judged.record.steps[region, VOXELS].cases.values()]
-    bins = [fine_bins(change, each) for each in counts]
+    changes = judged.changes(region) if scaled else {}
+    counts = {name: counts_of(statistic) for name, statistic in judged.record.steps[region, VOXELS].cases.items()}
+    bins = [fine_bins(changes.get(name, IDENTITY), each) for name, each in counts.items()]
     pooled = reliability({key: np.sum([each[key] for each in bins], axis=0) for key in bins[0]}, ECE_BINS)
     cases = np.array([reliability(each, ECE_BINS).observed for each in bins])
-    _, error = calibration_error(judged.record, region, VOXELS, change)
+    _, error = judged.calibration_error(region, VOXELS, scaled=scaled)
     return pooled, error, cases
 
 
@@ -43,9 +44,9 @@ def draw_reliability(judged: Judged, path: Path, *, scaled: bool) -> None:
     scaled : bool
         After temperature scaling.
     """
-    changes = judged.temperatures if scaled else dict.fromkeys(REGIONS, IDENTITY)
-    curves = {region: curve_of(judged, region, changes[region]) for region in REGIONS}
-    after = f"scaled ({', '.join(f'{region} {changes[region].words()}' for region in REGIONS)})"
+    curves = {region: curve_of(judged, region, scaled=scaled) for region in REGIONS}
+    found = {region: judged.temperature(region) for region in REGIONS} if scaled else {}
+    after = f"scaled ({', '.join(f'{region} T = {value:.2f}' for region, value in found.items() if value)})"
     title = f"{judged.network}, {judged.members}, {after if scaled else 'as predicted'}: {VOXEL_SET_TITLES[VOXELS]}"
     pooled = {region: curve for region, (curve, _, _) in curves.items()}
     errors = {region: error for region, (_, error, _) in curves.items()}
@@ -69,9 +70,10 @@ def draw_triage(each: Sequence[Judged], path: Path) -> None:
             drawn = np.isfinite(found.studies["score"])
             scores, dice = found.studies["score"][drawn] * NATS, found.studies["dice"][drawn]
             threshold = found.threshold * NATS
+            certain = scores <= found.studies["threshold"][drawn] * NATS
             for side, colour, marker, word, median in (
-                (scores <= threshold, CERTAIN, "o", "certain", found.test.medians[0]),
-                (scores > threshold, UNCERTAIN, "^", "uncertain", found.test.medians[1]),
+                (certain, CERTAIN, "o", "certain", found.test.medians[0]),
+                (~certain, UNCERTAIN, "^", "uncertain", found.test.medians[1]),
             ):
                 if not side.any():
                     continue
@@ -80,11 +82,11 @@ def draw_triage(each: Sequence[Judged], path: Path) -> None:
                     median, scores[side].min(), scores[side].max(), color=colour, lw=1.6, label=f"median, {word}"
                 )
             if np.isfinite(threshold):
-                axis.axvline(threshold, color=GREY, lw=1.2, ls="--", label="median of the calibration cohort")
+                axis.axvline(threshold, color=GREY, lw=1.2, ls="--", label="median of the other parts")
             missing = int((~drawn).sum())
             if missing:
                 axis.text(0.02, 0.02, f"nothing predicted: {missing}", transform=axis.transAxes, fontsize=8)
         axes[0].set_ylabel("Dice WT")
         legend_below(figure, axes)
-        figure.suptitle("Triage by entropy with MC dropout: unseen phantoms")
+        figure.suptitle("Triage by entropy with MC dropout")
         harness.write_figure(figure, path)

@@ -23,9 +23,9 @@ from uncseg_training.experiments.case_study_tables import (
     Pair,
     Row,
     dice_and_union_error,
-    triage,
 )
-from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS, calibration_error
+from uncseg_training.experiments.case_study_triage import triage
+from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS
 
 PUBLISHED_DICE, PUBLISHED_ECE, PUBLISHED_ENTROPY = 0.714, 0.915, 0.054
 """Of ET by UNet-Res (arXiv 2606.19300); neither the entropy's base nor the voxels of the last two are told."""
@@ -75,7 +75,7 @@ def published_rows(pairs: Sequence[Pair]) -> list[Row]:
             found = [factor * _mean(pair.mc.of(aggregate, et, ENTROPY)) for pair in pairs]
             add(f"mean entropy of ET, {title}, {unit}", f"{PUBLISHED_ENTROPY} (UNet-Res), neither told", found)
     for voxels in CALIBRATED_SETS:
-        errors = [calibration_error(pair.mc.record, et, voxels) for pair in pairs]
+        errors = [pair.mc.calibration_error(et, voxels) for pair in pairs]
         for way, place in (("pooled", 0), ("mean over studies", 1)):
             add(
                 f"ECE of ET, {voxels}, {way}", f"{PUBLISHED_ECE} (UNet-Res), not told", [each[place] for each in errors]

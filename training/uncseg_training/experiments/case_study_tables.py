@@ -5,30 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.expected_dice import VOLUME, study_scores
-from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
-from napari_uncseg.metrics.statistics import TwoGroups, defined, holm, mann_whitney, paired_difference, partial_spearman
+from napari_uncseg.metrics.statistics import defined, holm, paired_difference
 from napari_uncseg.metrics.voxel_sets import VoxelSet
-from napari_uncseg.uncertainty.recalibration.models import MonotoneMap, Temperature
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import (
     CALIBRATED_SETS,
     SETS,
-    Record,
-    calibration_error,
+    Measured,
     scaled,
-    temperatures,
 )
 
 ENTROPY = scaled("entropy")
@@ -41,7 +34,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Judged(Measured):
     """A network with one kind of members, on studies it has not met.
 
     Parameters
@@ -50,21 +43,10 @@ class Judged:
         Title of the network.
     members : str
         As tables have it.
-    record : Record
-        Of the studies.
-    calibration : Record
-        Of the calibration cohort, by the same network with the same members.
     """
 
     network: str
     members: str
-    record: Record
-    calibration: Record
-
-    @cached_property
-    def temperatures(self) -> dict[Region, MonotoneMap]:
-        """Fitted on the calibration cohort."""
-        return temperatures(self.calibration)
 
     def of(self, metric: str, region: Region, map: str | None = None, voxel_set: VoxelSet | None = None) -> list[float]:  # noqa: A002
         """One number of every study; see :meth:`Record.of`."""
@@ -110,13 +92,13 @@ def dice_rows(pairs: Sequence[Pair]) -> list[Row]:
                 }
             )
             p_values.append(difference.p_value)
-    return _with_p(rows, p_values)
+    return with_p(rows, p_values)
 
 
 def ranking_rows(pairs: Sequence[Pair]) -> list[Row]:
     """How well entropy finds the failures of its region, on three sets of voxels side by side."""
     rows = []
-    for judged in _all(pairs):
+    for judged in all_of(pairs):
         for region in REGIONS:
             row = judged.head | {"region": str(region)}
             for metric, title in (("auroc", "AUROC"), ("auprc", "AUPRC"), ("prevalence", "prevalence")):
@@ -130,7 +112,7 @@ def ranking_rows(pairs: Sequence[Pair]) -> list[Row]:
 def entropy_rows(pairs: Sequence[Pair]) -> list[Row]:
     """Mean entropy of a region's probability per study, by the voxels it is taken over."""
     rows = []
-    for judged in _all(pairs):
+    for judged in all_of(pairs):
         for region in REGIONS:
             rows.append(
                 judged.head
@@ -148,16 +130,11 @@ def entropy_rows(pairs: Sequence[Pair]) -> list[Row]:
 def calibration_rows(pairs: Sequence[Pair]) -> list[Row]:
     """Class-wise calibration errors before and after temperature scaling, and the largest that the Dice allows."""
     rows = []
-    for judged in _all(pairs):
+    for judged in all_of(pairs):
         for region in REGIONS:
-            change = judged.temperatures[region]
-            row = judged.head | {
-                "region": str(region),
-                "T": harness.rounded(change.temperature) if isinstance(change, Temperature) else None,
-            }
+            row = judged.head | {"region": str(region), "T": harness.rounded(judged.temperature(region) or math.nan)}
             for voxels in CALIBRATED_SETS:
-                before = calibration_error(judged.record, region, voxels)
-                after = calibration_error(judged.record, region, voxels, change)
+                before, after = (judged.calibration_error(region, voxels, scaled=scale) for scale in (False, True))
                 for way, old, new in zip(("pooled", "mean"), before, after, strict=True):
                     row |= {f"{voxels}, {way}": harness.rounded(old), f"{voxels}, {way}, T": harness.rounded(new)}
             dice, errors = dice_and_union_error(judged, region)
@@ -177,74 +154,6 @@ def dice_and_union_error(judged: Judged, region: Region) -> tuple[npt.NDArray[np
     return dice[known], errors[known]
 
 
-@dataclass(frozen=True, eq=False)
-class Triage:
-    """Studies split at a threshold of their mean entropy.
-
-    Parameters
-    ----------
-    studies : pandas.DataFrame
-        By id: ``score`` (infinite where nothing was predicted), ``dice`` and ``volume`` of WT.
-    threshold : float
-        Scores above it are the uncertain half.
-    test : TwoGroups
-        Dice of the certain half against that of the uncertain one.
-    """
-
-    studies: pd.DataFrame
-    threshold: float
-    test: TwoGroups
-
-
-def triage(judged: Judged) -> Triage | None:
-    """WT studies split at the calibration cohort's median of the mean entropy; None of fewer than three studies."""
-    scores, known = (study_scores(each.values, Region.WT) for each in (judged.record, judged.calibration))
-    score = (MEAN_TUMOUR, ENTROPY)
-    if score not in scores or score not in known:
-        return None
-    columns = {"score": scores[score], "dice": by_case(judged.record.values, metric="dice", region=Region.WT)}
-    studies = pd.DataFrame({**columns, "volume": -scores[VOLUME]}).dropna()
-    if len(studies) < 3:
-        return None
-    threshold = float(known[score].dropna().median())
-    # With an infinite median, studies without a prediction are the uncertain half.
-    uncertain = (studies["score"] > threshold) | np.isinf(studies["score"])
-    certain, other = (studies.loc[half, "dice"].to_numpy() for half in (~uncertain, uncertain))
-    return Triage(studies, threshold, mann_whitney(certain, other))
-
-
-def triage_rows(pairs: Sequence[Pair]) -> list[Row]:
-    """Dice of WT of certain and uncertain studies, and what the predicted volume explains of it."""
-    rows: list[Row] = []
-    p_values = []
-    for judged in _all(pairs):
-        found = triage(judged)
-        if found is None:
-            continue
-        test, ranks = found.test, found.studies.rank()
-        partial = partial_spearman(*(ranks[column] for column in ("score", "dice", "volume")))
-        spearman = ranks.corr()["score"]
-        shift = test.hodges_lehmann
-        rows.append(
-            judged.head
-            | {
-                "threshold, nats": harness.rounded(found.threshold * NATS),
-                "certain": test.counts[0],
-                "uncertain": test.counts[1],
-                "median Dice, certain": harness.rounded(test.medians[0]),
-                "median Dice, uncertain": harness.rounded(test.medians[1]),
-                "Hodges–Lehmann shift": harness.told(shift),
-                "Cliff's delta": harness.rounded(test.cliffs_delta),
-                "Spearman with Dice": harness.rounded(spearman["dice"]),
-                "Spearman with volume": harness.rounded(spearman["volume"]),
-                "Spearman with Dice, given volume": harness.rounded(partial.value),
-                "p, given volume": _told_p(partial.p_value),
-            }
-        )
-        p_values.append(test.p_value)
-    return _with_p(rows, p_values)
-
-
 TITLES: Mapping[str, str] = {
     "dice": (
         "Dice of studies with at least 1 mL of the region in the reference: mean and 95 % interval (BCa bootstrap of "
@@ -262,15 +171,21 @@ TITLES: Mapping[str, str] = {
     ),
     "calibration": (
         "Class-wise expected calibration error, 15 bins: of the voxels of all studies together (`pooled`) and mean "
-        "over studies; as predicted, and after the temperature `T` fitted on the brain of the calibration cohort. "
+        "over studies; as predicted, and after the temperature `T` fitted on the brain of the other parts (the mean). "
         "`union` is the region, predicted or true, as predicted (mean and 95 % interval); `Dice there` the mean Dice "
         "of the same studies and `bound` the largest error it allows."
     ),
     "triage": (
-        "Studies with at least 1 mL of WT in the reference, split at the calibration cohort's median of the mean "
-        "entropy over the predicted tumour and 5 mm around it. The shift is certain minus uncertain, with a 95 % "
+        "Studies with at least 1 mL of WT in the reference, split at the median of a score in the other parts (of "
+        "phantoms the calibration cohort, of patients the other folds): the mean entropy over the predicted tumour and "
+        "5 mm around it, or 1 less the expected Dice. The shift is certain minus uncertain, with a 95 % "
         "interval, and Cliff's delta is above 0 where the certain ones have the higher Dice. `p`: Mann–Whitney, "
         "two-sided, and adjusted by Holm over the table. The volume is that of the predicted WT."
+    ),
+    "expected": (
+        "Expected Dice of studies whose part it was not fitted on: rank correlation with the true Dice, by how much it "
+        "is larger than those of the mean entropy over the tumour and of the predicted volume; mean absolute error, "
+        "and that of always saying the mean; how often the interval of 90 % holds. 95 % intervals over studies."
     ),
     "published": "Figures of arXiv 2606.19300 on 126 patients of BraTS 2021, and the same here with MC dropout.",
 }
@@ -293,7 +208,8 @@ def write_tables(rows: Mapping[str, Sequence[Row]], folder: Path, prefix: str = 
             harness.write_table(each, folder / name, prefix + TITLES[name])
 
 
-def _all(pairs: Sequence[Pair]) -> list[Judged]:
+def all_of(pairs: Sequence[Pair]) -> list[Judged]:
+    """Every network without and with dropout."""
     return [judged for pair in pairs for judged in pair]
 
 
@@ -301,13 +217,14 @@ def _nats(judged: Judged, region: Region, aggregate: str) -> dict[str, float | i
     return harness.interval(NATS * np.array(judged.of(aggregate, region, ENTROPY)))
 
 
-def _with_p(rows: list[Row], p_values: Sequence[float]) -> list[Row]:
+def with_p(rows: list[Row], p_values: Sequence[float]) -> list[Row]:
     """Rows with their p-values, and those adjusted by Holm over the table."""
     return [
-        row | {"p": _told_p(p), "p (Holm)": _told_p(float(adjusted))}
+        row | {"p": told_p(p), "p (Holm)": told_p(float(adjusted))}
         for row, p, adjusted in zip(rows, p_values, holm(p_values), strict=True)
     ]
 
 
-def _told_p(value: float) -> float | None:
+def told_p(value: float) -> float | None:
+    """A p-value for a table; None where it is undefined."""
     return float(f"{value:.2g}") if math.isfinite(value) else None

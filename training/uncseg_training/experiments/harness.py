@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -47,6 +48,7 @@ class Size(StrEnum):
     SMOKE = "smoke"
     CPU = "cpu"
     GPU = "gpu"
+    PATIENTS = "patients"
 
 
 SMALL: Mapping[str, Any] = MappingProxyType(
@@ -61,8 +63,10 @@ SMALL: Mapping[str, Any] = MappingProxyType(
 )
 """A grid and a network of half a million parameters that a CPU trains in minutes."""
 
-BASE: Mapping[Size, str] = MappingProxyType({Size.SMOKE: "smoke", Size.CPU: "phantom", Size.GPU: "gpu"})
-"""Configuration that each size starts from."""
+BASE: Mapping[Size, str] = MappingProxyType(
+    {Size.SMOKE: "smoke", Size.CPU: "phantom", Size.GPU: "gpu", Size.PATIENTS: "lowres"}
+)
+"""Configuration that each size starts from; ``patients`` is the first stage of a fold of the release network."""
 
 PINNED: Mapping[str, Any] = MappingProxyType(
     {"start": "", "validation": 0, "appearance_prior": "clinical", "late_from": 0.4}
@@ -74,15 +78,16 @@ SizeOption = Annotated[Size, typer.Option("--config", "--size", help="How much t
 AnatomiesOption = Annotated[
     Path | None, typer.Option("--anatomies", help="File of 'uncseg-train anatomies'; the ICBM152 template without it.")
 ]
-StudiesOption = Annotated[
-    Path | None, typer.Option("--studies", help="Folder of studies with references, judged beside.")
+CasesOption = Annotated[
+    Path | None,
+    typer.Option("--cases", help="Patients in folds in the place of phantoms: a folder of 'uncseg-train cases'."),
 ]
 Minutes = Annotated[float | None, typer.Option(help="Stop after this time; run again to go on.")]
 Device = Annotated[str, typer.Option(help="Where to predict: auto, cpu or cuda.")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Model folder; the bundled one by default.")]
 StudyFolders = Annotated[list[Path], typer.Argument(help="Folders of studies with references.")]
 
-CUT = "The time is over; run the same command to go on."
+CUT = "The time is over, or another command is at work; run the same command to go on."
 
 
 class TimeOver(Exception):
@@ -100,6 +105,15 @@ def experiment(main: Callable[P, None]) -> Callable[P, None]:
             typer.echo(CUT)
 
     return plainly(run)
+
+
+def until_cut(work: Callable[[], None]) -> bool:
+    """Whether work was done before the time was over; what is finished can be measured either way."""
+    try:
+        work()
+    except TimeOver:
+        return False
+    return True
 
 
 class Clock:
@@ -128,6 +142,38 @@ class Clock:
         """
         if self.left == 0.0:
             raise TimeOver
+
+
+def settled(size: Size, cases: Path | None) -> dict[str, Any]:
+    """What every configuration of a size holds: that of the phantoms, or the recipe of the release as it is.
+
+    Raises
+    ------
+    ValueError
+        When patients are asked for and none are named.
+    """
+    if size is not Size.PATIENTS:
+        return {**PINNED, "seed": 3}
+    if cases is None:
+        raise ValueError("Which patients? Name their folder with --cases (uncseg-train cases writes it).")
+    return {"cases": str(cases)}
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[bool]:
+    """Whether nobody else works at a run; while it lasts others are told that somebody does."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "in-use").open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows has no such lock: there nobody shares the work
+            yield True
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def is_finished(run: Path) -> bool:
@@ -159,17 +205,24 @@ def train_all(
     Raises
     ------
     TimeOver
-        When the time is over before all are finished.
+        When the time is over before all are finished, or another command trains what is left.
     """
+    others = False
     for config in configs:
         run = folder / config.name
         if is_finished(run):
             continue
         clock.check()
-        training = fit(anatomies, run, config, budget=clock.left)
+        with alone(run) as mine:
+            if not mine:
+                others = True
+                continue
+            training = fit(anatomies, run, config, budget=clock.left)
         tell(f"{config.name}: step {training.step} of {config.steps}, {training.seconds:.0f} s")
         if training.step < config.steps:
             raise TimeOver
+    if others:
+        raise TimeOver
 
 
 def anatomies_or_template(anatomies: Path | None, out: Path) -> Path:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +30,10 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.models.model import load_model
+from napari_uncseg.uncertainty.expected_dice import Quality
 from napari_uncseg.uncertainty.recalibration.fit import fit
-from napari_uncseg.uncertainty.recalibration.models import IDENTITY, Method, MonotoneMap
+from napari_uncseg.uncertainty.recalibration.models import IDENTITY, Method, MonotoneMap, Temperature
 from uncseg_training.data.cases import Cases
-from uncseg_training.experiments import harness
 from uncseg_training.train.config import Config
 
 SETS = (VoxelSet.ALL, VoxelSet.BRAIN, VoxelSet.TUMOUR)
@@ -57,12 +59,31 @@ class Record:
         Times a network runs for one study.
     seconds : float
         Of one prediction, mean over the studies.
+    quality : mapping of str to mapping of Region to Quality
+        What the predictions tell of themselves, by study.
     """
 
     values: pd.DataFrame
     steps: Mapping[tuple[Region, VoxelSet], ProbabilitySteps]
     passes: int
     seconds: float
+    quality: Mapping[str, Mapping[Region, Quality]] = field(default_factory=dict)
+
+    @classmethod
+    def of_all(cls, records: Sequence[Record]) -> Record:
+        """Several records of one method as one of all their studies."""
+        steps = {key: ProbabilitySteps(*key) for key in records[0].steps}
+        for key, counted in steps.items():
+            for record in records:
+                for name, statistic in record.steps[key].cases.items():
+                    counted.put(name, statistic)
+        return cls(
+            pd.concat([record.values for record in records], ignore_index=True),
+            steps,
+            records[0].passes,
+            float(np.mean([record.seconds for record in records])),
+            {name: each for record in records for name, each in record.quality.items()},
+        )
 
     def studies(self) -> list[str]:
         """Ids, in the order they were measured."""
@@ -128,30 +149,30 @@ def metrics_of(case: Case) -> list[Metric]:
 
 @dataclass(frozen=True)
 class Source:
-    """Studies with a reference, read one after the other.
+    """Cases as studies on the grid of the networks, read one after the other.
 
     Parameters
     ----------
     folder : Path
-        Of cases (:mod:`uncseg_training.data.cases`), or of studies.
-    config : Config, optional
-        Of the cases' grid; None for a folder of studies.
+        Of cases (:mod:`uncseg_training.data.cases`).
+    config : Config
+        Of the cases' grid.
+    names : tuple of str, optional
+        Which of them; all when left out.
     """
 
     folder: Path
-    config: Config | None = None
+    config: Config
+    names: tuple[str, ...] | None = None
 
     def __iter__(self) -> Iterator[Study]:
         """Studies with a reference."""
-        if self.config is not None:
-            cases = Cases.open(self.folder, self.config)
-            affine = np.diag([*(self.config.spacing,) * 3, 1.0])
-            for name in cases.names:
-                case = cases.load(name)
-                images = case.images.astype(np.float32)
-                yield Study(name, images, affine, np.asarray(images.any(axis=0)), reference=case.labels)
-            return
-        yield from harness.usable(self.folder)
+        cases = Cases.open(self.folder, self.config)
+        affine = np.diag([*(self.config.spacing,) * 3, 1.0])
+        for name in cases.names if self.names is None else self.names:
+            case = cases.load(name)
+            images = case.images.astype(np.float32)
+            yield Study(name, images, affine, np.asarray(images.any(axis=0)), reference=case.labels)
 
 
 @dataclass(frozen=True)
@@ -189,12 +210,14 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
     predictor = Predictor(load_model(task.model), device=device)
     values: list[MetricResult] = []
     seconds: list[float] = []
+    quality: dict[str, Any] = {}
     passes = 0
     steps = {(region, voxels): ProbabilitySteps(region, voxels) for region in REGIONS for voxels in CALIBRATED_SETS}
     for study in task.source:
         started = time.perf_counter()
         prediction = predictor.predict(study, members=task.members, maps=task.maps)
         seconds.append(time.perf_counter() - started)
+        quality[study.id] = prediction.provenance["quality"]
         passes = parse_ensemble(task.members).passes or prediction.members
         case = case_of(prediction, study)
         for metric in metrics_of(case):
@@ -210,6 +233,7 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
         "members": task.members,
         "passes": passes,
         "seconds": seconds,
+        "quality": quality,
         "values": to_frame(values).astype({"bins": object}).replace({pd.NA: None}).to_dict("records"),
     }
     write_files({folder / RECORD: json.dumps(content).encode()})
@@ -230,6 +254,10 @@ def record_of(task: Task, folder: Path, device: str = "auto") -> Record:
         steps=steps,
         passes=content["passes"],
         seconds=float(np.mean(content["seconds"])),
+        quality={
+            name: {region: Quality(**each[str(region)]) for region in REGIONS}
+            for name, each in content.get("quality", {}).items()  # older records do not tell it
+        },
     )
 
 
@@ -249,15 +277,76 @@ def temperatures(calibration: Record) -> dict[Region, MonotoneMap]:
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One method on all parts of a cohort, each predicted by networks that have not met it.
+
+    What is fitted (temperatures, thresholds, expected Dice) is fitted for each part on the others: for a fold on the
+    other folds, for unseen phantoms on those of the calibration.
+
+    Parameters
+    ----------
+    parts : mapping of str to Record
+        By name.
+    judged : sequence of str
+        The parts that tables are made of; the others are there to fit on.
+    """
+
+    parts: Mapping[str, Record]
+    judged: Sequence[str]
+
+    @cached_property
+    def record(self) -> Record:
+        """All judged parts together."""
+        return Record.of_all([self.parts[name] for name in self.judged])
+
+    @cached_property
+    def part_of(self) -> dict[str, str]:
+        """Part of every study."""
+        return {study: name for name, record in self.parts.items() for study in record.studies()}
+
+    def others(self, part: str) -> Record | None:
+        """What is fitted on for a part; None where there is no other."""
+        rest = [record for name, record in self.parts.items() if name != part]
+        return Record.of_all(rest) if rest else None
+
+    @cached_property
+    def temperatures(self) -> dict[str, dict[Region, MonotoneMap]]:
+        """For each judged part, fitted on the others."""
+        each = {part: self.others(part) for part in self.judged}
+        return {part: temperatures(others) for part, others in each.items() if others is not None}
+
+    def temperature(self, region: Region) -> float | None:
+        """Mean over the judged parts; None where nothing could be fitted."""
+        found = [each[region] for each in self.temperatures.values()]
+        known = [each.temperature for each in found if isinstance(each, Temperature)]
+        return float(np.mean(known)) if known else None
+
+    def changes(self, region: Region) -> dict[str, MonotoneMap]:
+        """What recalibrates the region in each judged study; empty where nothing could be fitted."""
+        return {
+            study: each[region]
+            for part, each in self.temperatures.items()
+            for study in self.parts[part].steps[region, CALIBRATED_SETS[0]].cases
+        }
+
+    def calibration_error(self, region: Region, voxels: VoxelSet, *, scaled: bool = False) -> tuple[float, float]:
+        """Class-wise ECE of a region, see :func:`calibration_error`; NaN where there is nothing to scale by."""
+        changes = self.changes(region) if scaled else {}
+        if scaled and not changes:
+            return math.nan, math.nan
+        return calibration_error(self.record, region, voxels, changes)
+
+
 def calibration_error(
-    record: Record, region: Region, voxels: VoxelSet, change: MonotoneMap = IDENTITY
+    record: Record, region: Region, voxels: VoxelSet, changes: Mapping[str, MonotoneMap]
 ) -> tuple[float, float]:
     """Class-wise ECE of a region, as it is or recalibrated: of the voxels of all studies together, and mean per study.
 
-    15 equal bins of 0..1; a study without a voxel in the set has none.
+    15 equal bins of 0..1; a study without a voxel in the set has none. ``changes`` recalibrate the studies they name.
     """
-    counts = [counts_of(statistic) for statistic in record.steps[region, voxels].cases.values()]
-    pooled = judge([(change, each) for each in counts])["ece_classwise"]
-    single = [judge([(change, each)])["ece_classwise"] for each in counts]
-    defined = [value for value in single if not math.isnan(value)]
+    counts = {name: counts_of(statistic) for name, statistic in record.steps[region, voxels].cases.items()}
+    pairs = [(changes.get(name, IDENTITY), each) for name, each in counts.items()]
+    pooled = judge(pairs)["ece_classwise"]
+    defined = [value for value in (judge([pair])["ece_classwise"] for pair in pairs) if not math.isnan(value)]
     return pooled, float(np.mean(defined)) if defined else math.nan

@@ -88,6 +88,12 @@ def nnunet(
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, help="Processes that augment; 0 augments where it trains.")
     ] = None,
+    channel: Annotated[
+        bool, typer.Option(help="Without it, nnU-Net's own trainer without deep supervision: the column to compare.")
+    ] = True,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop at the end of the epoch after this time; run again to go on.")
+    ] = None,
     mirror: Annotated[bool, typer.Option(help="Average the final validation over flips, as nnU-Net does.")] = True,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew although there is a checkpoint.")] = False,
     raw: Annotated[Path | None, typer.Option("--raw", help="Instead of the variable nnUNet_raw.")] = None,
@@ -121,10 +127,23 @@ def nnunet(
         "mirror_validation": mirror,
     }
     try:
-        place = train(dataset, configuration, fold, plans=plans, device=device, settings=settings, restart=restart)
+        place = train(
+            dataset,
+            configuration,
+            fold,
+            plans=plans,
+            device=device,
+            settings=settings,
+            restart=restart,
+            channel=channel,
+            minutes=minutes,
+        )
     except (UncsegError, ValueError, OSError) as error:
         _fail(error, debug)
-    typer.echo(f"{place}: finished. Make a model of it with: uncseg model import {place.parent} --fold {fold}")
+    if place is None:
+        typer.echo("The time is over; run the same command to go on.")
+    else:
+        typer.echo(f"{place}: finished. Make a model of it with: uncseg model import {place.parent} --fold {fold}")
 
 
 def _fail(error: Exception, debug: bool) -> NoReturn:

@@ -1,12 +1,16 @@
-"""Run :class:`~uncseg_training.nnunet.trainer.nnUNetTrainerUncertainty` from folders, going on where a run was cut."""
+"""Run nnU-Net with or without the uncertainty channel from folders, going on where a run was cut."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+EPOCHS = 500
+"""Of a run, when nobody says."""
 
 FINAL, RUNNING = "checkpoint_final.pth", ("checkpoint_latest.pth", "checkpoint_best.pth")
 
@@ -20,7 +24,9 @@ def train(
     device: str = "cuda",
     settings: Mapping[str, object] | None = None,
     restart: bool = False,
-) -> Path:
+    channel: bool = True,
+    minutes: float | None = None,
+) -> Path | None:
     """Train a fold to its end and validate it.
 
     Parameters
@@ -39,11 +45,15 @@ def train(
         Attributes of the trainer -> values instead of its own, such as ``num_epochs``; None leaves one as it is.
     restart : bool
         Begin anew although there is a checkpoint.
+    channel : bool
+        Without it nnU-Net's own trainer without deep supervision is run: all else is the same.
+    minutes : float, optional
+        Stop at the end of the epoch after so many.
 
     Returns
     -------
-    Path
-        The fold's folder.
+    Path or None
+        The fold's folder; None when it was stopped before the last epoch.
 
     Raises
     ------
@@ -58,12 +68,12 @@ def train(
     # Beyond this line torch and nnU-Net are loaded, which takes seconds.
     import torch
 
-    from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
-
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("There is no CUDA device; take --device cpu, or a machine with one.")
-    trainer = nnUNetTrainerUncertainty(content, configuration, number, described, torch.device(device))
-    for name, value in (settings or {}).items():
+    trainer = _trainer(channel)(
+        {"continue_training": False, **content}, configuration, number, described, torch.device(device)
+    )
+    for name, value in ({"num_epochs": EPOCHS, "save_every": 10} | dict(settings or {})).items():
         if value is not None:
             setattr(trainer, name, value)
     folder = Path(trainer.output_folder)
@@ -71,10 +81,45 @@ def train(
     if checkpoint is not None:
         trainer.print_to_log_file(f"going on from {checkpoint.name}")
         trainer.load_checkpoint(str(checkpoint))
-    if checkpoint is None or checkpoint.name != FINAL:
-        trainer.run_training()
+    if minutes is not None:
+        _stop_after(trainer, time.monotonic() + 60 * minutes)
+    try:
+        if checkpoint is None or checkpoint.name != FINAL:
+            trainer.run_training()
+    except _Stopped:
+        return None
+    if not channel and (settings or {}).get("mirror_validation") is False:
+        trainer.inference_allowed_mirroring_axes = None  # nnU-Net's own validation asks nobody
     trainer.perform_actual_validation()
     return folder
+
+
+class _Stopped(Exception):
+    """The time is over at the end of an epoch."""
+
+
+def _trainer(channel: bool) -> Any:
+    if channel:
+        from uncseg_training.nnunet.trainer import nnUNetTrainerUncertainty
+
+        return nnUNetTrainerUncertainty
+    from nnunetv2.training.nnUNetTrainer.variants.network_architecture import nnUNetTrainerNoDeepSupervision as plain
+
+    return plain.nnUNetTrainerNoDeepSupervision
+
+
+def _stop_after(trainer: Any, end: float) -> None:
+    """Let a trainer save and stop at the end of the first epoch after a moment of the monotonic clock."""
+    finish = trainer.on_epoch_end
+
+    def on_epoch_end() -> None:
+        finish()
+        if time.monotonic() > end and trainer.current_epoch < trainer.num_epochs:
+            trainer.current_epoch -= 1  # nnU-Net counts on when it saves
+            trainer.save_checkpoint(str(Path(trainer.output_folder) / RUNNING[0]))
+            raise _Stopped
+
+    trainer.on_epoch_end = on_epoch_end
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,21 @@ HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.models.heads.Head`."""
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+class Channel(StrEnum):
+    """How the uncertainty channel learns an error map.
+
+    ``paper``: by the paper's loss. ``detached``: by the same, whose gradient ends at the features that the channel is
+    made of. ``crossentropy``: by the cross-entropy of its logit with the error. ``published``: as public code of the
+    paper's functions does, see :mod:`uncseg_training.paper1.published`.
+    """
+
+    PAPER = "paper"
+    DETACHED = "detached"
+    CROSSENTROPY = "crossentropy"
+    PUBLISHED = "published"
+
 
 RENAMED: Mapping[str, str] = {"looks": "appearance_prior", "misses": "false_negative_weight"}
 """Keys of older runs, and what they are called now."""
@@ -106,6 +122,8 @@ class Config:
     uncertainty : {"failure", "error_map", "none"}
         What the uncertainty channel learns: the failure of each pass itself; the moving average of the failure at each
         voxel of a fixed cohort, with the loss of *Uncertainty-Aware nnU-Net*; nothing, when there is no such channel.
+    channel : str
+        How the channel learns an error map, one of :class:`Channel`.
     mask : str
         Where that loss compares the two, see :class:`~uncseg_training.paper1.paper_losses.Mask`.
     sweeps : int
@@ -164,6 +182,7 @@ class Config:
     previous_stage: str = ""
     without_previous: float = 0.0
     uncertainty: str = "failure"
+    channel: str = "paper"
     mask: str = "union_dilated"
     sweeps: int = 20
     workers: int = 1
@@ -193,14 +212,14 @@ class Config:
             raise ValueError(f"uncertainty is {self.uncertainty}; take failure, error_map or none.")
         if self.augmentation not in ("light", "strong"):
             raise ValueError(f"augmentation is {self.augmentation}; take light or strong.")
-        if self.uncertainty == "error_map" and self.augmentation == "strong":
-            raise ValueError("An error map lies on its case as it is; take the light augmentation.")
+        if self.channel not in tuple(Channel):
+            raise ValueError(f"channel is {self.channel}; take one of {', '.join(Channel)}.")
         if self.splits and not self.folds:
             raise ValueError("splits names folds, but folds is 0; say how many there are.")
         if self.previous_stage and not (self.cases and (self.share >= 1 or self.phantoms)):
             raise ValueError("A previous stage knows cases, not endless phantoms; give cases, and phantoms or share 1.")
-        if self.uncertainty == "error_map" and (not self.cases or self.share < 1):
-            raise ValueError("An error map belongs to a case that comes back: give cases, and share 1.")
+        if self.uncertainty == "error_map" and not self.cases:
+            raise ValueError("An error map belongs to a case that comes back: give cases.")
         if self.steps - (self.snapshots - 1) * self.cycle_steps < 1:
             raise ValueError(
                 f"steps is {self.steps}, too few for {self.snapshots} snapshots with a cycle of {self.cycle:g}; "

@@ -95,6 +95,7 @@ def refresh_sweep(
     every: int,
     sweep: int,
     variances: VarianceMaps | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Predict the cases that are due, and update their maps.
 
@@ -112,6 +113,8 @@ def refresh_sweep(
         Counts the sweeps, from 0.
     variances : VarianceMaps, optional
         Histories to update with the same predictions.
+    tell : callable
+        Told the name of each case after its update.
 
     Returns
     -------
@@ -131,6 +134,7 @@ def refresh_sweep(
             store.update(case, failure.astype(bool), sweep)
         if variances is not None and stale_variance:
             variances.update(case, inference.whole_tumour, sweep)
+        tell(case)
         done.append(case)
     return done
 

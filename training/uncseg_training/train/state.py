@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,13 @@ class Training:
     step: int = 0
     seconds: float = 0.0
     trained_on: tuple[str, ...] | None = None
+    slots: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, config: Config) -> Training:
         """Seeded weights, or those of the run to start from; uncertainty channels start at an error rate of 2 %.
+
+        What a run with another head, or whose uncertainty channel learns something else, does not have stays fresh.
 
         Raises
         ------
@@ -64,7 +67,7 @@ class Training:
         _begin(network, Head(config.head))
         if config.start:
             # Not strict: the second names that nnU-Net gives its layers depend on whether it drops channels.
-            network.load_state_dict(_weights_of(Path(config.start), config), strict=False)
+            network.load_state_dict(_start_of(config, network.state_dict()), strict=False)
         averaged.load_state_dict(network.state_dict())
         optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         return cls(config, network, averaged, optimiser)
@@ -95,6 +98,7 @@ class Training:
         if state["optimiser"] is not None:
             training.optimiser.load_state_dict(state["optimiser"])
         training.step, training.seconds = int(state["step"]), float(state["seconds"])
+        training.slots = dict(state.get("slots", {}))
         training.trained_on = tuple(state["trained_on"]) if "trained_on" in state else None  # older ones do not say it
         return training
 
@@ -125,6 +129,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "trained_on": list(self.patients()),
+            "slots": self.slots,
         }
         save_state(state, folder / CHECKPOINT)
 
@@ -260,6 +265,21 @@ def _begin(network: nn.Module, head: Head) -> None:
             bias[3:6] = LOG_VARIANCE_AT_FIRST
         if head is Head.REGIONS_AUXILIARY:
             network.get_parameter("decoder.auxiliary.output.bias").fill_(rare)
+
+
+def _start_of(config: Config, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the run to start from; of output layers that are not the same the three rows of the regions."""
+    before = _checkpoint(Path(config.start))["config"] if _stands(Path(config.start)) else {}
+    same = all(before.get(key, _BEFORE.get(key)) == getattr(config, key) for key in ("head", "uncertainty"))
+    if same or config.arch != "unet" or before.get("head", "regions") != "regions":
+        return _weights_of(Path(config.start), config)
+    told = {"head": "regions", "uncertainty": before.get("uncertainty", "failure"), "cases": config.cases or "any"}
+    weights = _weights_of(Path(config.start), replace(config, **told))
+    return {
+        name: torch.cat([weights[name][:3], own[3:]]) if "seg_layers" in name else weights[name]
+        for name, own in fresh.items()
+        if name in weights
+    }
 
 
 def _weights_of(run: Path, config: Config, use: str = "starts from") -> dict[str, Tensor]:

@@ -25,9 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from napari_uncseg.models.heads import Head, split
-from napari_uncseg.models.masked import MaskedUncertaintyNetwork
 from uncseg_training.data.patches import Indices, Patches, Sample, stack, whole_case
-from uncseg_training.paper1.paper_losses import Mask, PaperLoss, segmentation_loss
 from uncseg_training.train.config import Config
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.train.losses import failure_loss, region_loss
@@ -104,20 +102,24 @@ def _fit(
     training = Training.resume(folder, config) if resumed else Training.fresh(config)
     training.to(process.device)
     cases, names, held_out, phantoms = _cohort(config)
-    targets = _targets(folder, cases, process, begins=training.step == 0) if config.uncertainty == "error_map" else None
+    targets = (
+        _targets(folder, config, cases, process, training.step == 0) if config.uncertainty == "error_map" else None
+    )
     # Without deep supervision the lower output layers of nnU-Net's decoder stay unused.
     together = DistributedDataParallel(training.network, find_unused_parameters=True) if process.world > 1 else None
     trained: nn.Module = together or training.network
     if targets is not None:
-        # The paper's wrapper; its mask is off, for the loss has a mask of its own.
-        trained = masked = MaskedUncertaintyNetwork(trained, config.head)
-        masked.masking = False
+        trained = targets.wrapped(trained, training.network)
     makes_phantoms = process.device if config.workers == 0 else "cpu"
     # Cases that are held out, or phantoms of another stream, which are made once; they are always whole.
     plain = replace(config, whole_from=0.0, augment=False, reuse=1)
     unseen, validation = Patches(anatomies, plain, config.seed + 7919, makes_phantoms), list[Sample]()
+    samples = Patches(
+        anatomies, config, config.seed, makes_phantoms, config.batch * process.world, cases, names, phantoms
+    )
+    learns = None if targets is None else (targets, samples)
     loader = DataLoader(
-        Patches(anatomies, config, config.seed, makes_phantoms, config.batch * process.world, cases, names, phantoms),
+        samples,
         batch_size=config.batch,
         sampler=Indices(training.step, config.steps, config.batch, process.rank, process.world),
         collate_fn=stack,
@@ -147,7 +149,7 @@ def _fit(
 
         sweep()
         for sample in loader:
-            losses = _train_step(training, trained, sample, process.device, targets)
+            losses = _train_step(training, trained, sample, process.device, learns)
             for key, value in losses.items():
                 running[key] = value if key not in running else 0.98 * running[key] + 0.02 * value
             training.step += 1
@@ -162,7 +164,7 @@ def _fit(
                     if cases is not None and held_out
                     else [unseen[index] for index in range(config.validation)]
                 )
-                note({"step": step, "validation": validate(training.averaged, validation, process.device, config.head)})
+                note({"step": step, **validate(training.averaged, validation, process.device, config.head)})
             if process.leads and step in ends:
                 (folder / SNAPSHOTS).mkdir(exist_ok=True)
                 save_state(training.averaged.state_dict(), folder / SNAPSHOTS / f"{ends.index(step) + 1}.pt")
@@ -188,18 +190,22 @@ def _cohort(config: Config) -> tuple[Cases | None, tuple[str, ...], tuple[str, .
     return cases, *cases.split(config.folds, config.fold, config.splits), phantoms
 
 
-def _targets(folder: Path, cases: Cases | None, process: Process, *, begins: bool) -> Targets:
+def _targets(folder: Path, config: Config, cases: Cases | None, process: Process, begins: bool) -> Targets:
     from uncseg_training.train.targets import Targets
 
     assert cases is not None  # the configuration was refused otherwise
     if process.leads:
-        Targets.of_run(folder, cases, begins=begins)
+        Targets.of_run(folder, config, cases, begins=begins)
     meet(process)
-    return Targets.of_run(folder, cases, begins=False)
+    return Targets.of_run(folder, config, cases, begins=False)
 
 
 def _train_step(
-    training: Training, trained: nn.Module, sample: Sample, device: torch.device, targets: Targets | None = None
+    training: Training,
+    trained: nn.Module,
+    sample: Sample,
+    device: torch.device,
+    learns: tuple[Targets, Patches] | None = None,
 ) -> dict[str, float]:
     """One step of the optimiser and of the running average; the losses it was taken at."""
     config, step = training.config, training.step
@@ -215,7 +221,9 @@ def _train_step(
         torch.manual_seed(config.seed * 1_000_003 + step)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             output = trained(images)
-        loss, named = _loss(output, regions, sample, training.config, step, targets)
+        # What a step adds to the maps of places of the batch counts once, however often the step is taken.
+        slots = dict(training.slots)
+        loss, named = _loss(output, regions, sample, config, step, learns, slots)
         training.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         last = precision == torch.float32
@@ -223,6 +231,7 @@ def _train_step(
         if bool(torch.isfinite(norm)):
             break
     training.optimiser.step()
+    training.slots = slots
     average = config.average if step < cycles(config)[0] else config.cycle_average
     decay = min(average, (1 + step) / (10 + step))
     with torch.no_grad():
@@ -237,18 +246,15 @@ def _loss(
     sample: Sample,
     config: Config,
     step: int,
-    targets: Targets | None,
+    learns: tuple[Targets, Patches] | None,
+    slots: dict[str, Tensor],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a step, and its parts by name."""
-    if isinstance(output, Tensor):
-        return _plain_loss(output, regions, config, step)
-    assert targets is not None
-    logits, uncertainty = output[0].float(), output[1]
-    error, visited = (target.to(logits.device) for target in targets.of_patches(sample.patches))
-    terms = PaperLoss(mask=Mask(config.mask)).compare(uncertainty, logits, regions, error, visited, config.head)
-    terms = terms.with_segmentation(segmentation_loss(logits, regions, config.head))
-    named = {"segmentation": terms.segmentation, "uncertainty": terms.unc}
-    return terms.total, named | {"rmsd": terms.rmsd, "correlation": terms.correlation}
+    if learns is not None:
+        targets, samples = learns
+        return targets.loss(output, regions, sample, samples.bent, slots)
+    assert isinstance(output, Tensor)  # nothing is wrapped without error maps
+    return _plain_loss(output, regions, config, step)
 
 
 def _plain_loss(output: Tensor, regions: Tensor, config: Config, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -285,18 +291,21 @@ def held_out_sample(cases: Cases, name: str, config: Config) -> Sample:
 @torch.no_grad()
 def validate(
     network: nn.Module, samples: list[Sample], device: torch.device, head: Head | str = Head.REGIONS
-) -> dict[str, float]:
-    """Mean Dice per region over the phantoms in which it has at least 125 voxels (1 mL at 2 mm)."""
+) -> dict[str, Any]:
+    """Dice per region of each sample in which it has at least 125 voxels (1 mL at 2 mm), and their means."""
     network.eval()
-    scores: list[list[float]] = [[], [], []]
+    each: list[list[float | None]] = []
     for sample in samples:
         with torch.autocast(device.type, torch.bfloat16):
             output = network(sample.images[None].to(device))
         predicted = split(output, head)[0][0, :3].float().cpu() > 0
+        scores: list[float | None] = []
         for region in range(3):
             reference = sample.regions[region].cpu()
-            if int(reference.sum()) >= 125:
-                overlap = 2 * float((predicted[region] & reference).sum())
-                scores[region].append(overlap / float(predicted[region].sum() + reference.sum()))
-    means = [float(np.mean(values)) if values else float("nan") for values in scores]
-    return {name: round(mean, 4) for name, mean in zip(("WT", "TC", "ET"), means, strict=True)}
+            overlap = 2 * float((predicted[region] & reference).sum())
+            size = float(predicted[region].sum() + reference.sum())
+            scores.append(round(overlap / size, 4) if int(reference.sum()) >= 125 else None)
+        each.append(scores)
+    known = [[score for score in scores if score is not None] for scores in zip(*each, strict=True)]
+    means = [round(float(np.mean(values)), 4) if values else float("nan") for values in known]
+    return {"validation": dict(zip(("WT", "TC", "ET"), means, strict=True)), "each": each}
