@@ -25,6 +25,7 @@ from uncseg_training.experiments.judging import Measured, Record, Source
 from uncseg_training.train.architectures import DROPOUT
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.state import CHECKPOINT, SNAPSHOTS, Training, export_run, save_state
+from uncseg_training.train.trainer import cycles
 
 TRAINING, CALIBRATION, UNSEEN = "training", "calibration", "unseen"
 SEEDS: Mapping[str, int] = {TRAINING: 51, CALIBRATION: 67, UNSEEN: 77}
@@ -194,9 +195,17 @@ def make_networks(
 
 
 def adopt(training: Training, run: Path, config: Config) -> None:
-    """Let a finished training stand in a run folder under a configuration; what is there already stays."""
+    """Let a finished training stand in a run folder under a configuration; what is there already stays.
+
+    Raises
+    ------
+    ValueError
+        When it stands elsewhere than at the first snapshot of the configuration.
+    """
     if (run / CHECKPOINT).is_file():
         return
+    if training.step != cycles(config)[0]:
+        raise ValueError(f"{training.config.name} stands at step {training.step}; {config.name} begins at another.")
     (run / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
     training.patients()
     training.config = config
