@@ -42,9 +42,9 @@ from napari_uncseg.review.opened_case import open_case
 from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
 from napari_uncseg.viewer.colormaps import segmentation_colormap
-from napari_uncseg.viewer.corrections import close_case
 from napari_uncseg.viewer.layers import add_prediction, add_study, map_layer, study_layers
 from napari_uncseg.viewer.orientation import display_grid, to_display
+from napari_uncseg.viewer.tags import tagged
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 from napari_uncseg.widgets.review.panel import ReviewWidget
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget
@@ -266,7 +266,8 @@ def open_and_close(study: Study, prediction: Prediction) -> list[bool]:
             add_prediction(viewer, prediction)
             viewer.screenshot(flash=False)
             six_views(study, prediction).close()
-            close_case(viewer, study.id)
+            for layer, _ in list(tagged(viewer, study.id)):
+                viewer.layers.remove(layer)
             settle()
             levels.append(memory_mb())
     viewer.close()

@@ -20,8 +20,7 @@ from napari_uncseg.viewer.bindings import (
 from napari_uncseg.viewer.corrections import start_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.orientation import PLANES
-from napari_uncseg.viewer.picture import SIDES, TITLE, VALUES
-from napari_uncseg.viewer.values import show_values, values_at
+from napari_uncseg.viewer.picture import SIDES, TITLE, VALUES, show_values, values_at
 
 
 class Event:

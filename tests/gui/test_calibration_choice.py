@@ -18,9 +18,8 @@ from napari_uncseg.models.identity import NO_BUNDLED, identify, joint_sha256
 from napari_uncseg.models.model import load_model, save_model
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.uncertainty.recalibration.models import Temperature
-from napari_uncseg.widgets.segment.choices import CUSTOM, NONE, OWN_FILE, SHIPPED, CalibrationChoice
+from napari_uncseg.widgets.segment.choices import CUSTOM, FOLDER, NONE, OWN_FILE, SHIPPED, CalibrationChoice
 from napari_uncseg.widgets.segment.panel import BUNDLED, OWN_FOLDER, SegmentWidget
-from napari_uncseg.widgets.segment.study_choice import FOLDER
 
 PATIENCE = 60000
 FITS = "Fits this model with the members {}; the segmentation stays as it is."

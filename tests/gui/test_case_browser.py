@@ -11,7 +11,8 @@ from napari._app_model import get_app_model
 from napari.components import ViewerModel
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeySequence, QShortcut
+from tests.gui.closing import close_case
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.results import load_prediction
@@ -20,7 +21,7 @@ from napari_uncseg.review.drafts import drafts_of
 from napari_uncseg.review.verdicts import Decision, Status, log_path
 from napari_uncseg.review.worklist import list_cases
 from napari_uncseg.viewer.bindings import FINDING_KEYS, WORKLIST_KEYS
-from napari_uncseg.viewer.corrections import close_case, correction_layer, start_correction
+from napari_uncseg.viewer.corrections import correction_layer, start_correction
 from napari_uncseg.viewer.layers import add_prediction
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import to_display
@@ -122,7 +123,7 @@ def test_one_key_leads_from_case_to_case(qtbot, panel, viewer):
     opened(qtbot, panel, "case-b")
     assert list(open_predictions(viewer)) == ["case-b"]
     assert "case-b" in panel.notes.text()
-    for key in panel._keys[:1] * 2:
+    for key in panel.findChildren(QShortcut)[:1] * 2:
         key.activated.emit()
         qtbot.waitUntil(lambda: not panel._wanted, timeout=PATIENCE)
     assert panel.shown == "case-a"

@@ -1,6 +1,7 @@
 """Correcting by finding, tissue, growth and between slices; drafts; what is told where the eyes are."""
 
 import dataclasses
+from weakref import WeakMethod
 
 import numpy as np
 import pytest
@@ -181,7 +182,13 @@ class Press:
 
 def test_a_click_is_no_drag_and_of_the_left_button(viewer):
     places = []
-    tool = ClickTool(viewer.__wrapped__, places.append)
+
+    class Listener:
+        def note(self, place):
+            places.append(place)
+
+    listener = Listener()
+    tool = ClickTool(viewer.__wrapped__, WeakMethod(listener.note))
     Press().send(tool, ())
     Press().send(tool, (1, 2))
     assert places == [(1.0, 2.0, 3.0)] * 2

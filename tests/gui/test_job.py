@@ -7,10 +7,10 @@ import weakref
 
 import pytest
 from qtpy.QtCore import QObject, QThreadPool
+from tests.gui.closing import close_case
 
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.viewer.corrections import close_case
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.widgets.job import Job
 from napari_uncseg.widgets.threshold.panel import ThresholdWidget

@@ -19,9 +19,8 @@ from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of
 from napari_uncseg.viewer.volumes import volume_layers
 from napari_uncseg.widgets.job import STOPPED
 from napari_uncseg.widgets.preferences import Preferences, read_preferences
-from napari_uncseg.widgets.segment.choices import CUSTOM, FLIPS, SNAPSHOTS
+from napari_uncseg.widgets.segment.choices import CUSTOM, FLIPS, FOLDER, SNAPSHOTS
 from napari_uncseg.widgets.segment.panel import OWN_FOLDER, SegmentWidget
-from napari_uncseg.widgets.segment.study_choice import FOLDER
 
 PATIENCE = 30000
 

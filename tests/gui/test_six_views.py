@@ -17,7 +17,7 @@ from napari_uncseg.compare.layout import Pane
 from napari_uncseg.compare.presets import panes_of
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, MISSED
+from napari_uncseg.viewer.colormaps import ERROR_COLOURS, MISSED
 from napari_uncseg.widgets.compare import six_views
 from napari_uncseg.widgets.compare.painter import Frame, PanePainter, Style
 from napari_uncseg.widgets.compare.six_views import CUSTOM, SixViewsWindow

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.settings import get_settings
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QAbstractButton, QComboBox
+from tests.gui.closing import close_case
 
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.saving import save_prediction
@@ -19,7 +20,7 @@ from napari_uncseg.review.findings import find
 from napari_uncseg.review.verdicts import Judgement, log_path, read_log
 from napari_uncseg.review.watershed import build_watershed
 from napari_uncseg.viewer.colormaps import map_colormap
-from napari_uncseg.viewer.corrections import close_case, start_correction
+from napari_uncseg.viewer.corrections import start_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import to_display

@@ -6,8 +6,15 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_uncseg.labels import LABEL_COLOURS, REGION_COLOURS, Label
 from napari_uncseg.maps import MAPS, Measure
-from napari_uncseg.viewer.colormaps import labels_colormap, map_colormap, segmentation_colormap
-from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, ERROR_VALUES, EXTRA, MISSED
+from napari_uncseg.viewer.colormaps import (
+    ERROR_COLOURS,
+    ERROR_VALUES,
+    EXTRA,
+    MISSED,
+    labels_colormap,
+    map_colormap,
+    segmentation_colormap,
+)
 
 
 @pytest.mark.parametrize("name", [*sorted(set(MAPS) - {Measure.ERROR}), "something new"])

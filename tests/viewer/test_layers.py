@@ -16,10 +16,9 @@ from napari_uncseg.viewer.layers import (
     prediction_layers,
     show_best_slice,
     study_layers,
-    study_notes,
     window_level,
 )
-from napari_uncseg.viewer.orientation import display_grid
+from napari_uncseg.viewer.orientation import display_grid, study_notes
 from napari_uncseg.viewer.tags import KEY, open_predictions, open_studies, tag_of, tagged
 
 

@@ -6,11 +6,11 @@ from napari.components import ViewerModel
 
 from napari_uncseg.labels import REFERENCE_COLOUR, REGION_COLOURS, REGIONS, region_masks
 from napari_uncseg.maps import MapName
-from napari_uncseg.viewer.error_kinds import EXTRA, MISSED, error_kinds
+from napari_uncseg.viewer.colormaps import EXTRA, MISSED, error_kinds
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.outlines import LEGEND, OUTLINES
-from napari_uncseg.viewer.values import values_at
+from napari_uncseg.viewer.picture import values_at
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_uncseg.viewer.layers import add_prediction
-from napari_uncseg.viewer.picture import VALUES
-from napari_uncseg.viewer.values import show_values, values_at
+from napari_uncseg.viewer.picture import VALUES, show_values, values_at
 
 
 @pytest.fixture

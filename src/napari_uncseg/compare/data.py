@@ -18,8 +18,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, MODALITY_TITLES, REGIONS, Label
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import bounding_box
-from napari_uncseg.viewer.colormaps import window_level
-from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, ERROR_NAMES, error_kinds
+from napari_uncseg.viewer.colormaps import ERROR_COLOURS, ERROR_NAMES, error_kinds, window_level
 from napari_uncseg.viewer.orientation import DisplayGrid, display_grid, to_display
 
 Array = npt.NDArray[Any]

@@ -19,10 +19,16 @@ from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.colormaps import window_level
 from napari_uncseg.viewer.orientation import to_display
 from napari_uncseg.viewer.outlines import draw_outlines
-from napari_uncseg.viewer.picture import caption_viewer, fit_to_brain, model_of, shown_image, shown_study
-from napari_uncseg.viewer.picture import show_values as write_values
-from napari_uncseg.viewer.tags import CORRECTION_KEY, OUTLINE_KEY, tag_of, tagged
-from napari_uncseg.viewer.values import show_values
+from napari_uncseg.viewer.picture import (
+    caption_viewer,
+    fit_to_brain,
+    model_of,
+    show_values,
+    shown_image,
+    shown_study,
+    tell,
+)
+from napari_uncseg.viewer.tags import CORRECTION_KEY, OUTLINE_KEY, hide_layers, show_layers, tag_of, tagged
 
 HELP_PANEL = "Keys"
 """Name of the panel in the manifest that lists all keys."""
@@ -117,8 +123,8 @@ def bind_viewer(viewer: ViewerModel) -> None:
     actions: dict[str, Any] = {
         HIDE_OVERLAYS: toggle_overlays,
         HELP: show_keys,
-        "planes": show_planes,
-        "surfaces": show_surfaces,
+        "planes": partial(run_command, command="planes"),
+        "surfaces": partial(run_command, command="surfaces"),
         "bare": bare_while_held,
         "fit": reset_picture,
         "window": next_window,
@@ -183,7 +189,7 @@ def next_window(viewer: ViewerModel) -> None:
         names = list(WINDOWS)
         _presets[image] = number = (_presets.get(image, 0) + 1) % len(names)
         _set_window(image, WINDOWS[names[number]])
-        write_values(viewer, (f"window: {names[number]}",))
+        tell(viewer, f"window: {names[number]}")
 
 
 def reset_picture(viewer: ViewerModel) -> None:
@@ -218,12 +224,9 @@ def change_opacity(viewer: ViewerModel, by: float) -> None:
 
 def bare_while_held(viewer: ViewerModel) -> Generator[None, None, None]:
     """Key callback of napari: nothing lies on the images while the key is held."""
-    shown = [layer for layer in overlays(viewer) if layer.visible]
-    for layer in shown:
-        layer.visible = False
+    shown = hide_layers(overlays(viewer))
     yield
-    for layer in shown:
-        layer.visible = True
+    show_layers(shown)
 
 
 def overlays(viewer: ViewerModel) -> list[Layer]:
@@ -234,15 +237,11 @@ def overlays(viewer: ViewerModel) -> list[Layer]:
 def toggle_overlays(viewer: ViewerModel) -> None:
     """Hide all that lies on the images; or, while all is hidden, show again what was hidden so."""
     model = model_of(viewer)
-    shown = [layer for layer in overlays(model) if layer.visible]
+    shown = hide_layers(overlays(model))
     if shown:
-        _hidden[model] = WeakSet(shown)
-        for layer in shown:
-            layer.visible = False
-        return
-    for layer in _hidden.pop(model, WeakSet()):
-        if layer in model.layers:
-            layer.visible = True
+        _hidden[model] = shown
+    else:
+        show_layers(_hidden.pop(model, ()))
 
 
 def show_keys(viewer: ViewerModel) -> None:
@@ -252,15 +251,9 @@ def show_keys(viewer: ViewerModel) -> None:
         window.add_plugin_dock_widget("napari-uncseg", HELP_PANEL)
 
 
-def show_planes(viewer: ViewerModel) -> None:
-    """Show three planes in the place of the picture, or the picture again, as the command of the manifest does."""
-    if getattr(viewer, "window", None) is not None:
-        PluginManager.instance().commands.execute("napari-uncseg.planes", args=(viewer,))
-
-
-def show_surfaces(viewer: ViewerModel) -> None:
-    """Show the study under review in 3-D, or its slices again, as the command of the manifest does."""
-    PluginManager.instance().commands.execute("napari-uncseg.surfaces", args=(viewer,))
+def run_command(viewer: ViewerModel, command: str) -> None:
+    """Do what a command of the manifest does to a viewer."""
+    PluginManager.instance().commands.execute(f"napari-uncseg.{command}", args=(viewer,))
 
 
 def dragged_window(limits: tuple[float, float], right: float, down: float) -> tuple[float, float]:

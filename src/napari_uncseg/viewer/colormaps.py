@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
-from napari_uncseg.labels import LABEL_COLOURS, Label
+from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.labels import LABEL_COLOURS, REGIONS, Label, region_masks
 from napari_uncseg.maps import MapName, Measure
-from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, ERROR_VALUES, EXTRA, MISSED
+from napari_uncseg.uncertainty.prediction_maps import map_values
 
 WINDOW_PERCENTILES: tuple[float, float] = (1.0, 99.5)
 """Percentiles of the brain's intensities that become black and white."""
@@ -29,6 +30,19 @@ TRANSPARENT_BELOW = 0.08
 
 EDGE_WIDTH = 1e-3
 """Fraction of a map's range over which its lower edge becomes visible."""
+
+MISSED, EXTRA = 1, 2
+
+ERROR_NAMES: Mapping[int, str] = {MISSED: "missed", EXTRA: "extra"}
+
+ERROR_COLOURS: Mapping[int, tuple[float, float, float, float]] = {
+    MISSED: (0.90, 0.13, 0.30, 1.0),
+    EXTRA: (0.25, 0.55, 1.0, 1.0),
+}
+"""Crimson and blue: told apart in every kind of colour vision."""
+
+ERROR_VALUES: Mapping[int, float] = {MISSED: 1.0, EXTRA: 0.5}
+"""Values of a layer that shows errors, which its colours tell apart."""
 
 Colours = tuple[str, tuple[tuple[float, float, float], ...]]
 
@@ -56,6 +70,24 @@ _RAMP_OF: Mapping[str, str] = {
     "disagreement": "variance",
     "var1shot": "variance",
 }
+
+
+def error_kinds(prediction: Prediction, name: MapName) -> npt.NDArray[np.uint8]:
+    """Kind of each error of a map of errors.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    name : MapName
+        An error map of the prediction.
+
+    Returns
+    -------
+    ndarray of uint8, shape (x, y, z)
+        :data:`MISSED` where the region was not predicted, :data:`EXTRA` where it was; 0 without an error.
+    """
+    predicted = region_masks(prediction.segmentation)[REGIONS.index(name.region)]
+    return np.where(map_values(prediction, name) > 0, np.where(predicted, EXTRA, MISSED), 0).astype(np.uint8)
 
 
 def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Colormap:
@@ -89,7 +121,7 @@ def map_colormap(name: str, transparent_below: float = TRANSPARENT_BELOW) -> Col
 
 @cache
 def _error_colormap() -> Colormap:
-    """Colours of :data:`napari_uncseg.viewer.error_kinds.ERROR_VALUES`; an error is one at every threshold."""
+    """Colours of :data:`ERROR_VALUES`; an error is one at every threshold."""
     missed, extra = ERROR_COLOURS[MISSED], ERROR_COLOURS[EXTRA]
     between = (ERROR_VALUES[MISSED] + ERROR_VALUES[EXTRA]) / 2
     edges = [0.0, ERROR_VALUES[EXTRA] / 2, between, 1.0]

@@ -14,11 +14,11 @@ from napari.layers import Labels
 from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGIONS, Label
-from napari_uncseg.review.corrections import Correction, corrections_in, load_correction
+from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.drafts import CorrectionDraft, delete_draft, draft_path, token_of, write_draft
 from napari_uncseg.viewer.colormaps import segmentation_colormap
-from napari_uncseg.viewer.layers import volumes_table
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
+from napari_uncseg.viewer.picture import volumes_table
 from napari_uncseg.viewer.tags import CORRECTION_KEY, open_predictions, tagged
 
 
@@ -152,7 +152,7 @@ def keep_draft(layer: Labels, prediction: Prediction, folder: Path, reviewer: st
     Returns
     -------
     bool
-        Whether there is anything.
+        Whether there is anything that is not saved.
 
     Raises
     ------
@@ -168,8 +168,8 @@ def keep_draft(layer: Labels, prediction: Prediction, folder: Path, reviewer: st
     return unsaved
 
 
-def keep_drafts(viewer: ViewerModel, study_id: str, results: Path | None, reviewer: str = "") -> bool:
-    """Keep a case's unsaved correction as a draft before the case is left; returns whether it may be left.
+def leave_correction(viewer: ViewerModel, study_id: str, results: Path | None, reviewer: str = "") -> str:
+    """Keep a case's unsaved correction as a draft before the case is left.
 
     Parameters
     ----------
@@ -181,39 +181,26 @@ def keep_drafts(viewer: ViewerModel, study_id: str, results: Path | None, review
 
     Returns
     -------
-    bool
-        False without a folder, or when the result is gone that it was painted on.
-
-    Raises
-    ------
-    SaveError
-        When the disk cannot take it.
-    """
-    prediction = open_predictions(viewer).get(study_id)
-    if prediction is None or results is None:
-        return False
-    for layer in correction_layers(viewer, study_id):
-        keep_draft(layer, prediction, results / study_id, reviewer)
-    return True
-
-
-def leave_correction(viewer: ViewerModel, study_id: str, results: Path | None, reviewer: str = "") -> str:
-    """Keep a case's unsaved correction before the case is left; returns what to say of it.
-
-    Parameters as for :func:`keep_drafts`.
+    str
+        What to say of it; empty when all is saved.
 
     Raises
     ------
     SaveError
         When no draft can be kept; then the case is not to be left.
     """
+    prediction, layers = open_predictions(viewer).get(study_id), correction_layers(viewer, study_id)
+    unsaved = [layer for layer in layers if prediction is None or is_unsaved(layer, prediction)]
+    if not unsaved:
+        return ""
     what = f"The correction of {study_id} is not saved"
+    if prediction is None or results is None:
+        raise SaveError(f"{what}; save it under Correction, or delete its layer, then go on.")
     try:
-        kept = keep_drafts(viewer, study_id, results, reviewer)
+        for layer in unsaved:
+            keep_draft(layer, prediction, results / study_id, reviewer)
     except UncsegError as error:
         raise SaveError(f"{what}, and no draft of it can be kept: {error}") from error
-    if not kept:
-        raise SaveError(f"{what}; save it under Correction, or delete its layer, then go on.")
     return f"{what}; a draft of it is kept, and offered when the study is opened again."
 
 
@@ -221,45 +208,3 @@ def tell_volumes(layer: Labels, changes: Correction) -> None:
     """Let the layer tell the volumes as they are after a correction, where the mouse rests on it."""
     wt, tc, et = (changes.regions[region].after_ml for region in REGIONS)
     layer.features = layer.features.assign(volume=[f"{ml:.1f} mL" for ml in (tc - et, wt - tc, et)])
-
-
-def close_case(viewer: ViewerModel, study_id: str) -> None:
-    """Remove the layers of a case with its corrections; what else the reviewer made stays."""
-    for layer in [*(layer for layer, _ in tagged(viewer, study_id)), *correction_layers(viewer, study_id)]:
-        viewer.layers.remove(layer)
-
-
-def holds_unsaved_correction(viewer: ViewerModel, study_id: str, results: Path | None) -> bool:
-    """Whether a correction is open that no file holds.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    study_id : str
-        The case.
-    results : Path, optional
-        Folder of results, where corrections are saved.
-
-    Returns
-    -------
-    bool
-        False as well while nothing was painted.
-    """
-    prediction = open_predictions(viewer).get(study_id)
-    return any(not _is_saved(layer, prediction, study_id, results) for layer in correction_layers(viewer, study_id))
-
-
-def _is_saved(layer: Labels, prediction: Prediction | None, study_id: str, results: Path | None) -> bool:
-    """Whether nothing was painted, or a file holds it; of a layer whose result is gone nobody can tell."""
-    if prediction is None:
-        return False
-    labels = corrected_labels(layer, prediction)  # np.array_equal knows other shapes
-    if np.array_equal(labels, prediction.segmentation):
-        return True
-    for path in corrections_in(results / study_id, study_id) if results is not None else ():
-        try:
-            if np.array_equal(labels, load_correction(path, prediction)):
-                return True
-        except UncsegError:  # a damaged file holds no copy
-            continue
-    return False

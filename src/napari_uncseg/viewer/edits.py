@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakMethod
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from napari_uncseg.review.edits import REGION_OF, Box, add_to, between_slices, g
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.viewer.corrections import tag_of_correction
 from napari_uncseg.viewer.orientation import display_box, to_display
-from napari_uncseg.viewer.tags import tagged
 
 PAINTING = ("paint", "erase", "fill", "polygon")
 """Modes of napari's label layers in which the mouse paints."""
@@ -122,11 +121,11 @@ class ClickTool:
     Parameters
     ----------
     viewer : ViewerModel
-    clicked : callable
-        Called with a place in napari's world.
+    clicked : WeakMethod
+        Called with a place in napari's world as long as its object lives.
     """
 
-    def __init__(self, viewer: ViewerModel, clicked: Callable[[tuple[float, ...]], None]) -> None:
+    def __init__(self, viewer: ViewerModel, clicked: WeakMethod[Callable[[tuple[float, ...]], None]]) -> None:
         self._viewer, self._clicked = viewer, clicked
         viewer.mouse_drag_callbacks.append(self._on_press)
 
@@ -142,34 +141,9 @@ class ClickTool:
             farthest = max(farthest, float(np.abs(np.asarray(event.pos) - start).max()))
             yield
         in_a_slice = len(place) == 3 and self._viewer.dims.ndisplay == 2
-        if button == LEFT_BUTTON and farthest <= MOST_JITTER and in_a_slice:
-            self._clicked(place)
-
-
-class HiddenMaps:
-    """Maps that are hidden for a while.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    """
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._hidden: WeakSet[Layer] = WeakSet()
-
-    def hide(self, study_id: str) -> None:
-        """Hide the maps of a study that are seen."""
-        for layer, _ in tagged(self._viewer, study_id, "map"):
-            if layer.visible:
-                self._hidden.add(layer)
-                layer.visible = False
-
-    def show(self) -> None:
-        """Show again what was hidden so."""
-        for layer in list(self._hidden):
-            layer.visible = True
-        self._hidden.clear()
+        clicked = self._clicked()
+        if button == LEFT_BUTTON and farthest <= MOST_JITTER and in_a_slice and clicked is not None:
+            clicked(place)
 
 
 def is_painting(layer: Layer | None) -> bool:

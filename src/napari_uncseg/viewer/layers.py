@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +14,28 @@ from napari.utils.notifications import show_warning
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import made_from
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import BEST_SEEN_ON, LABEL_TITLES, MODALITIES, Label, Region
+from napari_uncseg.labels import BEST_SEEN_ON, MODALITIES, Region
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.review.threshold_sweep import leading_map, reasons_of
 from napari_uncseg.uncertainty.prediction_maps import map_upper, map_values
 from napari_uncseg.viewer.bindings import bind_viewer, show_modality
-from napari_uncseg.viewer.colormaps import map_colormap, segmentation_colormap, window_level
-from napari_uncseg.viewer.error_kinds import ERROR_VALUES, error_kinds
-from napari_uncseg.viewer.orientation import display_grid, oblique_warning, to_display
+from napari_uncseg.viewer.colormaps import (
+    ERROR_VALUES,
+    error_kinds,
+    map_colormap,
+    segmentation_colormap,
+    window_level,
+)
+from napari_uncseg.viewer.orientation import display_grid, to_display
 from napari_uncseg.viewer.outlines import RegionLabels
-from napari_uncseg.viewer.picture import fit_to_brain
+from napari_uncseg.viewer.picture import fit_to_brain, say_how_it_is_shown, volumes_table
 from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, tagged
-
-NOTE = "Radiological view · research use only"
 
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
 """From the bottom of the layer list to the top: what is looked at first lies on top."""
+
+_ERROR_VALUES = np.array([0.0, *ERROR_VALUES.values()], dtype=np.float32)
+"""Values of a layer of errors by their kind."""
 
 _MAP_ORDER: tuple[str, ...] = ("unc_output_unmasked", "variance", "entropy", "error", "unc_output", "error_risk")
 
@@ -62,12 +68,6 @@ def arrange_opened(viewer: ViewerModel, source: Study | Prediction) -> None:
     if layers:
         close_others(viewer, _study_id(source))
         _arrange(viewer, layers, source)
-
-
-def study_notes(study: Study) -> tuple[str, ...]:
-    """What the user should know about a study and how it is shown, a sentence each."""
-    oblique = display_grid(study.shape, study.affine).oblique
-    return (*study.warnings, *((oblique_warning(study.affine),) if oblique else ()))
 
 
 def adopt_layers(layers: Mapping[str, Layer], study: Study) -> None:
@@ -110,7 +110,8 @@ def map_layer(prediction: Prediction, name: str | MapName, *, visible: bool = Tr
     """Layer of one map, stored or derived from the probabilities, with its colour bar."""
     key = MapName.parse(str(name))
     is_error = key.measure == Measure.ERROR
-    array = to_display(_error_values(prediction, key) if is_error else map_values(prediction, key), prediction.affine)
+    values = _ERROR_VALUES[error_kinds(prediction, key)] if is_error else map_values(prediction, key)
+    array = to_display(values, prediction.affine)
     layer = Image(
         array,
         colormap=map_colormap(key.measure),
@@ -192,24 +193,6 @@ def show_flair_of_doubtful(viewer: ViewerModel, prediction: Prediction) -> None:
         show_modality(viewer, BEST_SEEN_ON[Region.WT])
 
 
-def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
-    """What a label layer tells when the mouse rests on it: tissue and volume of each label."""
-    counts = np.bincount(labels.ravel(), minlength=max(Label) + 1)
-    return {
-        "index": [int(label) for label in Label],
-        "tissue": [LABEL_TITLES[label] for label in Label],
-        "volume": [f"{counts[label] * voxel_ml:.1f} mL" for label in Label],
-    }
-
-
-def _error_values(prediction: Prediction, key: MapName) -> npt.NDArray[np.float32]:
-    """Values that tell the two kinds of errors apart."""
-    values = np.zeros(1 + max(ERROR_VALUES), dtype=np.float32)
-    for kind, value in ERROR_VALUES.items():
-        values[kind] = value
-    return values[error_kinds(prediction, key)]
-
-
 def _image_layer(study: Study, modality: str) -> Image:
     image = study.images[MODALITIES.index(modality)]
     array = to_display(image, study.affine)
@@ -242,38 +225,80 @@ def _labels_layer(
 
 
 def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Prediction) -> None:
-    """Put layers, new or just opened, in the place of earlier ones of the same study; what was dimmed stays so."""
+    """Put layers, new or just opened, in the place of earlier ones of the same study, and show them."""
     roles: tuple[Role, ...] = ("image", "reference") if isinstance(source, Study) else ("map", "segmentation")
     _take_off_others(viewer, source)
-    known = list(viewer.layers)
-    others = [layer for layer in known if layer not in layers]
-    stranger = bool(others) and not any(layer in others for layer, _ in tagged(viewer, _study_id(source)))
-    earlier = [(layer, tag) for layer, tag in tagged(viewer, _study_id(source), *roles) if layer not in layers]
-    above = _lowest_above(viewer, layers, earlier, source)
-    for layer, _ in earlier:
-        viewer.layers.remove(layer)
-    kept = {(tag.role, tag.name): layer for layer, tag in earlier}
-    for layer in layers:
-        tag = layer.metadata[KEY]
-        before = kept.get((tag.role, tag.name))
-        if before is not None:
-            layer.visible, layer.opacity = before.visible, before.opacity
-        place = len(viewer.layers) if above is None else viewer.layers.index(above)
-        if layer not in known:
-            viewer.layers.insert(place, layer)
-            continue
-        if above is not None:  # what napari just added is on top already
-            viewer.layers.move(viewer.layers.index(layer), place)
-        layer.name = tag.title  # napari numbered it while the earlier one was there
-    if not known:
+    others = [layer for layer in viewer.layers if layer not in layers]
+    own = [layer for layer, _ in tagged(viewer, _study_id(source)) if layer in others]
+    earlier = [layer for layer, _ in tagged(viewer, _study_id(source), *roles) if layer in others]
+    # Images that come after their result must not cover it.
+    over = own[0] if own and not earlier and isinstance(source, Study) else None
+    is_first = len(viewer.layers) == 0
+    exchange_layers(viewer, layers, earlier, over)
+    if is_first:
         fit_to_brain(viewer)
-    if stranger:
+    if others and not own:
         _look_at(viewer, layers[0])
+    bind_viewer(viewer)
     say_how_it_is_shown(viewer)
     if isinstance(source, Prediction):
         show_best_slice(viewer, source)
         if not earlier:
             show_modality(viewer, BEST_SEEN_ON[MapName.parse(leading_map(source)).region])
+
+
+def exchange_layers(
+    viewer: ViewerModel, layers: Sequence[Layer], earlier: Sequence[Layer], above: Layer | None = None
+) -> None:
+    """Show layers in the place of earlier ones: those of the same role and name stay, and show other data.
+
+    napari takes seconds to remove a dozen layers and to add them anew; what was hidden, dimmed or moved stays so.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layers : sequence of Layer
+        From the bottom up, each with its :class:`Tag`; napari may have added them already.
+    earlier : sequence of Layer
+        In the viewer, with tags; those without a successor are removed.
+    above : Layer, optional
+        What new layers are inserted below, where no earlier ones tell; the top of the list if not given.
+    """
+    left = {(tag.role, tag.name): layer for layer in earlier if (tag := layer.metadata[KEY])}
+    if earlier:
+        higher = list(viewer.layers)[viewer.layers.index(earlier[-1]) + 1 :]
+        above = next((layer for layer in higher if layer not in layers), None)
+    missing: list[tuple[Layer, Layer | None]] = []
+    for layer in reversed(layers):
+        there = left.pop((layer.metadata[KEY].role, layer.metadata[KEY].name), None)
+        if there is None:
+            missing.append((layer, above))
+        else:
+            _exchange(there, layer)
+        above = there or layer
+    fresh = [layer for layer, _ in missing]
+    for layer in (*left.values(), *(layer for layer in layers if layer in viewer.layers and layer not in fresh)):
+        viewer.layers.remove(layer)
+    for layer, over in missing:
+        place = len(viewer.layers) if over is None else viewer.layers.index(over)
+        if layer not in viewer.layers:
+            viewer.layers.insert(place, layer)
+        else:  # what napari just added is on top already, and may be numbered
+            viewer.layers.move(viewer.layers.index(layer), place)
+            layer.name = layer.metadata[KEY].title
+    if earlier:
+        viewer.layers.events.renamed(index=0)  # whoever offers what the layers show looks at them again
+
+
+def _exchange(there: Layer, layer: Layer) -> None:
+    """Let a layer show what another one does."""
+    there.metadata = layer.metadata
+    there.data = layer.data
+    for name in ("scale", "translate"):
+        if tuple(getattr(there, name)) != tuple(getattr(layer, name)):
+            setattr(there, name, getattr(layer, name))
+    for name in ("contrast_limits_range", "contrast_limits") if isinstance(there, Image) else ("features", "editable"):
+        setattr(there, name, getattr(layer, name))
 
 
 def close_others(viewer: ViewerModel, study_id: str) -> None:
@@ -308,20 +333,6 @@ def _take_off_others(viewer: ViewerModel, source: Study | Prediction) -> None:
         )
 
 
-def _lowest_above(
-    viewer: ViewerModel, layers: Sequence[Layer], earlier: Sequence[tuple[Layer, Tag]], source: Study | Prediction
-) -> Layer | None:
-    """The layer right below which new ones belong; None for the top of the list."""
-    gone = [layer for layer, _ in earlier]
-    if gone:
-        present = list(viewer.layers)
-        rest = present[present.index(gone[0]) :]
-        return next((layer for layer in rest if layer not in gone and layer not in layers), None)
-    # Images that come after their result must not cover it.
-    over = tagged(viewer, source.id, "map", "segmentation") if isinstance(source, Study) else iter(())
-    return next((layer for layer, _ in over), None)
-
-
 def _look_at(viewer: ViewerModel, layer: Layer) -> None:
     """Move to the middle of a layer: another study may lie elsewhere in the world, out of the picture."""
     if viewer.dims.ndim != 3:
@@ -331,17 +342,6 @@ def _look_at(viewer: ViewerModel, layer: Layer) -> None:
     viewer.dims.point = tuple(middle)
     row, column = viewer.dims.displayed[-2:]
     viewer.scene.camera.center = (0.0, middle[row], middle[column])
-
-
-def say_how_it_is_shown(viewer: ViewerModel) -> None:
-    """Show a scale bar, and the note on how images hang and what they may be used for."""
-    bind_viewer(viewer)
-    overlays = viewer.canvas.overlays
-    overlays.scale_bar.visible = True
-    overlays.text.text = NOTE
-    overlays.text.position = "bottom_left"
-    overlays.text.font_size = 7  # beside the letter in the middle there is little room
-    overlays.text.visible = True
 
 
 def _study_id(source: Study | Prediction) -> str:

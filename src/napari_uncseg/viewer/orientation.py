@@ -17,6 +17,8 @@ import numpy.typing as npt
 from nibabel.affines import obliquity
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from napari_uncseg.io.study import Study
+
 AXES: tuple[str, str, str] = ("I", "P", "L")
 """Where each displayed axis points to."""
 
@@ -201,6 +203,12 @@ def oblique_warning(affine: npt.NDArray[np.floating]) -> str:
         f"The images are tilted by {np.degrees(tilt):.0f}° against the patient's axes; they are shown along their own "
         "rows and columns, and saved with their true orientation."
     )
+
+
+def study_notes(study: Study) -> tuple[str, ...]:
+    """What the user should know about a study and how it is shown, a sentence each."""
+    oblique = display_grid(study.shape, study.affine).oblique
+    return (*study.warnings, *((oblique_warning(study.affine),) if oblique else ()))
 
 
 def _to_ipl(affine: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -21,9 +21,9 @@ from napari.layers import Labels, Layer
 
 from napari_uncseg.labels import LABEL_COLOURS, REFERENCE_COLOUR, REGION_COLOURS, REGIONS, Label
 from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.viewer.colormaps import ERROR_COLOURS, ERROR_NAMES
 from napari_uncseg.viewer.contours import contour, region_contours
-from napari_uncseg.viewer.error_kinds import ERROR_COLOURS, ERROR_NAMES
-from napari_uncseg.viewer.picture import text_overlay
+from napari_uncseg.viewer.picture import write
 from napari_uncseg.viewer.tags import CORRECTION_KEY, OUTLINE_KEY, tag_of
 
 Colour = tuple[float, float, float, float]
@@ -119,15 +119,15 @@ class Outlines:
         self._drawn: WeakKeyDictionary[Layer, Lines] = WeakKeyDictionary()
         self._overlay = OutlinesOverlay(visible=True)
         viewer.scene.overlays[OUTLINES] = self._overlay
-        for text, colour in LEGEND.items():
-            text_overlay(viewer, f"uncseg_legend {text}", "bottom_right", size=9).color = colour
         for layer in viewer.layers:
             self._follow(layer)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._publish)
+        self._publish()
 
     def _on_inserted(self, event: Any) -> None:
         self._follow(event.value)
+        self._publish()
 
     def _follow(self, layer: Layer) -> None:
         """Draw a layer, and draw it anew whenever napari does."""
@@ -136,7 +136,6 @@ class Outlines:
             for event in (layer.events.set_data, layer.events.opacity, layer.events.visible):
                 event.connect(self._on_layer)
             self._draw(layer)
-        self._publish()
 
     def _on_layer(self, event: Any) -> None:
         self._draw(event.source)
@@ -158,9 +157,9 @@ class Outlines:
             return
         self._overlay.lines = tuple(self._drawn[layer] for layer in viewer.layers if layer in self._drawn)
         named = {text for layer in viewer.layers if layer.visible for text in _named_of(layer)}
-        for text in LEGEND:
-            overlay = viewer.canvas.overlays[f"uncseg_legend {text}"]
-            overlay.text, overlay.visible = text, text in named
+        for text, colour in LEGEND.items():
+            shown = text if text in named else ""
+            write(viewer, f"uncseg_legend {text}", shown, "bottom_right", size=9, colour=colour)
 
 
 def _is_outlined(layer: Layer) -> bool:

@@ -1,4 +1,4 @@
-"""What stands on the picture of the main window: whose it is, sequence, plane and slice, the sides of the patient.
+"""What stands on the picture of the main window: whose it is, where it is cut, its sides, and what is under the mouse.
 
 All of it is text of napari's own canvas, so it is in every screenshot of it. The canvas is black in every theme, as
 the rim of the images is.
@@ -6,25 +6,30 @@ the rim of the images is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
+import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from napari.layers import Image, Layer
 
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import MODALITY_TITLES
+from napari_uncseg.labels import LABEL_TITLES, MODALITY_TITLES, Label
+from napari_uncseg.maps import MapName, Measure
+from napari_uncseg.viewer.colormaps import ERROR_NAMES, ERROR_VALUES
 from napari_uncseg.viewer.orientation import AXES, LETTERS, plane_of, slice_number, to_display
-from napari_uncseg.viewer.tags import tag_of
+from napari_uncseg.viewer.tags import Tag, tag_of, tagged
 
 TITLE, VALUES, UNSAVED = "uncseg_title", "uncseg_values", "uncseg_unsaved"
 """Names of overlays of the canvas: who and where, what lies under the mouse, and what is not saved."""
 
 SIDES = ("top_center", "bottom_center", "middle_left", "middle_right")
 """Where the letters stand that say where the top, the bottom, the left and the right lie in the patient."""
+
+NOTE = "Radiological view · research use only"
 
 FILLED = 0.92
 """Share of the canvas that the brain takes when it is fitted."""
@@ -53,22 +58,124 @@ def shown_image(viewer: ViewerModel) -> Image | None:
 
 def shown_study(viewer: ViewerModel) -> str:
     """Id of the study on the picture: that of the topmost image that is seen, else of what else is; "" for none."""
-    seen = [tag for layer in reversed(viewer.layers) if layer.visible and (tag := tag_of(layer)) is not None]
+    seen = list(_seen(viewer))
     image = next((tag for tag in seen if tag.role == "image"), seen[0] if seen else None)
     return image.study_id if image is not None else ""
 
 
-def show_values(viewer: ViewerModel, lines: Iterable[str]) -> None:
-    """Write what lies under the mouse below the title of the picture."""
-    overlay = text_overlay(viewer, VALUES, "top_left", size=8)
-    overlay.text = "\n".join(lines)
-    overlay.visible = bool(overlay.text)
+def _seen(viewer: ViewerModel) -> Iterator[Tag]:
+    """Tags of the layers that are seen, the topmost first."""
+    return (tag for layer in reversed(viewer.layers) if layer.visible and (tag := tag_of(layer)) is not None)
+
+
+def write(
+    viewer: ViewerModel, name: str, text: str, position: str = "top_left", *, size: float = 10, colour: Any = "white"
+) -> None:
+    """Write on the canvas of a viewer; what was written under that name goes.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    name : str
+        Of the overlay, which is made when something is first written.
+    text : str
+        Empty to write nothing.
+    position : str
+        A corner or the middle of a side, as napari calls it.
+    size : float
+        Points.
+    colour : str or RGBA
+    """
+    overlays = model_of(viewer).canvas.overlays
+    if name not in overlays:
+        overlays[name] = TextOverlay(position=position, font_size=size, box=False, color=colour)
+    overlays[name].text, overlays[name].visible = text, bool(text)
 
 
 def show_unsaved(viewer: ViewerModel, text: str) -> None:
     """Write below the title of the picture, in amber, what is not saved; "" when all is."""
-    overlay = text_overlay(viewer, UNSAVED, "top_left")
-    overlay.text, overlay.visible, overlay.color = text, bool(text), "orange"
+    write(viewer, UNSAVED, text, colour="orange")
+
+
+def tell(viewer: ViewerModel, text: str) -> None:
+    """Write below the title of the picture, until the mouse is moved."""
+    write(viewer, VALUES, text, size=8)
+
+
+def show_values(viewer: ViewerModel, _event: Any = None) -> None:
+    """Mouse callback of napari: write intensity, label and the value of every map under the mouse on the picture."""
+    image, told = shown_image(viewer), values_at(viewer, viewer.cursor.position)
+    if image is not None and image.ndim == 3 and (index := _index(image, viewer.cursor.position)) is not None:
+        told = {_title(image): f"{float(image.data[index]):.4g}", **told}
+    tell(viewer, "\n".join(f"{name} {value}" for name, value in told.items()))
+
+
+def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
+    """What the result of the study on show says of a place, hidden maps included; images need not be open.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    position : sequence of float
+        In world coordinates, as the cursor's.
+
+    Returns
+    -------
+    dict of str to str
+        Label of the segmentation and value of each map by its title; empty outside of the volume or without a result.
+    """
+    # Of a result without its images, the topmost one that is seen there.
+    seen = list(_seen(viewer))
+    shown = [tag for tag in seen if tag.role == "image"][:1] or [tag for tag in seen if tag.role != "reference"]
+    studies = dict.fromkeys(tag.study_id for tag in shown)
+    return next((told for study in studies if (told := dict(_values_of(viewer, study, position)))), {})
+
+
+def _values_of(viewer: ViewerModel, study_id: str, position: Sequence[float]) -> Iterator[tuple[str, str]]:
+    """What the result of one study says of a place."""
+    for layer, tag in tagged(viewer, study_id, "segmentation", "map"):
+        place = _index(layer, position)
+        if place is None:
+            continue
+        value = layer.data[place]
+        if tag.role == "segmentation":
+            yield "segmentation", Label(value).name if value in set(Label) else str(value) if value else "none"
+            continue
+        name = MapName.parse(tag.name)
+        kinds = {known: ERROR_NAMES[kind] for kind, known in ERROR_VALUES.items()}
+        yield name.title, kinds.get(value, "none") if name.measure == Measure.ERROR else f"{float(value):.3f}"
+
+
+def _index(layer: Layer, position: Sequence[float]) -> tuple[int, ...] | None:
+    """Voxel of a layer at a place in world coordinates; None outside."""
+    index = tuple(round(float(place)) for place in layer.world_to_data(position))
+    return index if all(0 <= at < size for at, size in zip(index, layer.data.shape, strict=True)) else None
+
+
+def _title(image: Image) -> str:
+    """What an image is called on the picture."""
+    tag = tag_of(image)
+    return MODALITY_TITLES[tag.name] if tag is not None else image.name
+
+
+def volumes_table(labels: npt.NDArray[np.integer], voxel_ml: float) -> dict[str, list[Any]]:
+    """What a label layer tells when the mouse rests on it: tissue and volume of each label."""
+    counts = np.bincount(labels.ravel(), minlength=max(Label) + 1)
+    return {
+        "index": [int(label) for label in Label],
+        "tissue": [LABEL_TITLES[label] for label in Label],
+        "volume": [f"{counts[label] * voxel_ml:.1f} mL" for label in Label],
+    }
+
+
+def say_how_it_is_shown(viewer: ViewerModel) -> None:
+    """Show a scale bar, and the note on how images hang and what they may be used for."""
+    overlays = viewer.canvas.overlays
+    overlays.scale_bar.visible = True
+    overlays.text.text = NOTE
+    overlays.text.position = "bottom_left"
+    overlays.text.font_size = 7  # beside the letter in the middle there is little room
+    overlays.text.visible = True
 
 
 def fit_to_brain(viewer: ViewerModel) -> None:
@@ -120,14 +227,12 @@ class Caption:
         canvas.background_color_override = "black"
         for overlay in canvas.overlays.values():
             overlay.box = False  # it would be a grey patch, and a dark square in the brush
-        for letter in SIDES:
-            text_overlay(viewer, f"uncseg_{letter}", letter, size=13)
         for layer in viewer.layers:
             self._follow(layer)
-        events = (viewer.layers.events.removed, viewer.layers.events.reordered, viewer.dims.events)
-        for event in (*events[:2], *(getattr(events[2], name) for name in ("current_step", "order", "ndisplay"))):
+        layers, dims = viewer.layers.events, viewer.dims.events
+        for event in (layers.removed, layers.reordered, dims.current_step, dims.order, dims.ndisplay):
             event.connect(self.refresh)
-        viewer.layers.events.inserted.connect(self._on_inserted)
+        layers.inserted.connect(self._on_inserted)
 
     def _on_inserted(self, event: Any) -> None:
         self._follow(event.value)
@@ -146,29 +251,15 @@ class Caption:
         if study != self._study:
             self._study = study
             viewer.title = f"{study} · napari-uncseg" if study else "napari"
-        lines = [study] if study else []
-        is_cut = viewer.dims.ndisplay == 2 and viewer.dims.ndim == 3
-        plane = plane_of(viewer.dims.order) if is_cut else ""
-        if image is not None:
-            tag = tag_of(image)
-            where = [MODALITY_TITLES[tag.name] if tag is not None else image.name]
-            oriented = tuple(image.axis_labels) == AXES
-            if oriented and plane and image.ndim == 3:
-                axis, count = viewer.dims.order[0], image.data.shape[viewer.dims.order[0]]
-                index = round((viewer.dims.point[axis] - image.translate[axis]) / image.scale[axis])
-                where.append(f"{plane} {slice_number(axis, index, count)}/{count}")
-            lines.append(" · ".join(where))
-        title = text_overlay(viewer, TITLE, "top_left", size=11)
-        title.text, title.visible = "\n".join(lines), bool(lines)
-        named = bool(plane) and image is not None and tuple(image.axis_labels) == AXES
-        for letter, where_ in zip(LETTERS.get(plane, "    "), SIDES, strict=True):
-            overlay = viewer.canvas.overlays[f"uncseg_{where_}"]
-            overlay.text, overlay.visible = letter, named
-
-
-def text_overlay(viewer: ViewerModel, name: str, position: str, size: float = 10) -> TextOverlay:
-    """A text of the canvas, made when it is first asked for."""
-    overlays = model_of(viewer).canvas.overlays
-    if name not in overlays:
-        overlays[name] = TextOverlay(position=position, font_size=size, box=False, color="white")
-    return overlays[name]
+        plane, letters = "", "    "
+        where = [_title(image)] if image is not None else []
+        if viewer.dims.ndisplay == 2 and viewer.dims.ndim == 3:
+            plane = plane_of(viewer.dims.order)
+        if plane and image is not None and image.ndim == 3 and tuple(image.axis_labels) == AXES:
+            letters, axis = LETTERS[plane], viewer.dims.order[0]
+            count = image.data.shape[axis]
+            index = round((viewer.dims.point[axis] - image.translate[axis]) / image.scale[axis])
+            where.append(f"{plane} {slice_number(axis, index, count)}/{count}")
+        write(viewer, TITLE, "\n".join(filter(None, (study, " · ".join(where)))), size=11)
+        for letter, side in zip(letters, SIDES, strict=True):
+            write(viewer, f"uncseg_{side}", letter.strip(), side, size=13)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -21,8 +20,8 @@ from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import AXES, UNITS, display_grid, to_display, world_of
 from napari_uncseg.viewer.outlines import FINDING_COLOUR
-from napari_uncseg.viewer.picture import model_of, show_values
-from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.viewer.picture import model_of, tell
+from napari_uncseg.viewer.tags import hide_layers, open_predictions, open_studies, show_layers
 
 SURFACE_KEY = "uncseg-surface"
 """Key in the metadata of the layers that make the picture in 3-D."""
@@ -35,7 +34,7 @@ VIEW, UP = (0.3, 1.0, -0.35), (-1.0, 0.0, 0.0)
 MOST_MARKERS = 20
 """Findings that are marked, the first ones."""
 
-MARKER_MM, _ABOVE = 4.0, (-5.0, 0.0, 0.0)
+MARKER_MM, _ABOVE = 4.0, (-6.0, 0.0, 0.0)
 """Size of a marker, and where its number stands."""
 
 _OEDEMA_OPACITY, _BRAIN_OPACITY = 0.3, 0.12
@@ -43,18 +42,10 @@ _BRAIN_STEP = 2
 """Every so many voxels of the brain are enough for its shape."""
 
 
-@dataclass(frozen=True)
-class _Before:
-    """How the picture was before: layers that were seen, the place, and the camera."""
+_CAMERA = ("center", "zoom", "angles")
 
-    seen: WeakSet[Layer]
-    point: tuple[float, ...]
-    centre: tuple[float, ...]
-    zoom: float
-    angles: tuple[float, ...]
-
-
-_before: WeakKeyDictionary[ViewerModel, _Before] = WeakKeyDictionary()
+_before: WeakKeyDictionary[ViewerModel, tuple[WeakSet[Layer], tuple[float, ...], dict[str, Any]]] = WeakKeyDictionary()
+"""How the picture was before: layers that were seen, the place, and the camera."""
 
 
 def in_3d(viewer: ViewerModel) -> bool:
@@ -97,16 +88,11 @@ def show_surfaces(viewer: ViewerModel, prediction: Prediction, findings: Finding
     painted = correction_layer(model, prediction)
     labels = prediction.segmentation if painted is None else corrected_labels(painted, prediction)
     study = open_studies(model).get(prediction.study_id)
-    layers = _tumour(np.asarray(labels), prediction)
-    if findings is not None and findings.items:
-        layers.append(_markers(findings, prediction))
-    layers += _shells(np.asarray(labels), prediction, study.brain if study is not None else None)
+    layers = _shapes(np.asarray(labels), prediction, study.brain if study is not None else None, findings)
     camera: Any = model.scene.camera
-    seen = WeakSet(layer for layer in model.layers if layer.visible)
-    before = _Before(seen, model.dims.point, tuple(camera.center), float(camera.zoom), tuple(camera.angles))
-    for layer in seen:
-        layer.visible = False
-    show_values(model, ())  # nothing lies under the mouse in 3-D
+    looked = {name: getattr(camera, name) for name in _CAMERA}
+    before = hide_layers(model.layers), model.dims.point, looked
+    tell(model, "")  # nothing lies under the mouse in 3-D
     model.dims.ndisplay = 3
     for layer in layers:
         model.layers.append(layer)
@@ -127,26 +113,36 @@ def hide_surfaces(viewer: ViewerModel) -> None:
     before = _before.pop(model, None)
     if before is None:
         return
+    seen, point, looked = before
     for layer in [layer for layer in model.layers if SURFACE_KEY in layer.metadata]:
         model.layers.remove(layer)
     model.dims.ndisplay = 2
-    model.dims.point = before.point
-    for layer in before.seen:
-        layer.visible = True
-    camera: Any = model.scene.camera
-    camera.center, camera.zoom, camera.angles = before.centre, before.zoom, before.angles
+    model.dims.point = point
+    show_layers(seen)
+    for name, value in looked.items():
+        setattr(model.scene.camera, name, value)
 
 
-def _tumour(labels: npt.NDArray[np.integer], prediction: Prediction) -> list[Layer]:
-    """ET, and TC in the colours of its tissues, for the two share most of their surface."""
-    _, core, enhancing = region_masks(labels)
-    colours = np.array([LABEL_COLOURS.get(Label(label), (0,) * 4) if label else (0,) * 4 for label in range(4)])
-    layers: list[Layer] = []
-    for region, mask in ((Region.ET, enhancing), (Region.TC, core)):
-        mesh = smooth_surface(to_display(mask, prediction.affine))
-        if mesh is not None:
-            tissue = _tissue_at(mesh[0], to_display(np.where(mask, labels, 0), prediction.affine))
-            layers.append(_surface(mesh, prediction, f"{region} · 3-D", colours[tissue], blending="opaque"))
+def _shapes(
+    labels: npt.NDArray[np.integer],
+    prediction: Prediction,
+    brain: npt.NDArray[np.bool_] | None,
+    findings: Findings | None,
+) -> list[Layer]:
+    """ET and TC solid, in the colours of their tissues, for the two share most of their surface; the rest seen through.
+
+    From the inside out: ET, TC, findings, WT, the brain.
+    """
+    whole, core, enhancing = region_masks(labels)
+    layers = [
+        *_surface(Region.ET, enhancing, prediction, labels, blending="opaque"),
+        *_surface(Region.TC, core, prediction, labels, blending="opaque"),
+        *([_markers(findings, prediction)] if findings is not None and findings.items else []),
+        *_surface(Region.WT, whole, prediction, LABEL_COLOURS[Label.ED], opacity=_OEDEMA_OPACITY),
+    ]
+    if brain is not None:
+        grey = (0.8, 0.8, 0.8, 1.0)
+        layers += _surface("Brain", brain, prediction, grey, step=_BRAIN_STEP, opacity=_BRAIN_OPACITY)
     return layers
 
 
@@ -159,36 +155,29 @@ def _tissue_at(vertices: npt.NDArray[np.float32], labels: npt.NDArray[np.integer
     return np.asarray(labels[box][tuple(nearest[(slice(None), *(at - corner).T)])])
 
 
-def _shells(
-    labels: npt.NDArray[np.integer], prediction: Prediction, brain: npt.NDArray[np.bool_] | None
-) -> list[Layer]:
-    """WT, and the brain around it: seen through."""
-    layers: list[Layer] = []
-    mesh = smooth_surface(to_display(labels > 0, prediction.affine))
-    if mesh is not None:
-        colour = LABEL_COLOURS[Label.ED]
-        layers.append(_surface(mesh, prediction, "WT · 3-D", colour, opacity=_OEDEMA_OPACITY))
-    if brain is not None:
-        shape = to_display(brain, prediction.affine)[(slice(None, None, _BRAIN_STEP),) * 3]
-        mesh = smooth_surface(shape)
-        if mesh is not None:
-            mesh = (mesh[0] * np.float32(_BRAIN_STEP), mesh[1])
-            layers.append(_surface(mesh, prediction, "Brain · 3-D", (0.8, 0.8, 0.8, 1.0), opacity=_BRAIN_OPACITY))
-    return layers
-
-
 def _surface(
-    mesh: tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]],
-    prediction: Prediction,
     name: str,
-    colours: npt.ArrayLike,
+    mask: npt.NDArray[np.bool_],
+    prediction: Prediction,
+    colour: npt.NDArray[np.integer] | tuple[float, ...],
+    *,
+    step: int = 1,
     **look: Any,
-) -> Surface:
-    vertices, faces = mesh
-    told = {"name": name, "metadata": {SURFACE_KEY: prediction.study_id}, "shading": "smooth", **look}
-    coloured = np.broadcast_to(np.asarray(colours, dtype=np.float32), (len(vertices), 4))
+) -> list[Layer]:
+    """Smooth surface of a mask in one colour, or in those of the tissues of labels; none of an empty mask."""
+    mesh = smooth_surface(to_display(mask, prediction.affine)[(slice(None, None, step),) * 3])
+    if mesh is None:
+        return []
+    vertices, faces = mesh[0] * np.float32(step), mesh[1]
+    if isinstance(colour, np.ndarray):
+        tissue = _tissue_at(vertices, to_display(np.where(mask, colour, 0), prediction.affine))
+        colours = np.array([LABEL_COLOURS.get(Label(label), (0,) * 4) if label else (0,) * 4 for label in range(4)])
+        rgba = colours[tissue]
+    else:
+        rgba = np.broadcast_to(np.asarray(colour), (len(vertices), 4))
+    told = {"name": f"{name} · 3-D", "metadata": {SURFACE_KEY: prediction.study_id}, "shading": "smooth", **look}
     grid = display_grid(prediction.shape, prediction.affine).as_kwargs()
-    return Surface((vertices, faces), vertex_colors=coloured, **told, **grid)
+    return [Surface((vertices, faces), vertex_colors=rgba.astype(np.float32), **told, **grid)]
 
 
 def _markers(findings: Findings, prediction: Prediction) -> Points:
@@ -201,12 +190,7 @@ def _markers(findings: Findings, prediction: Prediction) -> Points:
         size=MARKER_MM,
         face_color=[FINDING_COLOUR] * len(items),
         border_width=0,
-        text={
-            "string": [str(item.rank) for item in items],
-            "color": "white",
-            "size": 11,
-            "translation": (-6.0, 0.0, 0.0),
-        },
+        text={"string": [str(item.rank) for item in items], "color": "white", "size": 11, "translation": _ABOVE},
         blending="translucent_no_depth",
         metadata={SURFACE_KEY: prediction.study_id},
         axis_labels=AXES,

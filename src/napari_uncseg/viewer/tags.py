@@ -6,10 +6,11 @@ a second run replaces the first one's layers, and it keeps the study or the pred
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 import nibabel as nib
 import numpy as np
@@ -135,3 +136,17 @@ def results_folder_of(viewer: ViewerModel, study_id: str) -> Path | None:
             if found:
                 return found[0].parent.parent
     return None
+
+
+def hide_layers(layers: Iterable[Layer]) -> WeakSet[Layer]:
+    """Hide layers; returns those that were seen, for :func:`show_layers`."""
+    seen = WeakSet(layer for layer in layers if layer.visible)
+    for layer in seen:
+        layer.visible = False
+    return seen
+
+
+def show_layers(layers: Iterable[Layer]) -> None:
+    """Show layers again."""
+    for layer in layers:
+        layer.visible = True

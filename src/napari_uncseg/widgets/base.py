@@ -18,7 +18,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.viewer.bindings import bind_viewer
-from napari_uncseg.widgets.common import Note, column
+from napari_uncseg.widgets.common import Note, column, weakly
 from napari_uncseg.widgets.drop import take_drops
 
 
@@ -53,7 +53,7 @@ class Connections:
             Key as Qt writes it, such as ``Shift+N`` -> method and what it is called with.
         """
         for key, (method, *arguments) in actions.items():
-            press, bound = _weakly(method, *arguments), key.replace("+", "-")
+            press, bound = weakly(method, *arguments), key.replace("+", "-")
             viewer.bind_key(bound, press, overwrite=True)
             self._undo.append(partial(viewer.bind_key, bound, None))
             if panel is not None:
@@ -98,18 +98,6 @@ def _disconnect(signal: Any, method: weakref.WeakMethod[Callable[..., None]]) ->
     alive = method()
     if alive is not None:
         signal.disconnect(alive)
-
-
-def _weakly(method: Callable[..., None], *arguments: object) -> Callable[..., None]:
-    """A function, for unlike a partial it has the name that napari asks of a command; the method is held weakly."""
-    weak = weakref.WeakMethod(method)
-
-    def press(_viewer: object = None) -> None:
-        alive = weak()
-        if alive is not None:
-            alive(*arguments)
-
-    return press
 
 
 EDIT_DELAY_MS = 400

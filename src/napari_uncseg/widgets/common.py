@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +115,21 @@ def heading(text: str) -> QLabel:
     return label
 
 
+def weakly(method: Callable[..., object], *arguments: object) -> Callable[..., None]:
+    """What calls a bound method with arguments as long as its object lives, and does not keep it alive.
+
+    A function, for unlike a partial it has the name that napari asks of a command.
+    """
+    weak = weakref.WeakMethod(method)
+
+    def call(_sent: object = None) -> None:
+        alive = weak()
+        if alive is not None:
+            alive(*arguments)
+
+    return call
+
+
 def button(text: str, tip: str, clicked: Callable[[], object] | None = None, *, checkable: bool = False) -> QPushButton:
     """Button that does not take the focus when clicked: keys of the review belong to the canvas.
 
@@ -121,7 +137,7 @@ def button(text: str, tip: str, clicked: Callable[[], object] | None = None, *, 
     ----------
     text, tip : str
     clicked : callable, optional
-        Bound method without arguments.
+        Bound method without arguments, or :func:`weakly` one with some.
     checkable : bool
     """
     made = QPushButton(text)

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import napari
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 
 from napari_uncseg.errors import Cancelled
+from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, column, row
 
 LOOK_INTERVAL_MS = 100
@@ -273,3 +275,53 @@ class JobBar(QWidget):
         if self.job.stopped:
             self.status.tell(STOPPED)
         self._show_running(False)
+
+
+class JobPanel(Panel):
+    """Panel of one job: idle, running (only *Cancel* works) or stopping (waiting for the thread to notice).
+
+    The job is bound to what it was started on. When the panel or the viewer goes away, the thread is told to stop and
+    its result is dropped.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The main viewer.
+    name, title : str
+        As of :class:`JobBar`.
+    tip : str
+        Of the button that runs it.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, name: str, title: str, tip: str) -> None:
+        super().__init__(viewer)
+        self.bar = JobBar(name, title, self.run)
+        self.bar.run_button.setToolTip(tip)
+        self.bar.job.returned.connect(self._on_returned)
+        self.bar.changed.connect(self._on_running)
+
+    @property
+    def running(self) -> bool:
+        """Whether the job is going on."""
+        return self.bar.job.running
+
+    def run(self) -> None:
+        """Run the job on what the form says."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Ask the job to stop; it does within seconds."""
+        self.bar.cancel()
+
+    def release(self) -> None:
+        """Stop as well."""
+        super().release()
+        self.bar.job.drop()
+
+    def _on_returned(self, result: Any) -> None:
+        """Show what came out."""
+        raise NotImplementedError
+
+    def _on_running(self) -> None:
+        """Follow whether the job runs."""
+        raise NotImplementedError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 from superqt.utils import signals_blocked
 
 _ROW_MARGIN = 8
@@ -50,6 +50,10 @@ class Table(QTableWidget):
         Title of each column -> what it tells when the mouse rests on it.
     name : str
         For those who do not see it.
+    resize : QHeaderView.ResizeMode
+        How its columns get their widths.
+    rows : (int, int), optional
+        Rows there is always room for, and most rows that are shown at once; the rest is scrolled to.
 
     Attributes
     ----------
@@ -59,12 +63,20 @@ class Table(QTableWidget):
 
     requested = Signal(object)
 
-    def __init__(self, columns: Mapping[str, str], name: str) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        name: str,
+        resize: QHeaderView.ResizeMode = QHeaderView.ResizeMode.Interactive,
+        rows: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(0, len(columns))
-        header, rows = self.horizontalHeader(), self.verticalHeader()
+        self._rows_shown = rows
+        header, sides = self.horizontalHeader(), self.verticalHeader()
         assert header is not None
-        assert rows is not None
-        self.header, self.rows = header, rows
+        assert sides is not None
+        self.header, self.rows = header, sides
+        self.header.setSectionResizeMode(resize)
         for place, (title, tip) in enumerate(columns.items()):
             self.entitle(place, title, tip)
         self.setAccessibleName(name)
@@ -77,6 +89,7 @@ class Table(QTableWidget):
         self.setWordWrap(False)
         self.rows.hide()
         self.cellDoubleClicked.connect(self._on_double_click)
+        Table.fit(self)
 
     def entitle(self, place: int, title: str, tip: str) -> None:
         """Give a column another title, and another tip."""
@@ -98,6 +111,7 @@ class Table(QTableWidget):
                     if number not in words:
                         cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                     self.setItem(place, number, cell)
+        self.fit()
 
     def cell(self, place: int, number: int) -> QTableWidgetItem:
         """A cell of a row that is there."""
@@ -114,8 +128,14 @@ class Table(QTableWidget):
         return self.at(self.currentRow())
 
     def fit(self) -> None:
-        """Fit rows and columns to the letters of the theme."""
-        self.rows.setDefaultSectionSize(self.fontMetrics().height() + _ROW_MARGIN)
+        """Fit rows, columns and height to the letters of the theme."""
+        height = self.fontMetrics().height() + _ROW_MARGIN
+        self.rows.setDefaultSectionSize(height)
+        if self._rows_shown is not None:
+            least, most = self._rows_shown
+            rest = self.header.sizeHint().height() + 6
+            self.setMinimumHeight(least * height + rest)
+            self.setMaximumHeight(min(max(self.rowCount(), least), most) * height + rest)
 
     def sizeHint(self) -> QSize:
         """No higher than it must be: it takes what height is left."""

@@ -19,7 +19,19 @@ from napari_uncseg.review.verdict_table import export_answers
 from napari_uncseg.review.verdicts import LOG_NAME, Log, StudyVerdict, latest, log_path, read_log
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.widgets.base import Panel
-from napari_uncseg.widgets.common import Note, PathRow, RowLabel, button, choice, column, form, offer, row, save_table
+from napari_uncseg.widgets.common import (
+    Note,
+    PathRow,
+    RowLabel,
+    button,
+    choice,
+    column,
+    form,
+    offer,
+    row,
+    save_table,
+    weakly,
+)
 from napari_uncseg.widgets.table import Row, Table
 
 EMPTY = (
@@ -41,7 +53,7 @@ _COLUMNS = {
     "first": "What the first reviewer said",
     "second": "What the second reviewer said",
 }
-_LEAST_ROWS = 6
+_ROWS_SHOWN = (6, 1000)
 _LONGEST_NAME = 24
 """Characters of a study's name that there is room for; longer ones are elided, and told as a tip."""
 
@@ -50,16 +62,14 @@ class AnswersTable(Table):
     """Rows of answers; a double click or Enter asks for the study of a row."""
 
     def __init__(self) -> None:
-        super().__init__(_COLUMNS, "Answers of two reviewers")
-        self.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        super().__init__(_COLUMNS, "Answers of two reviewers", QHeaderView.ResizeMode.Stretch, _ROWS_SHOWN)
         for place in (0, 1):
             self.header.setSectionResizeMode(place, QHeaderView.ResizeMode.ResizeToContents)
         self.fit()
 
     def fit(self) -> None:
-        """Fit height and columns to the letters of the theme."""
+        """Fit columns too."""
         super().fit()
-        self.setMinimumHeight((_LEAST_ROWS + 1) * self.rows.defaultSectionSize())
         self.header.setMaximumSectionSize(_LONGEST_NAME * self.fontMetrics().averageCharWidth())
 
     def present(self, answers: Sequence[Answers], people: tuple[str, str]) -> None:
@@ -136,7 +146,7 @@ class ReviewersWidget(Panel):
         self.open_button = button(
             "Open", "Open the study of the chosen row in the case browser (double click, Enter)", self._open_chosen
         )
-        self.csv_button = button("Export CSV…", "Save all answers, the equal ones too, as a table", self._export)
+        self.csv_button = button("Export CSV…", "Save all answers, the equal ones too, as a table", weakly(self.export))
         self._body = QWidget()
         people = row(RowLabel("Reviewers"), *self.people, stretch=(0, 1, 1))
         buttons = row(self.open_button, self.csv_button)
@@ -244,9 +254,6 @@ class ReviewersWidget(Panel):
             if self.logs[0].path is None and results is not None and is_file(log_path(results)):
                 self.logs[0].line.setText(str(results))
         self.refresh()
-
-    def _export(self) -> None:
-        self.export()
 
 
 def _who_is_missing(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from napari_uncseg.compare.layout import Pane, PaneView
 from napari_uncseg.compare.patients import patient_view
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.review.worklist import ListedCase, map_names
-from napari_uncseg.widgets.common import choice
+from napari_uncseg.widgets.common import choice, weakly
 from napari_uncseg.widgets.compare.window import ComparisonWindow
 from napari_uncseg.widgets.job import Job, Report
 
@@ -48,9 +48,9 @@ class PatientsWindow(ComparisonWindow):
         self.map_choice.setCurrentIndex(list(maps).index(start))
         self.pages = QLabel()
         self.add("Image", self.image_choice, "Map", self.map_choice)
-        self.add_key("previous_page", self._back, "◀")
+        self.add_key("previous_page", weakly(self.turn_page, -1), "◀")
         self.add(self.pages)
-        self.add_key("next_page", self._forth, "▶")
+        self.add_key("next_page", weakly(self.turn_page, 1), "▶")
         self.finish_bar()
         self.image_choice.activated.connect(self._load)
         self.map_choice.activated.connect(self._load)
@@ -61,12 +61,6 @@ class PatientsWindow(ComparisonWindow):
     def cases_shown(self) -> tuple[ListedCase, ...]:
         """Cases of this page."""
         return self._cases[self._first : self._first + PATIENTS]
-
-    def _back(self) -> None:
-        self.turn_page(-1)
-
-    def _forth(self) -> None:
-        self.turn_page(1)
 
     def turn_page(self, by: int) -> None:
         """Go to the next six patients or to those before."""

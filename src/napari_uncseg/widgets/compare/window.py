@@ -42,8 +42,8 @@ from napari_uncseg.viewer.bindings import (
     PATIENT_KEYS,
     PICTURE_KEYS,
 )
-from napari_uncseg.viewer.layers import NOTE
 from napari_uncseg.viewer.orientation import PLANES
+from napari_uncseg.viewer.picture import NOTE
 from napari_uncseg.widgets.base import Connections
 from napari_uncseg.widgets.common import choice, column, failure_sentence, opacity_slider
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas

@@ -7,19 +7,20 @@ from functools import partial
 import napari
 
 from napari_uncseg.viewer.tags import tagged
-from napari_uncseg.widgets.base import EditWatch, Panel
+from napari_uncseg.widgets.base import EditWatch
 from napari_uncseg.widgets.common import Note, choice, form, offer
 from napari_uncseg.widgets.evaluate.inputs import Inputs, inputs_of, missing_sentence, references_of, study_ids
 from napari_uncseg.widgets.evaluate.results import EvaluationResults
 from napari_uncseg.widgets.evaluate.task import Evaluated, evaluate
-from napari_uncseg.widgets.job import JobBar
+from napari_uncseg.widgets.job import JobPanel
+
+_TIP = "Compare the result with the reference, region by region"
 
 
-class EvaluateWidget(Panel):
-    """Panel of an evaluation: idle, running (only *Cancel* works) or stopping.
+class EvaluateWidget(JobPanel):
+    """Panel of an evaluation, which is bound to the study it was started on and to copies of its labels.
 
-    The evaluation is bound to the study it was started on and to copies of its labels. Results are kept by study; one
-    that no longer fits what is open is marked as such.
+    Results are kept by study; one that no longer fits what is open is marked as such.
 
     Parameters
     ----------
@@ -28,26 +29,18 @@ class EvaluateWidget(Panel):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+        super().__init__(viewer, "an evaluation", "Evaluate this study", _TIP)
         self._done: dict[str, Evaluated] = {}
         self.study_choice = choice("Study whose result is evaluated", changed=self._on_study)
         tip = "Expert segmentation that the result is compared with"
         self.reference_choice = choice(tip, changed=self._on_reference)
         self.hint = Note()
-        self.bar = JobBar("an evaluation", "Evaluate this study", self.run)
         self.results = EvaluationResults(viewer)
         boxes = form(Study=self.study_choice, Reference=self.reference_choice)
         self.fill(boxes, self.hint, self.bar, self.results, stretched=self.results)
-        self.bar.job.returned.connect(self._on_evaluated)
-        self.bar.changed.connect(self._update_buttons)
         self._edits = EditWatch(self, self._compare)
         self.watch_layers()
         self.refresh()
-
-    @property
-    def running(self) -> bool:
-        """Whether an evaluation is going on."""
-        return self.bar.job.running
 
     def refresh(self) -> None:
         """Offer the studies that are open, and drop results of those that are not."""
@@ -63,15 +56,10 @@ class EvaluateWidget(Panel):
         if not self.running and inputs is not None:
             self.bar.start(partial(evaluate, inputs.snapshot()))
 
-    def cancel(self) -> None:
-        """Ask the evaluation to stop; it does within seconds."""
-        self.bar.cancel()
-
     def release(self) -> None:
         """Stop as well."""
         super().release()
         self._edits.follow(())
-        self.bar.job.drop()
 
     def _inputs(self) -> Inputs | None:
         """What would be evaluated now."""
@@ -100,7 +88,7 @@ class EvaluateWidget(Panel):
             sentence = f"Choose the label file that is the reference of {self.study_choice.currentText()}."
         self.hint.tell(sentence)
         self.reference_choice.setPlaceholderText("choose …" if self.reference_choice.count() else "none is open")
-        self._update_buttons()
+        self._on_running()
         self._compare()
 
     def _compare(self) -> None:
@@ -109,14 +97,14 @@ class EvaluateWidget(Panel):
         if done is not None:
             self.results.stale.setVisible(inputs is None or done.stamp != inputs.stamp)
 
-    def _on_evaluated(self, evaluated: Evaluated) -> None:
+    def _on_returned(self, evaluated: Evaluated) -> None:
         self._done[evaluated.study_id] = evaluated
         self.refresh()
 
-    def _update_buttons(self) -> None:
+    def _on_running(self) -> None:
         running, ready = self.running, self.reference_choice.currentIndex() >= 0
         self.bar.cancel_button.setVisible(running)
         self.bar.run_button.setEnabled(not running and ready)
-        self.bar.run_button.setToolTip(self.hint.text() or "Compare the result with the reference, region by region")
+        self.bar.run_button.setToolTip(self.hint.text() or _TIP)
         self.study_choice.setEnabled(not running and self.study_choice.count() > 0)
         self.reference_choice.setEnabled(not running and self.reference_choice.count() > 0)

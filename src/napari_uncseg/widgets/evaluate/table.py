@@ -150,7 +150,6 @@ class EvaluationTable(Table):
             self.entitle(number, f"{column.title}\n{column.second}", column.tooltip(self._voxel_set))
         cells = {region: [self._cell(column, region) for column in COLUMNS] for region in REGIONS}
         self.write([Row(region, *zip(*own, strict=True)) for region, own in cells.items()])
-        self.fit()
 
     def _cell(self, column: Column, region: Region) -> tuple[str, str]:
         """Text and tooltip."""

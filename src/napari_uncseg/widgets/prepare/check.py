@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from weakref import WeakSet
 
 import napari
 import numpy as np
@@ -14,9 +15,9 @@ from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.preparation.page import BRAIN_COLOUR, every_other_square, grey_levels
-from napari_uncseg.viewer.layers import say_how_it_is_shown
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
-from napari_uncseg.viewer.picture import fit_to_brain
+from napari_uncseg.viewer.picture import fit_to_brain, say_how_it_is_shown
+from napari_uncseg.viewer.tags import hide_layers, show_layers
 from napari_uncseg.widgets.common import button, choice, column, form, row
 from napari_uncseg.widgets.prepare.work import Checked
 
@@ -59,7 +60,7 @@ class CheckBox(QWidget):
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self._flick)
         self._layers: list[Layer] = []
-        self._hidden: list[Layer] = []
+        self._hidden: WeakSet[Layer] = WeakSet()
 
     @property
     def mask_layer(self) -> Labels | None:
@@ -70,9 +71,7 @@ class CheckBox(QWidget):
     def begin(self, checked: Checked) -> None:
         """Show a preparation; what was open is hidden meanwhile."""
         self.end()
-        self._hidden = [layer for layer in self._viewer.layers if layer.visible]
-        for layer in self._hidden:
-            layer.visible = False
+        self._hidden = hide_layers(self._viewer.layers)
         self._checked = checked
         affine = checked.raw.scans["t1c"].affine
         images = dict(zip(MODALITIES, checked.registered.images, strict=True))
@@ -106,9 +105,8 @@ class CheckBox(QWidget):
         for layer in self._layers:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        for layer in self._hidden:
-            layer.visible = True
-        self._layers, self._hidden, self._grey, self._checked = [], [], {}, None
+        show_layers(self._hidden)
+        self._layers, self._hidden, self._grey, self._checked = [], WeakSet(), {}, None
 
     def painted(self) -> npt.NDArray[np.bool_] | None:
         """The mask as it is painted now, on T1c's grid; None while it is the preparation's own."""

@@ -14,10 +14,9 @@ from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.preparation.brain import Method
 from napari_uncseg.preparation.prepare import Options
 from napari_uncseg.viewer.layers import add_study, close_others
-from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, form, heading, row
 from napari_uncseg.widgets.fold import Fold
-from napari_uncseg.widgets.job import JobBar
+from napari_uncseg.widgets.job import JobPanel
 from napari_uncseg.widgets.preferences import read_preferences
 from napari_uncseg.widgets.prepare.check import CheckBox
 from napari_uncseg.widgets.prepare.series_table import SeriesTable
@@ -28,7 +27,7 @@ TITLE, SEGMENT = "Open DICOM or raw study", "Segment with uncertainty"
 NETWORK, MASK_FILE, HD_BET = range(3)
 
 
-class RawStudyWidget(Panel):
+class RawStudyWidget(JobPanel):
     """Panel of a raw study: choose it, check the roles of its series, prepare, look, and go on to the segmentation.
 
     Name, number and date of a patient are read from DICOM and shown here; they are saved nowhere.
@@ -40,7 +39,8 @@ class RawStudyWidget(Panel):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+        tip = "Register the images to T1c, take the skull off, and save them as NIfTI"
+        super().__init__(viewer, "a preparation", "Prepare", tip)
         self._found: Found | None = None
         self._checked: Checked | None = None
         self.path = PathRow("Raw study", placeholder="folder, DICOMDIR or zip", changed=self.look)
@@ -59,10 +59,6 @@ class RawStudyWidget(Panel):
         self.mask_file = PathRow("Mask of the brain on T1c", placeholder="NIfTI file", files="NIfTI (*.nii *.nii.gz)")
         self.overwrite = QCheckBox("Overwrite an earlier preparation")
         self.overwrite.setToolTip("Replace what was prepared of other series, or with another mask, under this name")
-        self.bar = JobBar("a preparation", "Prepare", self.prepare)
-        self.bar.run_button.setToolTip("Register the images to T1c, take the skull off, and save them as NIfTI")
-        self.bar.job.returned.connect(self._on_returned)
-        self.bar.changed.connect(self._on_running)
         self.check = CheckBox(viewer)
         self.use_mask = button("Use this mask", "Prepare again with the mask as it is painted", self.prepare_painted)
         self.segment_button = button("Segment", "Open the prepared study and segment it", self.segment)
@@ -79,11 +75,6 @@ class RawStudyWidget(Panel):
         self._on_brain()
         self._on_running()
 
-    @property
-    def running(self) -> bool:
-        """Whether something is read or prepared."""
-        return self.bar.job.running
-
     def open_path(self, path: Path) -> None:
         """Look at what lies at a path, as if it were typed."""
         self.path.line.setText(str(path))
@@ -97,7 +88,7 @@ class RawStudyWidget(Panel):
         self._forget()
         self.bar.start(partial(look, path))
 
-    def prepare(self) -> None:
+    def run(self) -> None:
         """Prepare what is chosen."""
         if self.running:
             return
@@ -131,9 +122,8 @@ class RawStudyWidget(Panel):
             panel.run()
 
     def release(self) -> None:
-        """Stop as well."""
+        """End the check too."""
         super().release()
-        self.bar.job.drop()
         self.check.end()
 
     def _request(self) -> Request:

@@ -59,7 +59,6 @@ class SeriesTable(Table):
                 box.setCurrentIndex(box.findData(verdict.role or NO_ROLE))
             box.setEnabled(verdict.series.problem is None)
             self.setCellWidget(place, _ROLE, box)
-        self.fit()
 
     def roles(self) -> dict[str, str]:
         """Modality -> label of the series that is taken for it."""

@@ -13,22 +13,19 @@ from napari_uncseg.errors import ModelError, UncsegError
 from napari_uncseg.inference.pipeline import Settings
 from napari_uncseg.viewer.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.viewer.tags import open_studies, tag_of
-from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import PathRow, choice, form, heading
-from napari_uncseg.widgets.job import JobBar
+from napari_uncseg.widgets.job import JobPanel
 from napari_uncseg.widgets.preferences import DEVICES, read_preferences
-from napari_uncseg.widgets.segment.choices import CalibrationChoice, EnsembleChoice
+from napari_uncseg.widgets.segment.choices import LAYERS, CalibrationChoice, EnsembleChoice, StudyChoice
 from napari_uncseg.widgets.segment.run import Outcome, Request, ResultsBox, run
-from napari_uncseg.widgets.segment.study_choice import LAYERS, StudyChoice
 
 BUNDLED, OWN_FOLDER = 0, 1
 
 
-class SegmentWidget(Panel):
-    """Panel of a run: idle, running (only *Cancel* works) or stopping (waiting for the thread to notice).
+class SegmentWidget(JobPanel):
+    """Panel of a run, which gives what is done of several members when it is stopped.
 
-    The run is bound to the study it was started on, never to what is selected in the viewer. When the panel or the
-    viewer goes away, the thread is told to stop and its result is dropped.
+    It is bound to the study it was started on, never to what is selected in the viewer.
 
     Parameters
     ----------
@@ -37,7 +34,8 @@ class SegmentWidget(Panel):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+        tip = "Segment the study, and map where not to trust the result"
+        super().__init__(viewer, "a segmentation", "Run", tip)
         self._taken: dict[str, Layer] = {}
         preferences = read_preferences()
         self.study = StudyChoice(viewer)
@@ -48,10 +46,6 @@ class SegmentWidget(Panel):
         self.device = choice("Where the network runs; auto takes the graphics card when there is one", DEVICES)
         self.device.setCurrentText(preferences.device)
         self.results = ResultsBox()
-        self.bar = JobBar("a segmentation", "Run", self.run)
-        self.bar.run_button.setToolTip("Segment the study, and map where not to trust the result")
-        self.bar.job.returned.connect(self._on_outcome)
-        self.bar.changed.connect(self._on_running)
         self._model_form = QWidget()  # its words are greyed with its boxes
         self._model_form.setLayout(form(Network=self.model, Device=self.device))
         self.fill(
@@ -63,11 +57,6 @@ class SegmentWidget(Panel):
         self.model.setCurrentIndex(OWN_FOLDER if preferences.model_folder else BUNDLED)
         self._on_model()
 
-    @property
-    def running(self) -> bool:
-        """Whether a run is going on."""
-        return self.bar.job.running
-
     def run(self) -> None:
         """Start a run on what the form says."""
         if self.running:
@@ -78,15 +67,6 @@ class SegmentWidget(Panel):
             # Layers of single files become the study's own once it is there.
             self._taken = self.study.layers() if self.study.source.currentIndex() == LAYERS else {}
             self.bar.start(partial(run, request))
-
-    def cancel(self) -> None:
-        """Ask the run to stop; it does within seconds, and gives what is done of several members."""
-        self.bar.cancel()
-
-    def release(self) -> None:
-        """Stop as well."""
-        super().release()
-        self.bar.job.drop()
 
     def _folder(self) -> Path | None:
         """Folder of a model of the user's own; None for the bundled model.
@@ -108,7 +88,7 @@ class SegmentWidget(Panel):
         settings = Settings(Path(), members=members, calibration=self.calibration.chosen_for(folder, members))
         return Request(self.study.loader(), settings, self.device.currentText(), folder)
 
-    def _on_outcome(self, outcome: Outcome) -> None:
+    def _on_returned(self, outcome: Outcome) -> None:
         study, prediction = outcome.study, outcome.prediction
         if open_studies(self._viewer).get(study.id) is not study:
             if self._taken and all(_is_loose(layer, self._viewer) for layer in self._taken.values()):

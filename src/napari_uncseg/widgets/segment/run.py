@@ -20,7 +20,7 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.uncertainty.expected_dice import estimates_of
-from napari_uncseg.viewer.layers import study_notes
+from napari_uncseg.viewer.orientation import study_notes
 from napari_uncseg.widgets.common import Note, PathRow, button, column, heading
 from napari_uncseg.widgets.job import STOPPED, Job, Report
 from napari_uncseg.widgets.preferences import read_preferences

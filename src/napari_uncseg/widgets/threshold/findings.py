@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QButtonGroup, QHeaderView, QPushButton, QWidget
+from qtpy.QtWidgets import QHeaderView, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import EXPECTED_ERRORS, LEAST_ML, THICKNESS_LIMIT_MM, Finding, Findings
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.widgets.common import DOUBT_COLOUR, Note, button, column, heading, key_button, row
+from napari_uncseg.widgets.common import DOUBT_COLOUR, Note, button, column, heading, key_button, row, weakly
 from napari_uncseg.widgets.table import Row, Table
 
 MOST = 60
@@ -55,27 +55,17 @@ class FindingsTable(Table):
     """As high as its rows where there is room for them."""
 
     def __init__(self) -> None:
-        super().__init__(_COLUMNS, "Findings by rank")
+        super().__init__(_COLUMNS, "Findings by rank", QHeaderView.ResizeMode.Fixed, _ROWS_SHOWN)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        for place in _SAMPLES:
-            self.header.setSectionResizeMode(place, QHeaderView.ResizeMode.Fixed)
         self.header.setSectionResizeMode(_PLACE, QHeaderView.ResizeMode.Stretch)
         self.header.setMinimumSectionSize(20)
         self.fit()
 
     def fit(self) -> None:
-        """Fit columns and height too."""
+        """Fit columns too."""
         super().fit()
         for place, sample in _SAMPLES.items():
             self.setColumnWidth(place, self.fontMetrics().horizontalAdvance(sample) + _PADDING)
-        least, most = (
-            max(min(self.rowCount(), rows), _ROWS_SHOWN[0]) * self.rows.defaultSectionSize()
-            + self.header.sizeHint().height()
-            + 6
-            for rows in _ROWS_SHOWN
-        )
-        self.setMinimumHeight(least)
-        self.setMaximumHeight(most)
 
 
 class FindingsBox(QWidget):
@@ -102,11 +92,8 @@ class FindingsBox(QWidget):
         self.previous_button = button("◀", f"Go to the finding before (key {FINDING_KEYS['previous']})")
         self.next_button = button("▶", f"Go to the next finding (key {FINDING_KEYS['next']})")
         self.judge_buttons = {each: _judge_button(each) for each in Judgement}
-        self._group = QButtonGroup(self)
-        self._group.setExclusive(False)
-        self._group.buttonClicked.connect(self._on_judge)
-        for each in self.judge_buttons.values():
-            self._group.addButton(each)
+        for judgement, each in self.judge_buttons.items():
+            each.clicked.connect(weakly(self._ask, judgement))
         self.table.cellClicked.connect(self._choose)
         self.table.currentCellChanged.connect(self._on_row)
         buttons = row(self.previous_button, self.next_button, *self.judge_buttons.values(), stretch=(0, 0, 1, 1, 1))
@@ -121,7 +108,6 @@ class FindingsBox(QWidget):
         items = findings.items[:MOST] if findings is not None else ()
         self.table.write([_row_of(item, findings) for item in items], left=(_PLACE,))
         self.table.setVisible(findings is None or bool(items))
-        self.table.fit()
         self.summary.tell(_summary(findings))
         self.summary.setToolTip(_left_out(findings))
         self.mark(judgements)
@@ -163,9 +149,8 @@ class FindingsBox(QWidget):
         if self._current is not None:
             self.judge_buttons[judgement].click()
 
-    def _on_judge(self, clicked: QPushButton) -> None:
-        judgement = next(each for each, own in self.judge_buttons.items() if own is clicked)
-        self.judgement_requested.emit(judgement if clicked.isChecked() else None)
+    def _ask(self, judgement: Judgement) -> None:
+        self.judgement_requested.emit(judgement if self.judge_buttons[judgement].isChecked() else None)
 
     def _on_row(self, place: int, _column: int, before: int, _before_column: int) -> None:
         if place != before and self.table.hasFocus():  # the arrow keys

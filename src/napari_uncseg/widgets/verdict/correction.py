@@ -7,7 +7,7 @@ from weakref import WeakMethod, WeakSet
 
 import napari
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QHideEvent
@@ -35,13 +35,13 @@ from napari_uncseg.viewer.corrections import (
     tag_of_correction,
     tell_volumes,
 )
-from napari_uncseg.viewer.edits import ClickTool, HiddenMaps, change_finding, fill_between, grow_from, is_painting
+from napari_uncseg.viewer.edits import ClickTool, change_finding, fill_between, grow_from, is_painting
 from napari_uncseg.viewer.picture import model_of, show_unsaved, shown_image
+from napari_uncseg.viewer.tags import hide_layers, show_layers, tagged
 from napari_uncseg.widgets.base import Connections, EditWatch
-from napari_uncseg.widgets.common import Note, button, column, row
-from napari_uncseg.widgets.verdict.draft_offer import DraftOffer
+from napari_uncseg.widgets.common import Note, button, column, row, weakly
 from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
-from napari_uncseg.widgets.verdict.tools import EditTools
+from napari_uncseg.widgets.verdict.tools import DraftOffer, EditTools
 
 
 class CorrectionBox(QWidget):
@@ -73,7 +73,7 @@ class CorrectionBox(QWidget):
         self._viewer, self._session = viewer, session
         self._prediction: Prediction | None = None
         self._measured_with: tuple[object, ...] = ()
-        self._maps = HiddenMaps(viewer)
+        self._hidden: WeakSet[Layer] = WeakSet()
         self._click: ClickTool | None = None
         self._followed: WeakSet[Labels] = WeakSet()
         self.changes: Correction | None = None
@@ -87,14 +87,15 @@ class CorrectionBox(QWidget):
         buttons = row(self.correct_button, self.save_button)
         self.setLayout(column(self.offer, self.tools, buttons, self.told, self.message))
         for signal, method in (
-            (self.tools.finding_asked, self.change_finding),
-            (self.tools.tissue_asked, self._on_tissue),
-            (self.tools.brush_asked, self._apply_tools),
-            (self.tools.outline_asked, self._apply_tools),
-            (self.tools.grow_asked, self._on_grow),
-            (self.tools.fill_asked, self.fill_between),
-            (self.offer.taken, self._go_on_with),
-            (self.offer.discarded, self._discard),
+            (self.tools.add_button.clicked, weakly(self.change_finding, True)),
+            (self.tools.remove_button.clicked, weakly(self.change_finding, False)),
+            (self.tools.tissues.idClicked, self._on_tissue),
+            (self.tools.brush_button.toggled, self._apply_tools),
+            (self.tools.outline_button.toggled, self._apply_tools),
+            (self.tools.grow_button.toggled, self._on_grow),
+            (self.tools.fill_button.clicked, self.fill_between),
+            (self.offer.take_button.clicked, self._go_on),
+            (self.offer.discard_button.clicked, self._discard),
         ):
             signal.connect(method)
         self._edits = EditWatch(self, self._measure)
@@ -188,21 +189,21 @@ class CorrectionBox(QWidget):
     def _offer_draft(self) -> None:
         """Offer the latest draft of the result, unless it is open."""
         prediction, folder = self._prediction, self._folder()
-        drafts = []
+        before, drafts = self.offer.draft, []
         if prediction is not None and folder is not None and self._layer() is None:
             drafts = drafts_of(folder, prediction)
-        before = self.offer.draft
         self.offer.present(drafts)
         if self.offer.draft is not None and (before is None or before.path != self.offer.draft.path):
             self.wanted.emit()
             show_info(f"{self._session.study}: {self.offer.words}")
 
-    def _go_on_with(self, draft: CorrectionDraft) -> None:
-        self._start(draft=draft)
+    def _go_on(self) -> None:
+        self._start(draft=self.offer.draft)
 
-    def _discard(self, draft: CorrectionDraft) -> None:
-        with self.message.failing():
-            delete_draft(draft.path)
+    def _discard(self) -> None:
+        if self.offer.draft is not None:
+            with self.message.failing():
+                delete_draft(self.offer.draft.path)
         self._offer_draft()
 
     def _keep(self) -> None:
@@ -246,8 +247,9 @@ class CorrectionBox(QWidget):
         """Follow one layer and no other: its edits, the mode of its mouse, its keys of undo."""
         if layer is not None and layer in self._followed:
             return
-        self._followed = WeakSet([layer] if layer is not None else ())
-        self._edits.follow_layers([layer] if layer is not None else [])
+        own = [layer] if layer is not None else []
+        self._followed = WeakSet(own)
+        self._edits.follow_layers(own)
         self._layer_connections.disconnect_all()
         if layer is not None:
             self._layer_connections.connect(layer.events.mode, self._on_mode)
@@ -276,9 +278,10 @@ class CorrectionBox(QWidget):
         edits = layer is not None and (is_painting(layer) or self.tools.grow_button.isChecked())
         self.tools.follow_tissue(layer.selected_label if layer is not None and edits else -1)
         if edits and self._prediction is not None:
-            self._maps.hide(self._prediction.study_id)
+            self._hidden |= hide_layers(each for each, _ in tagged(self._viewer, self._prediction.study_id, "map"))
         else:
-            self._maps.show()
+            show_layers(self._hidden)
+            self._hidden.clear()
 
     def _on_finding(self, finding: Finding | None) -> None:
         if finding is not None:
@@ -299,8 +302,7 @@ class CorrectionBox(QWidget):
             self._click = None
         if on and layer is not None:
             layer.mode = "pan_zoom"
-            grow = WeakMethod(self._grow)
-            self._click = ClickTool(model_of(self._viewer), lambda place: (alive := grow()) and alive(place))
+            self._click = ClickTool(model_of(self._viewer), WeakMethod(self._grow))
         self._on_mode()
 
     def _grow(self, place: tuple[float, ...]) -> None:

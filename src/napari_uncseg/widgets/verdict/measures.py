@@ -9,7 +9,7 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.volumes import DIAMETERS_HOW, RegionSize, region_sizes
-from napari_uncseg.viewer.bindings import PICTURE_KEYS, show_surfaces
+from napari_uncseg.viewer.bindings import PICTURE_KEYS, run_command
 from napari_uncseg.widgets.common import key_button
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.table import Row, Table
@@ -20,21 +20,6 @@ _COLUMNS = {
     "mm, axial": DIAMETERS_HOW,
 }
 Sizes = dict[Region, RegionSize]
-
-
-class _SizesTable(Table):
-    """As high as its three rows."""
-
-    def __init__(self) -> None:
-        super().__init__(_COLUMNS, "Volumes and diameters")
-        self.header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.header.setStretchLastSection(True)
-        self.fit()
-
-    def fit(self) -> None:
-        """Fit the height too."""
-        super().fit()
-        self.setFixedHeight(len(REGIONS) * self.rows.defaultSectionSize() + self.header.sizeHint().height() + 6)
 
 
 class MeasuresFold(Fold):
@@ -48,8 +33,11 @@ class MeasuresFold(Fold):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, *, unfolded: bool) -> None:
-        table, tip = _SizesTable(), "Smooth surfaces and findings as markers, or the slices again"
+        tip = "Smooth surfaces and findings as markers, or the slices again"
         surfaces = key_button("3-D", PICTURE_KEYS["surfaces"], tip)
+        rows = (len(REGIONS), len(REGIONS))
+        table = Table(_COLUMNS, "Volumes and diameters", QHeaderView.ResizeMode.ResizeToContents, rows)
+        table.header.setStretchLastSection(True)
         super().__init__("Volumes", "Volumes, diameters and 3-D", table, surfaces, unfolded=unfolded)
         self.table, self.surfaces_button = table, surfaces
         self._viewer = viewer
@@ -79,4 +67,4 @@ class MeasuresFold(Fold):
         self.head.setText(f"{told} mL{' (corrected)' if after is not before else ''}")
 
     def _toggle(self) -> None:
-        show_surfaces(self._viewer)
+        run_command(self._viewer, "surfaces")

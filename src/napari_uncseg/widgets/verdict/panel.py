@@ -33,6 +33,7 @@ from napari_uncseg.widgets.common import (
     offer,
     row,
     save_table,
+    weakly,
 )
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.job import Job, Report
@@ -94,7 +95,7 @@ class VerdictWidget(Panel):
         self.report_button = button(
             "Make report", "Write a page on this study, as PDF and HTML, beside its result", self.make_report
         )
-        self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", self._export)
+        self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", weakly(self.export))
         self.report = Job(self, "the report of a study")
         self._body, shown = QWidget(), host is None
         verdict = row(self.next_button, self.save_button, self.withdraw_button)
@@ -315,9 +316,6 @@ class VerdictWidget(Panel):
         """Write all verdicts of the log as CSV; asks where, unless told."""
         proposed, write = self._session.results or Path(), partial(export_csv, self._session.log.records)
         save_table(self.output_message, "Export verdicts", proposed / "uncseg-verdicts.csv", write, path)
-
-    def _export(self) -> None:
-        self.export()
 
     def _on_report(self, paths: list[Path]) -> None:
         self.output_message.tell(f"Saved as {' and '.join(str(path) for path in paths)}")

@@ -1,53 +1,36 @@
-"""Buttons to edit a correction: by finding, tissue, brush, growth and between slices; what is asked for goes out."""
+"""Buttons to edit a correction, and the offer of a draft of one."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from collections.abc import Sequence
+from datetime import datetime
+
 from qtpy.QtWidgets import QButtonGroup, QPushButton, QSpinBox, QWidget
 
 from napari_uncseg.labels import LABEL_COLOURS, LABEL_TITLES, REGION_TITLES, REGIONS, Label, Region
+from napari_uncseg.review.drafts import CorrectionDraft
 from napari_uncseg.viewer.bindings import CORRECTION_KEYS
-from napari_uncseg.widgets.common import button, choice, column, key_button, row
+from napari_uncseg.widgets.common import DOUBT_COLOUR, Note, button, choice, column, key_button, row
 
 TOLERANCE_PERCENT, REACH_MM = 12, 15
 """What growing begins with: difference in intensity as a share of the window, and the radius that it keeps within."""
 
 
 class EditTools(QWidget):
-    """Buttons of a correction.
-
-    Attributes
-    ----------
-    finding_asked : Signal
-        Whether the current finding is to be added to :attr:`region`, or removed from it.
-    tissue_asked : Signal
-        A label to paint; 0 to erase.
-    brush_asked, outline_asked, grow_asked : Signal
-        Whether the brush is a ball, the correction an outline, a click grows.
-    fill_asked : Signal
-        Slices between painted ones are to be filled.
-    """
-
-    finding_asked = Signal(bool)
-    tissue_asked = Signal(int)
-    brush_asked = Signal(bool)
-    outline_asked = Signal(bool)
-    grow_asked = Signal(bool)
-    fill_asked = Signal()
+    """Buttons of a correction: by finding, tissue, brush, growth and between slices."""
 
     def __init__(self) -> None:
         super().__init__()
         tip = "The voxels of the current finding, in one step that Ctrl+Z undoes"
-        self.add_button = key_button("Add to", CORRECTION_KEYS["add"], tip, self._ask_to_add)
-        self.remove_button = key_button("Remove from", CORRECTION_KEYS["remove"], tip, self._ask_to_remove)
+        self.add_button = key_button("Add to", CORRECTION_KEYS["add"], tip)
+        self.remove_button = key_button("Remove from", CORRECTION_KEYS["remove"], tip)
         titles = {region: str(region) for region in REGIONS}
         self.region_choice = choice("The region that the finding joins or leaves", titles, self._on_region, least=2)
         self.tissue_buttons = {int(label): _tissue_button(label) for label in Label}
         self.tissue_buttons[0] = button("Erase", "Paint away", checkable=True)
-        self._tissues = QButtonGroup(self)
+        self.tissues = QButtonGroup(self)
         for label, each in self.tissue_buttons.items():
-            self._tissues.addButton(each, label)
-        self._tissues.idClicked.connect(self.tissue_asked)
+            self.tissues.addButton(each, label)
         self.brush_button = button("3-D brush", "The brush is a ball, and paints the slices beside too", checkable=True)
         self.grow_button = button(
             "Grow",
@@ -58,16 +41,13 @@ class EditTools(QWidget):
         self.outline_button = button("Outline", "Show the correction as an outline", checkable=True)
         self.tolerance = _number(TOLERANCE_PERCENT, 1, 60, " %", "How much the intensity may differ, of the window")
         self.reach = _number(REACH_MM, 3, 60, " mm", "How far from the click growing may go")
-        self._growth = QWidget()
-        self._growth.setLayout(row(self.tolerance, self.reach))
-        self._growth.hide()
-        self.brush_button.toggled.connect(self.brush_asked)
-        self.outline_button.toggled.connect(self.outline_asked)
-        self.grow_button.toggled.connect(self._on_grow)
-        self.fill_button.clicked.connect(self.fill_asked)
+        growth = QWidget()
+        growth.setLayout(row(self.tolerance, self.reach))
+        growth.hide()
+        self.grow_button.toggled.connect(growth.setVisible)
         by_finding = row(self.add_button, self.remove_button, self.region_choice, stretch=(2, 2, 1))
         tools = row(self.brush_button, self.grow_button, self.fill_button, self.outline_button)
-        self.setLayout(column(by_finding, row(*self.tissue_buttons.values()), tools, self._growth))
+        self.setLayout(column(by_finding, row(*self.tissue_buttons.values()), tools, growth))
 
     @property
     def region(self) -> Region:
@@ -80,23 +60,13 @@ class EditTools(QWidget):
 
     def follow_tissue(self, label: int) -> None:
         """Show which label is painted, whoever chose it."""
-        self._tissues.setExclusive(False)  # an exclusive group lets nobody uncheck its last button
+        self.tissues.setExclusive(False)  # an exclusive group lets nobody uncheck its last button
         for each, own in self.tissue_buttons.items():
             own.setChecked(each == label)
-        self._tissues.setExclusive(True)
-
-    def _ask_to_add(self) -> None:
-        self.finding_asked.emit(True)
-
-    def _ask_to_remove(self) -> None:
-        self.finding_asked.emit(False)
+        self.tissues.setExclusive(True)
 
     def _on_region(self, _index: int) -> None:
         self.region_choice.setToolTip(f"The region that the finding joins or leaves: {REGION_TITLES[self.region]}")
-
-    def _on_grow(self, on: bool) -> None:
-        self._growth.setVisible(on)
-        self.grow_asked.emit(on)
 
 
 def _tissue_button(label: Label) -> QPushButton:
@@ -116,3 +86,40 @@ def _number(value: int, least: int, most: int, unit: str, tip: str) -> QSpinBox:
     box.setSuffix(unit)
     box.setToolTip(tip)
     return box
+
+
+class DraftOffer(QWidget):
+    """Words on a draft that was never saved, and buttons to go on with it or to discard it; hidden without one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draft: CorrectionDraft | None = None
+        """The one on offer."""
+        self.note = Note()
+        self.take_button = button("Go on with it", "Open the draft to paint on")
+        self.discard_button = button("Discard", "Delete the draft; what was painted is lost")
+        self.setLayout(column(self.note, row(self.take_button, self.discard_button)))
+        self.hide()
+
+    @property
+    def words(self) -> str:
+        """What is told of the draft."""
+        return self.note.text()
+
+    def present(self, drafts: Sequence[CorrectionDraft]) -> None:
+        """Offer the first of some drafts, the latest."""
+        self.draft = drafts[0] if drafts else None
+        self.setVisible(self.draft is not None)
+        if self.draft is not None:
+            self.note.warn((_words(self.draft, len(drafts)),))
+            self.note.setStyleSheet(f"color: {DOUBT_COLOUR};")
+
+
+def _words(draft: CorrectionDraft, count: int) -> str:
+    try:
+        when = f"{datetime.fromisoformat(draft.time).astimezone():%d %B %Y, %H:%M}"
+    except ValueError:
+        when = draft.time
+    whose = f" by {draft.reviewer}" if draft.reviewer else ""
+    more = f" {count - 1} older {'one' if count == 2 else 'ones'} will be offered after it." if count > 1 else ""
+    return f"A correction of {when}{whose} was not saved ({draft.voxels} voxels changed).{more}"

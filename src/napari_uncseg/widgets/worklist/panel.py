@@ -19,13 +19,13 @@ from napari_uncseg.review.state import last_folders, recall_case, remember_case
 from napari_uncseg.review.verdicts import Status
 from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, results_root, with_verdicts
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
-from napari_uncseg.viewer.corrections import holds_unsaved_correction, leave_correction
+from napari_uncseg.viewer.corrections import leave_correction
 from napari_uncseg.viewer.exchange import show_case
-from napari_uncseg.viewer.layers import study_notes
 from napari_uncseg.viewer.navigation import go_to_voxel, session_of, state_folder
+from napari_uncseg.viewer.orientation import study_notes
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
-from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row
+from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row, weakly
 from napari_uncseg.widgets.compare.patients import PatientsWindow
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.worklist.blind import BlindBox
@@ -86,9 +86,10 @@ class CaseBrowserWidget(Panel):
         self.search.textChanged.connect(self._on_filter)
         self.table = CaseTable()
         next_key, previous_key = WORKLIST_KEYS["next_study"], WORKLIST_KEYS["previous_study"]
-        self.previous_button = button("◀ Back", f"Open the study before ({previous_key})", self._go_back)
+        forth, back = weakly(self.step, 1), weakly(self.step, -1)
+        self.previous_button = button("◀ Back", f"Open the study before ({previous_key})", back)
         self.open_button = button("Open", "Open the chosen study (double click)", self.open_chosen)
-        self.next_button = button("Next ▶", f"Open the next study ({next_key})", self._go_on)
+        self.next_button = button("Next ▶", f"Open the next study ({next_key})", forth)
         compare = "Compare the chosen studies, six at a time; all of them when one is chosen"
         self.patients_button = button("Six patients", compare, self.compare_patients)
         self.refresh_button = button("Refresh", "Look for new results", self.refresh)
@@ -105,11 +106,9 @@ class CaseBrowserWidget(Panel):
         self._reader = CaseReader(self)
         self._reader.opened.connect(self._on_opened)
         self._reader.failed.connect(self._on_failed)
-        keys = ((next_key, self._go_on), (previous_key, self._go_back))
-        self._keys = [QShortcut(QKeySequence(key), host or self) for key, _ in keys]
-        for shortcut, (_, go) in zip(self._keys, keys, strict=True):
-            shortcut.activated.connect(go)
-            shortcut.activatedAmbiguously.connect(go)  # two lists in one window share their keys: Qt asks one of them
+        for key, go in ((next_key, forth), (previous_key, back)):
+            # Two lists in one window share their keys: Qt asks one of them.
+            QShortcut(QKeySequence(key), host or self, go, go)
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         self._connections.connect(self._session.study_requested, self._on_request)
         self._connections.connect(self._session.next_requested, self._go_to_undecided)
@@ -163,12 +162,6 @@ class CaseBrowserWidget(Panel):
         if case is not None:
             self.open(case)
 
-    def _go_on(self) -> None:
-        self.step(1)
-
-    def _go_back(self) -> None:
-        self.step(-1)
-
     def step(self, by: int) -> None:
         """Open the next case of the list as it is sorted, or the one before."""
         cases = self.table.cases()
@@ -206,12 +199,13 @@ class CaseBrowserWidget(Panel):
 
     def open(self, case: ListedCase, voxel: Voxel | None = None) -> None:
         """Read a case in a thread and show it in place of the one before, at a voxel if there is one."""
-        if self.shown and holds_unsaved_correction(self._viewer, self.shown, self._session.results):
-            try:
-                show_info(leave_correction(self._viewer, self.shown, self._session.results, self._session.reviewer))
-            except UncsegError as error:
-                self.failure.fail(error, aloud=True)
-                return
+        try:
+            kept = leave_correction(self._viewer, self.shown, self._session.results, self._session.reviewer)
+        except UncsegError as error:
+            self.failure.fail(error, aloud=True)
+            return
+        if kept:
+            show_info(kept)
         self._wanted, self._voxel = case, voxel
         self.failure.hide()
         self.table.choose(case.id)
