@@ -259,6 +259,18 @@ def test_values_are_read_under_the_mouse(qtbot, window, tiny_study):
     assert "T2w" in window.readout.text()
 
 
+def test_what_is_read_is_seen_to_its_end_in_a_narrow_window(qtbot, window):
+    window.resize(800, 700)
+    qtbot.mouseMove(window.canvas, middle(window, 0))
+    readout = window.readout
+    qtbot.waitUntil(lambda: readout.height() >= readout.heightForWidth(readout.width()), timeout=PATIENCE)
+    assert readout.height() > 2 * readout.fontMetrics().height()
+    height = window.canvas.height()
+    window.show_message("short")
+    qtbot.wait(50)
+    assert window.canvas.height() == height, "the panes stand still"
+
+
 def test_another_result_keeps_the_place_and_the_choice(window, tiny_study, tiny_prediction):
     window.choose(0, Pane("t2w", "entropy"))
     window.canvas.scroll_by(2)

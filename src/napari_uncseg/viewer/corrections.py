@@ -18,8 +18,12 @@ from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.drafts import CorrectionDraft, delete_draft, draft_path, token_of, write_draft
 from napari_uncseg.viewer.colormaps import segmentation_colormap
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display
+from napari_uncseg.viewer.outlines import RegionLabels
 from napari_uncseg.viewer.picture import volumes_table
 from napari_uncseg.viewer.tags import CORRECTION_KEY, open_predictions, tagged
+
+FILLED_OPACITY, LINE_OPACITY = 0.5, 0.9
+"""Of a correction that is filled, and of one that is outlined."""
 
 
 @dataclass(eq=False)
@@ -106,12 +110,12 @@ def start_correction(
         token = secrets.token_hex(4) if draft is None else token_of(draft.path)
         affine = tuple(map(tuple, prediction.affine.tolist()))
         tag = CorrectionTag(prediction.study_id, affine, saved, shown.copy(order="K"), token)
-        layer = Labels(
+        layer = RegionLabels(
             shown,
             name=f"Corrected segmentation · {prediction.study_id}",
             colormap=segmentation_colormap(),
             features=volumes_table(array, prediction.voxel_ml),
-            opacity=0.5,
+            opacity=FILLED_OPACITY,
             metadata={CORRECTION_KEY: tag},
             **display_grid(array.shape, prediction.affine).as_kwargs(),
         )

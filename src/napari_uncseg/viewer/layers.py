@@ -275,17 +275,18 @@ def exchange_layers(
             missing.append((layer, above))
         else:
             _exchange(there, layer)
-        above = there or layer
+            above = there
     fresh = [layer for layer, _ in missing]
     for layer in (*left.values(), *(layer for layer in layers if layer in viewer.layers and layer not in fresh)):
         viewer.layers.remove(layer)
-    for layer, over in missing:
+    for layer, over in reversed(missing):
         place = len(viewer.layers) if over is None else viewer.layers.index(over)
         if layer not in viewer.layers:
             viewer.layers.insert(place, layer)
-        else:  # what napari just added is on top already, and may be numbered
+            continue
+        if over is not None:  # what napari just added is on top already
             viewer.layers.move(viewer.layers.index(layer), place)
-            layer.name = layer.metadata[KEY].title
+        layer.name = layer.metadata[KEY].title  # napari may have numbered it
     if earlier:
         viewer.layers.events.renamed(index=0)  # whoever offers what the layers show looks at them again
 

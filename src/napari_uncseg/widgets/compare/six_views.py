@@ -249,7 +249,7 @@ class SixViewsWindow(ComparisonWindow):
             self.open_result(Path(folder))
 
     def open_result(self, folder: Path) -> None:
-        """Add the result in a folder, ``OUT`` or ``OUT/<id>``; a failure is told in the status bar."""
+        """Add the result in a folder, ``OUT`` or ``OUT/<id>``; a failure is told below the panes."""
         try:
             self.add_result(load_result_of(self.study, find_result_of(self.study, folder) or folder))
             self.show_message(f"Added {self.data.notes[-1]}")

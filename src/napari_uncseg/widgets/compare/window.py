@@ -99,16 +99,14 @@ class ComparisonWindow(QMainWindow):
         self.canvas.changed.connect(self._follow)
         self.bar = QWidget()
         self.bar.setLayout(QFlowLayout(self.bar))
-        content = QWidget()
-        content.setLayout(column(self.bar, self.canvas))
-        self.setCentralWidget(content)
-        self.readout = QLabel()
+        self.readout, content = QLabel(), QWidget()
         self.readout.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.readout.setMinimumWidth(1)
-        status = self.statusBar()
-        assert status is not None
-        status.addWidget(self.readout, 1)
-        status.addPermanentWidget(QLabel(f"{NOTE} "))
+        self.readout.setWordWrap(True)
+        self.readout.setContentsMargins(6, 2, 6, 4)
+        layout = column(self.bar, self.canvas, self.readout)
+        layout.setStretchFactor(self.canvas, 1)
+        content.setLayout(layout)
+        self.setCentralWidget(content)
         self.plane_choice = choice(PLANE_TIP, [plane.capitalize() for plane in PLANES], least=8)
         self.plane_choice.currentTextChanged.connect(self._turn)
         self.options: dict[str, QCheckBox] = {}
@@ -169,6 +167,7 @@ class ComparisonWindow(QMainWindow):
         self.add_key("fit", self.canvas.fit, "Fit")
         self.add_key("export", self._ask_export, "Export…")
         self.add_key("keys", self.show_keys, "Keys")
+        self.add(NOTE)
         self._restore()
 
     def add_key(self, what: str, slot: Callable[..., Any], title: str = "") -> QAction:
@@ -197,10 +196,11 @@ class ComparisonWindow(QMainWindow):
         box.show()
 
     def show_message(self, told: str | Exception) -> None:
-        """Tell a sentence, or why something failed, in the status bar until the mouse is moved over a pane."""
-        words = told if isinstance(told, str) else failure_sentence(told)
-        self.readout.setText(words)
-        self.readout.setToolTip(words)
+        """Tell a sentence, or why something failed, below the panes until the mouse is moved over one."""
+        self.readout.setText(told if isinstance(told, str) else failure_sentence(told))
+        if self.readout.isVisible():  # it keeps the height it once needed: the panes stand still
+            height = self.readout.heightForWidth(self.readout.width())
+            self.readout.setMinimumHeight(max(self.readout.minimumHeight(), height))
 
     def _on_options(self, _on: bool) -> None:
         chosen: dict[str, Any] = {name: box.isChecked() for name, box in self.options.items()}
@@ -236,7 +236,7 @@ class ComparisonWindow(QMainWindow):
         where = " ".join(
             f"{names[world < 0]} {abs(world):.0f}" for names, world in zip(("IS", "PA", "LR"), place, strict=True)
         )
-        words = "   ".join(f"{title} {value}" for title, value in view.data.values_at(place).items())
+        words = "   ".join(f"{title}\N{NO-BREAK SPACE}{value}" for title, value in view.data.values_at(place).items())
         self.show_message(f"{view.data.study_id}   {where} mm   {words}")
 
     def _ask_export(self) -> None:

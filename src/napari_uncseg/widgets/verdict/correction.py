@@ -27,6 +27,8 @@ from napari_uncseg.review.drafts import CorrectionDraft, delete_draft, drafts_of
 from napari_uncseg.review.findings import Finding
 from napari_uncseg.review.session import Session
 from napari_uncseg.viewer.corrections import (
+    FILLED_OPACITY,
+    LINE_OPACITY,
     corrected_labels,
     correction_layer,
     is_unsaved,
@@ -268,7 +270,9 @@ class CorrectionBox(QWidget):
         layer = self._layer()
         if layer is not None:
             layer.n_edit_dimensions = 3 if self.tools.brush_button.isChecked() else 2
-            layer.contour = int(self.tools.outline_button.isChecked())
+            contour = int(self.tools.outline_button.isChecked())
+            if contour != layer.contour:  # thin lines are as faint as the layer, a filled one hides the image
+                layer.contour, layer.opacity = contour, (FILLED_OPACITY, LINE_OPACITY)[contour]
 
     def _on_mode(self, _event: object = None) -> None:
         """Hide the maps while the mouse paints, and show them again."""
