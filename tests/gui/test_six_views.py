@@ -254,20 +254,21 @@ def test_one_scale_for_all_maps(window):
 
 def test_values_are_read_under_the_mouse(qtbot, window, tiny_study):
     qtbot.mouseMove(window.canvas, middle(window, 0))
-    assert tiny_study.id in window.readout.text()
+    qtbot.waitUntil(lambda: tiny_study.id in window.readout.text(), timeout=PATIENCE)
     assert "entropy (WT)" in window.readout.text()
     assert "T2w" in window.readout.text()
 
 
 def test_what_is_read_is_seen_to_its_end_in_a_narrow_window(qtbot, window):
     window.resize(800, 700)
+    qtbot.wait(100)
     qtbot.mouseMove(window.canvas, middle(window, 0))
     readout = window.readout
+    qtbot.waitUntil(lambda: readout.height() > 2 * readout.fontMetrics().height(), timeout=PATIENCE)
     qtbot.waitUntil(lambda: readout.height() >= readout.heightForWidth(readout.width()), timeout=PATIENCE)
-    assert readout.height() > 2 * readout.fontMetrics().height()
     height = window.canvas.height()
     window.show_message("short")
-    qtbot.wait(50)
+    qtbot.wait(100)
     assert window.canvas.height() == height, "the panes stand still"
 
 
