@@ -17,6 +17,7 @@ from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.volumes import volume_layers
+from napari_uncseg.widgets.evaluate.inputs import inputs_of, references_of
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
 from napari_uncseg.widgets.evaluate.table import COLUMNS, DASH
 
@@ -112,6 +113,15 @@ def test_painting_makes_it_stale_and_undoing_does_not(qtbot, viewer, panel, tiny
     assert not stale.isVisibleTo(panel)
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not panel.results.isVisibleTo(panel), timeout=PATIENCE)
+
+
+def test_a_reference_whose_result_was_closed_has_nothing_to_be_held_against(viewer, tiny_study, tiny_prediction):
+    add_study(viewer, tiny_study)
+    add_prediction(viewer, tiny_prediction)
+    reference = references_of(viewer, tiny_study.id)[0]
+    assert inputs_of(viewer, tiny_study.id, reference) is not None
+    viewer.layers.clear()
+    assert inputs_of(viewer, tiny_study.id, reference) is None
 
 
 def test_a_label_file_of_its_own_is_a_reference(qtbot, viewer, panel, tiny_study, tiny_prediction, tmp_path):

@@ -44,7 +44,7 @@ def test_its_cases_and_maps_open_and_the_training_goes_on(run: Path, anatomies: 
     )
     cases = Cases.open(Path("cases"), training.config)
     assert cases.load(cases.names[0]).images.shape == (4, 16, 16, 16)
-    targets = Targets.of_run(run, cases, begins=False)
+    targets = Targets.of_run(run, training.config, cases, begins=False)
     assert all(targets.errors.read(name).visits.min() == 2 for name in cases.names)
     longer = fit(anatomies, run, replace(training.config, steps=6))
     assert longer.step == 6

@@ -133,9 +133,11 @@ def references_of(viewer: napari.viewer.Viewer, study_id: str) -> list[Reference
     return [*_own_references(viewer, study_id, prediction), *_loose_references(viewer, study_id, prediction)]
 
 
-def inputs_of(viewer: napari.viewer.Viewer, study_id: str, reference: Reference) -> Inputs:
-    """What an evaluation of a study against a reference takes; the study must have a result."""
-    prediction, study = open_predictions(viewer)[study_id], open_studies(viewer).get(study_id)
+def inputs_of(viewer: napari.viewer.Viewer, study_id: str, reference: Reference) -> Inputs | None:
+    """What an evaluation of a study against a reference takes; None where no result of the study is open."""
+    prediction, study = open_predictions(viewer).get(study_id), open_studies(viewer).get(study_id)
+    if prediction is None:
+        return None
     brain = study.brain if study is not None and _on_grid_of(prediction, study.shape, study.affine) else None
     known = brain is not None and brain.any()
     return Inputs(prediction, prediction.segmentation, reference.labels, reference, brain if known else None)
