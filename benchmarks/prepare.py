@@ -32,12 +32,12 @@ from predict import Clock, peak_gb, verdict  # noqa: E402
 TARGET_SECONDS, TARGET_GB = 45.0, 4.0
 
 GRIDS = {
-    "t1c": ((1.0, 1.0, 1.0), (256, 256, 176), "sagittal", 0.0),
     "t1n": ((1.0, 1.0, 1.2), (256, 256, 160), "sagittal", 0.0),
     "t2f": ((0.9, 0.9, 5.0), (256, 256, 34), "axial", 8.0),
     "t2w": ((0.6, 0.6, 4.0), (384, 384, 42), "axial", 8.0),
+    "t1c": ((1.0, 1.0, 1.0), (256, 256, 176), "sagittal", 0.0),
 }
-"""Spacing, shape, plane and tilt of a usual examination."""
+"""Spacing, shape, plane and tilt of a usual examination, in the order of its series: contrast agent comes last."""
 
 
 def main() -> int:

@@ -146,7 +146,7 @@ def _distance_from(mask: npt.NDArray[np.bool_], affine: Affine) -> Floats:
     picture = sitk.GetImageFromArray(np.ascontiguousarray(mask.T.astype(np.uint8)))
     picture.SetSpacing(geometry.spacing(affine))
     found = sitk.SignedMaurerDistanceMap(picture, squaredDistance=False, useImageSpacing=True)
-    return np.asarray(sitk.GetArrayViewFromImage(found).T, dtype=np.float32)
+    return np.asarray(sitk.GetArrayFromImage(found).T, dtype=np.float32)
 
 
 @cache
