@@ -9,7 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from uncseg_training.data.cases import write_phantom_cases
 from uncseg_training.phantom.anatomy import Anatomy, Tissue, save_anatomies
+from uncseg_training.train.config import read_config
 
 
 def head(radius: int = 60) -> Anatomy:
@@ -27,6 +29,14 @@ def anatomies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("anatomies") / "balls.npz"
     save_anatomies([head()], path)
     return path
+
+
+@pytest.fixture(scope="module")
+def cohort(anatomies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cases of four phantoms."""
+    folder = tmp_path_factory.mktemp("cohort")
+    write_phantom_cases(anatomies, folder, read_config("smoke"), 4, seed=8)
+    return folder
 
 
 def run(main: object, *words: object) -> str:

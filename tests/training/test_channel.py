@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from napari_uncseg.models.unet import output_layer
-from uncseg_training.data.cases import Cases, write_phantom_cases
+from uncseg_training.data.cases import Cases
 from uncseg_training.data.patches import Patches, Place, Sample, stack
 from uncseg_training.paper1 import sweep_log
 from uncseg_training.paper1.published import visit
@@ -22,13 +22,6 @@ from uncseg_training.train.targets import Detached, Targets
 from uncseg_training.train.trainer import fit
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def cohort(anatomies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cohort")
-    write_phantom_cases(anatomies, folder, read_config("smoke"), 4, seed=8)
-    return folder
 
 
 @pytest.fixture

@@ -38,13 +38,6 @@ from uncseg_training.train.trainer import cycles, fit
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def cohort(anatomies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cohort")
-    write_phantom_cases(anatomies, folder, read_config("smoke"), 4, seed=8)
-    return folder
-
-
 @pytest.fixture
 def settings(cohort: Path) -> Callable[..., Config]:
     def made(**changes: object) -> Config:
