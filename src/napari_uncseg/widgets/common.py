@@ -335,26 +335,3 @@ def path_of(text: str) -> Path | None:
     """The path that was typed, or None when nothing was; a home that is not there stays as it was typed."""
     typed = text.strip()
     return Path(os.path.expanduser(typed)) if typed else None
-
-
-def save_table(note: Note, title: str, proposed: Path, write: Callable[[Path], None], path: str = "") -> None:
-    """Write a table as CSV and tell of it.
-
-    Parameters
-    ----------
-    note : Note
-        Where it is told.
-    title : str
-        Of the dialog that asks where to.
-    proposed : Path
-        What the dialog proposes.
-    write : callable
-        Given a path, writes the file.
-    path : str
-        Where to; empty to ask.
-    """
-    chosen = path or QFileDialog.getSaveFileName(note, title, str(proposed), "CSV (*.csv)")[0]
-    if chosen:
-        with note.failing():
-            write(Path(chosen))
-            note.tell(f"Saved as {chosen}")

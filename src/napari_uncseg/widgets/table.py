@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QAbstractItemView, QFileDialog, QHeaderView, QTableWidget, QTableWidgetItem
 from superqt.utils import signals_blocked
+
+from napari_uncseg.widgets.common import Note
 
 _ROW_MARGIN = 8
 _VALUE, _THING = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
@@ -149,3 +152,26 @@ class Table(QTableWidget):
 
     def _on_double_click(self, place: int, _column: int) -> None:
         self.requested.emit(self.at(place))
+
+
+def save_table(note: Note, title: str, proposed: Path, write: Callable[[Path], None], path: str = "") -> None:
+    """Write a table as CSV and tell of it.
+
+    Parameters
+    ----------
+    note : Note
+        Where it is told.
+    title : str
+        Of the dialog that asks where to.
+    proposed : Path
+        What the dialog proposes.
+    write : callable
+        Given a path, writes the file.
+    path : str
+        Where to; empty to ask.
+    """
+    chosen = path or QFileDialog.getSaveFileName(note, title, str(proposed), "CSV (*.csv)")[0]
+    if chosen:
+        with note.failing():
+            write(Path(chosen))
+            note.tell(f"Saved as {chosen}")

@@ -29,10 +29,9 @@ from napari_uncseg.widgets.common import (
     form,
     offer,
     row,
-    save_table,
     weakly,
 )
-from napari_uncseg.widgets.table import Row, Table
+from napari_uncseg.widgets.table import Row, Table, save_table
 
 EMPTY = (
     f"Choose the log of a reviewer, {LOG_NAME} in the folder of results, and below it that of another one. "

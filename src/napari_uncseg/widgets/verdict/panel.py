@@ -32,12 +32,12 @@ from napari_uncseg.widgets.common import (
     key_button,
     offer,
     row,
-    save_table,
     weakly,
 )
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.job import Job, Report
 from napari_uncseg.widgets.preferences import read_preferences
+from napari_uncseg.widgets.table import save_table
 from napari_uncseg.widgets.verdict.comment import CommentField
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
 from napari_uncseg.widgets.verdict.measures import MeasuresFold
