@@ -13,13 +13,12 @@ from importlib.resources import files
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 
-Floats = npt.NDArray[np.float32]
 Ranges = Mapping[str, tuple[float, float]]
 """Least and largest value of each number in the patients of the training."""
 
@@ -38,7 +37,7 @@ _WORDS = {
 }
 
 
-def unfamiliar(study: Study, images: Floats, brain: npt.NDArray[np.bool_]) -> list[tuple[str, str]]:
+def unfamiliar(study: Study, images: Floats32, brain: Mask) -> list[tuple[str, str]]:
     """What of a study lies far from all that the release network learned from.
 
     Parameters
@@ -64,7 +63,7 @@ def unfamiliar(study: Study, images: Floats, brain: npt.NDArray[np.bool_]) -> li
     return list(found.items())
 
 
-def features(study: Study, images: Floats, brain: npt.NDArray[np.bool_]) -> dict[str, float]:
+def features(study: Study, images: Floats32, brain: Mask) -> dict[str, float]:
     """Numbers by which images are compared, named by image and kind.
 
     Returns

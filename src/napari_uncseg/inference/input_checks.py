@@ -22,16 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats32, Floats64, Mask
 from napari_uncseg.inference.familiar import unfamiliar
 from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.uncertainty.needs_review import Reason
-
-Floats = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 COARSE_MM = 3.0
 """Voxel size of the glance, about."""
@@ -111,11 +108,11 @@ class Glance:
         mm.
     """
 
-    images: Floats
+    images: Floats32
     flat: Mask
     brain: Mask
     inner: Mask
-    spacing: Numbers
+    spacing: Floats64
 
     @classmethod
     def of(cls, study: Study) -> Glance:
@@ -130,7 +127,7 @@ class Glance:
             high, low = (_over_blocks(combine, image[box], factors) for combine in (np.maximum, np.minimum))
             # Over neighbours as well: where a block is one voxel, it would always be constant.
             flat.append(ndimage.maximum_filter(high, 2) == ndimage.minimum_filter(low, 2))
-        images: Floats = np.stack(means).astype(np.float32)
+        images: Floats32 = np.stack(means).astype(np.float32)
         brain = _over_blocks(np.logical_and, study.brain[box], factors)
         depth = [max(1, round(EDGE_MM / side)) for side in spacing]
         inner = ndimage.minimum_filter(brain, [2 * each + 1 for each in depth], mode="constant")
@@ -203,13 +200,13 @@ def swap_scores(glance: Glance) -> tuple[float, float]:
     return t2, float(np.log(max(high - middle, 1e-6) / max(middle - low, 1e-6)))
 
 
-def _ranks(values: Floats) -> Numbers:
+def _ranks(values: Floats32) -> Floats64:
     return np.asarray(values.argsort(kind="stable").argsort(kind="stable") / len(values))
 
 
-def _scaled(values: Floats) -> Floats:
+def _scaled(values: Floats32) -> Floats32:
     low, middle, high = np.percentile(values, (16, 50, 84))
-    scaled: Floats = (values - np.float32(middle)) / np.float32(max(high - low, 1e-6))
+    scaled: Floats32 = (values - np.float32(middle)) / np.float32(max(high - low, 1e-6))
     return scaled
 
 
@@ -227,7 +224,7 @@ def displacement(glance: Glance, index: int) -> tuple[float, float]:
     """
     fixed, moving = (_gradients(glance.images[each], glance) for each in (0, index))
     voxels = np.argwhere(glance.inner)
-    points: Numbers = voxels[:: max(1, len(voxels) // POINTS)] * glance.spacing
+    points: Floats64 = voxels[:: max(1, len(voxels) // POINTS)] * glance.spacing
     centre = points.mean(0)
     here = _sampled(fixed, points, glance.spacing)
     found = np.zeros(6)
@@ -243,31 +240,33 @@ def displacement(glance: Glance, index: int) -> tuple[float, float]:
     return float(np.linalg.norm(found[:3])), float(np.linalg.norm(found[3:]))
 
 
-def _gradients(image: Floats, glance: Glance) -> Floats:
+def _gradients(image: Floats32, glance: Glance) -> Floats32:
     """Gradients of about unit length where they stand out, shape (3, x, y, z)."""
     along: Any = np.gradient(image, *glance.spacing)
     gradients = np.stack(along)
     square = (gradients**2).sum(0)
     least = max(float(np.median(square[glance.brain])), 1e-12)
-    field: Floats = (gradients / np.sqrt(square + least)).astype(np.float32)
+    field: Floats32 = (gradients / np.sqrt(square + least)).astype(np.float32)
     return field
 
 
-def _sampled(field: Floats, places: Numbers, spacing: Numbers) -> Numbers:
+def _sampled(field: Floats32, places: Floats64, spacing: Floats64) -> Floats64:
     """A field at places in mm, linear between voxels, shape (3, n)."""
     voxels = (places / spacing).T
     values: Any = [ndimage.map_coordinates(each, voxels, order=1, mode="nearest") for each in field]
     return np.asarray(values)
 
 
-def _alike(here: Numbers, moving: Floats, points: Numbers, centre: Numbers, move: Numbers, spacing: Numbers) -> float:
+def _alike(
+    here: Floats64, moving: Floats32, points: Floats64, centre: Floats64, move: Floats64, spacing: Floats64
+) -> float:
     """Mean squared cosine between gradients, with the second image moved by mm and degrees."""
     turn = _rotation(move[3:])
     there = turn.T @ _sampled(moving, (points - centre) @ turn.T + centre + move[:3], spacing)
     return float(((here * there).sum(0) ** 2).mean())
 
 
-def _rotation(degrees: Numbers) -> Numbers:
+def _rotation(degrees: Floats64) -> Floats64:
     from scipy.spatial.transform import Rotation
 
     return np.asarray(Rotation.from_euler("xyz", degrees, degrees=True).as_matrix())
@@ -284,7 +283,7 @@ def _unfamiliar(study: Study, glance: Glance) -> Iterator[Reason]:
         yield Reason.of("unfamiliar_input", titles=titles, what=what)
 
 
-def curvature(image: Floats, brain: Mask, axis: int, spacing: float) -> float:
+def curvature(image: Floats32, brain: Mask, axis: int, spacing: float) -> float:
     """Second over first differences over 1 mm along an axis: 0.6 to 0.9 of thin slices, the less the thicker they were.
 
     Parameters

@@ -10,16 +10,15 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import NoBrainMask
 from napari_uncseg.inference.input_checks import LARGEST_ML, SMALLEST_ML
 from napari_uncseg.io import geometry
 from napari_uncseg.io.geometry import Affine, three, voxel_ml
 from napari_uncseg.io.nifti import read_volume, write_volume
 
-Mask = npt.NDArray[np.bool_]
-Extractor = Callable[[npt.NDArray[np.float32], Affine, Sequence[Mask] | None], Mask]
+Extractor = Callable[[Floats32, Affine, Sequence[Mask] | None], Mask]
 """Finds the brain: images (n, x, y, z) of which T1c is the first, affine, and what each reaches; a mask comes out."""
 
 
@@ -93,7 +92,7 @@ def check_mask(mask: Mask, affine: Affine, what: str) -> Mask:
     return mask
 
 
-def _hd_bet(images: npt.NDArray[np.float32], affine: Affine, covered: Sequence[Mask] | None = None) -> Mask:
+def _hd_bet(images: Floats32, affine: Affine, covered: Sequence[Mask] | None = None) -> Mask:
     """The mask of HD-BET (Isensee et al. 2019, doi 10.1002/hbm.24750) in the first image, run as its command."""
     with tempfile.TemporaryDirectory(prefix="uncseg-") as folder:
         source, target = Path(folder, "t1c.nii.gz"), Path(folder, "brain.nii.gz")

@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import ModelError, NoBrainMask
 from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import one_piece
@@ -40,8 +40,6 @@ should rather be too large, but not run along where the network hardly knows."""
 
 FARTHEST_MM = 15.0
 """The network was taught distances up to here."""
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +66,7 @@ class BrainNetwork:
     multiple: int
     trained_on: tuple[str, ...] = ()
 
-    def find(
-        self, images: Floats, affine: Affine, covered: Sequence[npt.NDArray[np.bool_]] | None = None
-    ) -> npt.NDArray[np.bool_]:
+    def find(self, images: Floats32, affine: Affine, covered: Sequence[Mask] | None = None) -> Mask:
         """The brain in images of one head with its skull on: the mean of what the network tells of each.
 
         Parameters
@@ -98,9 +94,9 @@ class BrainNetwork:
         core = one_piece((total < -CORE_MM * count) & (count > 0))
         if not core.any():
             raise NoBrainMask("No brain was found in T1c; give a mask of it with --brain-mask FILE.")
-        return one_piece(_distance_from(core, affine) <= CORE_MM + BORDER_MM)
+        return one_piece(signed_distance(core, geometry.spacing(affine)) <= CORE_MM + BORDER_MM)
 
-    def distance(self, image: Floats, affine: Affine) -> Floats:
+    def distance(self, image: Floats32, affine: Affine) -> Floats32:
         """Millimetres to the brain's surface at each voxel of an image, from -15 within to 15 far outside."""
         values, cubes = on_cubes(image, affine, self.spacing)
         distance = self._distance(scaled(values))
@@ -121,7 +117,7 @@ class BrainNetwork:
         there = geometry.resample(near, blocks, three(image.shape), affine, order="linear", outside=FARTHEST_MM)
         return np.asarray(there, dtype=np.float32)
 
-    def _distance(self, image: Floats) -> Floats:
+    def _distance(self, image: Floats32) -> Floats32:
         """Distances in millimetres in blocks of two voxels a side; a last voxel without a partner is left out."""
         sides = [-(-side // self.multiple) * self.multiple for side in image.shape]
         missing = [total - side for total, side in zip(sides, image.shape, strict=True)]
@@ -132,19 +128,22 @@ class BrainNetwork:
         return np.asarray(found[:x, :y, :z].numpy() * self.unit, dtype=np.float32)
 
 
-def scaled(image: Floats) -> Floats:
+def scaled(image: Floats32) -> Floats32:
     """An image from 0 to 1 between its darkest and brightest hundredths."""
     low, high = np.quantile(image.ravel()[::7], (0.01, 0.995))
     between = (image - np.float32(low)) / np.float32(max(high - low, 1e-6))
     return np.asarray(np.clip(between, 0, 1), dtype=np.float32)
 
 
-def _distance_from(mask: npt.NDArray[np.bool_], affine: Affine) -> Floats:
-    """Millimetres from each voxel to a mask (Maurer et al., IEEE TPAMI 2003, doi 10.1109/TPAMI.2003.1177156)."""
+def signed_distance(mask: Mask, spacing: tuple[float, float, float]) -> Floats32:
+    """Millimetres from each voxel to the nearest voxel at the surface of a mask, negative within.
+
+    Maurer et al., IEEE TPAMI 2003, doi 10.1109/TPAMI.2003.1177156.
+    """
     import SimpleITK as sitk
 
     picture = sitk.GetImageFromArray(np.ascontiguousarray(mask.T.astype(np.uint8)))
-    picture.SetSpacing(geometry.spacing(affine))
+    picture.SetSpacing(spacing)
     found = sitk.SignedMaurerDistanceMap(picture, squaredDistance=False, useImageSpacing=True)
     return np.asarray(sitk.GetArrayFromImage(found).T, dtype=np.float32)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.io.geometry import three
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.preparation.registration import Registration
@@ -23,13 +24,11 @@ BRAIN_COLOUR = "#ffd23f"
 SQUARE_MM = 25.0
 """Side of a square of the checkerboard."""
 
-Floats = npt.NDArray[np.float32]
-
 
 def draw_page(
     study_id: str,
-    images: Floats,
-    brain: npt.NDArray[np.bool_],
+    images: Floats32,
+    brain: Mask,
     affine: npt.NDArray[np.float64],
     found: Mapping[str, Registration],
     record: Mapping[str, Any],
@@ -69,7 +68,7 @@ def draw_page(
     )
 
 
-def checkerboards(images: Floats, brain: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> bytes:
+def checkerboards(images: Floats32, brain: Mask, affine: npt.NDArray[np.float64]) -> bytes:
     """A PNG: a row per image in three planes through the brain's middle; T1c alone, the others in squares with it.
 
     Parameters
@@ -101,14 +100,14 @@ def checkerboards(images: Floats, brain: npt.NDArray[np.bool_], affine: npt.NDAr
         return encode_figure(figure, "png")
 
 
-def grey_levels(image: Floats) -> Floats:
+def grey_levels(image: Floats32) -> Floats32:
     """An image from black (0) to white (1), so that two of them can be compared."""
     low, high = np.percentile(image[::2, ::2, ::2], (1, 99.5))
-    grey: Floats = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+    grey: Floats32 = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
     return grey
 
 
-def every_other_square(shape: tuple[int, ...], spacing: Sequence[float]) -> npt.NDArray[np.bool_]:
+def every_other_square(shape: tuple[int, ...], spacing: Sequence[float]) -> Mask:
     """Every other square, or cube, of a checkerboard."""
     steps = [np.arange(count) * side // SQUARE_MM for count, side in zip(shape, spacing, strict=True)]
     return np.asarray(sum(np.ix_(*steps)) % 2 == 1)

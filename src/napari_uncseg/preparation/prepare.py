@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import AnotherResult, Cancelled, CutHead, ForeignFile, SaveError, StudyError
 from napari_uncseg.io.brain import background_value, brain_mask, has_skull
 from napari_uncseg.io.discovery import StudyFiles
@@ -39,7 +39,6 @@ from napari_uncseg.uncertainty.needs_review import Reason
 
 SCHEMA = 1
 
-Mask = npt.NDArray[np.bool_]
 
 _STEPS = 6
 
@@ -84,7 +83,7 @@ class Registered:
         How the three others lie to T1c.
     """
 
-    images: npt.NDArray[np.float32]
+    images: Floats32
     covered: Mapping[str, Mask]
     found: Mapping[str, Registration]
 

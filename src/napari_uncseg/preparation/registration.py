@@ -20,11 +20,11 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.io import geometry
 from napari_uncseg.io.geometry import Affine, corners, three
 
-Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 """Millimetres (RAS+) of the fixed image to millimetres of the moving one, shape (4, 4)."""
 
@@ -89,9 +89,9 @@ class Registration:
 
 
 def register(
-    fixed: Floats,
+    fixed: Floats32,
     fixed_affine: Matrix,
-    moving: Floats,
+    moving: Floats32,
     moving_affine: Matrix,
     *,
     cancelled: Callable[[], bool] = lambda: False,
@@ -145,8 +145,8 @@ def displacement_mm(one: Matrix, other: Matrix, middle: npt.NDArray[np.float64])
 
 
 def on_grid_of(
-    moving: Floats, moving_affine: Matrix, matrix: Matrix, shape: tuple[int, int, int], affine: Matrix, outside: float
-) -> Floats:
+    moving: Floats32, moving_affine: Matrix, matrix: Matrix, shape: tuple[int, int, int], affine: Matrix, outside: float
+) -> Floats32:
     """A moving image on the grid of the fixed one, in one resampling of the original."""
     there = np.linalg.inv(matrix) @ moving_affine
     moved = geometry.resample(moving, there, shape, affine, order="linear", outside=outside)
@@ -155,7 +155,7 @@ def on_grid_of(
 
 def covered_by(
     moving_shape: Sequence[int], moving_affine: Matrix, matrix: Matrix, shape: tuple[int, int, int], affine: Matrix
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Voxels of the fixed grid that the moving image reaches."""
     ones = np.ones(tuple(moving_shape), dtype=np.uint8)
     there = np.linalg.inv(matrix) @ moving_affine
@@ -168,7 +168,7 @@ class _Cubes:
 
     image: Any
     reach: Any
-    head: npt.NDArray[np.bool_]
+    head: Mask
     affine: Matrix
 
     @property
@@ -178,7 +178,7 @@ class _Cubes:
         return np.asarray(self.affine[:3, :3] @ index + self.affine[:3, 3])
 
 
-def on_cubes(image: Floats, affine: Affine, side: float) -> tuple[Floats, Matrix]:
+def on_cubes(image: Floats32, affine: Affine, side: float) -> tuple[Floats32, Matrix]:
     """An image on cubes along the scanner's axes, smoothed to their size.
 
     Parameters
@@ -206,7 +206,7 @@ def on_cubes(image: Floats, affine: Affine, side: float) -> tuple[Floats, Matrix
     return np.asarray(values, dtype=np.float32), to
 
 
-def _cubes(image: Floats, affine: Matrix, side: float) -> _Cubes:
+def _cubes(image: Floats32, affine: Matrix, side: float) -> _Cubes:
     import SimpleITK as sitk
     from skimage.filters import threshold_otsu
 

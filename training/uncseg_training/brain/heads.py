@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from napari_uncseg.io.brain import one_piece
 from napari_uncseg.io.files import write_files
+from napari_uncseg.preparation.brain_network import signed_distance
 from uncseg_training.phantom import growth
 from uncseg_training.phantom.anatomy import Anatomy, Tissue, read_codes, tissues_of
 from uncseg_training.phantom.appearance_priors import appearance_prior
@@ -106,27 +107,23 @@ def read_head(path: Path, tumours: int, seed: int) -> Head:
 
 def distance_of(labels: Bytes) -> npt.NDArray[np.int8]:
     """Distance to the brain's surface as :class:`Head` has it, of a map of labels of 1 mm."""
-    coarse = _halved(np.clip(signed_distance(brain_of(labels)), -FARTHEST_MM, FARTHEST_MM))
+    coarse = _halved(np.clip(_to_surface(brain_of(labels)), -FARTHEST_MM, FARTHEST_MM))
     return np.asarray(np.round(coarse / STEP_MM), dtype=np.int8)
 
 
 def brain_of(labels: Bytes) -> npt.NDArray[np.bool_]:
     """The brain in a map of labels of 1 mm: tissue, ventricles, and fluid and veins in its folds."""
     tissue = (labels >= Tissue.VENTRICLE) & (labels <= len(Tissue))
-    closed = signed_distance(signed_distance(tissue) <= FOLDS_MM) < -FOLDS_MM
+    closed = _to_surface(_to_surface(tissue) <= FOLDS_MM) < -FOLDS_MM
     vein = len(Tissue) + 1 + EXTRA.index(514)
     brain = tissue | (closed & ((labels == Tissue.CSF) | (labels == vein)))
     return one_piece(brain)
 
 
-def signed_distance(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Distance in voxels to the surface of a mask, negative within (Maurer et al., IEEE TPAMI 2003)."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    found = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=False)
+def _to_surface(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Distance in voxels to the surface of a mask, negative within."""
     # Voxels of the mask that touch the outside count as 0, and the surface lies between them and the next.
-    return np.asarray(sitk.GetArrayFromImage(found), dtype=np.float32) - np.float32(0.5)
+    return signed_distance(mask, (1.0, 1.0, 1.0)) - np.float32(0.5)
 
 
 def _halved(volume: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

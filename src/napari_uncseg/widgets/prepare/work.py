@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import Mask
 from napari_uncseg.dicom.files import holds_dicom
 from napari_uncseg.dicom.roles import Verdict, choose_series
 from napari_uncseg.dicom.series import Examination, Series, read_examination
@@ -19,8 +20,6 @@ from napari_uncseg.io.nifti import read_volume, write_volume
 from napari_uncseg.preparation.prepare import Options, Prepared, Registered, prepare_study
 from napari_uncseg.preparation.scans import RawStudy, hashed_id, read_raw
 from napari_uncseg.widgets.job import STOPPED, Report
-
-Mask = npt.NDArray[np.bool_]
 
 THUMBNAIL = 64
 """Longer side of the picture of a series, in pixels at the least."""
