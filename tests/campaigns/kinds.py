@@ -43,7 +43,8 @@ from uncseg_training.experiments.patients import column, read_evaluation
 from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.train.config import read_config
 from uncseg_training.train.curves import draw_curves
-from uncseg_training.train.state import Training, export_run
+from uncseg_training.train.export import export_run
+from uncseg_training.train.state import Training
 from uncseg_training.train.trainer import fit
 
 TRAINING = (UncsegError, ValueError, OSError, EOFError)

@@ -31,7 +31,7 @@ from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.train.adapt import Settings, adapt
 from uncseg_training.train.config import read_config
 from uncseg_training.train.cross_validation import collect, fit_left_out, write_left_out
-from uncseg_training.train.state import export_run
+from uncseg_training.train.export import export_run
 from uncseg_training.train.trainer import fit
 
 SHAPE = (64, 80, 64)

@@ -34,7 +34,7 @@ from uncseg_training.experiments.case_study_tables import (
     write_tables,
 )
 from uncseg_training.experiments.case_study_triage import expected_rows, triage, triage_rows
-from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS, Record
+from uncseg_training.experiments.records import CALIBRATED_SETS, SETS, Record
 from uncseg_training.train.config import read_config
 
 NAN = math.nan

@@ -31,6 +31,7 @@ from uncseg_training.experiments import (
 )
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
+from uncseg_training.experiments.studies import mean_dice, region_dice
 from uncseg_training.paper1.variance import Reading
 from uncseg_training.phantom.anatomy import Anatomy, save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
@@ -167,11 +168,11 @@ def test_means_of_dice_leave_small_regions_out() -> None:
     reference[5:15, 5:15, 5:15] = 2
     reference[8:10, 5:15, 5:15] = 1
     predicted = np.where(np.arange(20)[:, None, None] < 10, reference, 0)
-    found = harness.region_dice(predicted, reference, 0.008)
+    found = region_dice(predicted, reference, 0.008)
     assert (found["WT"], found["TC"]) == (pytest.approx(2 * 5 / 15), 1.0)
     assert np.isnan(found["ET"])
-    assert np.isnan(harness.region_dice(predicted, reference, 0.0001)["WT"])
-    assert harness.mean_dice([found, {**found, "WT": 1.0}])["WT"] == (pytest.approx((2 / 3 + 1) / 2), 2)
+    assert np.isnan(region_dice(predicted, reference, 0.0001)["WT"])
+    assert mean_dice([found, {**found, "WT": 1.0}])["WT"] == (pytest.approx((2 / 3 + 1) / 2), 2)
 
 
 def test_a_grid_of_its_own_voxels_keeps_the_reference_and_a_coarse_one_does_not(tiny_study: Study) -> None:
@@ -193,7 +194,7 @@ def test_limits_of_grid_and_threshold_are_told(study_folder: Path, tiny_model_fo
     study = load_study(study_folder)
     at_half = Predictor(load_model(tiny_model_folder)).predict(study).segmentation
     assert told["threshold"]["0.5"]["WT"][0] == pytest.approx(
-        harness.region_dice(at_half, study.reference, study.voxel_ml)["WT"]
+        region_dice(at_half, study.reference, study.voxel_ml)["WT"]
     )
 
 

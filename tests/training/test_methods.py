@@ -20,17 +20,9 @@ from tests.training.conftest import run
 from uncseg_training.data.cases import write_phantom_cases
 from uncseg_training.experiments import methods
 from uncseg_training.experiments.harness import CUT, Clock, Size, TimeOver, alone, is_finished, train_all
-from uncseg_training.experiments.judging import (
-    Record,
-    Source,
-    Task,
-    calibration_error,
-    case_of,
-    metrics_of,
-    record_of,
-    scaled,
-)
+from uncseg_training.experiments.judging import calibration_error
 from uncseg_training.experiments.networks import ENSEMBLE, config_of, order_of, parts_of, plan_of
+from uncseg_training.experiments.records import Record, Source, Task, case_of, metrics_of, record_of, scaled
 from uncseg_training.train.config import read_config
 from uncseg_training.train.trainer import cycles, fit, learning_rate
 

@@ -13,7 +13,8 @@ from tests.training.conftest import head
 from uncseg_training.data.cases import Cases
 from uncseg_training.phantom.cohort import Phantoms
 from uncseg_training.train.curves import read_log
-from uncseg_training.train.state import Training, export_run
+from uncseg_training.train.export import export_run
+from uncseg_training.train.state import Training
 from uncseg_training.train.targets import Targets
 from uncseg_training.train.trainer import fit
 

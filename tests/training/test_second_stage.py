@@ -24,7 +24,8 @@ from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.cross_validation import predict_out_of_fold
-from uncseg_training.train.state import Training, export_run
+from uncseg_training.train.export import export_run
+from uncseg_training.train.state import Training
 from uncseg_training.train.trainer import fit
 
 CPU = torch.device("cpu")

@@ -25,9 +25,10 @@ from uncseg_training.data.patches import Indices, Patches, augment
 from uncseg_training.train import trainer
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.curves import draw_curves, read_log
+from uncseg_training.train.export import export_run
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.progress import reporter
-from uncseg_training.train.state import Training, export_run, save_state
+from uncseg_training.train.state import Training, save_state
 from uncseg_training.train.trainer import cycles, fit, learning_rate
 
 

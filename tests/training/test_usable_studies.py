@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from napari_uncseg.errors import StudyError
-from uncseg_training.experiments.harness import require_studies, usable
+from uncseg_training.experiments.studies import require_studies, usable
 
 
 @pytest.fixture

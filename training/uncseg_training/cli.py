@@ -310,7 +310,7 @@ def export(
 ) -> None:
     """Write the averaged network of a run, and the snapshots before it, as a model folder that the plugin runs."""
     from napari_uncseg.inference.ensemble_spec import parse_ensemble
-    from uncseg_training.train.state import export_run
+    from uncseg_training.train.export import export_run
 
     if halfway is not None:
         typer.echo("note: --halfway is now called --average-with.", err=True)

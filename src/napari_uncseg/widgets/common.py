@@ -86,12 +86,12 @@ class Note(QLabel):
             show_warning(self.text())
 
     @contextmanager
-    def failing(self) -> Iterator[None]:
+    def failing(self, *, aloud: bool = False) -> Iterator[None]:
         """Show the error of the package's that is raised within, which ends there."""
         try:
             yield
         except UncsegError as error:
-            self.fail(error)
+            self.fail(error, aloud=aloud)
 
 
 def failure_sentence(error: BaseException) -> str:

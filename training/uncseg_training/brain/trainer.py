@@ -18,7 +18,7 @@ from napari_uncseg.models.unet import PlainConvUNet
 from uncseg_training.brain.heads import Head
 from uncseg_training.brain.images import Sample, draw
 from uncseg_training.train.architectures import architecture
-from uncseg_training.train.config import CONFIGS
+from uncseg_training.train.config_files import CONFIGS, config_of, find_yaml, read_yaml
 from uncseg_training.train.config_limits import check_type
 from uncseg_training.train.state import CHECKPOINT, LOG, load_state, save_state
 
@@ -107,19 +107,12 @@ def read_config(path: Path | None = None, **changes: Any) -> Config:
     ValueError
         When the file is absent or no such configuration.
     """
-    import yaml
-
     path = path or CONFIGS / "brain.yaml"
+    content = read_yaml(find_yaml(path, CONFIGS, "configuration"))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not there, or no YAML; write one 'key: value' per line.") from error
-    if not isinstance(content, dict) or (unknown := sorted(content.keys() - Config.__dataclass_fields__.keys())):
-        named = unknown[0] if isinstance(content, dict) else content
-        raise ValueError(f"{path} holds {named}, which is no key; known are {', '.join(Config.__dataclass_fields__)}.")
-    values = {**content, **changes}
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Config(**plain)
+        return config_of(Config, content | changes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def build(config: Config) -> PlainConvUNet:

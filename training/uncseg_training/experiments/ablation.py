@@ -29,6 +29,7 @@ import typer
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.models.model import Model, load_model, save_model
 from uncseg_training.experiments import harness
+from uncseg_training.experiments.studies import mean_dice, region_dice, usable
 from uncseg_training.phantom.anatomy import load_anatomies, save_anatomies
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.state import Training
@@ -147,15 +148,13 @@ def row_of(variant: Variant, trainings: Sequence[Training], model: Model, folder
     dice: harness.Row = {}
     for folder in folders:
         rows = []
-        for study in harness.usable(folder):
+        for study in usable(folder):
             assert study.reference is not None
             started = time.process_time()
             prediction = predictor.predict(study)
             spent, count = spent + time.process_time() - started, count + 1
-            rows.append(harness.region_dice(prediction.segmentation, study.reference, study.voxel_ml))
-        dice |= {
-            f"{folder.name} {region}": harness.rounded(mean, 3) for region, (mean, _) in harness.mean_dice(rows).items()
-        }
+            rows.append(region_dice(prediction.segmentation, study.reference, study.voxel_ml))
+        dice |= {f"{folder.name} {region}": harness.rounded(mean, 3) for region, (mean, _) in mean_dice(rows).items()}
     weights = sum(tensor.numel() for tensor in trainings[-1].network.parameters())
     return {
         "factor": variant.factor,

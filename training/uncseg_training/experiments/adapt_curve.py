@@ -22,9 +22,10 @@ from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.splits import SPLITS, read_splits, write_splits
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
+from uncseg_training.experiments.studies import region_dice
 from uncseg_training.train.adapt import FRESH, Settings
 from uncseg_training.train.config import Config, read_config
-from uncseg_training.train.state import export_run
+from uncseg_training.train.export import export_run
 
 COUNTS = (5, 10, 20)
 SEED, MEMBERS = 4102, "tta:2"
@@ -97,7 +98,7 @@ def main(
             study = known[name]()
             assert study.reference is not None  # it would not be among these otherwise
             found = predictor.predict(study, members=MEMBERS)
-            dice[count].append(harness.region_dice(found.segmentation, study.reference, study.voxel_ml))
+            dice[count].append(region_dice(found.segmentation, study.reference, study.voxel_ml))
     rows = rows_of(dice)
     harness.write_table(rows, out / "adapt_curve", f"Mean Dice of {len(fold['val'])} patients of fold 0")
     values = {

@@ -47,7 +47,6 @@ from uncseg_training.experiments.case_study_tables import (
     write_tables,
 )
 from uncseg_training.experiments.case_study_triage import expected_rows, triage_rows
-from uncseg_training.experiments.judging import Task, record_of
 from uncseg_training.experiments.networks import (
     Plan,
     make_networks,
@@ -57,6 +56,7 @@ from uncseg_training.experiments.networks import (
     parts_of,
     plan_of,
 )
+from uncseg_training.experiments.records import Task, record_of
 
 NETWORKS: Mapping[str, str] = {"segresnet": "SegResNet", "unet_res": "UNet-Res"}
 """Trained networks and what tables call them."""

@@ -25,7 +25,7 @@ from uncseg_training.experiments.case_study_tables import (
     dice_and_union_error,
 )
 from uncseg_training.experiments.case_study_triage import triage
-from uncseg_training.experiments.judging import CALIBRATED_SETS, SETS
+from uncseg_training.experiments.records import CALIBRATED_SETS, SETS
 
 PUBLISHED_DICE, PUBLISHED_ECE, PUBLISHED_ENTROPY = 0.714, 0.915, 0.054
 """Of ET by UNet-Res (arXiv 2606.19300); neither the entropy's base nor the voxels of the last two are told."""

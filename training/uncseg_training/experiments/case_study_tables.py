@@ -17,12 +17,8 @@ from napari_uncseg.metrics.calibration import ece_bound
 from napari_uncseg.metrics.statistics import defined, holm, paired_difference
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from uncseg_training.experiments import harness
-from uncseg_training.experiments.judging import (
-    CALIBRATED_SETS,
-    SETS,
-    Measured,
-    scaled,
-)
+from uncseg_training.experiments.judging import Measured
+from uncseg_training.experiments.records import CALIBRATED_SETS, SETS, scaled
 
 ENTROPY = scaled("entropy")
 """Entropy over ln 2, which is entropy in bits."""

@@ -1,4 +1,4 @@
-"""What the experiments share: options, runs that go on where they were cut, studies to judge by, tables and figures.
+"""What the experiments share: options, runs that go on where they were cut, tables and figures.
 
 A script is a ``main`` under :func:`experiment` with the options below. It trains with :func:`train_all`, keeps what
 took long with :func:`kept`, and writes its tables (:func:`write_table`), pictures (:func:`write_figure`) and every
@@ -24,13 +24,7 @@ import pandas as pd
 import torch
 import typer
 
-from napari_uncseg.errors import StudyError
-from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.files import write_files
-from napari_uncseg.io.loading import load_study
-from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS, Region, region_masks
-from napari_uncseg.metrics.overlap import dice, is_small
 from napari_uncseg.metrics.statistics import Interval, bootstrap_bca
 from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
 from uncseg_training.train.config import Config
@@ -234,64 +228,6 @@ def anatomies_or_template(anatomies: Path | None, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         save_anatomies(build_anatomies(None, icbm=True), file)
     return file
-
-
-def usable(folder: Path) -> Iterator[Study]:
-    """Studies of a folder with a reference, read one after the other; what cannot be used is named and left out.
-
-    Parameters
-    ----------
-    folder : Path
-        A study folder or a folder of studies.
-
-    Raises
-    ------
-    StudyError
-        When the folder holds no study, or at the end when none could be used.
-    """
-    used = 0
-    for files in find_studies(folder):
-        try:
-            study = load_study(files)
-        except StudyError as error:
-            typer.echo(f"left out: {error}", err=True)
-            continue
-        if study.reference is None:
-            typer.echo(f"left out: {study.id} has no reference.", err=True)
-            continue
-        used += 1
-        yield study
-    if not used:
-        raise StudyError(f"{folder} holds no study with a reference; name another folder.")
-
-
-def require_studies(*folders: Path | None) -> None:
-    """Look whether folders hold a study to judge by, before hours go by.
-
-    Raises
-    ------
-    StudyError
-        When one does not; None asks for nothing.
-    """
-    for folder in folders:
-        if folder is not None:
-            next(usable(folder))
-
-
-def region_dice(
-    segmentation: npt.NDArray[np.integer], reference: npt.NDArray[np.integer], voxel_ml: float
-) -> dict[Region, float]:
-    """Dice of every region of two label maps, NaN for one below 1 mL in the reference."""
-    found = {}
-    for region, ours, truth in zip(REGIONS, region_masks(segmentation), region_masks(reference), strict=True):
-        found[region] = math.nan if is_small(float(truth.sum()) * voxel_ml) else dice(ours, truth)
-    return found
-
-
-def mean_dice(rows: Sequence[Mapping[Region, float]]) -> dict[str, tuple[float, int]]:
-    """Mean Dice and number of studies per region, where it is defined."""
-    frame = pd.DataFrame(rows, columns=list(REGIONS))
-    return {str(region): (float(frame[region].mean()), int(frame[region].count())) for region in REGIONS}
 
 
 def interval(values: Sequence[float] | npt.NDArray[np.floating[Any]] | pd.Series) -> Row:

@@ -26,6 +26,7 @@ from napari_uncseg.inference.input_checks import Glance, check_input
 from napari_uncseg.io.study import Study
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
+from uncseg_training.experiments.studies import usable
 
 T1C, T1N, T2F, T2W = range(4)
 SHIFTS_MM, TURNS_DEGREES, SLICES_MM = (2, 3, 4, 6), (2, 3, 4, 6), (4, 6, 8, 10)
@@ -176,7 +177,7 @@ def main(folders: harness.StudyFolders, out: harness.Out) -> None:
     found: dict[tuple[str, str], dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     count = 0
     for folder in folders:
-        for study in harness.usable(folder):
+        for study in usable(folder):
             count, started = count + 1, time.perf_counter()
             reasons = check_input(study)
             seconds.append(time.perf_counter() - started)

@@ -31,6 +31,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region, labels_from_regions, region_masks
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments import harness
+from uncseg_training.experiments.studies import mean_dice, region_dice, usable
 
 SPACINGS = (3.0, 2.0, 1.5, 1.0)
 """Voxel sizes, mm."""
@@ -58,7 +59,7 @@ def through_grid(study: Study, plan: InputPlan, *, fractions: bool) -> dict[Regi
     regions = np.ascontiguousarray(frame.enter(region_masks(study.reference)), dtype=np.float32)
     there = resample(torch.from_numpy(regions), frame.shape)
     back = frame.leave(on_crop(there if fractions else (there > 0.5).float(), frame).numpy())
-    return harness.region_dice(labels_from_regions(back), study.reference, study.voxel_ml)
+    return region_dice(labels_from_regions(back), study.reference, study.voxel_ml)
 
 
 def settings_of(study: Study, predictor: Predictor, plan: InputPlan) -> Iterator[tuple[Setting, dict[Region, float]]]:
@@ -74,7 +75,7 @@ def settings_of(study: Study, predictor: Predictor, plan: InputPlan) -> Iterator
     probabilities = predictor.predict(study).probabilities
     for threshold in THRESHOLDS:
         labels = labels_from_regions(probabilities, threshold)
-        yield ("threshold", f"{threshold:g}"), harness.region_dice(labels, study.reference, study.voxel_ml)
+        yield ("threshold", f"{threshold:g}"), region_dice(labels, study.reference, study.voxel_ml)
 
 
 @harness.experiment
@@ -90,12 +91,12 @@ def main(
     results: dict[str, dict[str, dict[str, dict[str, tuple[float, int]]]]] = {}
     for folder in folders:
         found: dict[Setting, list[dict[Region, float]]] = defaultdict(list)
-        for study in harness.usable(folder):
+        for study in usable(folder):
             for setting, dice in settings_of(study, predictor, plan):
                 found[setting].append(dice)
         tables: dict[str, dict[str, dict[str, tuple[float, int]]]] = {"resolution": {}, "threshold": {}}
         for (table, row), rows in found.items():
-            tables[table][row] = harness.mean_dice(rows)
+            tables[table][row] = mean_dice(rows)
         typer.echo(f"\n{folder.name}: mean Dice over regions of at least 1 mL")
         for table, told in tables.items():
             means = {row: {region: mean for region, (mean, _) in each.items()} for row, each in told.items()}

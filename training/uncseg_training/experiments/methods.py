@@ -34,7 +34,7 @@ from napari_uncseg.metrics.statistics import paired_difference
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.models.model import load_model
 from uncseg_training.experiments import harness
-from uncseg_training.experiments.judging import CALIBRATED_SETS, Measured, Task, case_of, record_of, scaled
+from uncseg_training.experiments.judging import Measured
 from uncseg_training.experiments.methods_figure import draw, draw_maps
 from uncseg_training.experiments.networks import (
     CALIBRATION,
@@ -49,6 +49,7 @@ from uncseg_training.experiments.networks import (
     plan_of,
     source_of,
 )
+from uncseg_training.experiments.records import CALIBRATED_SETS, Task, case_of, record_of, scaled
 from uncseg_training.experiments.tune_injection import tune_injection
 
 NETWORKS = (ENSEMBLE[0], "snapshots", "dropout", *ENSEMBLE[1:], "auxiliary", "gaussian")

@@ -21,10 +21,12 @@ from pathlib import Path
 
 from uncseg_training.data.cases import Cases, write_phantom_cases
 from uncseg_training.experiments import harness
-from uncseg_training.experiments.judging import Measured, Record, Source
+from uncseg_training.experiments.judging import Measured
+from uncseg_training.experiments.records import Record, Source
 from uncseg_training.train.architectures import DROPOUT
 from uncseg_training.train.config import Config, read_config
-from uncseg_training.train.state import CHECKPOINT, SNAPSHOTS, Training, export_run, save_state
+from uncseg_training.train.export import export_run
+from uncseg_training.train.state import CHECKPOINT, SNAPSHOTS, Training, save_state
 from uncseg_training.train.trainer import cycles
 
 TRAINING, CALIBRATION, UNSEEN = "training", "calibration", "unseen"

@@ -29,7 +29,9 @@ from napari_uncseg.models.model import DATASET_JSON, load_model, save_model
 from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.splits import SPLITS, read_splits, write_splits
 from uncseg_training.experiments import harness
-from uncseg_training.train.state import CHECKPOINT, export_run
+from uncseg_training.experiments.studies import region_dice
+from uncseg_training.train.export import export_run
+from uncseg_training.train.state import CHECKPOINT
 
 NUMBER, NAME = 146, "Dataset146_gliomas"
 CONFIGURATION, PLANS = "3d_fullres", "nnUNetPlans"
@@ -120,7 +122,7 @@ def dice_of(model: Path, sources: Sequence[Path], names: Sequence[str]) -> dict[
     for name in names:
         study = studies[name]()
         assert study.reference is not None  # it would not be among these otherwise
-        dice = harness.region_dice(predictor.predict(study).segmentation, study.reference, study.voxel_ml)
+        dice = region_dice(predictor.predict(study).segmentation, study.reference, study.voxel_ml)
         found[name] = {str(region): value for region, value in dice.items()}
     return found
 

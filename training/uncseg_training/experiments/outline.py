@@ -19,6 +19,7 @@ from scipy import ndimage
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label, region_masks
 from uncseg_training.experiments import harness
+from uncseg_training.experiments.studies import require_studies, usable
 
 PLACES = tuple(range(-8, 9))
 """Millimetres from the outline, negative inside."""
@@ -87,7 +88,7 @@ def profiles(study: Study) -> dict[str, Profile]:
 def rows_of(folder: Path) -> list[harness.Row]:
     """Quartiles over the studies of a folder, a row per modality; None where no study has enough voxels."""
     found: dict[str, list[Profile]] = {name: [] for name in MODALITIES_READ}
-    for study in harness.usable(folder):
+    for study in usable(folder):
         for name, contrast in profiles(study).items():
             found[name].append(contrast)
     rows = []
@@ -121,7 +122,7 @@ def draw(rows: list[harness.Row], path: Path) -> None:
 @harness.experiment
 def main(studies: harness.StudyFolders, out: harness.Out) -> None:
     """Print the table, write the numbers and the figure."""
-    harness.require_studies(*studies)
+    require_studies(*studies)
     rows = [row for folder in studies for row in rows_of(folder)]
     medians = {f"{row['folder']}, {row['modality']} ({row['studies']})": row["median"] for row in rows}
     typer.echo(pd.DataFrame(medians, index=[f"{place:+d}" for place in PLACES], dtype=float).T.round(2).to_string())

@@ -21,6 +21,7 @@ from uncseg_training.data.patches import whole_case
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.paper1_figures import Panel, drawn_cases
 from uncseg_training.experiments.paper1_tables import ERROR_MAP, FAILURE, Map, compare
+from uncseg_training.experiments.studies import region_dice
 from uncseg_training.paper1 import sweep_log
 from uncseg_training.paper1.published import visit
 from uncseg_training.paper1.variance import readings
@@ -90,7 +91,7 @@ def dice_of(training: Training, cases: Cases, device: torch.device) -> dict[str,
     network, found = training.averaged.to(device), {}
     for name in held_out(training, cases):
         labels = labels_from_regions(predict_case(network, cases, name, device)[:3].numpy())
-        dice = harness.region_dice(labels, cases.labels(name), training.config.spacing**3 / 1000)
+        dice = region_dice(labels, cases.labels(name), training.config.spacing**3 / 1000)
         found[name] = {str(region): value for region, value in dice.items()}
     return found
 

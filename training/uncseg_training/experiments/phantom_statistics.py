@@ -23,6 +23,7 @@ from scipy import ndimage
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label
 from uncseg_training.experiments import harness
+from uncseg_training.experiments.studies import require_studies, usable
 from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms
 from uncseg_training.train.config_limits import LARGEST_SEED
@@ -101,12 +102,12 @@ def main(
 ) -> None:
     """Print the table, write the numbers and the figure."""
     stream = Phantoms(load_anatomies(anatomies), seed=seed, prior=prior)
-    harness.require_studies(studies)
+    require_studies(studies)
     made = [stream[index] for index in range(count)]
     phantoms = pd.DataFrame(
         [describe(phantom.normalised().numpy(), phantom.labels.numpy(), phantom.brain.numpy()) for phantom in made]
     )
-    patients = pd.DataFrame({study.id: describe_study(study) for study in harness.usable(studies)}).sort_index()
+    patients = pd.DataFrame({study.id: describe_study(study) for study in usable(studies)}).sort_index()
     ranges = phantoms.reindex(columns=patients.index).quantile([0.05, 0.5, 0.95]).T
     within = patients.ge(ranges[0.05], axis=0) & patients.le(ranges[0.95], axis=0)
     typer.echo(pd.concat([ranges.add_prefix("p "), patients], axis=1).round(2).to_string())

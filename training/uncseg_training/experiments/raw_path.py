@@ -34,6 +34,7 @@ from uncseg_training.brain.phantoms import Matrix, make_phantom, rigid
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
 from uncseg_training.experiments.registration import surface_error, surface_of
+from uncseg_training.experiments.studies import region_dice
 
 AIM = 0.02
 """Dice of WT that the raw path may lose in the mean."""
@@ -79,7 +80,7 @@ def judge(head: Head, number: int, predictor: Predictor) -> Row:
         for name, source in (("raw", Path(folder, "raw")), ("perfect", Path(folder, "perfect"))):
             study = load_study(source)
             found = predictor.predict(study).segmentation
-            scores = harness.region_dice(found, made.labels, voxel_ml(made.affine))
+            scores = region_dice(found, made.labels, voxel_ml(made.affine))
             row |= {f"{region} {name}": harness.rounded(value) for region, value in scores.items()}
             if name == "raw":
                 row["mask Dice"] = harness.rounded(dice(study.brain, made.brain))

@@ -34,6 +34,7 @@ from napari_uncseg.models.model import Model, load_model
 from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, negative_log_likelihood
 from napari_uncseg.uncertainty.recalibration.models import STEPS, steps_of
 from uncseg_training.experiments import harness
+from uncseg_training.experiments.studies import usable
 
 STOPPED = "Stopped before all candidates were tried on all studies; nothing was chosen."
 
@@ -245,7 +246,7 @@ def main(
 ) -> None:
     """Print the table and what to use."""
     shares = check_candidates([float(word) for word in candidates.split(",")])
-    studies = (study for folder in folders for study in harness.usable(folder))
+    studies = (study for folder in folders for study in usable(folder))
     found = tune_injection(
         load_model(model), studies, candidates=shares, count=count, layers=layers, device=device, notify=typer.echo
     )

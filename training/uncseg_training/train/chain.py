@@ -21,7 +21,8 @@ from uncseg_training.phantom.anatomy import load_anatomies
 from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.train.config import Config
 from uncseg_training.train.cross_validation import predict_out_of_fold
-from uncseg_training.train.state import Training, export_run
+from uncseg_training.train.export import export_run
+from uncseg_training.train.state import Training
 from uncseg_training.train.trainer import fit
 
 SPLITS, SEED = "splits.json", 4101
@@ -69,7 +70,7 @@ class Chain:
         Configuration of each stage by its name, the first one first; no folds yet. What the second stage sees of the
         first comes from the run or model that the first one starts from, which has seen none of the studies.
     export : mapping
-        How a trained network is exported, see :func:`~uncseg_training.train.state.export_run`.
+        How a trained network is exported, see :func:`~uncseg_training.train.export.export_run`.
     tell : callable
         Told a sentence at each step.
     """

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from uncseg_training.phantom.appearance_priors import RETIRED, appearance_prior
 from uncseg_training.train.architectures import ARCHES, DROPOUT, architecture, divisor, fitting
-from uncseg_training.train.config_limits import LIMITS, check_type
+from uncseg_training.train.config_files import CONFIGS, config_of, find_yaml, read_yaml
+from uncseg_training.train.config_limits import LIMITS, check_together, check_type
 
 HEADS = ("regions", "regions_gaussian", "regions_auxiliary")
 """What a network answers with, see :class:`napari_uncseg.models.heads.Head`."""
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class Channel(StrEnum):
@@ -32,6 +30,15 @@ class Channel(StrEnum):
     CROSSENTROPY = "crossentropy"
     PUBLISHED = "published"
 
+
+CHOICES: Mapping[str, Sequence[str]] = {
+    "arch": ARCHES,
+    "augmentation": ("light", "strong"),
+    "channel": tuple(Channel),
+    "head": HEADS,
+    "uncertainty": ("failure", "error_map", "none"),
+}
+"""What a key may be where it is one of a few words."""
 
 RENAMED: Mapping[str, str] = {"looks": "appearance_prior", "misses": "false_negative_weight"}
 """Keys of older runs, and what they are called now."""
@@ -198,54 +205,10 @@ class Config:
             if not low <= value <= high:
                 least = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
                 raise ValueError(f"{key} is {value:g}; take {least}.")
-        if self.spacing <= 0 or self.dropout == 1 or min(self.features, default=0) < 1:
-            raise ValueError("spacing and features must be above 0, and dropout below 1.")
-        if self.appearance_prior not in RETIRED:
-            appearance_prior(self.appearance_prior)
-        if self.arch == "unet" and not len(self.features) == len(self.encoder) == len(self.decoder) + 1:
-            raise ValueError(
-                "features and encoder have one number per stage, decoder one less; mend the configuration."
-            )
-        if self.whole_from > 0 and any(a > b for a, b in zip(self.patch, self.volume, strict=True)):
-            raise ValueError(f"The patch {self.patch} is larger than the volume {self.volume}; make it smaller.")
-        if self.uncertainty not in ("failure", "error_map", "none"):
-            raise ValueError(f"uncertainty is {self.uncertainty}; take failure, error_map or none.")
-        if self.augmentation not in ("light", "strong"):
-            raise ValueError(f"augmentation is {self.augmentation}; take light or strong.")
-        if self.channel not in tuple(Channel):
-            raise ValueError(f"channel is {self.channel}; take one of {', '.join(Channel)}.")
-        if self.splits and not self.folds:
-            raise ValueError("splits names folds, but folds is 0; say how many there are.")
-        if self.previous_stage and not (self.cases and (self.share >= 1 or self.phantoms)):
-            raise ValueError("A previous stage knows cases, not endless phantoms; give cases, and phantoms or share 1.")
-        if self.uncertainty == "error_map" and not self.cases:
-            raise ValueError("An error map belongs to a case that comes back: give cases.")
-        if self.steps - (self.snapshots - 1) * self.cycle_steps < 1:
-            raise ValueError(
-                f"steps is {self.steps}, too few for {self.snapshots} snapshots with a cycle of {self.cycle:g}; "
-                "take more steps, fewer snapshots or a shorter cycle."
-            )
-        if self.folds == 1:
-            raise ValueError("folds is 1, which leaves nothing to train on; take 0 or at least 2.")
-        if self.folds and not (self.cases and 0 <= self.fold < self.folds):
-            raise ValueError(f"There is no fold {self.fold} of {self.folds}; give cases and a fold from 0.")
-        if self.arch not in ARCHES:
-            raise ValueError(f"arch is {self.arch}; take one of {', '.join(ARCHES)}.")
-        unit = divisor(self.arch, len(self.features))
-        for what, sizes in (("volume", self.volume), ("patch", self.patch)):
-            used = what == "volume" or self.whole_from > 0
-            if used and fitting(sizes, unit) != tuple(sizes):
-                raise ValueError(f"The {what} {sizes} does not fit {self.arch}; take multiples of {unit}.")
-        if self.head not in HEADS:
-            raise ValueError(f"head is {self.head}; take one of {', '.join(HEADS)}.")
-        if self.head != "regions" and self.uncertainty == "error_map":
-            raise ValueError(f"An error map is learnt by the uncertainty channel of the head regions, not {self.head}.")
-        if self.false_negative_weight != 0.5 and (self.head == "regions_gaussian" or self.uncertainty == "error_map"):
-            raise ValueError(
-                "false_negative_weight belongs to the plain loss of the regions; leave it at 0.5 for this one."
-            )
-        if self.head == "regions_auxiliary" and (self.arch != "unet" or self.uncertainty != "failure"):
-            raise ValueError("The head regions_auxiliary learns failures on the features of the unet; take these two.")
+        for key, words in CHOICES.items():
+            if (word := getattr(self, key)) not in words:
+                raise ValueError(f"{key} is {word}; take one of {', '.join(words)}.")
+        check_together(self)
 
     @property
     def inputs(self) -> int:
@@ -317,21 +280,7 @@ def read_config(source: str | Path, **changes: Any) -> Config:
     ValueError
         When the file is absent, is not YAML, or holds an unknown key or a value of the wrong kind.
     """
-    import yaml
-
-    path = Path(source) if Path(source).suffix in {".yaml", ".yml"} else CONFIGS / f"{source}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in CONFIGS.glob("*.yaml")))
-        raise ValueError(f"There is no configuration {source}; known are {known}, or give a YAML file.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" (line {mark.line + 1})"
-        raise ValueError(f"{path} is not YAML{where}; write one 'key: value' per line.") from None
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no keys; write one 'key: value' per line, such as 'steps: 100'.")
+    content = read_yaml(find_yaml(source, CONFIGS, "configuration"))
     try:
         return config_from(content | changes)
     except ValueError as error:
@@ -344,16 +293,5 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_from(values: Mapping[str, Any]) -> Config:
-    """Configuration from plain JSON or YAML values, where tuples have become lists.
-
-    Raises
-    ------
-    ValueError
-        When a key is unknown or a value of the wrong kind.
-    """
-    values = renamed(values)
-    unknown = sorted(str(key) for key in values if key not in Config.__dataclass_fields__)
-    if unknown:
-        raise ValueError(f"There is an unknown key {unknown[0]}; known are {', '.join(Config.__dataclass_fields__)}.")
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Config(**plain)
+    """Configuration from plain values, see :func:`~uncseg_training.train.config_files.config_of`."""
+    return config_of(Config, renamed(values))

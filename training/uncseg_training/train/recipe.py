@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from napari_uncseg.evaluation.calibration_studies import Origin
 from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.matching import Pair, match
@@ -29,7 +27,8 @@ from uncseg_training.data.cohort_splits import balanced_splits, traits_of
 from uncseg_training.data.splits import SPLITS as RELEASE_SPLITS
 from uncseg_training.data.splits import read_splits, split_by_group, write_splits
 from uncseg_training.train.chain import SPLITS, Chain, Tell, patients_of
-from uncseg_training.train.config import CONFIGS, Config, read_config
+from uncseg_training.train.config import Config, read_config
+from uncseg_training.train.config_files import CONFIGS, find_yaml, read_yaml
 from uncseg_training.train.cross_validation import collect, write_left_out
 from uncseg_training.train.state import Training
 from uncseg_training.train.trainer import fit
@@ -72,15 +71,12 @@ class Recipe:
         ValueError
             When there is none, or it does not name the three stages.
         """
-        path = Path(source) if Path(source).suffix in {".yaml", ".yml"} else RECIPES / f"{source}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(item.stem for item in RECIPES.glob("*.yaml")))
-            raise ValueError(f"There is no recipe {source}; known are {known}, or give a YAML file.")
+        path = find_yaml(source, RECIPES, "recipe")
+        content = read_yaml(path)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
             stages = {name: {"config": str(content[name]["config"]), **content[name]} for name in STAGES}
             return cls(int(content["phantoms"]), stages)
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             names = ", ".join(STAGES)
             raise ValueError(f"{path} is no recipe; it needs phantoms, and a config for each of {names}.") from error
 

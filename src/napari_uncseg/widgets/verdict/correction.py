@@ -13,7 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_uncseg.errors import SaveError, StudyError, UncsegError
+from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.review.corrections import (
     Correction,
@@ -169,7 +169,8 @@ class CorrectionBox(QWidget):
         prediction, layer, folder = self._prediction, self._layer(), self._folder()
         if prediction is None or layer is None:
             return False
-        try:
+        saved = False
+        with self.message.failing(aloud=True):
             if folder is None:
                 raise SaveError("No folder of results is chosen; choose it above.")
             ask_reviewer(self._session, self)
@@ -180,11 +181,9 @@ class CorrectionBox(QWidget):
             path = save_correction(prediction, labels, folder, findings=self._session.findings, **told)
             tag_of_correction(layer).saved = labels
             self._keep()
-        except UncsegError as error:
-            self.message.fail(error, aloud=True)
-            return False
-        self.message.tell(f"Saved as {path}")
-        return True
+            self.message.tell(f"Saved as {path}")
+            saved = True
+        return saved
 
     # Drafts
 
@@ -257,9 +256,8 @@ class CorrectionBox(QWidget):
             self._layer_connections.connect(layer.events.mode, self._on_mode)
             self._layer_connections.connect(layer.events.selected_label, self._on_mode)
             # napari's own keys of undo need the layer to be the active one.
-            self._layer_connections.bind_keys(
-                self._viewer, None, {"Ctrl+Z": (layer.undo,), "Ctrl+Shift+Z": (layer.redo,)}
-            )
+            keys = {"Ctrl+Z": (layer.undo,), "Ctrl+Shift+Z": (layer.redo,)}
+            self._layer_connections.bind_keys(self._viewer, None, keys)
             self._apply_tools()
         else:
             self.tools.grow_button.setChecked(False)
@@ -313,15 +311,12 @@ class CorrectionBox(QWidget):
         layer, image = self._layer(), shown_image(self._viewer)
         if layer is None:
             return
-        try:
+        with self.message.failing(aloud=True):
             if image is None:
                 raise StudyError("No image is shown; show one to grow in.")
             share, reach = self.tools.tolerance.value() / 100, float(self.tools.reach.value())
             count = grow_from(layer, image, place, share, reach)
-        except UncsegError as error:
-            self.message.fail(error, aloud=True)
-            return
-        self._tell_edit(count, f"Grown in {image.name}", "All of it has that label already")
+            self._tell_edit(count, f"Grown in {image.name}", "All of it has that label already")
 
     def _tell_edit(self, count: int, done: str, nothing: str) -> None:
         if self._prediction is not None and count:
