@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -92,3 +94,29 @@ def test_objects_are_sound_by_the_standard(tmp_path, t1c, prediction):
         done = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True, check=False)
         errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
         assert not errors, (name, errors)
+
+
+def by_dcmqi(tool: str, made: Path, out: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What dcmqi writes of an object: voxels and affine of each file."""
+    out.mkdir()
+    program = [Path(sysconfig.get_path("scripts"), tool), "--inputDICOM", made, "--outputDirectory", out]
+    subprocess.run([*program, "--outputType", "nii"], capture_output=True, check=True)
+    images = [nib.load(path) for path in sorted(out.glob("*.nii.gz"))]
+    return [(np.asarray(image.dataobj), image.affine) for image in images]
+
+
+def test_dcmqi_reads_the_same_voxels_in_the_same_place(tmp_path, t1c, prediction):
+    for name, made in export_dicom(prediction, t1c).items():
+        made.save_as(tmp_path / name, enforce_file_format=True)
+    segments = by_dcmqi("segimage2itkimage", tmp_path / "segmentation.dcm", tmp_path / "segments")
+    assert [np.unique(values[values > 0]).tolist() for values, _ in segments] == [[1], [2], [3]]
+    read = np.zeros_like(prediction.segmentation)
+    for values, affine in segments:  # only the slices that hold something
+        places = np.linalg.inv(t1c.affine) @ affine @ np.vstack([np.argwhere(values).T, np.ones(np.sum(values > 0))])
+        voxels = np.rint(places)[:3].astype(int)
+        np.testing.assert_allclose(places[:3], voxels, atol=1e-4)
+        read[tuple(voxels)] = values[values > 0]
+    np.testing.assert_array_equal(read, prediction.segmentation)
+    ((values, affine),) = by_dcmqi("paramap2itkimage", tmp_path / "entropy.dcm", tmp_path / "map")
+    np.testing.assert_array_equal(values, prediction.maps["entropy"])
+    np.testing.assert_allclose(affine, t1c.affine, atol=1e-4)

@@ -42,6 +42,8 @@ _TYPES = {
 }
 """What each segment is, by codes of SNOMED CT."""
 
+_BRAIN = CodedConcept("12738006", "SCT", "Brain")
+
 
 def export_dicom(prediction: Prediction, t1c: Series, report: bytes | None = None) -> dict[str, Dataset]:
     """Make the DICOM objects of a result.
@@ -108,7 +110,8 @@ def _planes(values: Array, t1c: Series) -> tuple[Array, dict[str, Any]]:
     """Slices (n, rows, columns) of a volume in the order of the series, and where each lies."""
     slices = np.ascontiguousarray(values.transpose(2, 1, 0))
     rows, columns = t1c.frames[0].pixel_spacing or (1.0, 1.0)
-    measures = hd.PixelMeasuresSequence((rows, columns), t1c.spacing[2], t1c.spacing[2])
+    thickness = round(t1c.spacing[2], 6)  # a decimal string has at most 16 letters
+    measures = hd.PixelMeasuresSequence((rows, columns), thickness, thickness)
     orientation = hd.PlaneOrientationSequence("PATIENT", list(t1c.frames[0].orientation or ()))
     positions = [hd.PlanePositionSequence("PATIENT", list(frame.position or ())) for frame in t1c.frames]
     return slices, {"pixel_measures": measures, "plane_orientation": orientation, "plane_positions": positions}
@@ -189,9 +192,24 @@ def _map(prediction: Prediction, name: str, source: Sequence[Dataset], t1c: Seri
         **_maker(number),
         **where,
     )
-    if "Laterality" not in made:
-        made.Laterality = ""  # of a head there is none, and yet the standard asks for it
+    # highdicom leaves out where a frame lies in the body, without which dcmqi (1.5.7) falls over.
+    anatomy = Dataset()
+    anatomy.AnatomicRegionSequence, anatomy.FrameLaterality = [_BRAIN], "U"
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    _frames_up(made)
     return made
+
+
+def _frames_up(made: Dataset) -> None:
+    """Put a map's frames in the order in which they lie along rows × columns; dcmqi, and so Slicer, counts on it."""
+    frames = list(made.PerFrameFunctionalGroupsSequence)
+    orientation = made.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    normal = np.cross(orientation[:3], orientation[3:])
+    positions = [frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames]
+    order = np.argsort(np.array(positions, dtype=float) @ normal, kind="stable")
+    values = np.frombuffer(made.FloatPixelData, dtype="<f4").reshape(len(frames), -1)
+    made.FloatPixelData = values[order].tobytes()
+    made.PerFrameFunctionalGroupsSequence = [frames[each] for each in order]
 
 
 def _report(prediction: Prediction, report: bytes, source: Dataset) -> Dataset:
