@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from napari_uncseg.arrays import Floats32, Floats64
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.device import precision_name, precision_of, run_within_memory
 from napari_uncseg.inference.preprocessing import Frame, InputPlan, frame_of, network_input, on_crop, turned
@@ -178,7 +178,7 @@ class ForwardPass:
         return fine
 
     @property
-    def stage_overlap(self) -> npt.NDArray[np.float64] | None:
+    def stage_overlap(self) -> Floats64 | None:
         """Dice between the stages of a cascade in WT, TC and ET, shape (3,): the mean over passes; None without one."""
         return np.mean(self._stage_overlaps, axis=0) if self._stage_overlaps else None
 
@@ -228,7 +228,7 @@ class ForwardPass:
 
 
 def second_stage_box(
-    whole_tumour: npt.NDArray[np.float32], spacing: Sequence[float], smallest: Sequence[int]
+    whole_tumour: Floats32, spacing: Sequence[float], smallest: Sequence[int]
 ) -> tuple[slice, slice, slice]:
     """Box that the second stage segments.
 

@@ -19,10 +19,9 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from napari_uncseg.arrays import Floats32, Floats64, Mask
+from napari_uncseg.arrays import Array, Floats32, Floats64, Mask
 from napari_uncseg.inference.familiar import unfamiliar
 from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.study import Study
@@ -134,7 +133,7 @@ class Glance:
         return cls(images, np.stack(flat), brain, inner, spacing)
 
 
-def _over_blocks(combine: Callable[[Any, Any], Any], volume: npt.NDArray[Any], factors: list[int]) -> npt.NDArray[Any]:
+def _over_blocks(combine: Callable[[Any, Any], Any], volume: Array, factors: list[int]) -> Array:
     """Combine the voxels of each block; what does not fill one at the end is left out."""
     for axis, factor in enumerate(factors):
         along = np.moveaxis(volume, axis, 0)[: volume.shape[axis] // factor * factor]

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from skimage.morphology import remove_small_objects
 
+from napari_uncseg.arrays import Floats32, Floats64, Labels, Mask
 from napari_uncseg.errors import Cancelled, ModelError
 from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
 from napari_uncseg.inference.forward_pass import ForwardPass
@@ -56,7 +56,7 @@ class Accumulated:
     unc_output: RunningMean[torch.Tensor] = field(default_factory=RunningMean)
     names: list[str] = field(default_factory=list)
     votes: torch.Tensor | None = None
-    stages: npt.NDArray[np.float64] | None = None
+    stages: Floats64 | None = None
 
     def add(self, output: MemberOutput) -> None:
         """Take in a member; its uncertainty channels unless those of other members are others."""
@@ -115,7 +115,7 @@ def accumulate(ensemble: EnsemblePlan, maps: Sequence[MapName], forward: Forward
 
 def error_risk_maps(
     study: Study, frame: Frame, accumulated: Accumulated, error_risk: ErrorRisk | None
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Floats32]:
     """``error_risk`` of WT, TC and ET; nothing when the members that are done lack what it was fitted on."""
     if error_risk is None:
         return {}
@@ -161,7 +161,7 @@ def smallest_of(plans: Mapping[str, Any]) -> float:
     return float(told)
 
 
-def segment(probabilities: npt.NDArray[np.float32], voxel_ml: float, smallest_ml: float = 0.0) -> npt.NDArray[np.uint8]:
+def segment(probabilities: Floats32, voxel_ml: float, smallest_ml: float = 0.0) -> Labels:
     """Labels of region probabilities, without components that are too small to mean anything.
 
     Parameters
@@ -227,7 +227,7 @@ def make_prediction(
         report.check()
         probabilities = _whole(crop if calibrated is None else calibrated, frame)
         report.check()
-        volumes: dict[str, npt.NDArray[np.float32]] = {}
+        volumes: dict[str, Floats32] = {}
         for name in possible(maps, reducer.count):
             source = _one_pass(name) if reducer.count == 1 else name
             volumes[str(name)] = _whole(reducer.map(source, calibrated), frame)
@@ -255,9 +255,9 @@ def make_prediction(
 
 def describe_result(
     study: Study,
-    segmentation: npt.NDArray[np.uint8],
-    entropy: npt.NDArray[np.float32],
-    cancer_mask: npt.NDArray[np.bool_],
+    segmentation: Labels,
+    entropy: Floats32,
+    cancer_mask: Mask,
     quality: Mapping[Region, Quality],
     expected_dice: ExpectedDice | None = None,
     input_reasons: Sequence[Reason] = (),
@@ -304,9 +304,7 @@ def describe_result(
     return result
 
 
-def _uncertainty_maps(
-    channels: torch.Tensor, frame: Frame, cancer_mask: npt.NDArray[np.bool_]
-) -> dict[str, npt.NDArray[np.float32]]:
+def _uncertainty_maps(channels: torch.Tensor, frame: Frame, cancer_mask: Mask) -> dict[str, Floats32]:
     """``unc_output`` of WT as it is and masked, and masked ones of TC and ET where the network has them."""
     whole = _whole(channels[0], frame)
     others = {
@@ -329,6 +327,6 @@ def _one_pass(name: MapName) -> MapName:
     return MapName(Measure.VAR1SHOT, name.region) if name.measure == Measure.VARIANCE else name
 
 
-def _whole(crop: torch.Tensor, frame: Frame) -> npt.NDArray[np.float32]:
-    whole: npt.NDArray[np.float32] = frame.leave(crop.numpy())
+def _whole(crop: torch.Tensor, frame: Frame) -> Floats32:
+    whole: Floats32 = frame.leave(crop.numpy())
     return whole

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
+from napari_uncseg.arrays import Floats32, Floats64, Mask
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.inference.resampling import resample, resampled_shape
 from napari_uncseg.io.study import Study
@@ -199,7 +200,7 @@ def turned(volumes: torch.Tensor, frame: Frame, onto: Frame) -> torch.Tensor:
     return volumes.flip([1 + axis for axis, flip in enumerate(onto.flips) if flip]).contiguous()
 
 
-def _normalise(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_] | None) -> None:
+def _normalise(image: Floats32, brain: Mask | None) -> None:
     """z-score in place, as nnU-Net's ZScoreNormalization: in the brain alone if given, 0 elsewhere."""
     values = image if brain is None else image[brain]
     mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
@@ -209,15 +210,15 @@ def _normalise(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_] | No
         image *= brain
 
 
-def _directions(orientation: str) -> npt.NDArray[np.float64]:
+def _directions(orientation: str) -> Floats64:
     """World axis and sign of each axis of an orientation such as ``RAS``, shape (3, 2)."""
-    directions: npt.NDArray[np.float64] = axcodes2ornt(tuple(orientation))
+    directions: Floats64 = axcodes2ornt(tuple(orientation))
     if sorted(directions[:, 0]) != [0, 1, 2]:
         raise ValueError(f"orientation {orientation}")
     return directions
 
 
-def _turn(affine: npt.NDArray[np.float64], orientation: str | None) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+def _turn(affine: Floats64, orientation: str | None) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """Study axis and direction behind each axis of an orientation, taking the closest axes of an oblique grid."""
     if orientation is None:
         return (0, 1, 2), (False, False, False)

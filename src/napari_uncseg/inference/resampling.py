@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
+
+from napari_uncseg.arrays import Floats32, Floats64
 
 
 def resampled_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, ...]:
@@ -55,14 +56,14 @@ def _along(weights: torch.Tensor, volumes: torch.Tensor, axis: int) -> torch.Ten
 
 
 @lru_cache(maxsize=64)
-def _weights(old: int, new: int) -> npt.NDArray[np.float32]:
+def _weights(old: int, new: int) -> Floats32:
     """Matrix of shape (new, old) that resamples one axis; each row sums to 1."""
     scale = old / new
     centre = (np.arange(new) + 0.5) * scale - 0.5
     if scale <= 1:
         # Beyond the outermost centres the edge value goes on.
         distance = np.abs(np.clip(centre, 0, old - 1)[:, None] - np.arange(old)[None])
-        weights: npt.NDArray[np.float64] = np.maximum(0.0, 1.0 - distance)
+        weights: Floats64 = np.maximum(0.0, 1.0 - distance)
         return weights.astype(np.float32)
     bounds = np.stack([centre - scale / 2, centre + scale / 2])[:, :, None] - np.arange(-1.0, old + 1)
     low, high = _hat_integral(bounds)
@@ -73,8 +74,8 @@ def _weights(old: int, new: int) -> npt.NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-def _hat_integral(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _hat_integral(t: Floats64) -> Floats64:
     """Integral of the linear interpolation kernel ``max(0, 1 - |t|)`` from -1 to ``t``."""
     t = np.clip(t, -1.0, 1.0)
-    integral: npt.NDArray[np.float64] = np.where(t < 0, (1 + t) ** 2 / 2, 1 - (1 - t) ** 2 / 2)
+    integral: Floats64 = np.where(t < 0, (1 + t) ** 2 / 2, 1 - (1 - t) ** 2 / 2)
     return integral

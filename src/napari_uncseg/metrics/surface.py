@@ -11,13 +11,12 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.spatial import cKDTree
 
-from napari_uncseg.arrays import Floats32, Floats64, Ints32, Mask
+from napari_uncseg.arrays import Floats32, Floats64, Ints32, Labels, Mask
 from napari_uncseg.metrics.morphology import bounding_box
 
 SHELL_EDGES_MM: tuple[float, ...] = (1.0, 3.0, 6.0)
@@ -168,9 +167,7 @@ def surface_distances(here: Floats64, there: Floats64) -> tuple[Floats64, Floats
     return trees[1].query(here)[0], trees[0].query(there)[0]
 
 
-def boundary_shells(
-    mask: Mask, spacing: Sequence[float], edges: Sequence[float] = SHELL_EDGES_MM
-) -> npt.NDArray[np.uint8]:
+def boundary_shells(mask: Mask, spacing: Sequence[float], edges: Sequence[float] = SHELL_EDGES_MM) -> Labels:
     """Number the shells around the boundary of a mask that voxels lie in.
 
     The distance of a voxel to the boundary is that to the nearest voxel on its other side: the two layers of voxels

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_uncseg.arrays import Floats32, Mask
+from napari_uncseg.arrays import Floats32, Floats64, Mask
 from napari_uncseg.io.geometry import three
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.preparation.registration import Registration
@@ -29,7 +28,7 @@ def draw_page(
     study_id: str,
     images: Floats32,
     brain: Mask,
-    affine: npt.NDArray[np.float64],
+    affine: Floats64,
     found: Mapping[str, Registration],
     record: Mapping[str, Any],
 ) -> str:
@@ -68,7 +67,7 @@ def draw_page(
     )
 
 
-def checkerboards(images: Floats32, brain: Mask, affine: npt.NDArray[np.float64]) -> bytes:
+def checkerboards(images: Floats32, brain: Mask, affine: Floats64) -> bytes:
     """A PNG: a row per image in three planes through the brain's middle; T1c alone, the others in squares with it.
 
     Parameters

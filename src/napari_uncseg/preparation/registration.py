@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from napari_uncseg.arrays import Floats32, Mask
+from napari_uncseg.arrays import Array, Floats32, Floats64, Mask
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.io import geometry
 from napari_uncseg.io.geometry import Affine, corners, three
 
-Matrix = npt.NDArray[np.float64]
+Matrix = Floats64
 """Millimetres (RAS+) of the fixed image to millimetres of the moving one, shape (4, 4)."""
 
 LEVELS_MM = (6.0, 3.0, 1.5)
@@ -136,7 +135,7 @@ def register(
     return first
 
 
-def displacement_mm(one: Matrix, other: Matrix, middle: npt.NDArray[np.float64]) -> float:
+def displacement_mm(one: Matrix, other: Matrix, middle: Floats64) -> float:
     """Largest distance between where two matrices put points of the brain's surface, a ball round its middle."""
     directions = np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if x or y or z])
     points = middle + _SURFACE_MM * directions / np.linalg.norm(directions, axis=1, keepdims=True)
@@ -172,7 +171,7 @@ class _Cubes:
     affine: Matrix
 
     @property
-    def middle(self) -> npt.NDArray[np.float64]:
+    def middle(self) -> Floats64:
         """Centre of the head, mm."""
         index = np.argwhere(self.head).mean(axis=0)
         return np.asarray(self.affine[:3, :3] @ index + self.affine[:3, 3])
@@ -253,7 +252,7 @@ class _Level:
         except RuntimeError:  # all samples lie outside of the moving image
             return 0.0
 
-    def search(self, start: Matrix, middle: npt.NDArray[np.float64], *, step: float) -> Matrix:
+    def search(self, start: Matrix, middle: Floats64, *, step: float) -> Matrix:
         """The nearest maximum of mutual information from a start."""
         method, transform = self._method, _transform(start, middle)
         method.SetInitialTransform(transform, True)
@@ -269,7 +268,7 @@ class _Level:
 def _finish(
     pyramid: Sequence[tuple[_Cubes, _Cubes]],
     start: Matrix,
-    middle: npt.NDArray[np.float64],
+    middle: Floats64,
     cancelled: Callable[[], bool],
     starts: int,
 ) -> Registration:
@@ -304,7 +303,7 @@ def _stop(cancelled: Callable[[], bool]) -> None:
         raise Cancelled("Stopped while the images were registered; nothing was written.")
 
 
-def _matrix(degrees: npt.NDArray[Any], shift: npt.NDArray[Any], middle: npt.NDArray[np.float64]) -> Matrix:
+def _matrix(degrees: Array, shift: Array, middle: Floats64) -> Matrix:
     """A turn about a point, then a shift."""
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
@@ -312,7 +311,7 @@ def _matrix(degrees: npt.NDArray[Any], shift: npt.NDArray[Any], middle: npt.NDAr
     return matrix
 
 
-def _transform(matrix: Matrix, middle: npt.NDArray[np.float64]) -> Any:
+def _transform(matrix: Matrix, middle: Floats64) -> Any:
     import SimpleITK as sitk
 
     transform = sitk.Euler3DTransform()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from platformdirs import user_data_path
 
+from napari_uncseg.arrays import Floats32, Floats64
 from napari_uncseg.dicom.files import holds_dicom
 from napari_uncseg.dicom.roles import COVERED_MM, choose_series
 from napari_uncseg.dicom.series import read_examination
@@ -42,8 +42,8 @@ class Scan(OnGrid):
         Number of the series in DICOM.
     """
 
-    values: npt.NDArray[np.float32]
-    affine: npt.NDArray[np.float64]
+    values: Floats32
+    affine: Floats64
     sha256: str
     series: int | None = None
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats32, Labels, Mask
 from napari_uncseg.io.brain import one_piece
 from napari_uncseg.io.files import write_files
 from napari_uncseg.preparation.brain_network import signed_distance
@@ -39,8 +40,6 @@ EXTRA = (0, 502, 506, 507, 508, 509, 511, 512, 514, 515, 516, 530)
 """Codes outside of the brain: air, arteries, eyes, soft tissue, lenses, mucosa, skin, cord, veins, bone, marrow, optic
 nerve."""
 
-Bytes = npt.NDArray[np.uint8]
-
 
 @dataclass(frozen=True, eq=False)
 class Head:
@@ -60,9 +59,9 @@ class Head:
     """
 
     name: str
-    labels: Bytes
+    labels: Labels
     distance: npt.NDArray[np.int8]
-    tumours: Bytes
+    tumours: Labels
 
     @cached_property
     def middle(self) -> tuple[float, float, float]:
@@ -105,13 +104,13 @@ def read_head(path: Path, tumours: int, seed: int) -> Head:
     return Head(name, even, steps, np.stack(grown) if grown else np.zeros((0, *steps.shape), np.uint8))
 
 
-def distance_of(labels: Bytes) -> npt.NDArray[np.int8]:
+def distance_of(labels: Labels) -> npt.NDArray[np.int8]:
     """Distance to the brain's surface as :class:`Head` has it, of a map of labels of 1 mm."""
     coarse = _halved(np.clip(_to_surface(brain_of(labels)), -FARTHEST_MM, FARTHEST_MM))
     return np.asarray(np.round(coarse / STEP_MM), dtype=np.int8)
 
 
-def brain_of(labels: Bytes) -> npt.NDArray[np.bool_]:
+def brain_of(labels: Labels) -> Mask:
     """The brain in a map of labels of 1 mm: tissue, ventricles, and fluid and veins in its folds."""
     tissue = (labels >= Tissue.VENTRICLE) & (labels <= len(Tissue))
     closed = _to_surface(_to_surface(tissue) <= FOLDS_MM) < -FOLDS_MM
@@ -120,20 +119,20 @@ def brain_of(labels: Bytes) -> npt.NDArray[np.bool_]:
     return one_piece(brain)
 
 
-def _to_surface(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def _to_surface(mask: Mask) -> Floats32:
     """Distance in voxels to the surface of a mask, negative within."""
     # Voxels of the mask that touch the outside count as 0, and the surface lies between them and the next.
     return signed_distance(mask, (1.0, 1.0, 1.0)) - np.float32(0.5)
 
 
-def _halved(volume: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _halved(volume: Floats32) -> Floats32:
     """Means of cubes of eight voxels."""
     x, y, z = (side // 2 for side in volume.shape)
     cubes = volume[: 2 * x, : 2 * y, : 2 * z].reshape(x, 2, y, 2, z, 2)
     return np.asarray(cubes.mean((1, 3, 5)), dtype=np.float32)
 
 
-def _tumour(tissues: Bytes, rng: Rng) -> Bytes:
+def _tumour(tissues: Labels, rng: Rng) -> Labels:
     """A tumour of the phantoms on the grid of 2 mm, with its cavity as 4."""
     box = ndimage.find_objects((tissues > 0).astype(np.uint8))[0]
     even = tuple(slice(2 * (part.start // 2), 2 * ((part.stop + 1) // 2)) for part in box)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_uncseg.arrays import AnyFloats, Floats32, Floats64, Labels, Mask
 from napari_uncseg.io import geometry
 from napari_uncseg.io.geometry import three
 from napari_uncseg.labels import MODALITIES
@@ -30,7 +30,6 @@ GROWTH_MM = 3.0
 SHAPE_MM = (190.0, 230.0, 220.0)
 """Field of view; what lies below is cut off, as scanners do."""
 
-Matrix = npt.NDArray[np.float64]
 Grids = Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
 
 GRIDS: Grids = {
@@ -56,12 +55,12 @@ class HeadPhantom:
     affine : ndarray, shape (4, 4)
     """
 
-    images: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.uint8]
-    brain: npt.NDArray[np.bool_]
-    affine: Matrix
+    images: Floats32
+    labels: Labels
+    brain: Mask
+    affine: Floats64
 
-    def raw(self, moves: Mapping[str, Matrix] | None = None) -> RawStudy:
+    def raw(self, moves: Mapping[str, Floats64] | None = None) -> RawStudy:
         """The study as a scanner gives it: every image on a grid of its own, three of them of a head that has moved.
 
         Parameters
@@ -77,7 +76,7 @@ class HeadPhantom:
         return RawStudy("phantom", scans)
 
     def scan(
-        self, place: int, move: Matrix, spacing: tuple[float, float, float], degrees: tuple[float, float, float]
+        self, place: int, move: Floats64, spacing: tuple[float, float, float], degrees: tuple[float, float, float]
     ) -> Scan:
         """One image of the moved head, on a grid of such voxels that is turned by degrees; slices are as thick."""
         own = geometry.spacing(self.affine)
@@ -89,7 +88,7 @@ class HeadPhantom:
         return Scan(np.asarray(values, np.float32), affine, f"phantom-{MODALITIES[place]}", place + 1)
 
 
-def centred(spacing: tuple[float, float, float], shape: tuple[int, int, int], degrees: tuple[float, ...]) -> Matrix:
+def centred(spacing: tuple[float, float, float], shape: tuple[int, int, int], degrees: tuple[float, ...]) -> Floats64:
     """Affine of a grid whose middle lies at 0."""
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() @ np.diag(spacing)
@@ -97,7 +96,7 @@ def centred(spacing: tuple[float, float, float], shape: tuple[int, int, int], de
     return affine
 
 
-def rigid(degrees: npt.NDArray[np.floating], mm: npt.NDArray[np.floating]) -> Matrix:
+def rigid(degrees: AnyFloats, mm: AnyFloats) -> Floats64:
     """A turn by Euler's angles about the middle of the grid, and a shift."""
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()

@@ -18,6 +18,7 @@ import blosc2
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats32
 from napari_uncseg.io.files import write_files
 from uncseg_training.data.case_manifest import MANIFEST, Entry, Manifest
 
@@ -43,7 +44,7 @@ class Maps:
         How often each voxel was visited, up to :data:`MOST_VISITS`.
     """
 
-    values: npt.NDArray[np.float32]
+    values: Floats32
     visits: npt.NDArray[np.uint16]
 
 

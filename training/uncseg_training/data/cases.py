@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_uncseg.arrays import Array
 from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.io.files import write_files
@@ -320,7 +321,7 @@ def study_case(study: Study, config: Config) -> TrainingCase:
     )
 
 
-def fit_into(array: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+def fit_into(array: Array, shape: Sequence[int]) -> Array:
     """The middle of the last three axes, cut or filled up with 0 to a shape."""
     out = np.zeros((*array.shape[:-3], *shape), array.dtype)
     sizes = [min(have, want) for have, want in zip(array.shape[-3:], shape, strict=True)]

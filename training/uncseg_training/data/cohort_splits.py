@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from napari_uncseg.arrays import Ints64
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.labels import region_masks
 from uncseg_training.data.cases import Cases
@@ -91,7 +91,7 @@ def balanced_splits(traits: Mapping[str, Traits], folds: int = 5, seed: int = 12
     table = np.array(columns, dtype=float)
     random = np.random.default_rng(seed)
     parts = np.arange(len(names)) % folds
-    best: tuple[float, npt.NDArray[np.int64]] | None = None
+    best: tuple[float, Ints64] | None = None
     for _ in range(_TRIES):
         drawn = random.permutation(parts)
         counts = table @ (drawn[:, None] == np.arange(folds))

@@ -7,15 +7,12 @@ A correlation is the same after :attr:`Normalisation.FIXED` and, where the fit's
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit
 
-Floats = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
+from napari_uncseg.arrays import AnyFloats, Array, Mask
 
 
 class Normalisation(StrEnum):
@@ -27,7 +24,7 @@ class Normalisation(StrEnum):
     AFFINE = "affine"
 
 
-def normalise(variance: Floats, how: Normalisation | str, mask: Mask, error: Floats) -> Floats:
+def normalise(variance: AnyFloats, how: Normalisation | str, mask: Mask, error: AnyFloats) -> AnyFloats:
     """A variance on the scale of an error probability.
 
     Parameters
@@ -56,12 +53,12 @@ def normalise(variance: Floats, how: Normalisation | str, mask: Mask, error: Flo
             return affine_fit(variance, error, mask)
 
 
-def times_four(variance: Floats) -> Floats:
+def times_four(variance: AnyFloats) -> AnyFloats:
     """``4 v``: the variance of an even coin, 1/4, becomes 1."""
     return np.asarray(4 * variance)
 
 
-def min_max(values: Floats, mask: Mask) -> Floats:
+def min_max(values: AnyFloats, mask: Mask) -> AnyFloats:
     """Smallest value in the mask to 0, largest to 1; one voxel that stands out decides for all.
 
     Parameters
@@ -83,7 +80,7 @@ def min_max(values: Floats, mask: Mask) -> Floats:
     return scaled
 
 
-def squeeze(values: Floats, mask: Mask) -> Floats:
+def squeeze(values: AnyFloats, mask: Mask) -> AnyFloats:
     """What public forks of the paper's functions do to error and variance alike.
 
     Mean over 3×3×3 voxels (0 beyond the border), at least 1e-3, then the logistic function of the distance from the
@@ -108,7 +105,7 @@ def squeeze(values: Floats, mask: Mask) -> Floats:
     return np.asarray(expit(pooled - pooled[mask].mean()).astype(values.dtype))
 
 
-def affine_fit(values: Floats, error: Floats, mask: Mask) -> Floats:
+def affine_fit(values: AnyFloats, error: AnyFloats, mask: Mask) -> AnyFloats:
     """``a + b v`` with the ``a`` and ``b`` that come closest to the error inside the mask.
 
     Parameters
@@ -129,8 +126,8 @@ def affine_fit(values: Floats, error: Floats, mask: Mask) -> Floats:
     inside = mask & np.isfinite(error)
     if not inside.any():
         return np.full_like(values, np.nan)
-    x: npt.NDArray[Any] = values[inside].astype(np.float64)
-    y: npt.NDArray[Any] = error[inside].astype(np.float64)
+    x: Array = values[inside].astype(np.float64)
+    y: Array = error[inside].astype(np.float64)
     dx, dy = x - x.mean(), y - y.mean()
     spread = float(dx @ dx)
     slope = float(dx @ dy) / spread if spread > 0 else 0.0

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from napari_uncseg.arrays import Floats32
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.io.files import write_files
 from napari_uncseg.models.heads import region_probabilities, split
@@ -64,9 +64,7 @@ def write_previous_stage(
 
 
 @torch.no_grad()
-def mirrored_probabilities(
-    network: nn.Module, cases: Cases, name: str, device: torch.device
-) -> npt.NDArray[np.float32]:
+def mirrored_probabilities(network: nn.Module, cases: Cases, name: str, device: torch.device) -> Floats32:
     """Mean probabilities of a case and of its mirror image (left and right), shape (3, x, y, z), 0..1."""
     network.eval()
     images = whole_case(cases, name).images[None, :4].to(device)
@@ -76,5 +74,5 @@ def mirrored_probabilities(
             output = network(images.flip(axes))
         found = region_probabilities(split(output.float(), "regions")[0], "regions")[0]
         total += found.flip([axis - 1 for axis in axes]).cpu() / 2
-    array: npt.NDArray[np.float32] = total.numpy()
+    array: Floats32 = total.numpy()
     return array

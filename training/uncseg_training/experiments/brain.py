@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import typer
 from torch.nn import functional as F
 
+from napari_uncseg.arrays import Floats32, Floats64, Mask
 from napari_uncseg.errors import NoBrainMask
 from napari_uncseg.io import geometry
 from napari_uncseg.io.geometry import three
@@ -39,8 +39,7 @@ AIMS = {"Dice": 0.95, "sensitivity": 0.985, "HD95 mm": 5.0}
 FIELD = (96, 112, 112)
 """Voxels of an image in a random contrast."""
 
-Mask = npt.NDArray[np.bool_]
-Case = tuple[str, str, npt.NDArray[np.float32], npt.NDArray[np.float64], Mask, Mask]
+Case = tuple[str, str, Floats32, Floats64, Mask, Mask]
 """Kind, name, images (n, x, y, z), affine, true mask and tumour."""
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.labels import REGIONS, Region
@@ -90,6 +90,6 @@ def published_rows(pairs: Sequence[Pair]) -> list[Row]:
     return rows
 
 
-def _mean(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
+def _mean(values: Sequence[float] | Floats64) -> float:
     known = defined(values)
     return float(known.mean()) if known.size else math.nan

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
@@ -142,7 +142,7 @@ def calibration_rows(pairs: Sequence[Pair]) -> list[Row]:
     return rows
 
 
-def dice_and_union_error(judged: Judged, region: Region) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def dice_and_union_error(judged: Judged, region: Region) -> tuple[Floats64, Floats64]:
     """Dice and calibration error of the studies that have the region, predicted or true."""
     errors = np.array(judged.of("ece_classwise", region, voxel_set=VoxelSet.UNION))
     dice = np.array(judged.of("dice_any_size", region))

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import typer
 from skimage.morphology import remove_small_objects
 
+from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, region_masks
@@ -41,13 +41,10 @@ JOINED = " and "
 SEEN = 0.05
 """Where no candidate has more than that, nothing changes."""
 
-Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-
 
 def probabilities_of(
     folders: Mapping[str, Path], pairs: Sequence[tuple[str, str]], studies: Mapping[str, Callable[[], Study]]
-) -> Iterator[tuple[Study, dict[str, Floats]]]:
+) -> Iterator[tuple[Study, dict[str, Floats32]]]:
     """Each study with the probabilities of every candidate and of the mean of each pair.
 
     Raises
@@ -70,7 +67,7 @@ def probabilities_of(
 
 
 def measure(
-    studies: Iterator[tuple[Study, dict[str, Floats]]],
+    studies: Iterator[tuple[Study, dict[str, Floats32]]],
     pairs: Sequence[tuple[str, str]] = (),
     tell: Callable[[str], None] = typer.echo,
 ) -> pd.DataFrame:

@@ -19,11 +19,11 @@ from types import MappingProxyType
 from typing import Annotated, Any, ParamSpec
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 import typer
 
+from napari_uncseg.arrays import AnyFloats
 from napari_uncseg.io.files import write_files
 from napari_uncseg.metrics.statistics import Interval, bootstrap_bca
 from uncseg_training.phantom.anatomy import build_anatomies, save_anatomies
@@ -230,7 +230,7 @@ def anatomies_or_template(anatomies: Path | None, out: Path) -> Path:
     return file
 
 
-def interval(values: Sequence[float] | npt.NDArray[np.floating[Any]] | pd.Series) -> Row:
+def interval(values: Sequence[float] | AnyFloats | pd.Series) -> Row:
     """Mean over cases with a 95 % interval (BCa bootstrap), as :func:`told` gives it."""
     return told(bootstrap_bca(np.asarray(values, np.float64)))
 

@@ -16,11 +16,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
+from numpy.random import Generator
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from napari_uncseg.arrays import Floats32
 from napari_uncseg.inference import familiar
 from napari_uncseg.inference.input_checks import Glance, check_input
 from napari_uncseg.io.study import Study
@@ -33,18 +34,15 @@ SHIFTS_MM, TURNS_DEGREES, SLICES_MM = (2, 3, 4, 6), (2, 3, 4, 6), (4, 6, 8, 10)
 GAMMAS, CLIPPED, LEVELS, NOISE, BLUR_MM = (2, 4), (0.9, 0.75, 0.6), (8, 4, 2), (0.1, 0.3, 1), (3, 4, 8)
 MISSING, SCALES, RECOMPRESSED = (0.02, 0.05, 0.1, 0.3), (0.5, 0.7, 1.3), (1, 4)
 
-Images = npt.NDArray[np.float32]
-Random = np.random.Generator
 
-
-def shifted(image: Images, study: Study, mm: float, random: Random) -> Images:
+def shifted(image: Floats32, study: Study, mm: float, random: Generator) -> Floats32:
     """An image moved in a direction drawn at random; the brain mask stays where it is."""
     way = random.normal(size=3)
     voxels = mm * way / np.linalg.norm(way) / study.spacing
     return np.asarray(ndimage.shift(image, voxels, order=1, mode="nearest") * study.brain, np.float32)
 
 
-def turned(image: Images, study: Study, degrees: float, random: Random) -> Images:
+def turned(image: Floats32, study: Study, degrees: float, random: Generator) -> Floats32:
     """An image turned about an axis drawn at random, through the middle of the brain."""
     way = random.normal(size=3)
     matrix = Rotation.from_rotvec(np.radians(degrees) * way / np.linalg.norm(way)).as_matrix()
@@ -53,7 +51,7 @@ def turned(image: Images, study: Study, degrees: float, random: Random) -> Image
     return np.asarray(moved * study.brain, np.float32)
 
 
-def thick(image: Images, study: Study, mm: float, random: Random) -> Images:
+def thick(image: Floats32, study: Study, mm: float, random: Generator) -> Floats32:
     """An image in slices of so many mm along an axis drawn at random, interpolated back."""
     axis = int(random.integers(3))
     count = max(2, round(mm / study.spacing[axis]))
@@ -63,7 +61,7 @@ def thick(image: Images, study: Study, mm: float, random: Random) -> Images:
     return np.asarray(np.moveaxis(back, 0, axis) * study.brain, np.float32)
 
 
-def cut(image: Images, study: Study, share: float, random: Random) -> Images:
+def cut(image: Floats32, study: Study, share: float, random: Generator) -> Floats32:
     """An image that lacks so much of the brain, beyond a plane across an axis drawn at random."""
     axis = int(random.integers(3))
     extent = np.cumsum(study.brain.sum(tuple(each for each in range(3) if each != axis)))
@@ -73,10 +71,10 @@ def cut(image: Images, study: Study, share: float, random: Random) -> Images:
     return found
 
 
-def _bent(change: Callable[[Images, float], Images]) -> Callable[[Images, Study, float, Random], Images]:
+def _bent(change: Callable[[Floats32, float], Floats32]) -> Callable[[Floats32, Study, float, Generator], Floats32]:
     """A change of grey levels that lie between 0 and 1."""
 
-    def put_in(image: Images, study: Study, size: float, random: Random) -> Images:
+    def put_in(image: Floats32, study: Study, size: float, random: Generator) -> Floats32:
         low, high = np.percentile(image[study.brain], (0.1, 99.9))
         level = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
         return np.asarray(change(level, size) * study.brain, np.float32)
@@ -84,23 +82,23 @@ def _bent(change: Callable[[Images, float], Images]) -> Callable[[Images, Study,
     return put_in
 
 
-def clipped(image: Images, study: Study, share: float, random: Random) -> Images:
+def clipped(image: Floats32, study: Study, share: float, random: Generator) -> Floats32:
     """An image without what is brighter than this share of the brain."""
     return np.asarray(np.minimum(image, np.quantile(image[study.brain], share)), np.float32)
 
 
-def noisy(image: Images, study: Study, size: float, random: Random) -> Images:
+def noisy(image: Floats32, study: Study, size: float, random: Generator) -> Floats32:
     """An image with noise of so many times the extent of the middle half of its values."""
     low, high = np.percentile(image[study.brain], (25, 75))
     return np.asarray((image + random.normal(0, size * (high - low), image.shape)) * study.brain, np.float32)
 
 
-def blurred(image: Images, study: Study, mm: float, random: Random) -> Images:
+def blurred(image: Floats32, study: Study, mm: float, random: Generator) -> Floats32:
     """An image blurred by a Gaussian of this full width at half maximum."""
     return np.asarray(ndimage.gaussian_filter(image, mm / 2.355 / np.array(study.spacing)) * study.brain, np.float32)
 
 
-UNFAMILIAR: tuple[tuple[str, tuple[float, ...], Callable[[Images, Study, float, Random], Images]], ...] = (
+UNFAMILIAR: tuple[tuple[str, tuple[float, ...], Callable[[Floats32, Study, float, Generator], Floats32]], ...] = (
     ("inverted", (0,), _bent(lambda level, _: 1 - level)),
     ("gamma", GAMMAS, _bent(lambda level, gamma: level**gamma)),
     ("grey levels left", LEVELS, _bent(lambda level, count: np.floor(level * count) / count)),
@@ -111,10 +109,10 @@ UNFAMILIAR: tuple[tuple[str, tuple[float, ...], Callable[[Images, Study, float, 
 """Images that no training holds: what is done, sizes, and how."""
 
 
-def faults(study: Study, random: Random) -> Iterator[tuple[str, str, float, Study]]:
+def faults(study: Study, random: Generator) -> Iterator[tuple[str, str, float, Study]]:
     """Studies with a fault put in: the code that should be raised, what was done, its size, and the study."""
 
-    def changed(index: int, image: Images) -> Study:
+    def changed(index: int, image: Floats32) -> Study:
         images = study.images.copy()
         images[index] = image
         return replace(study, images=images)
@@ -134,7 +132,7 @@ def faults(study: Study, random: Random) -> Iterator[tuple[str, str, float, Stud
     coarse = np.round(study.images[second] / levels) * levels + random.normal(0, 2 * levels, study.shape) * study.brain
     yield "same_image_twice", "one image twice, in 8 bits and with noise", 0, changed(first, coarse.astype(np.float32))
     moved = int(random.integers(1, 4))
-    sized: list[tuple[str, str, tuple[float, ...], Callable[[Images, Study, float, Random], Images], int]] = [
+    sized: list[tuple[str, str, tuple[float, ...], Callable[[Floats32, Study, float, Generator], Floats32], int]] = [
         ("not_registered", "shifted, mm", SHIFTS_MM, shifted, moved),
         ("not_registered", "turned, degrees", TURNS_DEGREES, turned, moved),
         ("thick_slices", "slices, mm", SLICES_MM, thick, int(random.integers(4))),

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_uncseg.arrays import AnyFloats
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.reporting.plot_style import GREY, REGION_COLOURS, REGION_MARKERS
 from uncseg_training.experiments import harness
-from uncseg_training.experiments.paper1_figures import PREDICTED, TRUE, Map, Panel, draw_slice
+from uncseg_training.experiments.paper1_figures import PREDICTED, TRUE, Panel, draw_slice
 
 SET = "tumour"
 
@@ -56,7 +57,7 @@ def draw(maps: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, A
     harness.write_figure(figure, path)
 
 
-def draw_maps(cases: Mapping[str, tuple[Case, Sequence[str]]], image: Map, path: Path) -> None:
+def draw_maps(cases: Mapping[str, tuple[Case, Sequence[str]]], image: AnyFloats, path: Path) -> None:
     """Draw the maps of one study: a row for each method, its failures first, then its maps.
 
     Parameters

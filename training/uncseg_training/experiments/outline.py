@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import typer
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats64, Mask
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label, region_masks
 from uncseg_training.experiments import harness
@@ -37,10 +37,8 @@ FAINTEST = 0.6
 
 MODALITIES_READ = ("t2f", "t2w")
 
-Profile = npt.NDArray[np.float64]
 
-
-def profiles(study: Study) -> dict[str, Profile]:
+def profiles(study: Study) -> dict[str, Floats64]:
     """Contrast along the way out of the tumour.
 
     Parameters
@@ -64,10 +62,10 @@ def profiles(study: Study) -> dict[str, Profile]:
     box = tuple(slice(max(0, part.start - n), part.stop + n) for part, n in zip(found, reach, strict=True))
     whole, core, brain = whole[box], core[box], study.brain[box]
 
-    def inside(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    def inside(mask: Mask) -> Floats64:
         if mask.all():
             return np.full(mask.shape, np.inf)
-        distance: npt.NDArray[np.float64] = ndimage.distance_transform_edt(mask, sampling=study.spacing)
+        distance: Floats64 = ndimage.distance_transform_edt(mask, sampling=study.spacing)
         return distance
 
     # From the outline itself, which lies half a voxel away from the middles of the voxels on either side.
@@ -87,7 +85,7 @@ def profiles(study: Study) -> dict[str, Profile]:
 
 def rows_of(folder: Path) -> list[harness.Row]:
     """Quartiles over the studies of a folder, a row per modality; None where no study has enough voxels."""
-    found: dict[str, list[Profile]] = {name: [] for name in MODALITIES_READ}
+    found: dict[str, list[Floats64]] = {name: [] for name in MODALITIES_READ}
     for study in usable(folder):
         for name, contrast in profiles(study).items():
             found[name].append(contrast)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from napari_uncseg.arrays import AnyFloats
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
 from uncseg_training.experiments import harness
@@ -19,7 +19,6 @@ from uncseg_training.experiments import harness
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Map = npt.NDArray[np.floating[Any]]
 
 PREDICTED, TRUE = "#E69F00", "#56B4E9"
 ROWS: Mapping[str, str] = {
@@ -58,7 +57,7 @@ class Panel:
 
     name: str
     case: Case
-    image: Map
+    image: AnyFloats
 
     @property
     def volume(self) -> int:
@@ -211,7 +210,7 @@ def draw_cases(panels: Sequence[Panel], path: Path, *, images: bool = True) -> N
     harness.write_figure(figure, path)
 
 
-def draw_slice(axes: Axes, panel: Panel, values: Map) -> Any:
+def draw_slice(axes: Axes, panel: Panel, values: AnyFloats) -> Any:
     """A slice as radiologists see it: the patient's right on the left, front above; the map, in 0..1, lies on it."""
     plane, brain = panel.plane, panel.case.brain
     low, high = np.percentile(panel.image[brain], (1, 99)) if brain.any() else (0, 1)

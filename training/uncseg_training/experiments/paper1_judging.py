@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from napari_uncseg.arrays import AnyFloats
 from napari_uncseg.evaluation.case import Case, case_from_arrays
 from napari_uncseg.labels import REGIONS, labels_from_regions
 from napari_uncseg.models.heads import split
@@ -20,7 +21,7 @@ from uncseg_training.data.normalise import Normalisation, normalise
 from uncseg_training.data.patches import whole_case
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.paper1_figures import Panel, drawn_cases
-from uncseg_training.experiments.paper1_tables import ERROR_MAP, FAILURE, Map, compare
+from uncseg_training.experiments.paper1_tables import ERROR_MAP, FAILURE, compare
 from uncseg_training.experiments.studies import region_dice
 from uncseg_training.paper1 import sweep_log
 from uncseg_training.paper1.published import visit
@@ -96,7 +97,7 @@ def dice_of(training: Training, cases: Cases, device: torch.device) -> dict[str,
     return found
 
 
-def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, Map]) -> Panel:
+def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps: Mapping[str, AnyFloats]) -> Panel:
     """Predict a case where the network lies; its maps are those given, the channel, var1shot and the entropy."""
     stored = cases.load(name)
     answer = predict_case(network, cases, name, next(network.parameters()).device).numpy()
@@ -114,7 +115,7 @@ def see(network: torch.nn.Module, cases: Cases, name: str, spacing: float, maps:
     return Panel(name, case, stored.images[0].astype(np.float32))
 
 
-def kept_maps(targets: Targets, name: str) -> dict[str, Map]:
+def kept_maps(targets: Targets, name: str) -> dict[str, AnyFloats]:
     """Error map and moving variance of a case, as the training kept them; 4 v, so that an even coin is 1."""
     history = targets.variances.read(name)
     return {
@@ -130,7 +131,7 @@ def against_the_error_map(case: Case, targets: Targets, name: str) -> list[harne
     error = targets.errors.read(name).error[0]
     known = case.tumour & np.isfinite(error)
 
-    def against(key: str, values: Map, scale: str) -> harness.Row:
+    def against(key: str, values: AnyFloats, scale: str) -> harness.Row:
         mask, aim = known & np.isfinite(values), error
         if scale != "none":
             values = normalise(np.nan_to_num(values), scale, known, error)

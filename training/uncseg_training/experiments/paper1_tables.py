@@ -8,10 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from napari_uncseg.arrays import AnyFloats, Mask
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.labels import REGIONS, Region
@@ -20,9 +19,6 @@ from napari_uncseg.metrics.voxel_sets import VoxelSet
 from uncseg_training.experiments import harness
 from uncseg_training.paper1.sweep_log import alignment
 from uncseg_training.train.config import Config
-
-Map = npt.NDArray[np.floating[Any]]
-
 
 NUMBERS = ("pearson", "rmsd", "auroc", "auprc", "auroc_brain", "ratio")
 """What a map is compared by."""
@@ -100,9 +96,9 @@ def compare(
     question: str,
     *,
     name: str | None = None,
-    target: Map | None = None,
-    mask: npt.NDArray[np.bool_] | None = None,
-    values: Map | None = None,
+    target: AnyFloats | None = None,
+    mask: Mask | None = None,
+    values: AnyFloats | None = None,
     scale: str = "none",
 ) -> harness.Row:
     """Compare a map with the failure of WT, or with a target of one's own.

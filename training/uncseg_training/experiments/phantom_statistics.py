@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import typer
 from scipy import ndimage
 
+from napari_uncseg.arrays import Floats32, Labels, Mask
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, Label
 from uncseg_training.experiments import harness
@@ -37,9 +37,7 @@ VOLUMES = ("NCR mL", "ED mL", "ET mL")
 Statistics = dict[str, float]
 
 
-def describe(
-    images: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_]
-) -> Statistics:
+def describe(images: Floats32, labels: Labels, brain: Mask) -> Statistics:
     """Numbers of one study.
 
     Parameters

@@ -28,9 +28,9 @@ from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.metrics.surface import hd95
 from napari_uncseg.models.model import load_model
 from napari_uncseg.preparation.brain_network import load_brain_network
-from napari_uncseg.preparation.registration import on_grid_of
+from napari_uncseg.preparation.registration import Matrix, on_grid_of
 from uncseg_training.brain.heads import Head, load_heads
-from uncseg_training.brain.phantoms import Matrix, make_phantom, rigid
+from uncseg_training.brain.phantoms import make_phantom, rigid
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
 from uncseg_training.experiments.registration import surface_error, surface_of

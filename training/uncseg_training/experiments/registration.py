@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
+from napari_uncseg.arrays import Floats64, Mask
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.preparation.registration import register
+from napari_uncseg.preparation.registration import Matrix, register
 from napari_uncseg.preparation.scans import Scan
 from uncseg_training.brain.heads import load_heads
-from uncseg_training.brain.phantoms import GRIDS, Matrix, make_phantom, rigid
+from uncseg_training.brain.phantoms import GRIDS, make_phantom, rigid
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
 
@@ -38,13 +38,13 @@ def draw_move(number: int) -> Matrix:
     return rigid(turn, random.uniform(0, MM) * way / np.linalg.norm(way))
 
 
-def surface_error(found: Matrix, truth: Matrix, points: npt.NDArray[np.float64]) -> float:
+def surface_error(found: Matrix, truth: Matrix, points: Floats64) -> float:
     """Mean distance between where two matrices put points of the brain's surface, mm."""
     difference = (found - truth)[:3]
     return float(np.linalg.norm(points @ difference[:, :3].T + difference[:, 3], axis=1).mean())
 
 
-def surface_of(mask: npt.NDArray[np.bool_], affine: Matrix) -> npt.NDArray[np.float64]:
+def surface_of(mask: Mask, affine: Matrix) -> Floats64:
     """Some points of a mask's surface, mm."""
     inner = mask[1:-1, 1:-1, 1:-1]
     edge = inner & ~(mask[2:, 1:-1, 1:-1] & mask[:-2, 1:-1, 1:-1] & mask[1:-1, 2:, 1:-1] & mask[1:-1, 1:-1, 2:])
@@ -52,7 +52,7 @@ def surface_of(mask: npt.NDArray[np.bool_], affine: Matrix) -> npt.NDArray[np.fl
     return np.asarray(voxels @ affine[:3, :3].T + affine[:3, 3])
 
 
-def real_pairs(folder: Path) -> list[tuple[Scan, Scan, npt.NDArray[np.float64]]]:
+def real_pairs(folder: Path) -> list[tuple[Scan, Scan, Floats64]]:
     """Images of one real head that lie well to one another, and the surface of its published mask."""
     pairs = []
     for path in sorted(folder.glob("*/mask.nii.gz")):
@@ -64,7 +64,7 @@ def real_pairs(folder: Path) -> list[tuple[Scan, Scan, npt.NDArray[np.float64]]]
     return pairs
 
 
-def _one(number: int, fixed: Scan, moving: Scan, truth: Matrix, points: npt.NDArray[np.float64], what: str) -> Row:
+def _one(number: int, fixed: Scan, moving: Scan, truth: Matrix, points: Floats64, what: str) -> Row:
     start = time.perf_counter()
     found = register(fixed.values, fixed.affine, moving.values, moving.affine)
     return {

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import typer
 
+from napari_uncseg.arrays import Mask
 from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.inference.ensemble_spec import MOST, SINGLE, EnsembleSpec, Kind, Layers
 from napari_uncseg.inference.forward_pass import Notify
@@ -118,7 +118,7 @@ class _Sums:
         self._dice = np.zeros(len(REGIONS))
         self._studies = 0
 
-    def add(self, prediction: Prediction, study: Study, reference: npt.NDArray[np.bool_]) -> None:
+    def add(self, prediction: Prediction, study: Study, reference: Mask) -> None:
         """Take in a study with its reference ``(3, x, y, z)``."""
         predicted = region_masks(prediction.segmentation)
         for index in range(len(REGIONS)):

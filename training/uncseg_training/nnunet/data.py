@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from torch import Tensor
 
+from napari_uncseg.arrays import AnyInts, Labels
 from napari_uncseg.labels import CODINGS
 from napari_uncseg.models.heads import Head
 from napari_uncseg.models.importers.plans import Outputs, read_outputs
@@ -97,7 +97,7 @@ class Labelling:
             table[value] = label
         self._table = table
 
-    def labels(self, reference: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    def labels(self, reference: AnyInts) -> Labels:
         """Values of :class:`napari_uncseg.labels.Label` of a reference; what lies outside (-1) is background."""
         return np.asarray(self._table[np.maximum(reference, 0)])
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyInts, Array, Floats32, Floats64, Mask
 from napari_uncseg.uncertainty.prediction_error import Failure
 from uncseg_training.data.case_maps import Box, CaseMaps, Maps
 
@@ -30,7 +31,7 @@ SMALLEST_ERROR = 2.0**-14
 be 0 again and take space for ever."""
 
 
-def visit_weight(visits: npt.NDArray[Any], decay: float = DECAY) -> npt.NDArray[np.float64]:
+def visit_weight(visits: Array, decay: float = DECAY) -> Floats64:
     """Weight ``(1 - b) / (1 - b**n)`` of the ``n``-th visit in a moving average of decay ``b``.
 
     Parameters
@@ -61,8 +62,8 @@ def visit_weight(visits: npt.NDArray[Any], decay: float = DECAY) -> npt.NDArray[
 
 
 def compute_prediction_error_probability(
-    failure: npt.NDArray[Any], error: npt.NDArray[FloatT], visits: npt.NDArray[np.integer], decay: float = DECAY
-) -> tuple[npt.NDArray[FloatT], npt.NDArray[np.integer]]:
+    failure: Array, error: npt.NDArray[FloatT], visits: AnyInts, decay: float = DECAY
+) -> tuple[npt.NDArray[FloatT], AnyInts]:
     """One visit more: moving average of the failure at each voxel, ``E <- E + a_n (F - E)``.
 
     Parameters
@@ -101,7 +102,7 @@ class ErrorMap:
         How often each voxel was visited.
     """
 
-    error: npt.NDArray[np.float32]
+    error: Floats32
     visits: npt.NDArray[np.uint16]
 
 
@@ -116,8 +117,8 @@ class ErrorPatch(NamedTuple):
         Where there is a target.
     """
 
-    error: npt.NDArray[np.float32]
-    visited: npt.NDArray[np.bool_]
+    error: Floats32
+    visited: Mask
 
 
 class ErrorMaps:
@@ -195,7 +196,7 @@ class ErrorMaps:
         fields, common = _describe(preprocessing, decay, failure, settings)
         return cls(CaseMaps.open(folder, fields, common), decay, failure)
 
-    def update(self, case: str, failure: npt.NDArray[np.bool_], epoch: int, box: Box | None = None) -> None:
+    def update(self, case: str, failure: Mask, epoch: int, box: Box | None = None) -> None:
         """One visit of a case, or of a box of it, by an un-augmented prediction.
 
         Parameters

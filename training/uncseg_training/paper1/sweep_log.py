@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from napari_uncseg.arrays import AnyFloats, Mask
 from napari_uncseg.metrics.discrimination import SMALLEST_VARIANCE, correlation, moments
 from napari_uncseg.models.unet import output_layer
 from uncseg_training.paper1.paper_losses import PaperLoss, segmentation_loss
 
 SWEEPS = "sweeps.jsonl"
 
-Map = npt.NDArray[np.floating[Any]] | npt.NDArray[np.bool_]
+Map = AnyFloats | Mask
 
 
 def alignment(u: Map, v: Map) -> dict[str, float]:

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_uncseg.arrays import AnyFloats, AnyInts
 from napari_uncseg.uncertainty.measures import bernoulli_variance
 from uncseg_training.data.case_maps import Box, CaseMaps, Maps
 from uncseg_training.paper1.error_map import DECAY, LARGEST_DECAY, visit_weight
-
-Floats = npt.NDArray[np.floating]
 
 
 class Reading(StrEnum):
@@ -49,10 +48,10 @@ class History:
         How often each voxel was visited; where it was not, the rest is 0 and means nothing.
     """
 
-    mean: Floats
-    variance: Floats
-    bernoulli: Floats
-    visits: npt.NDArray[np.integer]
+    mean: AnyFloats
+    variance: AnyFloats
+    bernoulli: AnyFloats
+    visits: AnyInts
 
     @classmethod
     def none(cls, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> History:
@@ -60,7 +59,7 @@ class History:
         mean, variance, bernoulli = np.zeros((3, *shape), dtype)
         return cls(mean, variance, bernoulli, np.zeros(shape, np.uint16))
 
-    def visited(self, probability: Floats, decay: float = DECAY) -> History:
+    def visited(self, probability: AnyFloats, decay: float = DECAY) -> History:
         """One visit more.
 
         Parameters
@@ -90,7 +89,7 @@ class History:
         )
 
 
-def channel_var(probabilities: Floats) -> Floats:
+def channel_var(probabilities: AnyFloats) -> AnyFloats:
     """Variance across the region channels, as public forks of the paper's functions compute it.
 
     Parameters
@@ -106,7 +105,7 @@ def channel_var(probabilities: Floats) -> Floats:
     return np.asarray(np.var(probabilities, axis=0))
 
 
-def sqdev_1shot(probability: Floats, history: History) -> Floats:
+def sqdev_1shot(probability: AnyFloats, history: History) -> AnyFloats:
     """Squared distance of a probability from the mean of the visits before it, ``(p_t - m_{t-1})**2``.
 
     Parameters
@@ -136,12 +135,12 @@ class PredictionVariance:
         This visit included: the state for the next one.
     """
 
-    variance_stable: Floats
-    var1shot: Floats
+    variance_stable: AnyFloats
+    var1shot: AnyFloats
     history: History
 
 
-def readings(probabilities: Floats, history: History, decay: float = DECAY) -> dict[Reading, Floats]:
+def readings(probabilities: AnyFloats, history: History, decay: float = DECAY) -> dict[Reading, AnyFloats]:
     """Every reading of one visit.
 
     Parameters
@@ -160,7 +159,7 @@ def readings(probabilities: Floats, history: History, decay: float = DECAY) -> d
     return _readings(probabilities, history, history.visited(probabilities[0], decay))
 
 
-def _readings(probabilities: Floats, before: History, after: History) -> dict[Reading, Floats]:
+def _readings(probabilities: AnyFloats, before: History, after: History) -> dict[Reading, AnyFloats]:
     return {
         Reading.BERNOULLI_1SHOT: bernoulli_variance(probabilities[0]),
         Reading.BERNOULLI_EMA: after.bernoulli,
@@ -171,7 +170,7 @@ def _readings(probabilities: Floats, before: History, after: History) -> dict[Re
 
 
 def compute_prediction_variance(
-    probabilities: Floats,
+    probabilities: AnyFloats,
     history: History,
     decay: float = DECAY,
     *,
@@ -241,7 +240,7 @@ class VarianceMaps:
         mean, variance, bernoulli = maps.values
         return History(mean, variance, bernoulli, maps.visits)
 
-    def update(self, case: str, probability: Floats, epoch: int, box: Box | None = None) -> None:
+    def update(self, case: str, probability: AnyFloats, epoch: int, box: Box | None = None) -> None:
         """One visit of a case, or of a box of it.
 
         Parameters

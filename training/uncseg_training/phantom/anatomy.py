@@ -15,10 +15,11 @@ from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from napari_uncseg.arrays import Ints32, Labels
 
 
 class Tissue(IntEnum):
@@ -68,7 +69,7 @@ class Anatomy:
     """
 
     name: str
-    tissues: npt.NDArray[np.uint8]
+    tissues: Labels
 
     def fractions(self, spacing: float) -> Tensor:
         """Fraction of each tissue in voxels of a coarser grid.
@@ -100,7 +101,7 @@ class Anatomy:
         return pooled
 
 
-def read_codes(path: Path) -> tuple[npt.NDArray[np.int32], float]:
+def read_codes(path: Path) -> tuple[Ints32, float]:
     """Codes of a label map of about 1 mm in RAS order, and the volume of a voxel in cubic millimetres.
 
     Raises
@@ -127,7 +128,7 @@ def read_codes(path: Path) -> tuple[npt.NDArray[np.int32], float]:
     return codes, float(np.prod(sides))
 
 
-def tissues_of(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+def tissues_of(codes: Ints32) -> Labels:
     """Values of :class:`Tissue`, 0 for the codes outside of the brain and unknown ones."""
     tissues = np.zeros(codes.shape, np.uint8)
     for tissue, members in _FREESURFER.items():
@@ -270,14 +271,14 @@ def load_anatomies(path: Path) -> list[Anatomy]:
     return anatomies
 
 
-def _is_head(tissues: npt.NDArray[np.uint8]) -> bool:
+def _is_head(tissues: Labels) -> bool:
     """Whether an array can be the map of an :class:`Anatomy`."""
     if tissues.dtype != np.uint8 or tissues.ndim != 3 or not tissues.size:
         return False
     return int(tissues.max()) <= max(Tissue) and bool((tissues == Tissue.WHITE).any())
 
 
-def _crop(tissues: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _crop(tissues: Labels) -> Labels:
     from scipy import ndimage
 
     return np.ascontiguousarray(tissues[ndimage.find_objects((tissues > 0).astype(np.uint8))[0]])

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from napari_uncseg.arrays import AnyFloats, AnyInts
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.variance import VarianceMaps
@@ -26,9 +24,9 @@ class Inference(NamedTuple):
         Probability.
     """
 
-    prediction: npt.NDArray[np.integer]
-    reference: npt.NDArray[np.integer]
-    whole_tumour: npt.NDArray[np.floating]
+    prediction: AnyInts
+    reference: AnyInts
+    whole_tumour: AnyFloats
 
 
 ERRORS, VARIANCES = "error_maps", "variance_maps"
