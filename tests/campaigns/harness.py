@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import faulthandler
 import hashlib
@@ -12,6 +13,7 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -203,3 +205,20 @@ def leave(tally: Tally) -> None:
     """Print the tally and leave with 1 when there are faults."""
     tally.show()
     raise SystemExit(1 if tally.faults else 0)
+
+
+def main(run: Callable[[int, int, Path, str], Tally], told: str | None, count: int, what: str) -> None:
+    """Read the command line of a campaign of so many tries, run it and leave.
+
+    ``told`` describes it; ``what`` is what is counted.
+    """
+    parser = argparse.ArgumentParser(description=told)
+    parser.add_argument("--count", type=int, default=count, help=f"{what} in all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="of what has this in its name")
+    words = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="uncseg-campaign-") as folder:
+        tally = run(words.count, words.seed, Path(folder), words.only)
+    print(f"{sum(tally.counts.values())} {what}, seed {words.seed}, {time.monotonic() - started:.0f} s")
+    leave(tally)

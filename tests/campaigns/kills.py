@@ -8,18 +8,16 @@ seconds.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
-from tests.campaigns.harness import LOST, READ, Outcome, Tally, in_child, leave
+from tests.campaigns.harness import LOST, READ, Outcome, Tally, in_child, main
 from tests.campaigns.savers import Saver, all_savers
 from tests.campaigns.writes import counted, on_write
 
@@ -94,19 +92,5 @@ def _killed_after(seconds: float, save: object) -> None:
     save()  # type: ignore[operator]
 
 
-def main() -> None:
-    """Read the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=500, help="kills in all")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="savers whose name holds this")
-    words = parser.parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="uncseg-campaign-") as folder:
-        tally = run(words.count, words.seed, Path(folder), words.only)
-    print(f"{sum(tally.counts.values())} kills, seed {words.seed}, {time.monotonic() - started:.0f} s")
-    leave(tally)
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__, 500, "kills")

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from tests.campaigns import mutations
-from tests.campaigns.harness import CODE, READ, Outcome, Tally, in_child, leave
+from tests.campaigns.harness import CODE, READ, Outcome, Tally, in_child, main
 from tests.campaigns.kinds import Kind, all_kinds
 
 FAMILIES = {"NIfTI": 0.3, "JSON": 0.25, "safetensors": 0.15, "checkpoints": 0.15, "logs": 0.15}
@@ -63,19 +60,5 @@ def _damage(kind: Kind, count: int, seed: int, canary: Path, tally: Tally) -> No
     kind.vouch(data)
 
 
-def main() -> None:
-    """Read the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000, help="files in all")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="kinds whose name holds this")
-    words = parser.parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="uncseg-campaign-") as folder:
-        tally = run(words.count, words.seed, Path(folder), words.only)
-    print(f"{sum(tally.counts.values())} damaged files, seed {words.seed}, {time.monotonic() - started:.0f} s")
-    leave(tally)
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__, 10_000, "damaged files")

@@ -31,9 +31,10 @@ from uncseg_training.train.crossfit import (
 )
 from uncseg_training.train.curves import read_log
 from uncseg_training.train.refresh import ERRORS
+from uncseg_training.train.schedule import cycles
 from uncseg_training.train.state import CHECKPOINT, Training
 from uncseg_training.train.targets import Targets, predict_case
-from uncseg_training.train.trainer import cycles, fit
+from uncseg_training.train.trainer import fit
 
 CPU = torch.device("cpu")
 

@@ -24,7 +24,8 @@ from uncseg_training.experiments.judging import calibration_error
 from uncseg_training.experiments.networks import ENSEMBLE, config_of, order_of, parts_of, plan_of
 from uncseg_training.experiments.records import Record, Source, Task, case_of, metrics_of, record_of, scaled
 from uncseg_training.train.config import read_config
-from uncseg_training.train.trainer import cycles, fit, learning_rate
+from uncseg_training.train.schedule import cycles, learning_rate
+from uncseg_training.train.trainer import fit
 
 
 def cube(study_id: str = "cube") -> tuple[Prediction, Study]:

@@ -28,8 +28,9 @@ from uncseg_training.train.curves import draw_curves, read_log
 from uncseg_training.train.export import export_run
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.progress import reporter
+from uncseg_training.train.schedule import cycles, learning_rate
 from uncseg_training.train.state import Training, save_state
-from uncseg_training.train.trainer import cycles, fit, learning_rate
+from uncseg_training.train.trainer import fit
 
 
 def test_region_loss_by_hand() -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-ProgressCallback = Callable[[int, int, str], None]
+from napari_uncseg.inference.progress import Progress as ReportProgress
 
 _WIDE = 160
 """Columns of a table that goes to a file or a pipe, where nothing has to fit a screen."""
@@ -61,7 +61,7 @@ def print_table(
 
 
 @contextmanager
-def study_progress(title: str) -> Iterator[ProgressCallback]:
+def study_progress(title: str) -> Iterator[ReportProgress]:
     """Show how far one study is: a bar on a terminal, otherwise a line per stage.
 
     Parameters

@@ -111,9 +111,12 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _is_dicom(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
-        head = file.read(132)
-        return head[128:] == _MAGIC or head[:4] in _BARE
+        return _begins_dicom(file.read(132))
     return False
+
+
+def _begins_dicom(head: bytes) -> bool:
+    return head[128:] == _MAGIC or head[:4] in _BARE
 
 
 def _unpack(archive: Path) -> Path:
@@ -129,7 +132,7 @@ def _unpack(archive: Path) -> Path:
                     continue
                 with packed.open(entry) as file:
                     head = file.read(132)
-                    if head[128:] != _MAGIC and head[:4] not in _BARE:
+                    if not _begins_dicom(head):
                         continue
                     taken += entry.file_size
                     if taken > _LARGEST_ARCHIVE:

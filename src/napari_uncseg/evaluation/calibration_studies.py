@@ -12,7 +12,7 @@ from napari_uncseg.evaluation.estimates import Sample, fit_estimates, quality_of
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
-from napari_uncseg.evaluation.runner import Progress
+from napari_uncseg.inference.progress import Progress
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import REGIONS, Coding, Region

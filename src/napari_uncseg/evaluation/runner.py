@@ -22,13 +22,11 @@ from napari_uncseg.evaluation.cache import SCHEMA, Record, is_current, record_pa
 from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
+from napari_uncseg.inference.progress import Progress
 from napari_uncseg.io.files import sha256_of_json
 from napari_uncseg.io.provenance import plain
 from napari_uncseg.labels import Coding
 from napari_uncseg.maps import UNCERTAINTIES
-
-Progress = Callable[[int, int, str], None]
-"""Called with the studies done, all studies, and what became of the last one."""
 
 KNOWN_MAPS = tuple(map(str, UNCERTAINTIES))
 """Maps whose default metrics every run measures where it finds them."""
@@ -144,7 +142,7 @@ def evaluate_pairs(
         Address of a ``dask.distributed`` scheduler whose workers do the work instead; they must see the same folders
         under the same names.
     progress : callable, optional
-        See :data:`Progress`.
+        Told the studies done, all studies, and what became of the last one.
     cancelled : callable, optional
         Once true, studies under way are finished and no other is started.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.inference.ensemble_spec import AUTO, EnsembleSpec
 from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
+from napari_uncseg.inference.progress import Progress, silent
 from napari_uncseg.io.command import option_words
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
@@ -25,9 +26,6 @@ from napari_uncseg.models.identity import BUNDLED, find_calibration
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
-
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, the total (0 when it is not known yet) and what is going on."""
 
 
 def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> Predictor:
@@ -184,7 +182,7 @@ def predict_job(job: PredictionJob, predictor: Predictor, settings: Settings) ->
         When the study cannot be read, predicted or saved; then nothing was written.
     """
     read = partial(_read, job, settings)
-    return _predict(job, predictor, settings, read, progress=lambda *_: None, cancelled=lambda: False)()
+    return _predict(job, predictor, settings, read, progress=silent, cancelled=lambda: False)()
 
 
 def _read(job: PredictionJob, settings: Settings) -> Study:

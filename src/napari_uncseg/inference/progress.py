@@ -8,6 +8,12 @@ from collections.abc import Callable
 from napari_uncseg.errors import Cancelled
 
 Progress = Callable[[int, int, str], None]
+"""Called with what is done, the total (0 when it is not known yet) and what is going on."""
+
+
+def silent(_done: int, _total: int, _message: str) -> None:
+    """Progress that nobody asked for."""
+
 
 WORTH_TELLING_S = 2.0
 """Less than this is not told: it would be over before it is read."""

@@ -40,6 +40,12 @@ def background_value(image: AnyFloats) -> float | None:
     return float(values[most]) if counts[most] >= _CONSTANT * border.size else None
 
 
+def value_beyond(image: AnyFloats) -> float:
+    """What an image is taken to hold where it does not reach: its background, or its least value."""
+    background = background_value(image)
+    return float(image.min()) if background is None else background
+
+
 def brain_mask(images: Floats32) -> Mask:
     """Voxels of the brain (of the head, when the skull was not removed).
 

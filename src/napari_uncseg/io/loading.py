@@ -15,7 +15,7 @@ from nibabel.affines import obliquity
 from napari_uncseg.arrays import AnyFloats, AnyInts, Array, Floats32, Floats64, Labels, Mask
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import geometry
-from napari_uncseg.io.brain import SKULL, background_value, brain_mask, has_skull
+from napari_uncseg.io.brain import SKULL, brain_mask, has_skull, value_beyond
 from napari_uncseg.io.discovery import StudyFiles, only_study
 from napari_uncseg.io.files import is_file, read_json
 from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
@@ -245,9 +245,8 @@ def _grids_sentence(study_id: str, volumes: Mapping[str, Volume], moved: Sequenc
 def _on_t1c(image: AnyFloats, volume: Volume, t1c: Volume) -> AnyFloats:
     """An image on the grid of T1c, with its own background where it does not reach."""
     image = np.where(np.isfinite(image), image, np.float32(0))
-    outside = background_value(image)
-    outside = float(image.min()) if outside is None else outside
-    result = geometry.resample(image, volume.affine, t1c.shape, t1c.affine, order="linear", outside=outside)
+    beyond = value_beyond(image)
+    result = geometry.resample(image, volume.affine, t1c.shape, t1c.affine, order="linear", outside=beyond)
     if result.min() == result.max():
         raise StudyError(f"{volume.path} does not overlap with {t1c.path}; register them first.")
     return np.asarray(result, dtype=np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -236,7 +237,8 @@ def save_model(
     contents[identity.PROVENANCE] = _dump(provenance)
     write_files({folder / name: data for name, data in contents.items()})
     for stale in {path.name for path in folder.glob(identity.SNAPSHOT.format("*"))} - set(contents):
-        (folder / stale).unlink()
+        with suppress(OSError):  # one that the provenance does not list does no harm
+            (folder / stale).unlink()
     digest = identity.model_sha256(hashes)
     return replace(model, provenance=provenance, sha256=digest, folder=folder, previous_stage=previous)
 

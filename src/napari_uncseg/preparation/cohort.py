@@ -15,9 +15,10 @@ from napari_uncseg.errors import ClusterError, reason_of
 from napari_uncseg.inference import pipeline
 from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
 from napari_uncseg.inference.pipeline import Settings
+from napari_uncseg.inference.progress import Progress, silent
 from napari_uncseg.io.command import command_line, option_words
 from napari_uncseg.preparation.prepare import Options, prepare_study
-from napari_uncseg.preparation.scans import Progress, read_raw
+from napari_uncseg.preparation.scans import read_raw
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
@@ -60,15 +61,11 @@ class Run:
     model: Path | None
 
 
-def _silent(_done: int, _total: int, _message: str) -> None:
-    """Nobody looks."""
-
-
 def prepare_job(
     job: RawJob,
     settings: Settings,
     *,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> PredictionJob:
     """Prepare a raw study in ``OUT/<id>/prepared``.
@@ -99,7 +96,7 @@ def predict_on_cluster(
     run: Run,
     scheduler: str,
     *,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Outcome], bool]:
     """Predict many studies on the workers of a cluster; a bad one does not stop the others.
@@ -136,9 +133,7 @@ def predict_on_cluster(
                     break
                 continue
             place, future = end
-            error = future.exception()
-            lost = Outcome(name_of(jobs[place]), Status.FAILED, error=error if isinstance(error, Exception) else None)
-            outcomes[place] = lost if error is not None else future.result()
+            outcomes[place] = _outcome(name_of(jobs[place]), future)
             progress(len(outcomes), len(jobs), f"{outcomes[place].study_id}: {outcomes[place].status}")
     return [outcomes[place] for place in sorted(outcomes)], len(outcomes) < len(jobs)
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import AnotherResult, Cancelled, CutHead, ForeignFile, SaveError, StudyError
-from napari_uncseg.io.brain import background_value, brain_mask, has_skull
+from napari_uncseg.inference.progress import Progress, silent
+from napari_uncseg.io.brain import background_value, brain_mask, has_skull, value_beyond
 from napari_uncseg.io.discovery import StudyFiles
 from napari_uncseg.io.files import (
     check_names,
@@ -34,7 +35,7 @@ from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.preparation.brain import BUNDLED, Method, check_mask, find_extractor, read_mask
 from napari_uncseg.preparation.page import draw_page
 from napari_uncseg.preparation.registration import Registration, covered_by, on_grid_of, register
-from napari_uncseg.preparation.scans import Progress, RawStudy, Scan
+from napari_uncseg.preparation.scans import RawStudy, Scan
 from napari_uncseg.uncertainty.needs_review import Reason
 
 SCHEMA = 1
@@ -96,8 +97,7 @@ class Registered:
         covered = {"t1c": np.ones(t1c.shape, dtype=bool)}
         for place, role in enumerate(MODALITIES[1:], start=1):
             scan, matrix = raw.scans[role], found[role].matrix
-            outside = background_value(scan.values)
-            outside = float(scan.values.min()) if outside is None else outside
+            outside = value_beyond(scan.values)
             images[place] = on_grid_of(scan.values, scan.affine, matrix, t1c.shape, t1c.affine, outside)
             covered[role] = covered_by(scan.shape, scan.affine, matrix, t1c.shape, t1c.affine)
         return cls(images, covered, found)
@@ -159,7 +159,7 @@ def prepare_study(
     options: Options,
     *,
     registered: Registered | None = None,
-    progress: Progress = lambda done, total, message: None,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Prepared:
     """Register three images to T1c, take the skull off, and save the study with all that tells how it came about.

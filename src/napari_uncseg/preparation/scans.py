@@ -18,13 +18,11 @@ from napari_uncseg.dicom.roles import COVERED_MM, choose_series
 from napari_uncseg.dicom.series import read_examination
 from napari_uncseg.dicom.voxels import read_voxels
 from napari_uncseg.errors import CutHead, SaveError, StudyError, reason_of
+from napari_uncseg.inference.progress import Progress, silent
 from napari_uncseg.io.discovery import StudyFiles, only_study
 from napari_uncseg.io.geometry import OnGrid, three
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
-
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, the total (0 when it is not known yet) and what is going on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +72,7 @@ def read_dicom(
     asked: Mapping[str, str] | None = None,
     study_id: str | None = None,
     *,
-    progress: Progress = lambda done, total, message: None,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> RawStudy:
     """Read the four series of an examination.
@@ -114,7 +112,7 @@ def read_raw(
     asked: Mapping[str, str] | None = None,
     study_id: str | None = None,
     *,
-    progress: Progress = lambda done, total, message: None,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> RawStudy:
     """Read a raw study: four NIfTI files where they are found, or else an examination in DICOM.

@@ -20,7 +20,8 @@ from uncseg_training.brain.images import Sample, draw
 from uncseg_training.train.architectures import architecture
 from uncseg_training.train.config_files import CONFIGS, config_of, find_yaml, read_yaml
 from uncseg_training.train.config_limits import check_type
-from uncseg_training.train.state import CHECKPOINT, LOG, load_state, save_state
+from uncseg_training.train.schedule import up_and_down, update_average
+from uncseg_training.train.state import CHECKPOINT, LOG, check_same, load_state, save_state
 
 UNIT_MM = 10.0
 """Millimetres per unit of the network's output."""
@@ -154,9 +155,7 @@ class Training:
         if not (folder / CHECKPOINT).is_file():
             return training
         state = load_state(folder / CHECKPOINT)
-        for key, value in asdict(config).items():
-            if key not in _FREE and state["config"].get(key, value) != value:
-                raise ValueError(f"{folder} was trained with {key} = {state['config'][key]}; take another folder.")
+        check_same(folder, state["config"], asdict(config), _FREE)
         network.load_state_dict(state["network"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
@@ -243,8 +242,7 @@ def _chance(seed: int) -> float:
 
 def learning_rate(config: Config, step: int) -> float:
     """Warm-up, plateau, linear decay to 0."""
-    up = min(1.0, (step + 1) / max(1, config.warmup))
-    return config.learning_rate * up * min(1.0, (config.steps - step) / max(1.0, config.decay * config.steps))
+    return up_and_down(config.learning_rate, step, config.warmup, config.steps, config.decay * config.steps)
 
 
 def _train_step(training: Training, sample: Sample) -> float:
@@ -262,10 +260,7 @@ def _train_step(training: Training, sample: Sample) -> float:
         if bool(torch.isfinite(norm)):
             break
     training.optimiser.step()
-    decay = min(config.average, (1 + training.step) / (10 + training.step))
-    with torch.no_grad():
-        for mean, value in zip(training.averaged.parameters(), training.network.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
+    update_average(training.averaged, training.network, config.average, training.step)
     return float(loss.detach())
 
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.inference.progress import Progress, silent
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.nifti import SUFFIXES, stem
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.models.model import DATASET_JSON
-from uncseg_training.data.brats_check import Progress, check_all, find_alike
+from uncseg_training.data.brats_check import check_all, find_alike
 from uncseg_training.data.splits import FOLDS, SEED, join_groups, patient, split_by_group
 
 EXPECTED = 1251
@@ -70,7 +71,7 @@ def convert(
     folds: int = FOLDS,
     seed: int = SEED,
     workers: int = 4,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Conversion:
     """Turn a BraTS 2023 download into a raw data set of nnU-Net v2 with regions and patient-grouped splits.
 
@@ -104,7 +105,6 @@ def convert(
     SaveError
         When the folder cannot be written.
     """
-    tell = progress or _silent
     studies = sorted(find_studies(download), key=lambda study: study.id)
     if len(studies) != expected:
         raise StudyError(
@@ -118,7 +118,7 @@ def convert(
             f"{folder} already holds {others[0]}, which {download} has not; take another number or folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    checks = check_all(studies, folder / CHECKS, workers, tell)
+    checks = check_all(studies, folder / CHECKS, workers, progress)
     bad = [check.problem for check in checks.values() if check.problem is not None]
     if bad:
         more = f" {len(bad) - 1} other studies have problems too; {folder / CHECKS} lists them." if len(bad) > 1 else ""
@@ -135,7 +135,7 @@ def convert(
             place = "labelsTr" if role == "seg" else "imagesTr"
             channel = "" if role == "seg" else f"_{MODALITIES.index(role):04d}"
             links[link(Path(path), folder / place / f"{study}{channel}{ending}")] += 1
-        tell(done, len(checks), "Linking")
+        progress(done, len(checks), "Linking")
     alike = find_alike(checks)
     groups = join_groups({study: patient(study) for study in checks}, alike)
     splits = split_by_group(groups, folds, seed)
@@ -200,7 +200,3 @@ def _ending(path: str) -> str:
 
 def _dump(content: object) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def _silent(done: int, total: int, message: str) -> None:
-    """Progress that nobody asked for."""

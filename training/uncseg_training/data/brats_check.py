@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.inference.progress import Progress
 from napari_uncseg.io.discovery import StudyFiles
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from uncseg_training.data.splits import join_groups
-
-Progress = Callable[[int, int, str], None]
 
 _BATCH = 20
 """Studies after which what was checked is written down."""

@@ -26,8 +26,8 @@ from uncseg_training.experiments.records import Record, Source
 from uncseg_training.train.architectures import DROPOUT
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.export import export_run
+from uncseg_training.train.schedule import cycles
 from uncseg_training.train.state import CHECKPOINT, SNAPSHOTS, Training, save_state
-from uncseg_training.train.trainer import cycles
 
 TRAINING, CALIBRATION, UNSEEN = "training", "calibration", "unseen"
 SEEDS: Mapping[str, int] = {TRAINING: 51, CALIBRATION: 67, UNSEEN: 77}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -85,11 +85,7 @@ class Training:
 
     @classmethod
     def _restored(cls, folder: Path, state: Mapping[str, Any], config: Config) -> Training:
-        trained = renamed(state["config"])
-        for key, value in asdict(config).items():
-            found = trained.get(key, _BEFORE.get(key, value))
-            if key not in FREE and found != value:
-                raise ValueError(f"{folder} was trained with {key} = {found}, not {value}; take another folder.")
+        check_same(folder, _BEFORE | renamed(state["config"]), asdict(config), FREE)
         training = cls.fresh(replace(config, start=""))
         training.config = config
         training.network.load_state_dict(state["network"])
@@ -164,6 +160,13 @@ class Training:
             "trained_on": list(self.patients()),
         }
         return Model(self.averaged, self.config.plans(), provenance=provenance, name=self.config.name)
+
+
+def check_same(folder: Path, trained: Mapping[str, Any], config: Mapping[str, Any], free: Set[str]) -> None:
+    """Refuse to go on with a training under another configuration; free keys may differ, and keys that came later."""
+    for key, value in config.items():
+        if key not in free and (found := trained.get(key, value)) != value:
+            raise ValueError(f"{folder} was trained with {key} = {found}, not {value}; take another folder.")
 
 
 def _begin(network: nn.Module, head: Head) -> None:

@@ -14,7 +14,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,26 +29,12 @@ from uncseg_training.train.config import Config
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.train.losses import failure_loss, region_loss
 from uncseg_training.train.processes import Process, agreed, joined, meet
+from uncseg_training.train.schedule import cycles, learning_rate, update_average
 from uncseg_training.train.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
 
 if TYPE_CHECKING:
     from uncseg_training.data.cases import Cases
     from uncseg_training.train.targets import Targets
-
-
-def cycles(config: Config) -> list[int]:
-    """Steps at whose end the learning rate is 0 and a snapshot is kept; the last is the last of all."""
-    return [config.steps - config.cycle_steps * later for later in reversed(range(config.snapshots))]
-
-
-def learning_rate(config: Config, step: int) -> float:
-    """Warm-up, plateau, linear decay to 0, then the cycles of the snapshots."""
-    ends = cycles(config)
-    if step < ends[0]:
-        up = min(1.0, (step + 1) / max(1, config.warmup))
-        return config.learning_rate * up * min(1.0, (ends[0] - step) / max(1.0, config.decay * config.steps))
-    before, end = next(((a, b) for a, b in pairwise(ends) if step < b), (ends[-1] - 1, ends[-1]))
-    return config.learning_rate * config.restart * (end - step) / (end - before)
 
 
 def fit(
@@ -233,10 +218,7 @@ def _train_step(
     training.optimiser.step()
     training.slots = slots
     average = config.average if step < cycles(config)[0] else config.cycle_average
-    decay = min(average, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for mean, value in zip(training.averaged.parameters(), training.network.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
+    update_average(training.averaged, training.network, average, step)
     return {name: float(value.detach()) for name, value in named.items()}
 
 
