@@ -39,6 +39,14 @@ def bound(viewer):
     return {as_qt(key) for key in viewer.keymap}
 
 
+def test_a_key_says_what_it_does_where_it_works():
+    """Places have keys of one name (to fit the picture, to show the reference) that do other things."""
+    told = key_sections()
+    assert "brain" in told["Picture"]["Ctrl+Home"]
+    assert "volumes" in told["Six views"]["Home"]
+    assert told["Picture"]["Shift+E"] != told["Six views"]["Shift+E"]
+
+
 def test_keys_of_the_case_browser(qtbot, viewer):
     panel = CaseBrowserWidget(viewer)
     qtbot.addWidget(panel)

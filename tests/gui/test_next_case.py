@@ -94,6 +94,19 @@ def test_next_case_by_key_shows_the_new_patient_everywhere(qtbot, desk, press_ke
     assert viewer.canvas.overlays[TITLE].text.splitlines()[0] == FIRST
 
 
+def test_the_map_that_was_chosen_is_kept_for_the_next_case_and_each_case_keeps_its_own(qtbot, desk):
+    viewer, panel = desk
+    box = panel.findings.choice.map_box
+    box.setCurrentText("entropy (WT)")
+    panel.cases.step(1)
+    wait_for(qtbot, viewer, panel, SECOND)
+    assert box.currentText() == "entropy (WT)", "the same as before"
+    box.setCurrentText("unc_output, unmasked")
+    panel.cases.step(-1)
+    wait_for(qtbot, viewer, panel, FIRST)
+    assert box.currentText() == "entropy (WT)", "the one that was chosen here"
+
+
 def test_blind_nothing_of_the_truth_is_seen(qtbot, desk):
     viewer, panel = desk
     assert open_studies(viewer)[FIRST].reference is not None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +58,17 @@ def test_bad_study_stops_no_other_and_is_told(tmp_path, study_folder, monkeypatc
     assert outcomes[0].error is not None
     assert outcomes[1].folder is not None
     assert load_prediction(outcomes[1].folder).study_id == jobs[1].files.id
+
+
+def test_a_study_whose_workers_all_died_is_a_failure_with_a_reason(tmp_path, study_folder, monkeypatch):
+    settings = Settings(tmp_path / "out")
+    lost: Future[None] = Future()
+    lost.set_exception(distributed.KilledWorker("predict_one-1", SimpleNamespace(address="tcp://w:1"), 4))
+    monkeypatch.setattr(cohort, "cluster", lambda scheduler: nullcontext())
+    monkeypatch.setattr(cohort, "as_completed", lambda *words: (each for each in [(0, lost)]))
+    (outcome,), _ = predict_on_cluster(jobs_of(study_folder, settings), Run(settings, "cpu", None), "2")
+    assert outcome.status is Status.FAILED
+    assert isinstance(outcome.error, ClusterError)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``uncseg predict``, ``evaluate``, ``calibrate``, ``model``, ``review``, ``view``, ``demo`` and ``info``.
+"""The command ``uncseg`` and its commands.
 
 What a command needs is imported inside it: ``uncseg --help`` loads neither torch nor napari.
 """

@@ -40,7 +40,7 @@ ERROR_FORECASTS = ("error_risk", "unc_output", "unc_output_unmasked")
 """Maps that claim to be a probability of error, and so can be right or wrong about it."""
 
 DERIVED = ("entropy", "variance")
-"""Maps that every region has; all others speak of the whole tumour."""
+"""Maps that the probabilities of every region give where a result does not hold them."""
 
 _RATED = ("error_risk", "entropy", "unc_output")
 """Maps that the costlier metrics are computed for, too; variance of one pass ranks voxels as entropy does."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from napari_uncseg.models.identity import BUNDLED, find_calibration
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.predictor import Predictor
+    from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 
 def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> Predictor:
@@ -93,9 +94,14 @@ class Settings:
         """
         kwargs: dict[str, Any] = {"members": self.members} if self.members != AUTO else {}
         kwargs |= {"maps": self.maps} if self.maps is not None else {}
-        if self.calibration is not None:
-            kwargs["calibration"] = find_calibration(self.calibration)
+        if self._calibration is not None:
+            kwargs["calibration"] = self._calibration
         return kwargs
+
+    @cached_property
+    def _calibration(self) -> Calibration | None:
+        """Read once: every study of a run has the same, whatever becomes of the file meanwhile."""
+        return None if self.calibration is None else find_calibration(self.calibration)
 
 
 def predict_jobs(

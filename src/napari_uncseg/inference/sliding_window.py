@@ -3,9 +3,6 @@
 Tiles overlap by half, are weighted by a Gaussian and merged on logits in float32, as nnU-Net does; a volume that fits
 into one tile is padded with zeros and takes a single pass.
 
-Tensors stay in the default, contiguous memory format: with nnU-Net's plain U-Net of 24 to 192 features on two AMX cores
-(torch 2.13) channels-last took as long or longer, in float32 and in bfloat16.
-
 References
 ----------
 Isensee et al., Nature Methods 18 (2021), online methods, "Inference".

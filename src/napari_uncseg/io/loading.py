@@ -223,7 +223,7 @@ def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:
 
 
 def _read_all(files: StudyFiles) -> dict[str, Volume]:
-    """Role -> file, each read once; decompression runs beside the interpreter, so two files are read at a time."""
+    """Role -> file, each read once, a thread each: decompression runs beside the interpreter."""
     paths = {modality: files.paths[modality] for modality in MODALITIES}
     if files.reference is not None:
         paths[REFERENCE] = files.reference

@@ -1,4 +1,4 @@
-"""Which model a folder holds, told by its provenance alone: nothing else of it is read, and torch is not needed."""
+"""Which model a folder holds, told by its provenance and its calibration alone; torch is not needed."""
 
 from __future__ import annotations
 

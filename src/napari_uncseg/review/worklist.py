@@ -57,7 +57,7 @@ class ListedCase:
     made : str
         How its result came about: members and model.
     fingerprint : str
-        Of its result (:func:`napari_uncseg.io.results.fingerprint`), which verdicts are bound to.
+        Of its result (:func:`napari_uncseg.io.provenance.fingerprint`), which verdicts are bound to.
     """
 
     id: str

@@ -53,6 +53,21 @@ def _keys_of(place: str) -> Mapping[str, str]:
     return {what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"}
 
 
+def declared_key(what: str, *places: str) -> tuple[str, str]:
+    """Key as Qt writes it, and what it does, for a reader: of the first of the places that has a key for it.
+
+    Raises
+    ------
+    KeyError
+        When none has.
+    """
+    declared = {each["command"]: (each["key"], each["title"]) for each in _DECLARED}
+    for place in places:
+        if (command := f"napari-uncseg.{place}.{what}") in declared:
+            return declared[command]
+    raise KeyError(what)
+
+
 WORKLIST_KEYS, FINDING_KEYS, VERDICT_KEYS, CORRECTION_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
     _keys_of, ("worklist", "findings", "verdict", "correction", "picture", "six_views", "six_patients")
 )
@@ -73,30 +88,28 @@ COMPARE_MOUSE: Mapping[str, str] = {
     "right button": "window (sideways) and level (up and down) of the image under the mouse",
     f"{PICTURE_KEYS['bare']}, held": "the images alone",
 }
-KEY_WORDS: Mapping[str, str] = {each["command"].rpartition(".")[2]: each["title"] for each in _DECLARED}
-"""What each key does, for a reader."""
 
 
 def key_sections() -> dict[str, dict[str, str]]:
     """All keys and gestures of the plugin: place -> key as Qt writes it -> what it does."""
     return {
-        "Case browser": _rows(WORKLIST_KEYS),
+        "Case browser": _rows("worklist"),
         "Inter-rater agreement": {"Enter": "open the study of the row, as a double click does"},
-        "Findings (while the panel is open)": _rows(FINDING_KEYS),
-        "Verdict (while the panel is open)": {**_rows(VERDICT_KEYS), **_rows(CORRECTION_KEYS)},
+        "Findings (while the panel is open)": _rows("findings"),
+        "Verdict (while the panel is open)": {**_rows("verdict"), **_rows("correction")},
         "Picture": {
-            **_rows(PICTURE_KEYS),
+            **_rows("picture"),
             "wheel": "slices",
             "Ctrl + wheel": "zoom where the mouse stands",
             "right button": "window (sideways) and level (up and down) of the image",
         },
-        "Six views": {**_rows(COMPARE_KEYS), **COMPARE_MOUSE},
-        "Six patients, beside those": _rows(PATIENT_KEYS),
+        "Six views": {**_rows("six_views"), **COMPARE_MOUSE},
+        "Six patients, beside those": _rows("six_patients"),
     }
 
 
-def _rows(keys: Mapping[str, str]) -> dict[str, str]:
-    return {key: KEY_WORDS[what] for what, key in keys.items()}
+def _rows(place: str) -> dict[str, str]:
+    return dict(declared_key(what, place) for what in _keys_of(place))
 
 
 WINDOWS: Mapping[str, tuple[float, float]] = {

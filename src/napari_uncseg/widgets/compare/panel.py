@@ -17,7 +17,7 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Judgement
-from napari_uncseg.viewer.bindings import KEY_WORDS, PICTURE_KEYS
+from napari_uncseg.viewer.bindings import declared_key
 from napari_uncseg.viewer.colormaps import drawn_from
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
@@ -173,7 +173,8 @@ class SixViewsWidget(Panel):
         self.plane_choice = choice(PLANE_TIP, [plane.capitalize() for plane in PLANES])
         tip = "Show the study in six panes, in a window of its own, where the viewer stands"
         self.open_button = button("Open six views", tip, self.open_window)
-        tip = f"{KEY_WORDS['planes'].capitalize()} ({PICTURE_KEYS['planes']})"
+        key, words = declared_key("planes", "picture")
+        tip = f"{words.capitalize()} ({key})"
         self.planes_button = button("Three planes", tip, self._toggle_planes)
         self.hint = Note(EMPTY)
         boxes = form(Study=self.study_choice, Show=self.preset_choice, Plane=self.plane_choice)

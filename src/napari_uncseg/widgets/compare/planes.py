@@ -22,7 +22,7 @@ from napari_uncseg.compare.layout import ComparisonState, Cut, Pane, PaneView
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.maps import MapName
-from napari_uncseg.viewer.bindings import KEY_WORDS, PICTURE_KEYS, show_modality
+from napari_uncseg.viewer.bindings import declared_key, show_modality
 from napari_uncseg.viewer.colormaps import drawn_from
 from napari_uncseg.viewer.layers import show_only_map
 from napari_uncseg.viewer.orientation import PLANES
@@ -116,7 +116,8 @@ class PlanesView(QWidget):
         self.values.setMinimumWidth(1)
         for small in (self.values, note):
             small.setStyleSheet(f"font-size: {FOOT_POINTS}pt;")
-        close = button("One plane", f"{KEY_WORDS['planes'].capitalize()} ({PICTURE_KEYS['planes']})", self.hide)
+        key, words = declared_key("planes", "picture")
+        close = button("One plane", f"{words.capitalize()} ({key})", self.hide)
         bar, foot = QWidget(), QWidget()
         flow = QFlowLayout(bar)  # in a narrow window a second line, sooner than cut words
         for each in (self.name, self.image, self.map, self.opacity, close):

@@ -36,11 +36,9 @@ from napari_uncseg.io.files import exists
 from napari_uncseg.viewer.bindings import (
     COMPARE_KEYS,
     COMPARE_MOUSE,
-    FINDING_KEYS,
-    KEY_WORDS,
     OPACITY_STEP,
-    PATIENT_KEYS,
     PICTURE_KEYS,
+    declared_key,
 )
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.picture import NOTE
@@ -172,12 +170,12 @@ class ComparisonWindow(QMainWindow):
 
     def add_key(self, what: str, slot: Callable[..., Any], title: str = "") -> QAction:
         """Something that a key does, listed in the window's help; with a title, a button at the top does it too."""
-        key = {**FINDING_KEYS, **COMPARE_KEYS, **PATIENT_KEYS}[what]
-        action = QAction(title or KEY_WORDS[what], self)
+        key, words = declared_key(what, "six_patients", "six_views", "findings")
+        action = QAction(title or words, self)
         action.setIconText(title)  # Qt would drop the dots
         action.setShortcut(QKeySequence(key))
-        action.setToolTip(f"{KEY_WORDS[what].capitalize()} ({key})")
-        action.setWhatsThis(KEY_WORDS[what])
+        action.setToolTip(f"{words.capitalize()} ({key})")
+        action.setWhatsThis(words)
         action.triggered.connect(slot)
         self.addAction(action)
         if title:

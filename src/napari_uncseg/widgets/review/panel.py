@@ -30,7 +30,7 @@ class ReviewWidget(Panel):
         self.findings = ThresholdWidget(viewer, self)
         self.verdict = VerdictWidget(viewer, self)
         self.cases = CaseBrowserWidget(viewer, self)
-        self.studies = Fold("Studies", "The list of studies, in the order in which they need eyes", self.cases)
+        self.studies = Fold("Studies", "The list of studies, what to review first at the top", self.cases)
         self.fill(self.findings, self.verdict, self.studies, stretched=self.findings)
         self.cases.summary.setFixedHeight(0)  # the title of the list says it
         self.cases.counted.connect(self._on_counted)

@@ -192,7 +192,7 @@ def _summary(prediction: Prediction) -> list[str]:
     elif estimates:
         said.append("Expected Dice " + ", ".join(f"{region} {each}" for region, each in estimates.items()) + ".")
     elif score is not None:
-        said.append(f"Doubt {float(score):.3f} (0 sure, {math.log(2):.2f} coin toss).")
+        said.append(f"Mean entropy {float(score):.3f} (0 sure, {math.log(2):.2f} coin toss).")
     reasons = prediction.provenance.get("needs_review") or ()
     return said + [f"Needs review: {reason['text']}" for reason in reasons if reason["code"] != "no_tumour"]
 

@@ -126,14 +126,16 @@ class MapChoice(QWidget):
         """
         # As in the layer list: what lies on top comes first.
         predictions = dict(reversed(open_predictions(self._viewer).items()))
-        if self.map_box.count() == 0 and predictions:
-            self._restore(next(iter(predictions)))
+        chosen = self.map_box.currentData()
+        if predictions and (chosen is None or chosen[0] not in predictions):  # none, or the next case in its layers
+            current = self._session.study if self._session.study in predictions else next(iter(predictions))
+            self._restore(predictions[current], chosen[1] if chosen is not None else "")
+            chosen = None
         entries = {
             (study_id, str(key)): prediction.title(key) + (f" · {study_id}" if len(predictions) > 1 else "")
             for study_id, prediction in predictions.items()
             for key in maps_of(prediction, self.region)
         }
-        chosen = self.map_box.currentData()
         wanted = chosen or self._remembered[:2]
         if chosen is not None and wanted not in entries:  # another region: the same measure of it, if it has one
             wanted = (chosen[0], str(MapName(MapName.parse(chosen[1]).measure, self.region)))
@@ -147,8 +149,7 @@ class MapChoice(QWidget):
         offered = [self.map_box.itemData(number) for number in range(self.map_box.count())]
         its = [each for each in offered if each[0] == study_id]
         if now != study_id and its:
-            prediction = open_predictions(self._viewer)[study_id]
-            same = leading_map(prediction) if reasons_of(prediction) else name
+            same = _same_map(open_predictions(self._viewer)[study_id], name)
             wanted = ((study_id, self._session.state.map), (study_id, same), its[0])
             self.map_box.setCurrentIndex(offered.index(next(each for each in wanted if each in its)))
 
@@ -182,11 +183,11 @@ class MapChoice(QWidget):
             with signals_blocked(self.opacity):
                 self.opacity.setValue(round(100 * self._chosen.layer.opacity))
 
-    def _restore(self, study_id: str) -> None:
-        """Choose what was chosen when a study was looked at last, or what is shown of it."""
-        place = self._session.state_of(study_id)
+    def _restore(self, prediction: Prediction, before: str) -> None:
+        """Choose what was chosen when a study was looked at last, what was chosen before, or what is shown of it."""
+        place, study_id = self._session.state_of(prediction.study_id), prediction.study_id
         shown = [tag.name for layer, tag in tagged(self._viewer, study_id, "map") if layer.visible]
-        name = place.map or (shown[-1] if shown else "")
+        name = place.map or (_same_map(prediction, before) if before else shown[-1] if shown else "")
         self._remembered = (study_id, name, place.voxel_set)
         if name:
             with signals_blocked(self.region_box):
@@ -209,6 +210,11 @@ class MapChoice(QWidget):
         self._offer_sets()
         self.changed.emit()
         self.asked.emit()
+
+
+def _same_map(prediction: Prediction, name: str) -> str:
+    """Map of a result to go on with after another one's; a doubtful result begins with the map that leads."""
+    return leading_map(prediction) if reasons_of(prediction) else name
 
 
 THROTTLE_MS = 25

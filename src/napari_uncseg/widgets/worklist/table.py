@@ -1,4 +1,4 @@
-"""The table of a list of studies: what needs eyes first, and where each review stands."""
+"""The table of a list of studies: what to review first, and where each review stands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLUMNS = {
     "Study": "Name of the study",
     "Status": "new; flagged: findings were judged real errors or unsure, the study not yet; accepted; needs "
     "correction; rejected",
-    "Doubt": "",
+    "Entropy": "",
     **{f"{region} mL": f"Predicted volume of the {REGION_TITLES[region]}, mL" for region in REGIONS},
 }
 _COLOURS = {
@@ -35,7 +35,7 @@ _COLOURS = {
 
 _SCORES = (
     (
-        "Doubt",
+        "Entropy",
         "Mean entropy of the whole tumour inside the cancer mask, nats (0 sure, 0.69 coin toss); a study in which "
         "nothing was found comes first",
     ),
@@ -54,7 +54,7 @@ _LEAST_HEIGHT = 140
 
 
 class CaseTable(Table):
-    """Studies of a list: sorted by a column or, without one, in the order in which they need eyes; some are hidden."""
+    """Studies of a list: sorted by a column or, without one, what to review first at the top; some are hidden."""
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, "Studies")
