@@ -246,7 +246,7 @@ def test_a_network_without_the_channel_is_trained_for_the_segmentation_alone(
 def test_configurations_that_contradict_themselves_are_refused() -> None:
     for changes, words in (
         ({"uncertainty": "error_map"}, "comes back"),
-        ({"uncertainty": "doubt"}, "failure, error_map or none"),
+        ({"uncertainty": "doubt"}, "uncertainty is doubt"),
         ({"folds": 2}, "no fold"),
         ({"folds": 1, "cases": "x"}, "take 0 or at least 2"),
         ({"steps": 4, "snapshots": 5}, "too few for 5 snapshots"),

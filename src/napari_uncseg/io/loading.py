@@ -22,7 +22,7 @@ from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
 from napari_uncseg.io.header import geometry_header
 from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.naming import REFERENCE
-from napari_uncseg.io.nifti import Volume, read_volume, stem
+from napari_uncseg.io.nifti import Volume, finite, read_volume, stem
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding, Label
 
@@ -244,7 +244,7 @@ def _grids_sentence(study_id: str, volumes: Mapping[str, Volume], moved: Sequenc
 
 def _on_t1c(image: AnyFloats, volume: Volume, t1c: Volume) -> AnyFloats:
     """An image on the grid of T1c, with its own background where it does not reach."""
-    image = np.where(np.isfinite(image), image, np.float32(0))
+    image = finite(image)
     beyond = value_beyond(image)
     result = geometry.resample(image, volume.affine, t1c.shape, t1c.affine, order="linear", outside=beyond)
     if result.min() == result.max():

@@ -79,6 +79,11 @@ class Volume:
             return values.astype(dtype, copy=False)
 
 
+def finite(values: AnyFloats) -> AnyFloats:
+    """Values with 0 in the place of what is NaN or infinite: there it is background, where SPM and FSL put it."""
+    return np.where(np.isfinite(values), values, np.float32(0))
+
+
 def stem(path: Path) -> str:
     """File name without ``.nii`` or ``.nii.gz``."""
     for suffix in SUFFIXES:

@@ -33,21 +33,8 @@ class Method(StrEnum):
     HD_BET = "hd-bet"
 
 
-def bundled_extractor() -> Extractor:
-    """The network that comes with the package, see :mod:`napari_uncseg.preparation.brain_network`.
-
-    Raises
-    ------
-    ModelError
-        When its file is damaged.
-    """
-    from napari_uncseg.preparation.brain_network import load_brain_network
-
-    return load_brain_network().find
-
-
 def find_extractor(method: Method) -> Extractor:
-    """What finds the brain.
+    """What finds the brain: HD-BET, or the network of :mod:`napari_uncseg.preparation.brain_network`.
 
     Raises
     ------
@@ -60,7 +47,9 @@ def find_extractor(method: Method) -> Extractor:
         if shutil.which("hd-bet") is None:
             raise NoBrainMask("HD-BET is not installed; install it (pip install hd-bet), or give --brain-mask FILE.")
         return _hd_bet
-    return bundled_extractor()
+    from napari_uncseg.preparation.brain_network import load_brain_network
+
+    return load_brain_network().find
 
 
 def read_mask(path: Path, shape: tuple[int, int, int], affine: Affine) -> Mask:

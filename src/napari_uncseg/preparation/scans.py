@@ -21,7 +21,7 @@ from napari_uncseg.errors import CutHead, SaveError, StudyError, reason_of
 from napari_uncseg.inference.progress import Progress, silent
 from napari_uncseg.io.discovery import StudyFiles, only_study
 from napari_uncseg.io.geometry import OnGrid, three
-from napari_uncseg.io.nifti import read_volume
+from napari_uncseg.io.nifti import finite, read_volume
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 
 
@@ -148,9 +148,7 @@ def read_nifti(files: StudyFiles, study_id: str | None = None) -> RawStudy:
     for role in MODALITIES:
         volume = read_volume(files.paths[role])
         entry = files.modalities[role]
-        values = volume.values(entry[1] if isinstance(entry, tuple) else 0)
-        if not np.isfinite(values).all():
-            values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        values = finite(volume.values(entry[1] if isinstance(entry, tuple) else 0))
         if values.min() == values.max():
             raise StudyError(f"{volume.path} holds but one finite value; give another file.")
         scans[role] = Scan(np.asarray(values, dtype=np.float32), volume.affine, volume.sha256)

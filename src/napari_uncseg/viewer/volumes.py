@@ -15,7 +15,7 @@ from napari.layers import Image, Labels, Layer
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.loading import study_from_arrays
-from napari_uncseg.io.nifti import Volume, stem
+from napari_uncseg.io.nifti import Volume, finite, stem
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Label
 from napari_uncseg.maps import MAPS, Measure
@@ -164,9 +164,7 @@ def _channel_titles(name: str, channels: int) -> list[str]:
 
 
 def _image(volume: Volume, channel: int, title: str, *, whole: bool) -> Image:
-    values = volume.values(channel)
-    # napari has no place for what is not finite; it lies in the background, where SPM and FSL put it.
-    values = np.where(np.isfinite(values), values, np.float32(0))
+    values = finite(volume.values(channel))  # napari has no place for what is not
     array = to_display(values, volume.affine)
     source = Source("image", volume.path, volume.sha256) if whole else None
     map_name = next((name for name in sorted(MAPS, key=len, reverse=True) if title.endswith(f"_{name}")), None)

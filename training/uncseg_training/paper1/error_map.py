@@ -245,8 +245,12 @@ class ErrorMaps:
 def _describe(
     preprocessing: str, decay: float, failure: Failure, settings: Mapping[str, Any] | None
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
+    fields = ("error_wt", "error_tc", "error_et") if failure == "per_region" else ("error",)
+    return fields, {**store_settings("error", preprocessing, decay, settings), "failure": failure}
+
+
+def store_settings(what: str, preprocessing: str, decay: float, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What must be the same when a training goes on with its maps; a ValueError when the decay cannot be stored."""
     if not 0 <= decay <= LARGEST_DECAY:
         raise ValueError(f"A decay of {decay} cannot be stored; take one of at least 0 and at most {LARGEST_DECAY}.")
-    fields = ("error_wt", "error_tc", "error_et") if failure == "per_region" else ("error",)
-    common = {"map": "error", "preprocessing": preprocessing, "decay": decay, "failure": failure}
-    return fields, {**(settings or {}), **common}
+    return {**(settings or {}), "map": what, "preprocessing": preprocessing, "decay": decay}

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from napari_uncseg.arrays import AnyFloats, AnyInts
 from napari_uncseg.uncertainty.measures import bernoulli_variance
 from uncseg_training.data.case_maps import Box, CaseMaps, Maps
-from uncseg_training.paper1.error_map import DECAY, LARGEST_DECAY, visit_weight
+from uncseg_training.paper1.error_map import DECAY, store_settings, visit_weight
 
 
 class Reading(StrEnum):
@@ -225,14 +225,16 @@ class VarianceMaps:
         notes: Mapping[str, Any] | None = None,
     ) -> VarianceMaps:
         """Begin; parameters and errors as for :meth:`uncseg_training.paper1.error_map.ErrorMaps.create`."""
-        return cls(CaseMaps.create(folder, shapes, cls.FIELDS, _common(preprocessing, decay, settings), notes), decay)
+        common = store_settings("variance", preprocessing, decay, settings)
+        return cls(CaseMaps.create(folder, shapes, cls.FIELDS, common, notes), decay)
 
     @classmethod
     def open(
         cls, folder: Path, preprocessing: str, *, decay: float = DECAY, settings: Mapping[str, Any] | None = None
     ) -> VarianceMaps:
         """Go on; parameters and errors as for :meth:`uncseg_training.paper1.error_map.ErrorMaps.open`."""
-        return cls(CaseMaps.open(folder, cls.FIELDS, _common(preprocessing, decay, settings)), decay)
+        common = store_settings("variance", preprocessing, decay, settings)
+        return cls(CaseMaps.open(folder, cls.FIELDS, common), decay)
 
     def read(self, case: str, box: Box | None = None) -> History:
         """History of a case, or of a box of it; zeros where no visit was."""
@@ -265,9 +267,3 @@ class VarianceMaps:
         after = before.visited(probability, self.decay)
         values = np.stack([after.mean, after.variance, after.bernoulli]).astype(np.float32)
         self.store.write(case, Maps(values, after.visits.astype(np.uint16)), epoch, box)
-
-
-def _common(preprocessing: str, decay: float, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not 0 <= decay <= LARGEST_DECAY:
-        raise ValueError(f"A decay of {decay} cannot be stored; take one of at least 0 and at most {LARGEST_DECAY}.")
-    return {**(settings or {}), "map": "variance", "preprocessing": preprocessing, "decay": decay}
