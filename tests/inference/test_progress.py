@@ -52,6 +52,23 @@ def test_steps_grow_to_a_total_that_stays(clock):
     assert done[-1] == 14
 
 
+@pytest.mark.parametrize("second", [1, 3])
+def test_steps_grow_through_both_stages_of_a_cascade(second):
+    calls = []
+    report = Reporter(lambda *call: calls.append(call), None, 2, 2, stages=2)
+    report(0, "Preparing")
+    for number in range(2):
+        report.begin_pass(f"pass {number + 1}")
+        for tiles in (2, second):
+            for tile in range(tiles + 1):
+                report.tiles(tile, tiles)
+    report(report.total, "Ready")
+    done, totals, _ = zip(*calls, strict=True)
+    assert list(done) == sorted(done)
+    assert done[-1] == totals[-1] == 2 + 2 * (2 + second)
+    assert all(step <= total for step, total in zip(done, totals, strict=True))
+
+
 def test_members_and_the_time_left_are_told(clock):
     messages = [message for *_, message in run(clock, 3, 2, [30.0, 10.0])]
     assert messages[1] == "Running member 1 of 3 (pass 1), tile 1 of 2"  # nothing is measured yet

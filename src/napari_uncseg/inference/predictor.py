@@ -196,7 +196,8 @@ class Predictor:
         ensemble, plan = wanted.ensemble, wanted.ensemble.input_plan
         frame = frame_of(study, plan)
         tiles = count_tiles(frame.shape, plan.patch_size, TILE_STEP)
-        report = Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1)
+        stages = 1 if self.model.previous_stage is None else 2
+        report = Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1, stages)
         report(0, "Preparing the images")
         input_reasons = check_input(study)
         forward = ForwardPass(study, frame, self.device, report, tell)

@@ -38,18 +38,24 @@ class Reporter:
         Called as ``progress(done, total, message)``.
     cancelled : callable, optional
         Whether to stop.
-    tiles, passes : int
-        Tiles of a pass and number of passes, as far as is known.
+    tiles, passes, stages : int
+        Tiles of a pass, number of passes and networks that a pass runs one after the other, as far as is known.
     """
 
     def __init__(
-        self, progress: Progress | None, cancelled: Callable[[], bool] | None, tiles: int, passes: int = 1
+        self,
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+        tiles: int,
+        passes: int = 1,
+        stages: int = 1,
     ) -> None:
         self._progress = progress
         self.cancelled = cancelled
-        self._passes = passes
-        self._tiles = tiles
+        self._passes, self._stages = passes, stages
+        self._tiles = tiles + stages - 1  # of later stages one each, until they say how many
         self._before = self._since = 0
+        self._earlier, self._stage, self._stage_done = 0, 1, False
         self._number = 0
         self._title = ""
         self._start = time.monotonic()
@@ -73,12 +79,16 @@ class Reporter:
         if self._number == 1:  # the first pass warmed up what the others use: the pace is taken anew
             self._start, self._since = time.monotonic(), self._before
         self._number += 1
+        self._earlier, self._stage, self._stage_done = 0, 1, False
         self._title = f" {self._number} of {self._passes} ({name})" if self._passes > 1 else ""
 
     def tiles(self, done: int, count: int) -> None:
-        """Report tiles of the pass; with smaller tiles than planned their number grows."""
-        self._tiles = count
-        finished = self._before + done
+        """Report tiles of a stage of the pass; with smaller tiles than planned their number grows."""
+        if done == 0 and self._stage_done:
+            self._earlier, self._stage = self._tiles - (self._stages - self._stage), self._stage + 1
+        self._stage_done = done == count
+        self._tiles = self._earlier + count + max(self._stages - self._stage, 0)
+        finished = self._before + self._earlier + done
         message = f"Running member{self._title}" if self._title else "Running the network"
         message += f", tile {min(done + 1, count)} of {count}" if count > 1 else ""
         if timed := finished - self._since:

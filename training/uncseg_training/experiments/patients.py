@@ -10,6 +10,8 @@ patients:
   intervals hold as often as they say, and whom the bound on it sends to review.
 - *error-risk*: how well it finds errors near the tumour, beside entropy and the uncertainty channel; its calibration;
   the volume of errors it claims; what it marks far from any tumour.
+- *findings*: of the blocks of error of 1 mL and more, how much lies in the first ten findings of the map that leads, at
+  the threshold where a review begins, and what these findings hold beside the errors there are.
 - *low*: patients whose WT Dice is below one half, one by one.
 """
 
@@ -22,13 +24,19 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from scipy import ndimage
 
 from napari_uncseg.evaluation.expected_dice import POOR_WT, Review, forecasts, review
+from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
-from napari_uncseg.metrics.morphology import dilate_mm
-from napari_uncseg.metrics.statistics import paired_difference
+from napari_uncseg.maps import MapName
+from napari_uncseg.metrics.morphology import dilate_mm, open_ball
+from napari_uncseg.metrics.statistics import bootstrap_bca, paired_difference
+from napari_uncseg.review.findings import find
+from napari_uncseg.review.threshold_sweep import leading_map, start_threshold, sweep_thresholds
+from napari_uncseg.review.watershed import PARTIAL_VOLUME_VOXELS, build_watershed
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.splits import SPLITS, read_splits
@@ -40,6 +48,9 @@ CHOSEN_ON = 0
 
 FAR_MM, MARKED = 5.0, 0.2
 """What is far from tumour, and marked by error risk."""
+
+BLOCK_ML, FIRST = 1.0, 10
+"""Least volume of a block of error, and how many findings are looked at."""
 
 RESAMPLES = 2000
 
@@ -177,25 +188,53 @@ def error_risk_rows(table: pd.DataFrame, volumes: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def error_volumes(results: Path, studies: dict[str, Callable[[], Study]]) -> pd.DataFrame:
+def error_volumes(prediction: Prediction, study: Study) -> dict[tuple[str, str], float]:
     """Errors in mL: what error risk claims in the brain, what there are, and what it marks far from any tumour."""
-    rows = {}
-    for path in find_results(results):
-        prediction = load_prediction(path)
-        study = studies[prediction.study_id]()
-        assert study.reference is not None  # it would not be among these otherwise
-        wrong = compute_prediction_failure(prediction.segmentation, study.reference, "per_region")
-        tumour = region_masks(prediction.segmentation)[0] | region_masks(study.reference)[0]
-        far = study.brain & ~dilate_mm(tumour, study.spacing, FAR_MM)
-        row = {}
-        for index, region in enumerate(REGIONS):
-            name = "error_risk" if region is Region.WT else f"error_risk-{region.lower()}"
-            risk = prediction.maps[name]
-            row["claimed", str(region)] = float(risk[study.brain].sum(dtype=np.float64)) * study.voxel_ml
-            row["true", str(region)] = int((wrong[index] & study.brain).sum()) * study.voxel_ml
-            row["far", str(region)] = int((risk[far] > MARKED).sum()) * study.voxel_ml
-        rows[prediction.study_id] = row
-    return pd.DataFrame.from_dict(rows, orient="index").sort_index()
+    assert study.reference is not None  # it would not be among these otherwise
+    wrong = compute_prediction_failure(prediction.segmentation, study.reference, "per_region")
+    tumour = region_masks(prediction.segmentation)[0] | region_masks(study.reference)[0]
+    far = study.brain & ~dilate_mm(tumour, study.spacing, FAR_MM)
+    row = {}
+    for index, region in enumerate(REGIONS):
+        name = "error_risk" if region is Region.WT else f"error_risk-{region.lower()}"
+        risk = prediction.maps[name]
+        row["claimed", str(region)] = float(risk[study.brain].sum(dtype=np.float64)) * study.voxel_ml
+        row["true", str(region)] = int((wrong[index] & study.brain).sum()) * study.voxel_ml
+        row["far", str(region)] = int((risk[far] > MARKED).sum()) * study.voxel_ml
+    return row
+
+
+def findings_of(prediction: Prediction, study: Study) -> dict[str, float]:
+    """How much of the errors of WT the first places to check hold, in mL.
+
+    A block is a connected part of at least :data:`BLOCK_ML` of what an opening by a ball of a radius of two voxels
+    leaves of the errors: thin rims are no places.
+    """
+    key = MapName.parse(leading_map(prediction))
+    watershed = build_watershed(prediction, key, study.brain)
+    found = find(watershed, start_threshold(prediction, sweep_thresholds(prediction, key)))
+    first = np.zeros(prediction.shape, dtype=bool)
+    first[found.box] = (found.labels > 0) & (found.labels <= FIRST)
+    assert study.reference is not None
+    wrong = compute_prediction_failure(prediction.segmentation, study.reference, "per_region")[0].astype(bool)
+    parts, _ = ndimage.label(open_ball(wrong, PARTIAL_VOLUME_VOXELS), np.ones((3, 3, 3)))
+    sizes = np.bincount(parts.ravel()) * study.voxel_ml
+    blocks = ((sizes >= BLOCK_ML) & (np.arange(sizes.size) > 0))[parts]
+    volumes = {"errors": wrong, "blocks": blocks, "blocks found": blocks & first, "findings": first}
+    return {name: int(np.count_nonzero(mask)) * study.voxel_ml for name, mask in volumes.items()}
+
+
+def findings_row(volumes: pd.DataFrame) -> Row:
+    """Share of the blocks of error in the first findings, over patients that have a block."""
+    some = volumes[volumes["blocks"] > 0]
+    shares, times = some["blocks found"] / some["blocks"], some["findings"] / some["errors"]
+    return {
+        "patients with a block": f"{len(some)} of {len(volumes)}",
+        "blocks, mL": round(float(some["blocks"].sum()), 1),
+        f"in the first {FIRST} findings, median share": harness.told(bootstrap_bca(shares, np.median)),
+        "findings over errors, median": harness.told(bootstrap_bca(times, np.median)),
+        "findings over errors, all volumes": round(float(volumes["findings"].sum() / volumes["errors"].sum()), 2),
+    }
 
 
 def low_rows(told: pd.DataFrame, folds: dict[str, int]) -> list[Row]:
@@ -214,6 +253,17 @@ def low_rows(told: pd.DataFrame, folds: dict[str, int]) -> list[Row]:
     ]
 
 
+def _measured(results: Path, studies: dict[str, Callable[[], Study]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Volumes of errors, and of findings beside them: a row per patient."""
+    errors, findings = {}, {}
+    for path in find_results(results):
+        prediction = load_prediction(path)
+        study = studies[prediction.study_id]()
+        errors[study.id] = error_volumes(prediction, study)
+        findings[study.id] = findings_of(prediction, study)
+    return tuple(pd.DataFrame.from_dict(rows, orient="index").sort_index() for rows in (errors, findings))
+
+
 @harness.experiment
 def main(
     evaluation: Annotated[Path, typer.Argument(help="What uncseg evaluate made of the results.")],
@@ -229,11 +279,13 @@ def main(
     if missing := sorted(set(told.index) - set(folds)):
         raise ValueError(f"{missing[0]} is in no fold of {splits}; name the file of its folds.")
     known = labelled_studies(studies)
+    errors, findings = _measured(results, known)
     content = {
         "dice": dice_rows(table, folds, None if other is None else read_evaluation(other)),
         "expected-dice": expected_dice_rows(table),
         "review": [review_row(found)] if (found := review(table, told["reasons", "WT"])) is not None else [],
-        "error-risk": error_risk_rows(table, error_volumes(results, known)),
+        "error-risk": error_risk_rows(table, errors),
+        "findings": [findings_row(findings)],
         "low": low_rows(told, folds),
     }
     for name, rows in content.items():
