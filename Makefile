@@ -18,9 +18,10 @@ STAMP := $(VENV)/.complete
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip install -qq -c constraints.txt
 # Tests draw real windows, on a virtual screen where Linux provides one.
 SCREEN := $(shell uname -s | sed -n 's/^Linux$$/xvfb-run -a -s "-screen 0 1600x1000x24"/p')
-# A file of tests stays with one process: what it prepares once is prepared once.
+# A file of tests stays with one process: what it prepares once is prepared once. In order of their names, the last files are
+# quick ones, and no process waits long for the other.
 PYTEST := $(SCREEN) $(VENV)/bin/python -m pytest
-TOGETHER := -n 2 --dist loadfile
+TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow test-gpu lint docs wheel screenshots clean system
 .DEFAULT_GOAL := test

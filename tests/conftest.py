@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import gc
 import gzip
 import hashlib
 import os
@@ -43,6 +46,14 @@ CONTRASTS = {
     "t2f": (280, 330, 620, 450),
     "t2w": (260, 560, 520, 400),
 }
+
+
+def pytest_collection_finish() -> None:
+    """Leave what modules hold out of later collections of garbage: every window ends with one over everything."""
+    import napari._qt.qt_main_window  # noqa: F401 - napari imports it at the first test
+
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
@@ -95,10 +106,13 @@ def make_study() -> Study:
     )
 
 
+_made_once = functools.cache(make_study)
+
+
 @pytest.fixture
 def tiny_study() -> Study:
-    """What :func:`make_study` makes."""
-    return make_study()
+    """What :func:`make_study` makes, a copy of the test's own."""
+    return copy.deepcopy(_made_once())
 
 
 def write_study(study: Study, folder: Path) -> Path:
@@ -206,10 +220,15 @@ def add_study(copy_study: CopyStudy, tiny_prediction: Prediction) -> Callable[..
     return add
 
 
+@functools.cache
+def _predicted_once() -> Prediction:
+    return make_prediction(_made_once())
+
+
 @pytest.fixture
-def tiny_prediction(tiny_study: Study) -> Prediction:
-    """What :func:`make_prediction` makes of `tiny_study`."""
-    return make_prediction(tiny_study)
+def tiny_prediction() -> Prediction:
+    """What :func:`make_prediction` makes of `tiny_study`, a copy of the test's own."""
+    return copy.deepcopy(_predicted_once())
 
 
 def write_model(folder: Path) -> Path:

@@ -83,13 +83,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize(("token", "damage"), DAMAGES.values(), ids=DAMAGES)
-def test_a_bad_study_is_refused(
-    token: str,
-    damage: Callable[[Path], object],
-    study_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_bad_study_is_refused(token, damage, study_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: NeverAsked())
     damage(study_folder / f"{study_folder.name}-{token}.nii.gz")
     before = contents(tmp_path)
@@ -142,9 +136,7 @@ def _flip(path: Path) -> None:
     [_flip, lambda path: path.write_bytes(pickle.dumps({"a": 1}))],
     ids=["flipped byte", "pickle"],
 )
-def test_a_bad_model_is_refused(
-    damage: Callable[[Path], object], study_folder: Path, tmp_path: Path, tiny_model_folder: Path
-) -> None:
+def test_a_bad_model_is_refused(damage, study_folder, tmp_path, tiny_model_folder):
     weights = tiny_model_folder / "weights.safetensors"
     damage(weights)
     before = contents(tmp_path)

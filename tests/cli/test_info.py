@@ -26,9 +26,7 @@ def test_versions_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("works", [True, False])
-def test_a_check_of_the_machine_decides_the_exit_code(
-    uncseg, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, works: bool
-) -> None:
+def test_a_check_of_the_machine_decides_the_exit_code(uncseg, tiny_model_folder, monkeypatch, works):
     monkeypatch.setattr(info, "check_machine", lambda: iter([Check("memory", works, "little"), Check("a", True, "")]))
     result = uncseg("info", "--model", tiny_model_folder, "--check")
     assert result.exit_code == (0 if works else 1)

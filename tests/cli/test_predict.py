@@ -30,9 +30,7 @@ from napari_uncseg.uncertainty.recalibration import io as recalibrate
 from napari_uncseg.uncertainty.recalibration.models import Temperature
 
 
-def test_predict_writes_results_and_prints_a_table(
-    quick: Any, study_folder: Path, tiny_study: Study, tmp_path: Path, uncseg
-) -> None:
+def test_predict_writes_results_and_prints_a_table(quick, study_folder, tiny_study, tmp_path, uncseg):
     out = tmp_path / "a folder"
     result = uncseg("predict", study_folder, "-o", out)
     assert result.exit_code == 0, result.output
@@ -92,9 +90,7 @@ def test_predict_goes_on_after_a_bad_study(quick: Any, tmp_path: Path, copy_stud
     assert shlex.split(provenance["command"])[2] == str(last)
 
 
-def test_a_study_that_cannot_be_saved_is_told_in_its_turn(
-    quick: Any, copy_study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
-) -> None:
+def test_a_study_that_cannot_be_saved_is_told_in_its_turn(quick, copy_study, tmp_path, monkeypatch, uncseg):
     cohort = [copy_study(f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
     save = batch.save_prediction
 
@@ -145,9 +141,7 @@ def test_the_next_study_is_read_and_the_last_one_saved_beside_the_network(
     assert reached == [True, True, True]
 
 
-def test_predict_survives_an_unexpected_error(
-    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
-) -> None:
+def test_predict_survives_an_unexpected_error(quick, study_folder, tmp_path, monkeypatch, uncseg):
     def fail(*args: object, **kwargs: object) -> Prediction:
         raise ZeroDivisionError("division by zero")
 
@@ -159,9 +153,7 @@ def test_predict_survives_an_unexpected_error(
     assert "Traceback" in told.stderr
 
 
-def test_predict_refuses_two_studies_of_one_id(
-    quick: Any, study_folder: Path, tmp_path: Path, copy_study, uncseg
-) -> None:
+def test_predict_refuses_two_studies_of_one_id(quick, study_folder, tmp_path, copy_study, uncseg):
     twin = copy_study(study_folder.name, tmp_path / "other")
     result = uncseg("predict", study_folder, twin, "-o", tmp_path / "out")
     assert result.exit_code == 1
@@ -216,9 +208,7 @@ def test_a_calibration_of_another_model_is_wrong_usage(quick: Any, study_folder:
     assert quick.studies == []
 
 
-def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(
-    study_folder: Path, tmp_path: Path, tiny_model_folder: Path, uncseg
-) -> None:
+def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(study_folder, tmp_path, tiny_model_folder, uncseg):
     members = f"ensemble:{tiny_model_folder},{tmp_path / 'nowhere'}"
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--members", members)
     assert result.exit_code == 1
@@ -267,9 +257,7 @@ def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unusable_device_is_one_sentence(
-    study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
-) -> None:
+def test_an_unusable_device_is_one_sentence(study_folder, tmp_path, monkeypatch, uncseg):
     def refuse(model: object, device: str, notify: object) -> batch.Predictor:
         raise DeviceError(f"{device} is not here.")
 
@@ -278,9 +266,7 @@ def test_an_unusable_device_is_one_sentence(
     assert (result.exit_code, result.stderr.strip()) == (1, "error: cuda is not here.")
 
 
-def test_interrupt_leaves_nothing_half_written(
-    quick: Any, copy_study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
-) -> None:
+def test_interrupt_leaves_nothing_half_written(quick, copy_study, tmp_path, monkeypatch, uncseg):
     cohort = [copy_study(f"BraTS-GLI-0000{n}-000", tmp_path / "cohort") for n in (1, 2, 3)]
     predict = quick.predict
 
@@ -313,18 +299,14 @@ def test_without_such_options_nothing_is_handed_on(quick: Any, study_folder: Pat
     assert quick.asked == [{}]
 
 
-def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(
-    quick: Any, study_folder: Path, tmp_path: Path, uncseg
-) -> None:
+def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(quick, study_folder, tmp_path, uncseg):
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "none.json")
     assert result.exit_code == 1
     assert "none.json" in result.stderr
     assert quick.studies == []
 
 
-def test_the_bundled_calibration_is_named_by_a_word(
-    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
-) -> None:
+def test_the_bundled_calibration_is_named_by_a_word(quick, study_folder, tmp_path, monkeypatch, uncseg):
     monkeypatch.setattr(identity, "bundled_model_folder", lambda: tmp_path / "bundled")
     words = ("predict", study_folder, "-o", tmp_path / "out", "--calibration", "bundled")
     absent = uncseg(*words)
@@ -339,9 +321,7 @@ def test_the_bundled_calibration_is_named_by_a_word(
     assert shlex.split(provenance["command"])[-2:] == ["--calibration", "bundled"]
 
 
-def test_an_ensemble_loads_its_first_folder(
-    quick: Any, study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg
-) -> None:
+def test_an_ensemble_loads_its_first_folder(quick, study_folder, tmp_path, monkeypatch, uncseg):
     loaded: list[Path | None] = []
     monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: loaded.append(model) or quick)
     assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "ensemble:a,b").exit_code == 0
@@ -394,9 +374,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert float(seconds) < 2.0
 
 
-def test_expected_dice_takes_the_place_of_the_triage_score(
-    study_folder: Path, quick: Any, tmp_path: Path, uncseg
-) -> None:
+def test_expected_dice_takes_the_place_of_the_triage_score(study_folder, quick, tmp_path, uncseg):
     told = {region: {"value": 0.71, "low": 0.5, "high": 0.8} for region in ("WT", "TC", "ET")}
     quick.prediction = replace(quick.prediction, provenance={**quick.prediction.provenance, "expected_dice": told})
     shown = uncseg("predict", study_folder, "-o", tmp_path / "out").output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import doctest
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -121,15 +120,3 @@ def test_the_example_of_evaluate_runs():
     result = doctest.testmod(sys.modules["napari_uncseg.evaluation.evaluation"])
     assert result.attempted > 0
     assert result.failed == 0
-
-
-def test_nothing_of_it_loads_matplotlib_or_torch():
-    code = (
-        "import sys\n"
-        "from napari_uncseg.evaluation import *\n"
-        "import napari_uncseg.reporting.evaluation_report\n"
-        "print(*sorted({'torch', 'matplotlib', 'jinja2', 'distributed', 'napari'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import QSettings
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QInputDialog
@@ -14,7 +15,37 @@ from napari_uncseg.errors import Cancelled
 
 
 @pytest.fixture
-def colour_at() -> Callable[..., np.ndarray]:
+def windowed() -> None:
+    """Asked for where the viewer needs its window: for keys, for pictures, for docks."""
+
+
+@pytest.fixture
+def viewer(request):
+    """A viewer, with its window where a test asks for it: panels themselves ask for no more, and it takes its time."""
+    make = request.getfixturevalue("make_napari_viewer_proxy") if "windowed" in request.fixturenames else ViewerModel
+    return make()
+
+
+@pytest.fixture
+def dock(qtbot, viewer):
+    """Puts a panel into the window, where there is one; it is there until the end of the test."""
+    alone = []
+
+    def put(panel):
+        if hasattr(viewer, "window"):
+            viewer.window.add_dock_widget(panel, name=type(panel).__name__)
+        else:
+            alone.append(panel)
+        return panel
+
+    yield put
+    for panel in alone:
+        panel.close()
+        panel.deleteLater()
+
+
+@pytest.fixture
+def colour_at(windowed) -> Callable[..., np.ndarray]:
     """Mean colour, 0 to 255, of a small square of a picture around a voxel that lies in the slice on show."""
 
     def colour(viewer, picture, affine, voxel, half: int = 2) -> np.ndarray:
@@ -81,7 +112,7 @@ def network(tiny_prediction, monkeypatch):
 
 
 @pytest.fixture
-def press_key(qtbot) -> Callable[..., None]:
+def press_key(qtbot, windowed) -> Callable[..., None]:
     """Press a key, written as napari does it, over the picture: Qt, vispy and napari's key map all have their say."""
 
     def press(viewer, key: str) -> None:

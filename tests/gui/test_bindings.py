@@ -22,6 +22,8 @@ from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.picture import SIDES, TITLE, VALUES, show_values, values_at
 
+PATIENCE = 20000
+
 
 class Event:
     """A mouse event as napari hands it to a callback; it changes while the mouse is dragged."""
@@ -87,18 +89,14 @@ def test_a_layer_that_went_meanwhile_does_no_harm(viewer):
 def test_the_picture_is_bare(make_napari_viewer_proxy, qtbot, tiny_study, tiny_prediction):
     viewer = make_napari_viewer_proxy(show=True)
     fill(viewer, tiny_study, tiny_prediction)
-    qtbot.wait(100)
 
     def colourful():
         canvas = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
         return (np.ptp(canvas, axis=-1) > 40).mean(), canvas.mean()
 
-    coloured, _ = colourful()
+    qtbot.waitUntil(lambda: colourful()[0] > 0.002, timeout=PATIENCE)
     press(viewer, PICTURE_KEYS[HIDE_OVERLAYS])
-    bare, mean = colourful()
-    assert coloured > 0.002
-    assert bare == 0
-    assert mean > 5
+    qtbot.waitUntil(lambda: colourful()[0] == 0 and colourful()[1] > 5, timeout=PATIENCE)
 
 
 class Turn:

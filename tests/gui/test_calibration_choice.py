@@ -49,11 +49,9 @@ def choice_of(qtbot, bundle):
 
 
 @pytest.fixture
-def panel(make_napari_viewer_proxy, network, bundle):
-    viewer = make_napari_viewer_proxy()
-    widget = SegmentWidget(viewer)
+def panel(viewer, dock, network, bundle):
+    widget = dock(SegmentWidget(viewer))
     widget.network = network
-    viewer.window.add_dock_widget(widget, name="Segment with uncertainty")
     return widget
 
 

@@ -7,11 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from napari._app_model import get_app_model
 from napari.components import ViewerModel
-from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QShortcut
 from tests.gui.closing import close_case
 
 from napari_uncseg.errors import SaveError, StudyError
@@ -20,7 +18,6 @@ from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.drafts import drafts_of
 from napari_uncseg.review.verdicts import Decision, Status, log_path
 from napari_uncseg.review.worklist import list_cases
-from napari_uncseg.viewer.bindings import FINDING_KEYS, WORKLIST_KEYS
 from napari_uncseg.viewer.corrections import correction_layer, start_correction
 from napari_uncseg.viewer.layers import add_prediction
 from napari_uncseg.viewer.navigation import session_of
@@ -54,12 +51,6 @@ def results(tmp_path, tiny_prediction, study_folder):
         }
         save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=content), folder)
     return folder
-
-
-@pytest.fixture
-def viewer():
-    """The viewer without its window: the panel asks for no more."""
-    return ViewerModel()
 
 
 @pytest.fixture
@@ -287,13 +278,6 @@ def test_a_damaged_case_is_told_and_leaves_what_is_open(qtbot, panel, viewer, re
     assert "case-c_entropy" in panel.failure.text()
     assert panel.shown == "case-b"
     assert list(open_predictions(viewer)) == ["case-b"]
-
-
-def test_keys_are_neither_naparis_nor_the_reviews():
-    keys = {str(key) for bound in default_shortcuts.values() for key in bound} | set(FINDING_KEYS.values())
-    keys |= {str(binding.keybinding) for binding in get_app_model().keybindings}
-    taken = {QKeySequence(key.replace("-", "+")).toString() for key in keys}
-    assert not {QKeySequence(key).toString() for key in WORKLIST_KEYS.values()} & taken
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from weakref import WeakMethod
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Label, Region, region_masks
@@ -34,20 +35,18 @@ def results(tmp_path, tiny_prediction):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy, tiny_study, tiny_prediction):
-    viewer = make_napari_viewer_proxy()
+def viewer(viewer, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
     return viewer
 
 
 @pytest.fixture
-def open_panel(viewer, results, tiny_prediction, tiny_study):
+def open_panel(viewer, dock, results, tiny_prediction, tiny_study):
     """The panel Verdict with the findings of a result, as often as it is asked for."""
 
     def made():
-        panel = VerdictWidget(viewer)
-        viewer.window.add_dock_widget(panel, name="Verdict")
+        panel = dock(VerdictWidget(viewer))
         session = session_of(viewer)
         session.open_log(results)
         session.present(find(build_watershed(tiny_prediction, MapName("unc_output"), tiny_study.brain), 0.05))
@@ -159,7 +158,7 @@ def test_a_click_grows_the_tissue_in_the_image_on_show(viewer, panel, tiny_study
     assert not np.any(layer.data)
     layer.mode = "paint"
     assert not tools.grow_button.isChecked()
-    assert not any("_on_press" in str(each) for each in viewer.__wrapped__.mouse_drag_callbacks)
+    assert not any("_on_press" in str(each) for each in viewer.mouse_drag_callbacks)
 
 
 class Press:
@@ -188,7 +187,7 @@ def test_a_click_is_no_drag_and_of_the_left_button(viewer):
             places.append(place)
 
     listener = Listener()
-    tool = ClickTool(viewer.__wrapped__, WeakMethod(listener.note))
+    tool = ClickTool(viewer, WeakMethod(listener.note))
     Press().send(tool, ())
     Press().send(tool, (1, 2))
     assert places == [(1.0, 2.0, 3.0)] * 2
@@ -245,6 +244,7 @@ def test_what_is_not_saved_is_said_on_the_picture_and_kept(qtbot, viewer, panel,
     assert (load_correction(saved, tiny_prediction) == painted(viewer, tiny_prediction)).all()
 
 
+@pytest.mark.usefixtures("windowed")
 def test_a_draft_is_offered_taken_and_goes_on(qtbot, viewer, open_panel, results, tiny_prediction):
     folder = results / tiny_prediction.study_id
     earlier = tiny_prediction.segmentation.copy()
@@ -298,10 +298,8 @@ def test_the_layer_tells_the_volumes_as_they_are(qtbot, viewer, panel, tiny_pred
     assert list(layer.features["volume"]) == [f"{count * tiny_prediction.voxel_ml:.1f} mL" for count in counts]
 
 
-def test_no_finding_and_no_result_do_no_harm(make_napari_viewer_proxy):
-    viewer = make_napari_viewer_proxy()
-    panel = VerdictWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Verdict")
+def test_no_finding_and_no_result_do_no_harm(dock):
+    panel = dock(VerdictWidget(viewer := ViewerModel()))
     for each in (panel.correction.tools, panel.correction):
         for name in [name for name in vars(each) if name.endswith("_button")]:
             getattr(each, name).click()

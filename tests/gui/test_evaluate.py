@@ -26,15 +26,8 @@ TITLES = [f"{column.title} {column.second}".strip() for column in COLUMNS]
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def panel(viewer):
-    widget = EvaluateWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Evaluate this study")
-    return widget
+def panel(viewer, dock):
+    return dock(EvaluateWidget(viewer))
 
 
 def run(qtbot, panel):

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from napari.layers import Image, Labels, Layer, Points, Shapes, Surface, Tracks, Vectors
 from napari.utils.key_bindings import coerce_keybinding
-from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 
 from napari_uncseg.labels import Region
 from napari_uncseg.review.verdicts import Judgement, log_path, read_log
-from napari_uncseg.viewer.bindings import FINDING_KEYS, change_opacity
+from napari_uncseg.viewer.bindings import change_opacity
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import LEAST_FRAME_MM, OUTLINE_NAME, go_to, session_of
 from napari_uncseg.viewer.orientation import world_of
@@ -20,18 +18,15 @@ PATIENCE = 60000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch, tiny_study, tiny_prediction):
-    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
-    viewer = make_napari_viewer_proxy()
+def viewer(viewer, no_memory, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
     return viewer
 
 
 @pytest.fixture
-def panel(qtbot, viewer):
-    widget = ThresholdWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Threshold")
+def panel(qtbot, viewer, dock):
+    widget = dock(ThresholdWidget(viewer))
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
     widget.choice.map_box.setCurrentText("unc_output, unmasked")
     widget.slider.setValue(0.05)
@@ -45,22 +40,6 @@ def session(viewer, panel):
     session = session_of(viewer)
     assert len(session.findings.items) >= 2, "the tests need findings to walk through"
     return session
-
-
-def test_no_key_is_naparis_own():
-    taken = {str(binding) for bindings in default_shortcuts.values() for binding in bindings}
-    for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
-        taken |= {str(binding) for binding in kind.class_keymap}
-    ours = {str(coerce_keybinding(key.replace("+", "-"))) for key in FINDING_KEYS.values()}
-    assert len(ours) == len(FINDING_KEYS)
-    assert not {each.lower() for each in ours} & {each.replace("-", "+").lower() for each in taken}
-
-
-def test_no_key_is_a_menus():
-    from napari._app_model import get_app_model
-
-    bound = {str(rule.keybinding).lower() for rule in get_app_model().keybindings}
-    assert not {str(coerce_keybinding(key.replace("+", "-"))).lower() for key in FINDING_KEYS.values()} & bound
 
 
 def test_the_list_says_what_the_findings_are(panel, session):
@@ -101,6 +80,7 @@ def test_keys_go_round_in_all_views(viewer, panel, session, tiny_prediction, pre
         assert panel.findings.detail.text().startswith(f"{rank}. ")
 
 
+@pytest.mark.usefixtures("windowed")
 def test_a_click_in_the_list_goes_there(qtbot, viewer, panel, session, tiny_prediction):
     viewer.show()
     table = panel.findings.table
@@ -119,11 +99,13 @@ def test_the_current_finding_is_outlined_in_cyan(qtbot, viewer, panel, session, 
     session.go_to(session.findings.items[0])
     layer = viewer.layers[OUTLINE_NAME]
     layer.contour = 0
-    qtbot.wait(100)
-    voxel = session.current.voxel
-    picture = viewer.screenshot(canvas_only=True, flash=False)
-    red, green, blue = colour_at(viewer, picture, tiny_study.affine, voxel, half=1)
-    assert min(green, blue) > red + 60
+
+    def cyan():
+        picture = viewer.screenshot(canvas_only=True, flash=False)
+        red, green, blue = colour_at(viewer, picture, tiny_study.affine, session.current.voxel, half=1)
+        return min(green, blue) > red + 60
+
+    qtbot.waitUntil(cyan, timeout=PATIENCE)
     _, inside = session.findings.mask(session.current)
     assert int(np.count_nonzero(layer.data)) == int(inside.sum())
     session.step(1)
@@ -151,6 +133,7 @@ def test_the_camera_follows_only_out_of_sight(viewer, tiny_study):
     assert camera.center[-2:] == pytest.approx(near[1:])
 
 
+@pytest.mark.usefixtures("windowed")
 def test_the_next_finding_is_framed_with_what_surrounds_it(viewer, session, tiny_prediction):
     camera = viewer.scene.camera
     camera.zoom = 0.1
@@ -241,6 +224,7 @@ def test_judgements_stay_with_their_findings_when_the_slider_moves(qtbot, viewer
     assert panel.findings.table.item(now.rank - 1, 5).text() == "?"
 
 
+@pytest.mark.usefixtures("windowed")
 def test_keys_are_free_again_when_the_panel_goes(viewer, panel):
     assert coerce_keybinding("N") in viewer.keymap
     viewer.window.remove_dock_widget(panel)

@@ -31,15 +31,8 @@ PATIENCE = 60000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def panel(qtbot, viewer):
-    widget = ThresholdWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Threshold")
+def panel(qtbot, viewer, dock, no_memory):
+    widget = dock(ThresholdWidget(viewer))
     yield widget
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
 
@@ -108,7 +101,7 @@ def test_without_a_reference_there_is_no_curve(qtbot, viewer, panel, tiny_study,
     assert not panel.against.isVisibleTo(panel)
 
 
-def test_the_picture_follows_the_slider(viewer, opened, tiny_study, tiny_prediction, colour_at):
+def test_the_picture_follows_the_slider(qtbot, viewer, opened, tiny_study, tiny_prediction, colour_at):
     panel = opened
     viewer.show()
     viewer.layers["Segmentation"].visible = False
@@ -121,9 +114,9 @@ def test_the_picture_follows_the_slider(viewer, opened, tiny_study, tiny_predict
 
     value = float(tiny_prediction.maps["unc_output"][BORDER])
     panel.slider.setValue(value - 0.05)
-    assert colourfulness() > 40
+    qtbot.waitUntil(lambda: colourfulness() > 40, timeout=PATIENCE)
     panel.slider.setValue(value + 0.05)
-    assert colourfulness() < 10
+    qtbot.waitUntil(lambda: colourfulness() < 10, timeout=PATIENCE)
     assert viewer.layers["unc_output"].contrast_limits == [0, 1]
     assert np.shares_memory(viewer.layers["unc_output"].data, tiny_prediction.maps["unc_output"])
 
@@ -206,7 +199,8 @@ def test_when_the_maps_go_the_panel_empties(qtbot, viewer, opened):
     assert len(viewer.layers) == 0
 
 
-def test_map_region_and_threshold_are_there_again(qtbot, viewer, opened):
+@pytest.mark.usefixtures("windowed")
+def test_map_region_and_threshold_are_there_again(qtbot, viewer, opened, dock):
     panel = opened
     panel.choice.region_box.setCurrentIndex(1)
     found(qtbot, panel)
@@ -214,8 +208,7 @@ def test_map_region_and_threshold_are_there_again(qtbot, viewer, opened):
     found(qtbot, panel)
     qtbot.waitUntil(lambda: session_of(viewer).state.thresholds.get("entropy-tc", 0) > 0.3, timeout=PATIENCE)
     viewer.window.remove_dock_widget(panel)
-    again = ThresholdWidget(viewer)
-    viewer.window.add_dock_widget(again, name="Threshold again")
+    again = dock(ThresholdWidget(viewer))
     assert again.choice.map_box.currentText() == "entropy (TC)"
     assert again.choice.region is Region.TC
     assert again.threshold == pytest.approx(0.35, abs=4e-3)
@@ -258,19 +251,22 @@ def test_only_the_last_threshold_is_answered(qtbot, viewer, opened):
     session.findings_changed.disconnect(heard.append)
 
 
-def test_the_panel_goes_and_leaves_nothing(qtbot, viewer, tiny_study, tiny_prediction):
+@pytest.mark.usefixtures("windowed")
+def test_the_panel_goes_and_leaves_nothing(qtbot, viewer, dock, no_memory, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
-    panel = ThresholdWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Threshold")
+    panel = dock(ThresholdWidget(viewer))
     panel.slider.setValue(0.25)
     viewer.window.remove_dock_widget(panel)
     gone = weakref.ref(panel)
     panel.deleteLater()
     del panel
-    qtbot.wait(300)
-    gc.collect()
-    assert gone() is None
+
+    def nothing_is_left():
+        gc.collect()
+        assert gone() is None
+
+    qtbot.waitUntil(nothing_is_left, timeout=PATIENCE)
     session_of(viewer).step(1)
     viewer.add_points([[0, 0, 0]])
     qtbot.wait(50)

@@ -1,13 +1,22 @@
 """The panel *Keys*: it lists each key that is bound, and no other."""
 
 import pytest
+from napari._app_model import get_app_model
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes, Surface, Tracks, Vectors
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtGui import QKeySequence, QShortcut
 
-from napari_uncseg.viewer.bindings import CORRECTION_KEYS, PICTURE_KEYS, VERDICT_KEYS, bind_viewer, key_sections
+from napari_uncseg.viewer.bindings import (
+    CORRECTION_KEYS,
+    FINDING_KEYS,
+    PICTURE_KEYS,
+    VERDICT_KEYS,
+    WORKLIST_KEYS,
+    bind_viewer,
+    key_sections,
+)
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.widgets.compare.panel import MainLink
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
@@ -17,11 +26,6 @@ from napari_uncseg.widgets.verdict.panel import VerdictWidget
 from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 pytestmark = pytest.mark.usefixtures("no_memory")
-
-
-@pytest.fixture
-def viewer():
-    return ViewerModel()
 
 
 def listed(title):
@@ -79,15 +83,19 @@ def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):
     )
 
 
-def test_no_key_is_naparis_own():
+@pytest.mark.parametrize("keys", [CORRECTION_KEYS, FINDING_KEYS, PICTURE_KEYS, VERDICT_KEYS, WORKLIST_KEYS])
+def test_no_key_is_naparis_own(keys):
     taken = {binding for bindings in default_shortcuts.values() for binding in bindings}
-    for kind in (Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
+    for kind in (ViewerModel, Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
         taken |= set(kind.class_keymap)
-    taken |= set(ViewerModel.class_keymap)
-    assert not {
-        QKeySequence(key).toString()
-        for key in (*PICTURE_KEYS.values(), *VERDICT_KEYS.values(), *CORRECTION_KEYS.values())
-    } & {as_qt(key) for key in taken}
+    taken |= {rule.keybinding for rule in get_app_model().keybindings}
+    ours = {QKeySequence(key).toString() for key in keys.values()}
+    assert len(ours) == len(keys)
+    assert not ours & {as_qt(key) for key in taken}
+
+
+def test_the_list_and_the_findings_share_no_key():
+    assert not set(WORKLIST_KEYS.values()) & set(FINDING_KEYS.values())
 
 
 def test_the_panel_shows_them_all(qtbot, viewer):

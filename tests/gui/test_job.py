@@ -19,8 +19,7 @@ PATIENCE = 60000
 
 
 @pytest.fixture
-def job(qtbot, make_napari_viewer_proxy):
-    make_napari_viewer_proxy()
+def job(qtbot):
     parent = QObject()
     yield Job(parent, "counting")
     QThreadPool.globalInstance().waitForDone()
@@ -91,8 +90,7 @@ def test_what_is_dropped_or_overtaken_is_stopped_and_never_told(qtbot, job):
     assert len(heard) == 2
 
 
-def test_the_thread_stops_when_the_job_goes(qtbot, make_napari_viewer_proxy):
-    make_napari_viewer_proxy()
+def test_the_thread_stops_when_the_job_goes(qtbot):
     parent, work = QObject(), Work()
     job = Job(parent, "counting")  # who still refers to it hears of nothing
     job.start(work)
@@ -114,11 +112,9 @@ def test_garbage_is_held_while_it_is_asked_to(qtbot, job):
 
 
 def test_a_study_that_was_searched_is_freed_when_it_is_left(
-    qtbot, make_napari_viewer_proxy, no_memory, tiny_study, tiny_prediction
+    qtbot, viewer, dock, no_memory, tiny_study, tiny_prediction
 ):
-    viewer = make_napari_viewer_proxy()
-    panel = ThresholdWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Threshold")
+    panel = dock(ThresholdWidget(viewer))
     before = set(map(id, predictions()))
     add_study(viewer, tiny_study)
     add_prediction(viewer, dataclasses.replace(tiny_prediction))

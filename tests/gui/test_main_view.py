@@ -9,6 +9,7 @@ from napari_uncseg.viewer.bindings import show_modality
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.orientation import PLANES, display_grid, to_display
 
+PATIENCE = 20000
 CENTRE = (17, 25, 20)  # of the predicted tumour; see tests/conftest.py
 BORDER = (25, 25, 20)  # its edge to the patient's left
 FAR = (32, 12, 20)  # brain, far from it
@@ -38,29 +39,37 @@ def is_grey(colour):
     return np.ptp(colour) < 6
 
 
-def test_uncertainty_lies_on_the_border_and_nowhere_else(viewer, tiny_study, colour_at):
+def test_uncertainty_lies_on_the_border_and_nowhere_else(qtbot, viewer, tiny_study, colour_at):
     viewer.layers["Segmentation"].visible = False
-    picture = viewer.screenshot(canvas_only=True, flash=False)
-    border, far, corner = (colour_at(viewer, picture, tiny_study.affine, voxel) for voxel in (BORDER, FAR, CORNER))
-    assert border[0] > border[1] + 60, f"no pink on the border: {border}"
-    assert is_grey(far)
-    assert far.mean() > 30, "the brain is not seen"
-    assert corner.mean() < 3
+
+    def seen():
+        picture = viewer.screenshot(canvas_only=True, flash=False)
+        border, far, corner = (colour_at(viewer, picture, tiny_study.affine, voxel) for voxel in (BORDER, FAR, CORNER))
+        assert border[0] > border[1] + 60, f"no pink on the border: {border}"
+        assert is_grey(far)
+        assert far.mean() > 30, "the brain is not seen"
+        assert corner.mean() < 3
+
+    qtbot.waitUntil(seen, timeout=PATIENCE)
 
 
-def test_segmentation_shows_its_label_colours(viewer, tiny_study, tiny_prediction, colour_at):
+def test_segmentation_shows_its_label_colours(qtbot, viewer, tiny_study, tiny_prediction, colour_at):
     viewer.layers["Segmentation"].contour = 0
     viewer.layers["Segmentation"].opacity = 1
     viewer.layers["unc_output"].visible = False
-    picture = viewer.screenshot(canvas_only=True, flash=False)
     assert tiny_prediction.segmentation[CENTRE] == Label.NCR
     expected = 255 * np.array(LABEL_COLOURS[Label.NCR][:3])
-    assert colour_at(viewer, picture, tiny_study.affine, CENTRE) == pytest.approx(expected, abs=12)
-    assert is_grey(colour_at(viewer, picture, tiny_study.affine, FAR))
+
+    def seen():
+        picture = viewer.screenshot(canvas_only=True, flash=False)
+        assert colour_at(viewer, picture, tiny_study.affine, CENTRE) == pytest.approx(expected, abs=12)
+        assert is_grey(colour_at(viewer, picture, tiny_study.affine, FAR))
+
+    qtbot.waitUntil(seen, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("plane", list(PLANES))
-def test_planes_are_hung_radiologically(viewer, tiny_study, plane):
+def test_planes_are_hung_radiologically(qtbot, viewer, tiny_study, plane):
     """The marked block lies to the patient's right, front and top: top left in every plane (front left in sagittal)."""
     viewer.layers["unc_output"].visible = False
     viewer.layers["Segmentation"].visible = False
@@ -77,18 +86,26 @@ def test_planes_are_hung_radiologically(viewer, tiny_study, plane):
     viewer.dims.point = (-ras[2], -ras[1], -ras[0])
     viewer.dims.order = PLANES[plane]
     viewer.reset_view()
-    picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].mean(axis=2)
-    rows, columns = np.nonzero(picture > 128)
-    assert rows.mean() < picture.shape[0] / 2
-    assert columns.mean() < picture.shape[1] / 2
+
+    def seen():
+        picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].mean(axis=2)
+        rows, columns = np.nonzero(picture > 128)
+        assert rows.mean() < picture.shape[0] / 2
+        assert columns.mean() < picture.shape[1] / 2
+
+    qtbot.waitUntil(seen, timeout=PATIENCE)
 
 
-def test_colour_bar_and_note_are_drawn(viewer):
+def test_colour_bar_and_note_are_drawn(qtbot, viewer):
     picture = viewer.screenshot(canvas_only=True, flash=False)
     viewer.layers["unc_output"].colorbar.visible = True
     viewer.canvas.overlays.text.visible = True
-    with_overlays = viewer.screenshot(canvas_only=True, flash=False)
-    changed = np.abs(with_overlays[..., :3].astype(int) - picture[..., :3]).sum(axis=2) > 60
-    height, width = changed.shape
-    assert changed[: height // 2, 2 * width // 3 :].sum() > 500
-    assert changed[height // 2 :, : width // 2].sum() > 200
+
+    def seen():
+        with_overlays = viewer.screenshot(canvas_only=True, flash=False)
+        changed = np.abs(with_overlays[..., :3].astype(int) - picture[..., :3]).sum(axis=2) > 60
+        height, width = changed.shape
+        assert changed[: height // 2, 2 * width // 3 :].sum() > 500
+        assert changed[height // 2 :, : width // 2].sum() > 200
+
+    qtbot.waitUntil(seen, timeout=PATIENCE)

@@ -51,8 +51,7 @@ def test_a_dock_of_somebody_else_is_left_alone(qtbot, make_napari_viewer_proxy):
 
 
 @pytest.mark.parametrize("panel", [CaseBrowserWidget, VerdictWidget, CorrectionBox])
-def test_every_control_tells_what_it_does(qtbot, make_napari_viewer_proxy, panel):
-    viewer = make_napari_viewer_proxy()
+def test_every_control_tells_what_it_does(qtbot, viewer, panel):
     verdict = VerdictWidget(viewer)
     widget = verdict.correction if panel is CorrectionBox else verdict if panel is VerdictWidget else panel(viewer)
     qtbot.addWidget(verdict)
@@ -76,9 +75,8 @@ def test_every_control_tells_what_it_does(qtbot, make_napari_viewer_proxy, panel
         VerdictWidget,
     ],
 )
-def test_a_panel_goes_without_the_garbage_collector(make_napari_viewer_proxy, kind):
+def test_a_panel_goes_without_the_garbage_collector(qtbot, viewer, kind):
     """PyQt does not survive a panel whose connections are collected as garbage."""
-    viewer = make_napari_viewer_proxy()
     gc.disable()
     try:
         panel = kind(viewer)

@@ -39,14 +39,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(prepare, "register", lambda *_, **__: still)
 
 
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    manager = PluginManager.instance()
-    if "napari-uncseg" not in manager:
-        manager.discover()
-    return make_napari_viewer_proxy()
-
-
 def panel_of(viewer) -> RawStudyWidget | None:
     docks = getattr(viewer, "__wrapped__", viewer).window._qt_window.findChildren(RawStudyWidget)
     return docks[0] if docks else None
@@ -69,7 +61,11 @@ def prepared(qtbot, panel, out, mask):
     assert not panel.bar.failure.code, panel.bar.failure.text()
 
 
+@pytest.mark.usefixtures("windowed")
 def test_dropped_examination_is_prepared_checked_and_segmented(qtbot, viewer, folder, mask, tmp_path, network):
+    manager = PluginManager.instance()
+    if "napari-uncseg" not in manager:
+        manager.discover()
     viewer.open(str(folder), plugin="napari-uncseg")
     qtbot.waitUntil(lambda: panel_of(viewer) is not None, timeout=PATIENCE)
     panel = panel_of(viewer)
@@ -118,9 +114,8 @@ def test_dropped_examination_is_prepared_checked_and_segmented(qtbot, viewer, fo
         assert not [value for value in PATIENT.values() if len(value) > 3 and value in told], path
 
 
-def test_role_that_is_given_twice_or_missing(qtbot, viewer, folder, tmp_path):
-    panel = RawStudyWidget(viewer)
-    qtbot.addWidget(panel)
+def test_role_that_is_given_twice_or_missing(qtbot, viewer, dock, folder):
+    panel = dock(RawStudyWidget(viewer))
     panel.open_path(folder)
     qtbot.waitUntil(lambda: panel.series.rowCount() == 4 and not panel.running, timeout=PATIENCE)
     roles = panel.series.roles()
@@ -135,9 +130,8 @@ def test_role_that_is_given_twice_or_missing(qtbot, viewer, folder, tmp_path):
     assert not panel.running
 
 
-def test_folder_without_a_study_is_refused_in_the_panel(qtbot, viewer, tmp_path):
-    panel = RawStudyWidget(viewer)
-    qtbot.addWidget(panel)
+def test_folder_without_a_study_is_refused_in_the_panel(qtbot, viewer, dock, tmp_path):
+    panel = dock(RawStudyWidget(viewer))
     panel.open_path(tmp_path)
     qtbot.waitUntil(done(panel), timeout=PATIENCE)
     assert panel.bar.failure.text()

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from superqt.utils import qimage_to_array
 
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.results import load_prediction
@@ -193,11 +194,8 @@ def compare_in_six_views(desk) -> None:
     pictures = []
     for plane in PLANES:
         window.choose_plane(plane)
-        desk.qtbot.wait(50)
-        image = window.canvas.grab().toImage()
-        image = image.convertToFormat(image.Format.Format_RGB32)
-        data = np.frombuffer(bytes(image.constBits().asarray(image.sizeInBytes())), np.uint8)
-        picture = data.reshape(image.height(), image.bytesPerLine() // 4, 4)[:, : image.width(), 2::-1]
+        desk.until(lambda plane=plane: window.canvas.state.cut.plane == plane)
+        picture = qimage_to_array(window.canvas.grab().toImage())[..., :3]
         for frame in window.canvas.frames:
             rect = frame.picture.adjusted(30, 30, -30, -30).toRect()
             assert picture[rect.top() : rect.bottom(), rect.left() : rect.right()].mean() > 5

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 
 import pytest
-from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_uncseg.errors import StudyError
@@ -19,11 +18,6 @@ PATIENCE = 60000
 VOXEL = (16, 25, 20)
 
 pytestmark = pytest.mark.usefixtures("no_memory")
-
-
-@pytest.fixture
-def viewer():
-    return ViewerModel()
 
 
 @pytest.fixture

@@ -26,16 +26,10 @@ PATIENCE = 30000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def panel(viewer, network):
+def panel(viewer, dock, network):
     widget = SegmentWidget(viewer)
     widget.network = network
-    viewer.window.add_dock_widget(widget, name="Segment with uncertainty")
-    return widget
+    return dock(widget)
 
 
 def finish(qtbot, panel):
@@ -302,6 +296,7 @@ def test_a_missing_modality_is_named(qtbot, viewer, panel, tiny_study):
     assert "T1n" in panel.bar.failure.text()
 
 
+@pytest.mark.usefixtures("windowed")
 def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, panel, tiny_study):
     add_study(viewer, tiny_study)
     panel.study.refresh()
@@ -313,22 +308,24 @@ def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, panel, ti
     qtbot.wait(50)
 
 
-def test_closing_the_dock_during_a_run_stops_it_and_frees_the_panel(qtbot, viewer, network, tiny_study):
+@pytest.mark.usefixtures("windowed")
+def test_closing_the_dock_during_a_run_stops_it_and_frees_the_panel(qtbot, viewer, dock, network, tiny_study):
     add_study(viewer, tiny_study)
-    panel = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Segment with uncertainty")
+    panel = dock(SegmentWidget(viewer))
     panel.run()
     qtbot.waitUntil(network.started.is_set, timeout=PATIENCE)
     viewer.window.remove_dock_widget(panel)
     qtbot.waitUntil(network.stopped.is_set, timeout=PATIENCE)
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=PATIENCE)
-    qtbot.wait(50)
     gone = weakref.ref(panel)
     panel.deleteLater()
     del panel
-    qtbot.wait(50)
-    gc.collect()
-    assert gone() is None
+
+    def nothing_is_left():
+        gc.collect()
+        assert gone() is None
+
+    qtbot.waitUntil(nothing_is_left, timeout=PATIENCE)
     viewer.add_points([[0, 0, 0]])  # no callback reaches for the panel
     qtbot.wait(50)
 
@@ -343,6 +340,7 @@ def test_the_form_starts_as_the_settings_say(viewer, monkeypatch):
     panel.deleteLater()
 
 
+@pytest.mark.usefixtures("windowed")
 def test_the_manifest_gives_the_settings_their_defaults(viewer):
     from napari.settings import get_plugin_settings
 

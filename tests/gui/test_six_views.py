@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from napari._app_model import get_app_model
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtCore import QPoint, QPointF, QRectF, QSettings, Qt
+from qtpy.QtCore import QPoint, QPointF, QRectF, Qt
 from qtpy.QtGui import QImage, QKeySequence, QPainter, QWheelEvent
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QMessageBox, QStyleOptionComboBox
+from superqt.utils import qimage_to_array
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.layout import Pane
@@ -25,10 +26,7 @@ from napari_uncseg.widgets.compare.six_views import CUSTOM, SixViewsWindow
 PATIENCE = 60000
 
 
-@pytest.fixture(autouse=True)
-def no_memory():
-    """No options of an earlier test."""
-    QSettings("napari-uncseg", "napari-uncseg").clear()
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
@@ -45,11 +43,7 @@ def pixels(window):
     """What the canvas paints, without the choosers, as floats of shape (height, width, 3)."""
     for chooser in getattr(window, "choosers", ()):
         chooser.hide()
-    image = window.canvas.grab().toImage()
-    image = image.convertToFormat(image.Format.Format_RGB32)
-    data = image.constBits().asarray(image.sizeInBytes())
-    picture = np.frombuffer(bytes(data), np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4)
-    return picture[:, : image.width(), 2::-1].astype(float)
+    return qimage_to_array(window.canvas.grab().toImage())[..., :3].astype(float)
 
 
 def cells(window, picture):
@@ -356,8 +350,7 @@ def test_the_slice_number_and_the_letter_below_do_not_touch(window, width):
         painter = QPainter(image)
         paint(PanePainter(painter, window.canvas.state, window.canvas.state.views[0], frame, style))
         painter.end()
-        data = np.frombuffer(bytes(image.constBits().asarray(image.sizeInBytes())), np.uint8)
-        strip = data.reshape(150, image.bytesPerLine() // 4, 4)[130:, :, 0]
+        strip = qimage_to_array(image)[130:, :, 0]
         columns.append(np.nonzero(strip.max(axis=0) > 60)[0])
     letter, number = columns
     assert letter.size
@@ -402,9 +395,9 @@ def test_keys_are_listed(qtbot, window):
         assert f">{action.shortcut().toString()}<" in text
 
 
-def test_fifty_windows_leave_nothing(qtbot, tiny_study, tiny_prediction):
+def test_ten_windows_leave_nothing(qtbot, tiny_study, tiny_prediction):
     gone = []
-    for _ in range(50):
+    for _ in range(10):
         window = SixViewsWindow(tiny_study, tiny_prediction)
         window.show()
         gone.append(weakref.ref(window))
@@ -413,6 +406,6 @@ def test_fifty_windows_leave_nothing(qtbot, tiny_study, tiny_prediction):
 
     def nothing_is_left():
         gc.collect()
-        assert [ref() for ref in gone] == [None] * 50
+        assert [ref() for ref in gone] == [None] * 10
 
     qtbot.waitUntil(nothing_is_left, timeout=PATIENCE)

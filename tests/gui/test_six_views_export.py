@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog, QMessageBox
+from superqt.utils import qimage_to_array
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.layout import ComparisonState, Cut, PaneView, caption
@@ -23,10 +24,8 @@ def state(qapp, tiny_study, tiny_prediction):
 
 
 def read(path):
-    image = QImage(str(path)).convertToFormat(QImage.Format.Format_RGB32)
-    data = image.constBits().asarray(image.sizeInBytes())
-    pixels = np.frombuffer(bytes(data), np.uint8).reshape(image.height(), image.width(), 4)[..., 2::-1]
-    return image, pixels.astype(float)
+    image = QImage(str(path))
+    return image, qimage_to_array(image)[..., :3].astype(float)
 
 
 def test_a_png_has_print_resolution_panes_and_a_caption(state, tmp_path):

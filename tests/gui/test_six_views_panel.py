@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.settings import get_settings
-from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 from tests.gui.closing import close_case
 
@@ -31,17 +30,11 @@ from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 PATIENCE = 60000
 
 
-@pytest.fixture(autouse=True)
-def no_memory(tmp_path, monkeypatch):
-    """No options and no place of an earlier test."""
-    QSettings("napari-uncseg", "napari-uncseg").clear()
-    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
-def viewer(tiny_study, tiny_prediction):
-    """The viewer without its window: the panel asks for no more."""
-    viewer = ViewerModel()
+def viewer(viewer, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
     return viewer

@@ -5,10 +5,9 @@ import gc
 import weakref
 from functools import partial
 
-import numpy as np
 import pytest
-from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox
+from superqt.utils import qimage_to_array
 
 from napari_uncseg.compare.patients import patient_view
 from napari_uncseg.io.discovery import StudyFiles
@@ -20,9 +19,7 @@ from napari_uncseg.widgets.compare.patients import PatientsWindow
 PATIENCE = 60000
 
 
-@pytest.fixture(autouse=True)
-def _forgotten(no_memory):
-    """No options of an earlier test."""
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
@@ -59,10 +56,8 @@ def has_views(window):
 def top(window):
     """The upper part of the first picture, below its letter."""
     picture = window.canvas.frames[0].picture.toRect()
-    image = window.canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
-    data = np.frombuffer(bytes(image.constBits().asarray(image.sizeInBytes())), np.uint8)
-    pixels = data.reshape(image.height(), image.bytesPerLine() // 4, 4)
-    return pixels[picture.top() + 20 : picture.top() + 55, picture.left() + 15 : picture.right() - 15, 2::-1]
+    pixels = qimage_to_array(window.canvas.grab().toImage())
+    return pixels[picture.top() + 20 : picture.top() + 55, picture.left() + 15 : picture.right() - 15, :3]
 
 
 def test_a_patient_without_images_says_so_on_its_picture(show, case):

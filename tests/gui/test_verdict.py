@@ -21,10 +21,7 @@ from napari_uncseg.widgets.verdict.panel import VerdictWidget
 PATIENCE = 120000
 
 
-@pytest.fixture
-def viewer(make_napari_viewer_proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_uncseg.viewer.navigation.state_folder", lambda: tmp_path / "state")
-    return make_napari_viewer_proxy()
+pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
@@ -35,11 +32,10 @@ def results(tmp_path, tiny_prediction):
 
 
 @pytest.fixture
-def panel(viewer, results, tiny_study, tiny_prediction):
+def panel(viewer, dock, results, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
-    widget = VerdictWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Verdict")
+    widget = dock(VerdictWidget(viewer))
     widget.folder.line.setText(str(results))
     widget.folder.line.editingFinished.emit()
     widget.reviewer.setText("R1")
@@ -51,9 +47,8 @@ def decide(panel, decision):
     panel.decision_buttons[decision].click()
 
 
-def test_without_a_result_it_says_what_to_do(viewer):
-    panel = VerdictWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Verdict")
+def test_without_a_result_it_says_what_to_do(viewer, dock):
+    panel = dock(VerdictWidget(viewer))
     assert panel.hint.isVisibleTo(panel)
     assert not panel.save_button.isVisibleTo(panel)
 
@@ -88,10 +83,9 @@ def test_a_verdict_can_be_taken_back_and_given_again(panel, results):
     assert len(read_log(log_path(results)).records) == 3
 
 
-def test_what_is_missing_is_said_and_nothing_is_lost(viewer, tiny_study, tiny_prediction):
+def test_what_is_missing_is_said_and_nothing_is_lost(viewer, dock, tiny_prediction):
     add_prediction(viewer, tiny_prediction)
-    panel = VerdictWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Verdict")
+    panel = dock(VerdictWidget(viewer))
     panel.reviewer.setText("R1")
     panel.reviewer.editingFinished.emit()
     decide(panel, Decision.ACCEPT)
@@ -127,15 +121,15 @@ def test_the_folder_on_show_is_where_verdicts_go(panel, tmp_path):
     assert panel.folder.line.text() == str(tmp_path)
 
 
-def test_a_draft_survives_the_window(viewer, panel, tmp_path, tiny_study):
+@pytest.mark.usefixtures("windowed")
+def test_a_draft_survives_the_window(viewer, dock, panel, tmp_path, tiny_study):
     decide(panel, Decision.ACCEPT)
     panel.comment.setPlainText("half a sent")
     kept = json.loads((tmp_path / "state" / "review.json").read_text())
     (draft,) = kept["studies"][tiny_study.id]["drafts"].values()
     assert draft["comment"] == "half a sent"
     viewer.window.remove_dock_widget(panel)
-    again = VerdictWidget(viewer)
-    viewer.window.add_dock_widget(again, name="Verdict again")
+    again = dock(VerdictWidget(viewer))
     assert again.comment.toPlainText() == "half a sent"
     assert again.decision_buttons[Decision.ACCEPT].isChecked()
     assert again.reviewer.text() == "R1"
@@ -153,14 +147,14 @@ def test_another_study_has_a_verdict_of_its_own(viewer, panel, tiny_prediction):
     assert panel.study_choice.currentText() == tiny_prediction.study_id
 
 
-def test_a_result_that_was_opened_has_its_folder(qtbot, viewer, results, tiny_prediction):
+@pytest.mark.usefixtures("windowed")
+def test_a_result_that_was_opened_has_its_folder(qtbot, viewer, dock, results, tiny_prediction):
     manager = PluginManager.instance()
     if "napari-uncseg" not in manager:
         manager.discover()
     viewer.open(str(results / tiny_prediction.study_id), plugin="napari-uncseg")
     qtbot.waitUntil(lambda: viewer.canvas.overlays.scale_bar.visible, timeout=PATIENCE)
-    panel = VerdictWidget(viewer)
-    viewer.window.add_dock_widget(panel, name="Verdict")
+    panel = dock(VerdictWidget(viewer))
     assert panel.folder.path == results
     decide(panel, Decision.ACCEPT)
     panel.save_button.click()

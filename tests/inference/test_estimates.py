@@ -86,9 +86,7 @@ def test_a_chosen_map_leaves_the_risk_as_it_is(tiny_model_folder: Path, tiny_stu
     np.testing.assert_array_equal(usual.maps["error_risk"], chosen.maps["error_risk"])
 
 
-def test_a_calibration_without_estimates_leaves_the_result_as_it_was(
-    tiny_model_folder: Path, tiny_study: Study
-) -> None:
+def test_a_calibration_without_estimates_leaves_the_result_as_it_was(tiny_model_folder, tiny_study):
     before = Predictor(load_model(tiny_model_folder), device="cpu").provenance(tiny_study)
     Calibration(dict.fromkeys(REGIONS, IDENTITY), identify(tiny_model_folder).sha256, "single").save(
         tiny_model_folder / CALIBRATION

@@ -141,7 +141,7 @@ def test_a_unit_that_nobody_knows_is_taken_for_millimetres(code, write):
     assert volume.header.get_xyzt_units()[0] == "mm"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(at=st.integers(0, 347), bytes_=st.binary(min_size=1, max_size=8))
 def test_whatever_a_header_holds_is_read_or_refused(at, bytes_, tmp_path_factory):
     header = nib.Nifti1Image(np.ones((3, 4, 5), dtype=np.int16), AFFINE).header

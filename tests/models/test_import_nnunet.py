@@ -183,9 +183,7 @@ def test_turned_weights_answer_as_nnunet_does(tmp_path: Path, name: str, forward
     ],
 )
 @pytest.mark.parametrize("extra", [0, 1])
-def test_outputs_are_put_in_our_order(
-    tmp_path: Path, labels: dict[str, Any], head: Head, rows: tuple[int, ...], extra: int
-) -> None:
+def test_outputs_are_put_in_our_order(tmp_path, labels, head, rows, extra):
     theirs = write_results(tmp_path, labels=labels, extra=extra, trainer="nnUNetTrainerUncertainty")
     saved = save_model(import_nnunet(tmp_path), tmp_path / "model")
     model = load_model(saved.folder)
@@ -361,14 +359,7 @@ def agreement(model: Model, case: Study, theirs: tuple[np.ndarray, np.ndarray]) 
         (SWAPPED_LABELS, (48, 48, 48), 0, 3.0),
     ],
 )
-def test_predictors_agree(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    labels: dict[str, Any],
-    patch: tuple[int, ...],
-    seed: int,
-    scale: float,
-) -> None:
+def test_predictors_agree(tmp_path, monkeypatch, labels, patch, seed, scale):
     nnunet = pytest.importorskip("nnunetv2.inference.predict_from_raw_data")
     write_results(tmp_path, forward=(1, 0, 2), labels=labels, scale=scale, seed=seed)
     plans = json.loads((tmp_path / "plans.json").read_text())

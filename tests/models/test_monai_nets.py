@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,9 +43,7 @@ def plans(name: str, kwargs: dict[str, Any], head: str = "regions", uncertainty:
 
 
 @pytest.mark.parametrize(("name", "kwargs", "divisors", "dropouts", "kind"), CASES)
-def test_a_model_folder_gives_the_same_network_back(
-    tmp_path: Path, name: str, kwargs: dict[str, Any], divisors: tuple[int, ...], dropouts: int, kind: type[nn.Module]
-) -> None:
+def test_a_model_folder_gives_the_same_network_back(tmp_path, name, kwargs, divisors, dropouts, kind):
     pytest.importorskip("monai")
     described = plans(name, kwargs)
     torch.manual_seed(1)
@@ -107,9 +104,7 @@ def test_an_error_branch_belongs_to_our_own_networks() -> None:
 
 
 @pytest.mark.parametrize(("missing", "name"), [("monai.networks.nets", "SegResNet"), ("einops", "SwinUNETR")])
-def test_without_monai_the_sentence_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, missing: str, name: str
-) -> None:
+def test_without_monai_the_sentence_says_what_to_install(monkeypatch, missing, name):
     pytest.importorskip("monai")
     monkeypatch.setitem(sys.modules, missing, None)
     needed = missing.partition(".")[0]

@@ -1,4 +1,4 @@
-"""What an installation promises: the manifest where napari looks, light imports, and a wheel with everything in it."""
+"""What an installation promises: the manifest where napari looks, and a wheel with everything in it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MANIFEST = REPOSITORY / "src" / "napari_uncseg" / "napari.yaml"
 PROJECTS = {"napari_uncseg": (REPOSITORY, "src"), "uncseg_training": (REPOSITORY / "training", ".")}
 """Package -> folder of its distribution, and where the package lies in it."""
-
-
-def loaded_after_importing(*modules: str) -> set[str]:
-    """Top-level packages in a fresh interpreter after the import of some modules."""
-    code = (
-        "import importlib, sys\n"
-        f"for name in {modules!r}: importlib.import_module(name)\n"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
-
-
-def command_modules() -> list[str]:
-    """Modules that napari imports for the commands of the manifest."""
-    commands = PluginManifest.from_file(MANIFEST).contributions.commands or []
-    return sorted({str(command.python_name).partition(":")[0] for command in commands})
 
 
 def test_manifest_at_the_top_is_a_relative_link_to_the_one_in_the_package():
@@ -91,22 +73,6 @@ def test_constraints_are_exact_and_fit_every_build_of_torch():
     pins = dict(line.split("==") for line in lines)
     assert pins["torch"] == "2.13.0"
     assert {"napari", "numpy", "npe2", "ruff", "mypy", "pytest"} <= set(pins)
-
-
-def test_importing_the_package_loads_nothing_heavy():
-    heavy = {"torch", "matplotlib", "napari", "numpy", "qtpy", "scipy", "nibabel", "SimpleITK"}
-    assert not heavy & loaded_after_importing("napari_uncseg")
-
-
-def test_entry_points_of_the_manifest_load_neither_torch_nor_matplotlib():
-    modules = command_modules()
-    assert modules
-    heavy = {module: {"torch", "matplotlib"} & loaded_after_importing(module) for module in modules}
-    assert not any(heavy.values()), heavy
-
-
-def test_command_line_starts_without_torch():
-    assert not {"torch", "matplotlib", "napari"} & loaded_after_importing("napari_uncseg.cli.app")
 
 
 @pytest.fixture(scope="module", params=PROJECTS)

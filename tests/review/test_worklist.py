@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -356,16 +354,3 @@ def test_the_place_in_a_list_is_remembered(tmp_path):
     assert recall_case(tmp_path, two, one) == "b"
     (tmp_path / LISTS_NAME).write_text("[1")
     assert recall_case(tmp_path, one, None) == ""
-
-
-def test_listing_and_opening_need_no_torch(results):
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path\n"
-        "from napari_uncseg.review.opened_case import open_case\n"
-        "from napari_uncseg.review.worklist import list_cases\n"
-        f"opened = open_case(list_cases(Path({str(results)!r})).case('sure'))\n"
-        "assert opened.prediction.study_id == 'sure'\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr

@@ -44,9 +44,7 @@ def test_the_grid_is_made_to_fit() -> None:
 
 
 @pytest.mark.parametrize(("arch", "dropped"), MONAI)
-def test_command_line_trains_exports_and_predicts(
-    anatomies: Path, tmp_path: Path, arch: str, dropped: tuple[int, ...]
-) -> None:
+def test_command_line_trains_exports_and_predicts(anatomies, tmp_path, arch, dropped):
     pytest.importorskip("monai")
     runner, run = CliRunner(), tmp_path / "run"
     words = ["fit", "--config", "smoke", "--arch", arch, "--anatomies", str(anatomies), "-o", str(run), "--steps", "3"]

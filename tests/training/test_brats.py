@@ -148,9 +148,7 @@ def test_studies_that_share_an_image_stay_together(download: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("refused", "kind"), [((), "hard"), (("link",), "symbolic"), (("link", "symlink"), "copied")])
-def test_files_are_linked_where_they_can_be(
-    download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], kind: str
-) -> None:
+def test_files_are_linked_where_they_can_be(download, tmp_path, monkeypatch, refused, kind):
     def fail(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 

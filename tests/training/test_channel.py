@@ -34,9 +34,7 @@ def settings(cohort: Path) -> Callable[..., Config]:
     return made
 
 
-def test_an_error_map_is_bent_as_its_case_was(
-    anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_an_error_map_is_bent_as_its_case_was(anatomies, cohort, settings, tmp_path):
     """A map that is the whole tumour itself stays the whole tumour, wherever augmentation takes it."""
     config = settings(share=1.0)
     cases = Cases.open(cohort, config)
@@ -53,9 +51,7 @@ def test_an_error_map_is_bent_as_its_case_was(
     assert moved, "nothing was turned, and so nothing tested"
 
 
-def test_phantoms_in_a_batch_have_no_error_map(
-    anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_phantoms_in_a_batch_have_no_error_map(anatomies, cohort, settings, tmp_path):
     config = settings(batch=2, augmentation="light")
     cases = Cases.open(cohort, config)
     targets = Targets.of_run(tmp_path, config, cases, begins=True)
@@ -103,9 +99,7 @@ def test_a_detached_channel_leaves_the_features_alone() -> None:
     assert all("seg_layers" in name for name in with_gradient)
 
 
-def test_a_network_without_or_with_another_channel_starts_from_one_that_has_it(
-    anatomies: Path, settings: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_a_network_without_or_with_another_channel_starts_from_one_that_has_it(anatomies, settings, tmp_path):
     first = read_config("smoke", name="first", steps=2, validation=0, snapshots=1, dropout=0.0)
     trained = output_layer(fit(anatomies, tmp_path / "first", first).averaged).weight
     start = {"start": str(tmp_path / "first"), "dropout": 0.0}

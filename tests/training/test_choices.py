@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, region_masks
@@ -46,9 +44,7 @@ def test_each_table_tells_which_one_is_better(tiny_study: Study) -> None:
     assert bound[0.02]["false lesions WT"] == 0
 
 
-def test_command_reads_results_and_adds_the_mean_of_two(
-    study_folder: Path, tiny_study: Study, tiny_prediction: Prediction, tmp_path: Path
-) -> None:
+def test_command_reads_results_and_adds_the_mean_of_two(study_folder, tiny_study, tiny_prediction, tmp_path):
     for name in ("a", "b"):
         probabilities = likely(tiny_study, 0.8)
         save_prediction(replace(tiny_prediction, probabilities=probabilities), tmp_path / name)
@@ -71,9 +67,7 @@ def test_command_reads_results_and_adds_the_mean_of_two(
     assert all(str(region) in written for region in REGIONS)
 
 
-def test_candidates_of_other_studies_are_refused(
-    tiny_prediction: Prediction, study_folder: Path, tmp_path: Path
-) -> None:
+def test_candidates_of_other_studies_are_refused(tiny_prediction, study_folder, tmp_path):
     save_prediction(tiny_prediction, tmp_path / "a")
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match="does not hold"):

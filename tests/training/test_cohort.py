@@ -177,9 +177,7 @@ def test_error_maps_are_learnt_and_an_interrupted_training_ends_with_the_same_bi
     assert {"uncertainty", "rmsd", "correlation"} <= set(terms)
 
 
-def test_a_training_killed_within_a_sweep_visits_nobody_twice(
-    anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_killed_within_a_sweep_visits_nobody_twice(anatomies, cohort, settings, tmp_path, monkeypatch):
     config = settings()
     whole = fit(anatomies, tmp_path / "whole", config)
     predict, calls = predict_case, []
@@ -204,9 +202,7 @@ def test_a_training_killed_within_a_sweep_visits_nobody_twice(
     assert set(visits.values()) == {3}
 
 
-def test_maps_go_on_with_a_longer_training_and_begin_anew_with_a_new_one(
-    anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_maps_go_on_with_a_longer_training_and_begin_anew_with_a_new_one(anatomies, cohort, settings, tmp_path):
     config = settings(steps=3, validation=0)
     cases = Cases.open(cohort, config)
     first = fit(anatomies, tmp_path, config)
@@ -226,18 +222,14 @@ def test_maps_go_on_with_a_longer_training_and_begin_anew_with_a_new_one(
         assert torch.equal(tensor, again.network.state_dict()[name]), name
 
 
-def test_maps_of_another_cohort_are_refused(
-    anatomies: Path, cohort: Path, settings: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_maps_of_another_cohort_are_refused(anatomies, cohort, settings, tmp_path):
     fit(anatomies, tmp_path / "run", settings(), budget=0.0)
     shutil.rmtree(tmp_path / "run" / ERRORS)
     with pytest.raises(ValueError, match="no maps"):
         fit(anatomies, tmp_path / "run", settings())
 
 
-def test_a_network_without_the_channel_is_trained_for_the_segmentation_alone(
-    anatomies: Path, settings: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_a_network_without_the_channel_is_trained_for_the_segmentation_alone(anatomies, settings, tmp_path):
     training = fit(anatomies, tmp_path, settings(uncertainty="none"))
     assert output_layer(training.network).out_channels == 3
     assert not training.model().has_uncertainty
@@ -270,9 +262,7 @@ def folds(anatomies: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactor
     return [place / "0", place / "1"]
 
 
-def test_errors_are_those_of_the_network_that_held_the_case_out(
-    cohort: Path, folds: list[Path], tmp_path: Path
-) -> None:
+def test_errors_are_those_of_the_network_that_held_the_case_out(cohort, folds, tmp_path):
     config = Training.of_run(folds[0]).config
     cases = Cases.open(cohort, config)
     told: list[str] = []
@@ -293,9 +283,7 @@ def test_errors_are_those_of_the_network_that_held_the_case_out(
         out_of_fold_errors(cases, [folds[0], folds[0]], tmp_path / "other", CPU)
 
 
-def test_errors_of_a_fold_that_was_trained_anew_are_found_anew(
-    anatomies: Path, cohort: Path, folds: list[Path], tmp_path: Path
-) -> None:
+def test_errors_of_a_fold_that_was_trained_anew_are_found_anew(anatomies, cohort, folds, tmp_path):
     config = Training.of_run(folds[0]).config
     cases = Cases.open(cohort, config)
     out_of_fold_errors(cases, folds, tmp_path / "maps", CPU)
@@ -306,9 +294,7 @@ def test_errors_of_a_fold_that_was_trained_anew_are_found_anew(
     assert len(told) == 2 * len(cases.names)
 
 
-def test_teaching_the_channel_leaves_the_segmentation_to_the_bit(
-    cohort: Path, folds: list[Path], tmp_path: Path
-) -> None:
+def test_teaching_the_channel_leaves_the_segmentation_to_the_bit(cohort, folds, tmp_path):
     training = Training.of_run(folds[0])
     cases = Cases.open(cohort, training.config)
     network, name = training.averaged, cases.names[0]
@@ -347,9 +333,7 @@ def test_a_channel_learns_what_its_features_tell() -> None:
         teach_uncertainty(plain, [], CPU)
 
 
-def test_command_line_writes_cases_and_teaches_the_channel(
-    anatomies: Path, cohort: Path, folds: list[Path], tmp_path: Path
-) -> None:
+def test_command_line_writes_cases_and_teaches_the_channel(anatomies, cohort, folds, tmp_path):
     runner = CliRunner()
     words = ["cases", "-o", str(tmp_path / "cases"), "--config", "smoke", "--anatomies", str(anatomies)]
     result = runner.invoke(app, words)

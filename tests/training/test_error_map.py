@@ -177,9 +177,7 @@ def test_the_order_of_cases_changes_nothing(order: list[str], tmp_path_factory: 
 
 @settings(max_examples=5, deadline=None)
 @given(cut=st.tuples(st.integers(1, 8), st.integers(1, 7), st.integers(1, 6)))
-def test_boxes_that_tile_the_volume_equal_the_whole(
-    cut: tuple[int, ...], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_boxes_that_tile_the_volume_equal_the_whole(cut, tmp_path_factory):
     maps = new(tmp_path_factory.mktemp("maps"))
     for epoch, failure in enumerate(failures(6, 2)):
         maps.update("A", failure, epoch)

@@ -276,9 +276,7 @@ def test_paper1_compares_by_hand() -> None:
     assert np.isnan(aimed["auroc"])
 
 
-def test_paper1_predicts_where_the_network_lies(
-    anatomies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paper1_predicts_where_the_network_lies(anatomies, tmp_path, monkeypatch):
     cases = write_phantom_cases(anatomies, tmp_path / "cases", read_config("smoke"), 1, seed=8)
     asked: list[str] = []
 

@@ -191,9 +191,7 @@ def test_error_maps_follow_their_case_through_the_augmentation(folders: dict[str
 
 
 @pytest.mark.slow
-def test_two_folds_train_resume_export_import_and_predict(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_folds_train_resume_export_import_and_predict(folders, monkeypatch):
     words = ["nnunet", "137", "3d_fullres"]
     options = ["--device", "cpu", "--epochs", "2", "--iterations", "2", "--validation-iterations", "2"]
     options += ["--save-every", "1", "--workers", "0", "--no-mirror"]

@@ -200,9 +200,7 @@ def test_help_names_what_there_is() -> None:
     assert "--looks" not in shown
 
 
-def test_the_leading_process_alone_says_finished(
-    anatomies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_leading_process_alone_says_finished(anatomies, tmp_path, monkeypatch):
     shown: list[Path] = []
 
     @contextmanager

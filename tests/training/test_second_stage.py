@@ -106,9 +106,7 @@ def test_patches_hold_the_previous_stage_and_now_and_then_lack_it(work: Path, pr
     assert all(sample.images[4:].min() >= 0 and sample.images[4:].max() <= 1 for sample in samples)
 
 
-def test_second_stage_trains_is_exported_and_predicts_out_of_fold(
-    work: Path, previous: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_second_stage_trains_is_exported_and_predicts_out_of_fold(work, previous, monkeypatch):
     run = work / "run-fullres"
     training = fit(work / "anatomies.npz", run, second_config(work))
     assert training.step == 4

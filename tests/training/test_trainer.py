@@ -265,14 +265,24 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
     assert (tmp_path / "run" / "curve.png").is_file()
 
 
-def test_an_export_may_be_averaged_with_another_run(anatomies: Path, tmp_path: Path) -> None:
-    first = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
-    there = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
+SHORT = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
+
+
+@pytest.fixture(scope="module")
+def finished(anatomies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps."""
+    folder = tmp_path_factory.mktemp("finished") / "first"
+    fit(anatomies, folder, SHORT)
+    return folder
+
+
+def test_an_export_may_be_averaged_with_another_run(anatomies: Path, finished: Path, tmp_path: Path) -> None:
+    there = Training.of_run(finished).averaged.state_dict()
     # From fresh weights of its own, or the mean would lie as close to either as half precision tells.
-    here = fit(anatomies, tmp_path / "second", replace(first, seed=9)).averaged.state_dict()
+    here = fit(anatomies, tmp_path / "second", replace(SHORT, seed=9)).averaged.state_dict()
     name = "encoder.stages.0.0.convs.0.conv.weight"
     assert float((here[name] - there[name]).abs().mean()) > 0.05
-    words = ["export", str(tmp_path / "second"), str(tmp_path / "model"), "--halfway", str(tmp_path / "first")]
+    words = ["export", str(tmp_path / "second"), str(tmp_path / "model"), "--halfway", str(finished)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     model = load_model(tmp_path / "model")
@@ -284,15 +294,14 @@ def test_an_export_may_be_averaged_with_another_run(anatomies: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("run", "words"), [("absent", "is not there"), ("unfinished", "finish that run"), ("wider", "network differs")]
 )
-def test_an_export_refuses_what_it_cannot_meet(anatomies: Path, tmp_path: Path, run: str, words: str) -> None:
-    config = replace(read_config("smoke", steps=2), validation=0, snapshots=1)
-    fit(anatomies, tmp_path / "run", config)
+def test_an_export_refuses_what_it_cannot_meet(anatomies, finished, tmp_path, run, words):
     if run == "unfinished":
-        fit(anatomies, tmp_path / run, replace(config, steps=4), budget=0.0)
+        fit(anatomies, tmp_path / run, replace(SHORT, steps=4), budget=0.0)
     if run == "wider":
-        fit(anatomies, tmp_path / run, replace(config, features=tuple(n + 4 for n in config.features)))
-    arguments = ["export", str(tmp_path / "run"), str(tmp_path / "model"), "--average-with", str(tmp_path / run)]
-    result = CliRunner().invoke(app, arguments)
+        fit(anatomies, tmp_path / run, replace(SHORT, features=tuple(n + 4 for n in SHORT.features)))
+    result = CliRunner().invoke(
+        app, ["export", str(finished), str(tmp_path / "model"), "--average-with", str(tmp_path / run)]
+    )
     assert result.exit_code == 1
     assert "is to meet" in result.output
     assert words in " ".join(result.output.split())

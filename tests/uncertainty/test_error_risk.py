@@ -37,9 +37,7 @@ def risk_of(found: Evidence) -> ErrorRisk:
 
 
 @pytest.mark.parametrize(("spacing", "sides"), [((1.0, 1.0, 1.0), (5, 5, 5)), ((1.0, 2.0, 5.0), (5, 3, 1))])
-def test_features_are_logits_entropies_and_the_mean_round_each_voxel(
-    spacing: tuple[float, float, float], sides: tuple[int, int, int]
-) -> None:
+def test_features_are_logits_entropies_and_the_mean_round_each_voxel(spacing, sides):
     found = evidence(spacing)
     table = dict(zip(found.names, found.features(np.arange(np.prod(SHAPE))), strict=True))
     p = found.probabilities[1].astype(np.float64)

@@ -107,8 +107,9 @@ class CaseBrowserWidget(Panel):
         self._reader.opened.connect(self._on_opened)
         self._reader.failed.connect(self._on_failed)
         for key, go in ((next_key, forth), (previous_key, back)):
-            # Two lists in one window share their keys: Qt asks one of them.
-            QShortcut(QKeySequence(key), host or self, go, go)
+            shortcut = QShortcut(QKeySequence(key), host or self)  # PySide6 takes no callback for the second signal
+            shortcut.activated.connect(go)
+            shortcut.activatedAmbiguously.connect(go)  # two lists in one window share their keys: Qt asks one of them
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         self._connections.connect(self._session.study_requested, self._on_request)
         self._connections.connect(self._session.next_requested, self._go_to_undecided)
