@@ -42,6 +42,7 @@ def dock(qtbot, viewer):
     for panel in alone:
         panel.close()
         panel.deleteLater()
+    qtbot.wait(1)  # deleted now: as garbage they might be collected in a thread, which Qt does not survive
 
 
 @pytest.fixture
