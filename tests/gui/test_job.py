@@ -111,6 +111,7 @@ def test_garbage_is_held_while_it_is_asked_to(qtbot, job):
     assert gc.isenabled()
 
 
+@pytest.mark.usefixtures("windowed")
 def test_a_study_that_was_searched_is_freed_when_it_is_left(
     qtbot, viewer, dock, no_memory, tiny_study, tiny_prediction
 ):
