@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import gc
 import gzip
 import hashlib
 import os
@@ -46,14 +45,6 @@ CONTRASTS = {
     "t2f": (280, 330, 620, 450),
     "t2w": (260, 560, 520, 400),
 }
-
-
-def pytest_collection_finish() -> None:
-    """Leave what modules hold out of later collections of garbage: every window ends with one over everything."""
-    import napari._qt.qt_main_window  # noqa: F401 - napari imports it at the first test
-
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
