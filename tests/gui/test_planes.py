@@ -102,6 +102,19 @@ def test_a_double_click_enlarges_and_the_ruler_measures(qtbot, viewer, planes):
     assert planes.isHidden()
 
 
+def test_planes_have_the_room_of_a_narrow_window(qtbot, viewer):
+    viewer.window.resize(700, 600)
+    view = getattr(viewer, "__wrapped__", viewer).window._qt_viewer
+    docks = (view.dockLayerList, view.dockLayerControls)
+    shown = toggle_planes(viewer)
+    assert not any(dock.isVisible() for dock in docks)
+    qtbot.waitUntil(lambda: shown.canvas.width() > 600, timeout=PATIENCE)
+    pictures = sum(frame.picture.width() * frame.picture.height() for frame in shown.canvas.frames)
+    assert pictures > 0.95 * shown.canvas.width() * shown.canvas.height()
+    toggle_planes(viewer)
+    assert all(dock.isVisible() for dock in docks)
+
+
 def test_six_views_have_the_planes_as_a_preset(tiny_study, tiny_prediction):
     panes = panes_of(THREE_PLANES, comparison_data(tiny_study, tiny_prediction))
     assert [pane.plane for pane in panes] == [*PLANES, *PLANES]

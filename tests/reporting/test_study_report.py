@@ -2,10 +2,12 @@
 
 import dataclasses
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.render import Renderer
@@ -15,8 +17,8 @@ from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import MapName
 from napari_uncseg.metrics.diameters import axial_diameters
 from napari_uncseg.models.identity import bundled_calibration
-from napari_uncseg.reporting.slices import cut_at, frame_of
-from napari_uncseg.reporting.study_report import Material, compose, page_figure, write_study_report
+from napari_uncseg.reporting.slices import COLUMNS, cut_at, draw_findings, frame_of
+from napari_uncseg.reporting.study_report import PICTURE_INCHES, Material, compose, page_figure, write_study_report
 from napari_uncseg.reporting.study_report_words import calibration_notes
 from napari_uncseg.review.corrections import compare
 from napari_uncseg.review.findings import find
@@ -171,6 +173,18 @@ def test_cuts_hang_as_radiologists_hang_them(tiny_study, tiny_prediction, findin
         seen = np.flatnonzero(level.any(axis=axis))
         assert np.array_equal(lines, seen[: lines.size])
     assert level.sum() > right.sum()
+
+
+def test_titles_of_cuts_stand_clear_of_each_other(material, findings):
+    place = "far from WT, right, anterior-superior, in the necrotic core of the largest component"
+    chosen = [dataclasses.replace(findings.items[0], place=place)] * COLUMNS
+    figure = Figure(figsize=PICTURE_INCHES, layout="constrained")
+    draw_findings(figure, material.study, material.prediction, findings, chosen)
+    FigureCanvasAgg(figure).draw()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes if axis.get_title()]
+    assert len(boxes) == COLUMNS
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert boxes[0].x0 >= 0
 
 
 def test_volumes_of_the_interval_enclose_the_segmented_one(tiny_prediction):

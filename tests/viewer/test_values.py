@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_uncseg.viewer.layers import add_prediction
-from napari_uncseg.viewer.picture import VALUES, show_values, values_at
+from napari_uncseg.viewer.bindings import bind_viewer
+from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.viewer.picture import LEAST_POINTS, TITLE, TITLE_POINTS, VALUES, show_values, values_at
 
 
 @pytest.fixture
@@ -49,3 +50,12 @@ def test_of_several_results_the_topmost_that_is_seen_there_tells(viewer, tiny_pr
         layer.visible = True
         layer.translate = (1e4, 0, 0)  # it lies elsewhere
     assert values_at(viewer, world)["unc_output"] == value
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(1200, TITLE_POINTS, TITLE_POINTS), (260, LEAST_POINTS, 10.0)])
+def test_the_title_leaves_the_middle_to_its_letter(tiny_study, width, least, most):
+    model = ViewerModel()
+    add_study(model, dataclasses.replace(tiny_study, id="UNCSEG-phantom-00026"))
+    bind_viewer(model)
+    model.canvas.size = (600, width)
+    assert least <= model.canvas.overlays[TITLE].font_size <= most

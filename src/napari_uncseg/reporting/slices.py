@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ COLUMNS = 4
 """Findings that are drawn at most; the cuts of fewer are no larger."""
 
 FINDING_COLOUR = "#40f0ff"
+
+TITLE_POINTS = 7.5
+"""Size of the letters above a column; they are about 0.6 as wide as high."""
 
 _GREY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "bilinear"}
 _NEAREST: dict[str, Any] = {"interpolation": "nearest"}
@@ -114,6 +118,7 @@ def draw_findings(
     axes = figure.subplots(2, COLUMNS, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
+    letters = int(72 * figure.bbox.width / figure.dpi / COLUMNS / (0.6 * TITLE_POINTS))
     for column, finding in zip(axes.T[: len(chosen)], chosen, strict=True):
         state = cut_at(data, study, findings, finding)
         cut = cutter(state.views[0].axes(state.cut), state.views[0].slice_index(state.cut))
@@ -129,8 +134,9 @@ def draw_findings(
             _outline(column[0], contour(cut(to_display(true, study.affine))), REFERENCE_COLOUR, 0.8, "dashed")
         for axis in column:
             _outline(axis, contour(cut(to_display(inside, study.affine))), FINDING_COLOUR, 1.2)
-        place = f"{finding.rank} · {finding.place}\n{finding.volume_ml:.2f} mL · slice {finding.slice}"
-        column[0].set_title(place, fontsize=7.5)
+        place = textwrap.fill(f"{finding.rank} · {finding.place}", letters)
+        title = f"{place}\n{finding.volume_ml:.2f} mL · slice {finding.slice}"
+        column[0].set_title(title, fontsize=TITLE_POINTS, parse_math=False)
     colours = ListedColormap(colour_table(overlay.colours, 0.0) / 255)
     shown = ScalarMappable(Normalize(0, overlay.upper), colours)
     bar = figure.colorbar(shown, ax=axes, fraction=0.02, pad=0.012, shrink=0.44, anchor=(0.0, 0.04), aspect=16)

@@ -26,8 +26,8 @@ LISTED = 8
 """Findings that are listed."""
 
 CONTOURS = (
-    "Contours: oedema green, necrotic core red, enhancing tumour yellow; the finding cyan; the expert's region, where "
-    "there is one, white and dashed. The patient's right is on the left. Slices are counted from below."
+    "Contours: whole tumour green, tumour core orange, enhancing tumour yellow; the finding cyan; the expert's region, "
+    "where there is one, white and dashed. The patient's right is on the left. Slices are counted from below."
 )
 
 

@@ -223,9 +223,15 @@ def _rank(
     piece = pieces.ravel()[at]
     depth = distance_within(flagged, watershed.prediction.spacing, THICKNESS_LIMIT_MM).ravel()[at]
     values = watershed.values[inner].ravel()[at]
-    order = np.lexsort((-depth, -values, piece))
+    # Numbers of 16 bits are sorted by their digits, in a fraction of the time.
+    order = np.argsort(piece.astype(np.uint16) if count < 2**16 else piece, kind="stable")
     at, piece, depth, values = at[order], piece[order], depth[order], values[order]
-    starts = np.searchsorted(piece, np.arange(1, count + 1))
+    numbers = np.arange(1, count + 1)
+    starts = np.searchsorted(piece, numbers)
+    peaks = np.maximum.reduceat(values, starts)
+    highest = np.flatnonzero(values == peaks[piece - 1])
+    highest = highest[np.lexsort((-depth[highest], piece[highest]))]
+    tops = at[highest[np.searchsorted(piece[highest], numbers)]]
     sizes = np.diff(starts, append=piece.size)
     upper = 1.0 if watershed.key.is_probability_of_error else watershed.upper
     scores = np.add.reduceat(values.astype(np.float64), starts) / upper * watershed.prediction.voxel_ml
@@ -237,13 +243,13 @@ def _rank(
     thickness = np.maximum(
         2 * np.maximum.reduceat(depth, starts) - min(watershed.prediction.spacing), min(watershed.prediction.spacing)
     )
-    voxels = np.stack(np.unravel_index(at[starts], pieces.shape), axis=1) + [part.start for part in box]
+    voxels = np.stack(np.unravel_index(tops, pieces.shape), axis=1) + [part.start for part in box]
     key = watershed.key
     kind = "misclassified region" if key.measure == "error" else "uncertain region"
-    measures = (sizes * watershed.prediction.voxel_ml, scores, values[starts], thickness)
+    measures = (sizes * watershed.prediction.voxel_ml, scores, peaks, thickness)
     items: list[Finding] = []
     rank_of = np.zeros(count + 1, dtype=np.int32)
-    for rank, index in enumerate(np.lexsort((at[starts], -scores)), start=1):
+    for rank, index in enumerate(np.lexsort((tops, -scores)), start=1):
         rank_of[index + 1] = rank
         x, y, z = (int(at) for at in voxels[index])
         volume_ml, score, peak, thick = (float(measure[index]) for measure in measures)

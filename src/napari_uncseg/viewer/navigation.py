@@ -162,14 +162,14 @@ class FindingOutline:
         box, inside = findings.mask(finding)
         array[:] = 0
         array[box][inside] = 1
-        layer.refresh()
+        _draw_anew(layer)
 
     def clear(self) -> None:
         """Outline nothing."""
         layer = self.layer
         if layer is not None and np.any(layer.data):
             layer.data[:] = 0
-            layer.refresh()
+            _draw_anew(layer)
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
@@ -190,6 +190,11 @@ class FindingOutline:
         layer.editable = False
         insert_quietly(self._viewer, len(self._viewer.layers), layer)
         return layer
+
+
+def _draw_anew(layer: Labels) -> None:
+    """Without its small picture: for that the whole list of layers would be painted."""
+    layer.refresh(thumbnail=False, highlight=False, extent=False)
 
 
 @cache

@@ -29,6 +29,12 @@ TITLE, VALUES, UNSAVED = "uncseg_title", "uncseg_values", "uncseg_unsaved"
 SIDES = ("top_center", "bottom_center", "middle_left", "middle_right")
 """Where the letters stand that say where the top, the bottom, the left and the right lie in the patient."""
 
+TITLE_POINTS, LEAST_POINTS = 11.0, 6.0
+"""Size of the title's letters; smaller in a picture so narrow that they would run into the letter in the middle."""
+
+POINT_WIDTH = 1.15
+"""Pixels that a letter of the picture is wide, per point of its size."""
+
 NOTE = "Radiological view · research use only"
 
 FILLED = 0.92
@@ -230,7 +236,14 @@ class Caption:
         for layer in viewer.layers:
             self._follow(layer)
         layers, dims = viewer.layers.events, viewer.dims.events
-        for event in (layers.removed, layers.reordered, dims.current_step, dims.order, dims.ndisplay):
+        for event in (
+            layers.removed,
+            layers.reordered,
+            dims.current_step,
+            dims.order,
+            dims.ndisplay,
+            canvas.events.size,
+        ):
             event.connect(self.refresh)
         layers.inserted.connect(self._on_inserted)
 
@@ -260,6 +273,9 @@ class Caption:
             count = image.data.shape[axis]
             index = round((viewer.dims.point[axis] - image.translate[axis]) / image.scale[axis])
             where.append(f"{plane} {slice_number(axis, index, count)}/{count}")
-        write(viewer, TITLE, "\n".join(filter(None, (study, " · ".join(where)))), size=11)
+        lines = [line for line in (study, " · ".join(where)) if line]
+        write(viewer, TITLE, "\n".join(lines), size=TITLE_POINTS)
+        fitting = viewer.canvas.size[1] / 2 / (POINT_WIDTH * max(map(len, lines), default=1) + 2)
+        viewer.canvas.overlays[TITLE].font_size = min(TITLE_POINTS, max(LEAST_POINTS, fitting))
         for letter, side in zip(letters, SIDES, strict=True):
             write(viewer, f"uncseg_{side}", letter.strip(), side, size=13)

@@ -13,7 +13,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QScrollArea, QWidget
+from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QScrollArea, QStyle, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
@@ -227,29 +227,38 @@ class Panel(QWidget):
                 return
 
 
+_REASONS = (QEvent.Type.LayoutRequest, QEvent.Type.Resize, QEvent.Type.FontChange, QEvent.Type.Show)
+"""Events after which the height of a panel's content may be another one; of what is hidden Qt asks for no layout."""
+
+
 class _Column(QScrollArea):
     """Scrolls up and down alone: it asks for the width of its content, which grows with the letters of the theme."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._later = QSignalDebouncer(parent=self)
+        self._later.setTimeout(0)
+        self._later.triggered.connect(self._keep_height)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
 
     def minimumSizeHint(self) -> QSize:
         """Wide enough for the content."""
-        content, bar = self.widget(), self.verticalScrollBar()
+        content, bar, style = self.widget(), self.verticalScrollBar(), self.style()
         least = super().minimumSizeHint()
-        if content is not None and bar is not None:
-            width = content.minimumSizeHint().width() + bar.sizeHint().width()
+        if content is not None and bar is not None and style is not None:
+            between = style.pixelMetric(QStyle.PixelMetric.PM_ScrollView_ScrollBarSpacing, None, self)
+            width = content.minimumSizeHint().width() + bar.sizeHint().width() + between
             least.setWidth(max(PANEL_WIDTH, width))
         return least
 
     def event(self, event: QEvent | None) -> bool:
-        """Ask anew when the content has changed."""
-        if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+        """Ask anew when the content has changed, and once more when its inner layouts have followed."""
+        if event is not None and event.type() in _REASONS:
             self.updateGeometry()
             self._keep_height()
+            self._later.throttle()
         return super().event(event)
 
     def _keep_height(self) -> None:

@@ -18,6 +18,9 @@ from napari_uncseg.compare.render import Renderer
 from napari_uncseg.widgets.compare.painter import Frame, Style, frames, paint
 
 MOST_ZOOM, LEAST_ZOOM = 30.0, 0.5
+LETTERS_FIT = 36
+"""So many lines of letters go into the lesser side of a picture that has words on it."""
+
 _NOTCH = 120
 """What Qt counts for one notch of a wheel."""
 
@@ -33,6 +36,8 @@ class ComparisonCanvas(QWidget):
         Whether a pane may be scrolled alone.
     enlarges : bool
         Whether a double click shows one pane alone, and another one all again.
+    inside : bool
+        Whether titles and the colour bar stand on the pictures.
 
     Attributes
     ----------
@@ -45,12 +50,12 @@ class ComparisonCanvas(QWidget):
     changed = Signal()
     hovered = Signal(object, object)
 
-    def __init__(self, *, headings: bool, separate: bool, enlarges: bool = False) -> None:
+    def __init__(self, *, headings: bool, separate: bool, enlarges: bool = False, inside: bool = False) -> None:
         super().__init__()
         self.state = ComparisonState()
         """What is on show; changed by :meth:`show_state` alone."""
         self._renderer = Renderer()
-        self._headings = headings
+        self._headings, self._inside = headings, inside
         self._separate, self._enlarges = separate, enlarges
         self._all: tuple[tuple[PaneView, ...], int] | None = None
         self._pressed: tuple[Qt.MouseButton, int, QPointF, ComparisonState] | None = None
@@ -84,7 +89,10 @@ class ComparisonCanvas(QWidget):
     @property
     def style_now(self) -> Style:
         """Sizes that follow the widget's font."""
-        return Style(text=max(float(self.fontInfo().pixelSize()), 8.0), headings=self._headings)
+        text = max(float(self.fontInfo().pixelSize()), 8.0)
+        if self._inside:
+            text = min(text, max(min(self.width(), self.height()) / LETTERS_FIT, 10.0))
+        return Style(text=text, headings=self._headings, inside=self._inside)
 
     @property
     def frames(self) -> list[Frame]:

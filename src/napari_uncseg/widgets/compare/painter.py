@@ -24,6 +24,8 @@ _BORDERS = (
     *(_At.AlignLeft | _At.AlignVCenter, _At.AlignRight | _At.AlignVCenter),
 )
 _WRAP = int(Qt.TextFlag.TextWordWrap)
+_BAR = 5.2
+"""Width of a colour bar with its numbers, in heights of letters."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +40,24 @@ class Style:
         Width of thin lines.
     headings : bool
         Whether titles are painted; on the screen, choosers stand in their place.
+    inside : bool
+        Whether titles, and the colour bar of the first pane for all, stand on the pictures, which then have all room.
     """
 
     text: float
     hair: float = 1.0
     headings: bool = True
+    inside: bool = False
 
     @property
     def head(self) -> float:
         """Height of the strip above a picture."""
-        return self.text * 2.2
+        return 0.0 if self.inside else self.text * 2.2
 
     @property
     def side(self) -> float:
         """Width of the strip beside a picture, which holds the colour bar."""
-        return self.text * 5.2
+        return 0.0 if self.inside else self.text * _BAR
 
     def font(self, factor: float = 1.0, *, bold: bool = False) -> QFont:
         """Font of this size."""
@@ -141,10 +146,8 @@ class PanePainter:
     def paint(self, renderer: Renderer) -> None:
         """Draw it, with all that stands beside and over its slice."""
         view, text, picture = self.view, self.style.text, self.frame.picture
-        if self.style.headings:
-            whole = self.frame.whole
-            strip = QRectF(whole.x() + text * 0.5, whole.y(), whole.width() - text * 0.5, self.style.head)
-            self.write(strip, view.title, bold=True, elide=True)
+        if self.style.headings and not self.style.inside:
+            self.paint_title(self.frame.whole.width() - text * 0.5, self.style.head)
         if view.data is None or view.pane.missing:
             inner = picture.adjusted(text * 2, 0, self.style.side - text * 2, 0)
             self.write(inner, view.pane.missing or "No patient here.", _At.AlignCenter, DIM, wrap=True)
@@ -157,6 +160,8 @@ class PanePainter:
         self.paint_ruler(view.data)
         self.painter.restore()
         self.paint_letters()
+        if self.style.inside:  # as far as the letter in the middle
+            self.paint_title(picture.width() / 2 - text * 1.5, text * 1.4)
         if view.pane.note:  # below the letter at the top
             place = picture.adjusted(text, text * 1.8, -text, 0)
             self.write(place, view.pane.note, _At.AlignTop | _At.AlignHCenter, wrap=True)
@@ -165,8 +170,13 @@ class PanePainter:
         if isinstance(view.overlay, LabelOverlay):
             colours, names = view.overlay.colours, view.overlay.names
             self.paint_names([(colour, names.get(label, str(label))) for label, colour in colours.items()])
-        elif view.overlay is not None:
+        elif view.overlay is not None and (not self.style.inside or view is self.state.views[0]):
             self.paint_colour_bar(view.overlay)
+
+    def paint_title(self, width: float, height: float) -> None:
+        """What the pane shows, in its upper left corner."""
+        strip = QRectF(self.frame.whole.x() + self.style.text * 0.5, self.frame.whole.y(), width, height)
+        self.write(strip, self.view.title, bold=True, elide=True)
 
     def paint_slice(self, data: ComparisonData, renderer: Renderer) -> None:
         """The image, what lies on it, and contours."""
@@ -200,8 +210,9 @@ class PanePainter:
     def paint_legend(self, named: Mapping[str, Colour]) -> None:
         """Names of the lines in their colours, below each other in the upper left corner."""
         text, corner = self.style.text, self.frame.picture.topLeft()
+        top = 1.6 if self.style.inside else 0.2  # below the title
         for number, (name, colour) in enumerate(named.items()):
-            place = QRectF(corner.x() + text * 0.4, corner.y() + text * (0.2 + 1.2 * number), text * 8, text * 1.2)
+            place = QRectF(corner.x() + text * 0.4, corner.y() + text * (top + 1.2 * number), text * 8, text * 1.2)
             self.write(place, name, colour=QColor.fromRgbF(*colour), size=0.85)
 
     def paint_crosshair(self, data: ComparisonData) -> None:
@@ -267,12 +278,15 @@ class PanePainter:
         upper, edge = self.state.range_of(overlay), self.state.edge_of(self.view, overlay)
         height = min(picture.height() * 0.6, text * 16)
         bar = QRectF(picture.right() + text * 0.5, picture.center().y() - height / 2, text, height)
+        if self.style.inside:  # in the corner, where there is no brain
+            height = min(picture.height() * 0.3, text * 6)
+            bar = QRectF(picture.right() - text * (_BAR - 1), picture.y() + text, text, height)
         image = qimage(colour_table(self.state.colours_of(overlay), edge)[::-8].reshape(-1, 1, 4))
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
         painter.drawImage(bar, image, QRectF(image.rect()))
         self._pen(DIM)
         painter.drawRect(bar)
-        words = QRectF(bar.right() + text * 0.3, 0, self.style.side - text * 1.9, text * 1.2)
+        words = QRectF(bar.right() + text * 0.3, 0, text * (_BAR - 1.9), text * 1.2)
         room = words.height() / bar.height()
         for mark in (1.0, 0.0, *([edge] if room < edge < 1 - room else [])):
             words.moveTop(bar.bottom() - mark * bar.height() - words.height() / 2)

@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 from superqt.utils import QSignalThrottler, signals_blocked
@@ -35,6 +36,9 @@ from napari_uncseg.widgets.drop import qt_viewer_of
 
 DELAY_MS = 40
 """How long after a move of the crosshair the viewer follows: drawing it takes longer than drawing the planes."""
+
+NARROW = 720
+"""Width in pixels of a picture below which napari's lists make room for the planes: they have their own choosers."""
 
 FOOT_POINTS = 8
 """Size of the letters below the planes, as on the picture: a narrow window has little room for them."""
@@ -106,7 +110,9 @@ class PlanesView(QWidget):
         self._viewer = viewer
         self._data: ComparisonData | None = None
         self._sources: tuple[object, ...] = ()
-        self.canvas = ComparisonCanvas(headings=True, separate=False, enlarges=True)
+        self._lists = (qt_viewer.dockLayerList, qt_viewer.dockLayerControls)
+        self._hidden: list[QWidget] = []
+        self.canvas = ComparisonCanvas(headings=True, separate=False, enlarges=True, inside=True)
         self.canvas.setMinimumSize(1, 1)
         self.image = choice("Image of the planes", {name: MODALITY_TITLES[name] for name in MODALITIES}, least=8)
         self.map = choice("Map that lies on the planes", least=10)
@@ -120,6 +126,8 @@ class PlanesView(QWidget):
         close = button("One plane", f"{words.capitalize()} ({key})", self.hide)
         bar, foot = QWidget(), QWidget()
         flow = QFlowLayout(bar)  # in a narrow window a second line, sooner than cut words
+        flow.setContentsMargins(2, 2, 2, 2)
+        flow.setSpacing(4)
         for each in (self.name, self.image, self.map, self.opacity, close):
             flow.addWidget(each)
         foot.setLayout(row(self.values, note, stretch=(1, 0)))
@@ -146,6 +154,22 @@ class PlanesView(QWidget):
         if event is not None and event.type() == QEvent.Type.Resize and isinstance(watched, QWidget):
             self.setGeometry(watched.rect())
         return super().eventFilter(watched, event)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Put away napari's lists where the planes would be small beside them."""
+        super().showEvent(event)
+        if event is not None and not event.spontaneous() and self.width() < NARROW:
+            self._hidden = [dock for dock in self._lists if dock.isVisible()]
+            for dock in self._hidden:
+                dock.hide()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Show them again, but not when the window itself is hidden."""
+        super().hideEvent(event)
+        if self.isHidden():
+            hidden, self._hidden = self._hidden, []
+            for dock in hidden:
+                dock.show()
 
     def refresh(self) -> None:
         """Show what the main window shows."""

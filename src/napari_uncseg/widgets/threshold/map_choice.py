@@ -242,10 +242,10 @@ class Finder(QObject):
         self._job = Job(self, "a search for findings")
         self._job.returned.connect(self._on_found)
         self._job.failed.connect(self.failed)
-        self._job.finished.connect(self._start)
+        self._job.finished.connect(self.start)
         self._soon = QSignalThrottler(parent=self)
         self._soon.setTimeout(THROTTLE_MS)
-        self._soon.triggered.connect(self._start)
+        self._soon.triggered.connect(self.start)
 
     @property
     def busy(self) -> bool:
@@ -263,7 +263,8 @@ class Finder(QObject):
         self._watershed = ((), None)  # it holds its prediction
         self._job.drop()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Search for what was asked last, unless a search still goes on."""
         if self._wanted is not None and not self._job.running:
             (chosen, threshold), self._wanted = self._wanted, None
             made_of, watershed = self._watershed

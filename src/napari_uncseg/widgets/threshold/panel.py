@@ -71,7 +71,7 @@ class ThresholdWidget(Panel):
         self.fill(self.hint, self.findings, self.details, stretched=self.findings)
         self.choice.changed.connect(self._on_choice)
         self.choice.asked.connect(self._show_chosen)
-        self.slider.valueChanged.connect(self._on_threshold)
+        self.slider.valueChanged.connect(self._on_slider)
         self._finder.found.connect(self._on_found)
         self._finder.failed.connect(self.findings.message.fail)
         self.findings.chosen.connect(self._session.go_to)
@@ -167,6 +167,11 @@ class ThresholdWidget(Panel):
         self._on_threshold(value)
 
     # The slider
+
+    def _on_slider(self, value: float) -> None:
+        """Search while the picture is painted: afterwards would be as late as painting takes."""
+        self._on_threshold(value)
+        self._finder.start()
 
     def _on_threshold(self, value: float) -> None:
         """Follow the slider: colours and numbers at once, findings from their thread."""

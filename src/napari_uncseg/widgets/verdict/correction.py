@@ -343,8 +343,6 @@ class CorrectionBox(QWidget):
         with self.told.failing():
             self.changes = compare(prediction, labels, self._session.findings)
             self.told.tell(words_on(self.changes))
-            if self.told.isVisible():  # Qt is slow to give lines that were added their room
-                self.told.setMinimumHeight(self.told.heightForWidth(self.told.width()))
             tell_volumes(layer, self.changes)
         self._keep()
         self.measured.emit(self.changes)
