@@ -1,6 +1,7 @@
 """The panel *Segment with uncertainty*: run, cancel, fail, run again, save, and go away in the middle."""
 
 import dataclasses
+import errno
 import gc
 import re
 import weakref
@@ -214,6 +215,7 @@ def test_a_folder_without_snapshots_is_told(panel, tmp_path):
     [
         (ModelError("The model folder x is damaged."), "The model folder x is damaged."),
         (MemoryError(), "The memory of this computer does not suffice"),
+        (OSError(errno.ENOMEM, "Cannot allocate"), "The memory of this computer does not suffice"),
         (ValueError("odd"), "The run failed unexpectedly (ValueError: odd)"),
     ],
 )

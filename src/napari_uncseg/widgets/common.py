@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.errors import UncsegError, is_out_of_memory
 from napari_uncseg.viewer.bindings import PICTURE_KEYS
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def failure_sentence(error: BaseException) -> str:
     """One sentence for the user; what is no error of theirs goes to the log with its traceback."""
     if isinstance(error, UncsegError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return "The memory of this computer does not suffice for this study; close other programs and run again."
     logger.error("A job failed unexpectedly.", exc_info=error)
     return f"The run failed unexpectedly ({type(error).__name__}: {error}); the log holds the details."
