@@ -63,6 +63,12 @@ def test_nothing_heavy_is_loaded_before_it_is_needed():
     assert [line for line in done.stdout.splitlines() if " " in line] == []
 
 
+def test_the_first_picture_of_a_review_waits_for_no_tables():
+    code = "import sys, napari_uncseg.widgets.review.panel\nprint('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_public_names_are_loaded_when_they_are_asked_for():
     code = (
         "import sys, napari_uncseg as n\n"

@@ -15,7 +15,6 @@ import numpy as np
 
 from napari_uncseg.arrays import AnyInts, Array, Labels
 from napari_uncseg.errors import EvaluationError, NameTaken, SaveError, StudyError
-from napari_uncseg.evaluation.validation import label_map
 from napari_uncseg.io.files import exists, sha256, sha256_of, versions, write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import encode_volume, read_volume
@@ -249,6 +248,10 @@ def last_changes(prediction: Prediction, folder: Path, findings: Findings | None
 
 
 def _checked(prediction: Prediction, labels: Array) -> Labels:
+    from napari_uncseg.evaluation.validation import (
+        label_map,
+    )  # brings pandas, which the first picture need not wait for
+
     return label_map(labels, "The corrected segmentation", prediction.segmentation.shape)
 
 

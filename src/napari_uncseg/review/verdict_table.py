@@ -7,8 +7,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from napari_uncseg.io.files import write_files
 from napari_uncseg.review.agreement import Answers
 from napari_uncseg.review.verdicts import FindingVerdict, Record, StudyVerdict
@@ -67,6 +65,8 @@ def export_answers(answers: Iterable[Answers], first: str, second: str, path: Pa
 
 
 def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    import pandas as pd  # a third of a second that the first picture of a review need not wait for
+
     frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
     text: str = frame.map(_cell).to_csv(index=False, lineterminator="\n")
     return text
