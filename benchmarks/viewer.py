@@ -59,7 +59,7 @@ CYCLES = 50
 SETTLE_MS = 20
 MOST_GROWTH = 0.05
 MOVES = 10
-MOST_FINDINGS_MS = 300
+MOST_FINDINGS_MS = 250
 CASES, MOST_NEXT_S, MOST_OTHER_S = 20, 1.5, 3.0
 KEPT_OF_STUDY = 0.25
 """A window that copied a study's arrays would take at least this share of them."""
