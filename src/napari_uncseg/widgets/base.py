@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -64,7 +65,8 @@ class Connections:
         """Undo all connections."""
         undo, self._undo = self._undo, []
         for each in undo:
-            each()
+            with suppress(RuntimeError):  # what it was connected to is gone already
+                each()
 
 
 class Watch(QObject):
