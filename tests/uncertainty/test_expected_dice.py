@@ -92,5 +92,8 @@ def test_too_few_studies_are_refused():
     qualities, dice, _ = made_up(20, 3)
     with pytest.raises(EvaluationError):
         fit_region(qualities[:4], dice[:4], [0, 1, 2, 3])
-    with pytest.raises(EvaluationError):
-        fit_region(qualities, dice, [0] * 20)
+
+
+def test_of_one_fold_alone_each_study_is_left_out_by_itself():
+    qualities, dice, _ = made_up(20, 1)
+    assert fit_region(qualities, dice, [0] * 20) == fit_region(qualities, dice, range(20))

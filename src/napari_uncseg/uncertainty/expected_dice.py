@@ -194,22 +194,23 @@ def fit_region(
     dice : sequence of float
         Their true Dice, 0..1.
     folds : sequence of int
-        Studies of one fold were predicted by one model; their residuals come from fits without the whole fold.
+        Studies of one fold were predicted by one model; their residuals come from fits without the whole fold. Where
+        all are of one fold, each study's residual comes from a fit without that study.
     ridge : float
         Penalty, in studies.
 
     Raises
     ------
     EvaluationError
-        When fewer than five studies, or studies of one fold alone, have the region.
+        When fewer than five studies have the region.
     """
     drawn = [index for index, quality in enumerate(qualities) if quality.volume_ml >= EMPTY_ML]
     hollow = [float(dice[index]) for index, quality in enumerate(qualities) if quality.volume_ml < EMPTY_ML]
     groups = np.array([folds[index] for index in drawn])
-    if len(drawn) < 5 or len(set(groups.tolist())) < 2:
-        raise EvaluationError(
-            f"{len(drawn)} studies of {len(set(groups.tolist()))} folds are too few to fit expected Dice."
-        )
+    if len(drawn) < 5:
+        raise EvaluationError(f"{len(drawn)} studies are too few to fit expected Dice.")
+    if len(np.unique(groups)) < 2:
+        groups = np.arange(len(drawn))
     features = np.stack([qualities[index].features for index in drawn])
     target = np.array([_logit(dice[index]) for index in drawn])
     residuals = np.empty(len(drawn))

@@ -4,8 +4,9 @@
 ``calibrate-folds``), the evaluation is what ``uncseg evaluate`` made of them. The tables, with 95 % intervals over
 patients:
 
-- *dice*: WT, TC and ET over regions of at least 1 mL, all folds and those by which nothing was chosen; beside the
-  evaluation of another network on the same patients, when one is given; by thirds of tumour size and by enhancement.
+- *dice*: WT, TC and ET, of every patient and of those whose region has at least 1 mL, all folds and those by which
+  nothing was chosen; the gain over another network on the same patients, when its evaluation is given; by thirds of
+  tumour size and by enhancement. *lesions*: lesion-wise Dice and HD95 of the same.
 - *expected-dice*: whether it orders patients better than mean entropy and than volume, how far it is off, whether its
   intervals hold as often as they say, and whom the bound on it sends to review.
 - *error-risk*: how well it finds errors near the tumour, beside entropy and the uncertainty channel; its calibration;
@@ -45,6 +46,9 @@ from uncseg_training.experiments.harness import Row
 
 CHOSEN_ON = 0
 """Fold by which choices were made."""
+
+LARGE_ML = 1.0
+"""Volume from which on a region is counted apart."""
 
 FAR_MM, MARKED = 5.0, 0.2
 """What is far from tumour, and marked by error risk."""
@@ -107,16 +111,16 @@ def read_results(folder: Path) -> pd.DataFrame:
 
 def dice_rows(table: pd.DataFrame, folds: dict[str, int], other: pd.DataFrame | None) -> list[Row]:
     """Dice, HD95 and lesion-wise Dice of groups of patients, and the gain over another network."""
-    volume = column(table, "volume_reference", Region.WT, voxel_set="all")
-    enhancing = column(table, "volume_reference", Region.ET, voxel_set="all")
+    volumes = {region: column(table, "volume_reference", region, voxel_set="all") for region in REGIONS}
+    volume, enhancing = volumes[Region.WT], volumes[Region.ET]
     third = pd.qcut(volume, 3, labels=["small", "medium", "large"])
     groups: dict[str, Callable[[str], bool]] = {
         "all folds": lambda _: True,
         "folds by which nothing was chosen": lambda name: folds[name] != CHOSEN_ON,
         **{f"fold {fold}": lambda name, fold=fold: folds[name] == fold for fold in sorted(set(folds.values()))},  # type: ignore[misc]
         **{f"{each} tumours": lambda name, each=each: third[name] == each for each in third.cat.categories},  # type: ignore[misc]
-        "ET of 1 mL or more": lambda name: enhancing[name] >= 1,
-        "less ET": lambda name: enhancing[name] < 1,
+        f"ET of {LARGE_ML:g} mL or more": lambda name: enhancing[name] >= LARGE_ML,
+        "less ET": lambda name: enhancing[name] < LARGE_ML,
     }
     rows = []
     for group, belongs in groups.items():
@@ -124,6 +128,9 @@ def dice_rows(table: pd.DataFrame, folds: dict[str, int], other: pd.DataFrame | 
         row: Row = {"patients": group, "n": len(names)}
         for region in REGIONS:
             row[str(region)] = harness.interval(column(table, "dice", region).reindex(names))
+        for region in REGIONS:
+            large = column(table, "dice", region)[volumes[region] >= LARGE_ML].reindex(names)
+            row[f"{region} of {LARGE_ML:g} mL or more"] = harness.interval(large)
         for region in REGIONS:
             row[f"lesion-wise {region}"] = harness.interval(
                 column(table, "lesionwise_2023_dice", region).reindex(names)
@@ -280,8 +287,11 @@ def main(
         raise ValueError(f"{missing[0]} is in no fold of {splits}; name the file of its folds.")
     known = labelled_studies(studies)
     errors, findings = _measured(results, known)
+    dice = dice_rows(table, folds, None if other is None else read_evaluation(other))
+    apart = {key for key in dice[0] if key.startswith(("lesion-wise", "HD95"))}
     content = {
-        "dice": dice_rows(table, folds, None if other is None else read_evaluation(other)),
+        "dice": [{key: value for key, value in row.items() if key not in apart} for row in dice],
+        "lesions": [{key: row[key] for key in ("patients", "n", *sorted(apart))} for row in dice],
         "expected-dice": expected_dice_rows(table),
         "review": [review_row(found)] if (found := review(table, told["reasons", "WT"])) is not None else [],
         "error-risk": error_risk_rows(table, errors),
