@@ -4,8 +4,8 @@
 ``calibrate-folds``), the evaluation is what ``uncseg evaluate`` made of them. The tables, with 95 % intervals over
 patients:
 
-- *dice*: WT, TC and ET, of every patient and of those whose region has at least 1 mL, all folds and those by which
-  nothing was chosen; the gain over another network on the same patients, when its evaluation is given; by thirds of
+- *dice*: WT, TC and ET, over regions of at least 1 mL and over those of any size, all folds and those by which nothing
+  was chosen; the gain over another network on the same patients, when its evaluation is given; by thirds of
   tumour size and by enhancement. *lesions*: lesion-wise Dice and HD95 of the same.
 - *expected-dice*: whether it orders patients better than mean entropy and than volume, how far it is off, whether its
   intervals hold as often as they say, and whom the bound on it sends to review.
@@ -46,9 +46,6 @@ from uncseg_training.experiments.harness import Row
 
 CHOSEN_ON = 0
 """Fold by which choices were made."""
-
-LARGE_ML = 1.0
-"""Volume from which on a region is counted apart."""
 
 FAR_MM, MARKED = 5.0, 0.2
 """What is far from tumour, and marked by error risk."""
@@ -111,16 +108,17 @@ def read_results(folder: Path) -> pd.DataFrame:
 
 def dice_rows(table: pd.DataFrame, folds: dict[str, int], other: pd.DataFrame | None) -> list[Row]:
     """Dice, HD95 and lesion-wise Dice of groups of patients, and the gain over another network."""
-    volumes = {region: column(table, "volume_reference", region, voxel_set="all") for region in REGIONS}
-    volume, enhancing = volumes[Region.WT], volumes[Region.ET]
+    volume = column(table, "volume_reference", Region.WT, voxel_set="all")
+    enhancing = column(table, "volume_reference", Region.ET, voxel_set="all")
+    there = sorted({folds[name] for name in volume.index})
     third = pd.qcut(volume, 3, labels=["small", "medium", "large"])
     groups: dict[str, Callable[[str], bool]] = {
         "all folds": lambda _: True,
         "folds by which nothing was chosen": lambda name: folds[name] != CHOSEN_ON,
-        **{f"fold {fold}": lambda name, fold=fold: folds[name] == fold for fold in sorted(set(folds.values()))},  # type: ignore[misc]
+        **{f"fold {fold}": lambda name, fold=fold: folds[name] == fold for fold in there},  # type: ignore[misc]
         **{f"{each} tumours": lambda name, each=each: third[name] == each for each in third.cat.categories},  # type: ignore[misc]
-        f"ET of {LARGE_ML:g} mL or more": lambda name: enhancing[name] >= LARGE_ML,
-        "less ET": lambda name: enhancing[name] < LARGE_ML,
+        "ET of 1 mL or more": lambda name: enhancing[name] >= 1,
+        "less ET": lambda name: enhancing[name] < 1,
     }
     rows = []
     for group, belongs in groups.items():
@@ -129,8 +127,7 @@ def dice_rows(table: pd.DataFrame, folds: dict[str, int], other: pd.DataFrame | 
         for region in REGIONS:
             row[str(region)] = harness.interval(column(table, "dice", region).reindex(names))
         for region in REGIONS:
-            large = column(table, "dice", region)[volumes[region] >= LARGE_ML].reindex(names)
-            row[f"{region} of {LARGE_ML:g} mL or more"] = harness.interval(large)
+            row[f"{region} of any size"] = harness.interval(column(table, "dice_any_size", region).reindex(names))
         for region in REGIONS:
             row[f"lesion-wise {region}"] = harness.interval(
                 column(table, "lesionwise_2023_dice", region).reindex(names)
