@@ -44,13 +44,17 @@ WINDOW_PER_PIXEL, LEVEL_PER_PIXEL = 0.005, 0.003
 
 
 _MANIFEST = yaml.safe_load(resources.files("napari_uncseg").joinpath("napari.yaml").read_text(encoding="utf-8"))
-_DECLARED: list[dict[str, Any]] = _MANIFEST["contributions"]["keybindings"]
+_DECLARED: Mapping[str, tuple[str, str]] = {
+    each["command"].removeprefix("napari-uncseg."): (each["key"], each["title"])
+    for each in _MANIFEST["contributions"]["keybindings"]
+}
+"""Place and what is done there, ``picture.fit`` -> key as Qt writes it, and words for a reader."""
 
 
 def _keys_of(place: str) -> Mapping[str, str]:
-    """Keys that the manifest declares for a place, by what they do, as Qt writes them."""
-    split = ((each["command"].rpartition("."), each["key"]) for each in _DECLARED)
-    return {what: key for (where, _, what), key in split if where == f"napari-uncseg.{place}"}
+    """Keys that the manifest declares for a place, by what they do."""
+    split = ((command.partition("."), key) for command, (key, _) in _DECLARED.items())
+    return {what: key for (where, _, what), key in split if where == place}
 
 
 def declared_key(what: str, *places: str) -> tuple[str, str]:
@@ -61,11 +65,7 @@ def declared_key(what: str, *places: str) -> tuple[str, str]:
     KeyError
         When none has.
     """
-    declared = {each["command"]: (each["key"], each["title"]) for each in _DECLARED}
-    for place in places:
-        if (command := f"napari-uncseg.{place}.{what}") in declared:
-            return declared[command]
-    raise KeyError(what)
+    return _DECLARED[next((name for place in places if (name := f"{place}.{what}") in _DECLARED), what)]
 
 
 WORKLIST_KEYS, FINDING_KEYS, VERDICT_KEYS, CORRECTION_KEYS, PICTURE_KEYS, COMPARE_KEYS, PATIENT_KEYS = map(
