@@ -110,7 +110,7 @@ def take_finding(results: Path, out: Path) -> None:
     from napari_uncseg._plugin.sample_data import phantom_folder
     from napari_uncseg.viewer.layers import add_prediction, add_study
     from napari_uncseg.viewer.navigation import session_of
-    from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+    from napari_uncseg.widgets.findings.panel import FindingsWidget
 
     command = [sys.executable, "-m", "napari_uncseg.cli.app", "predict", str(phantom_folder()), "-o", str(results)]
     subprocess.run(command, check=True)
@@ -123,7 +123,7 @@ def take_finding(results: Path, out: Path) -> None:
     add_prediction(viewer, prediction)
     session = session_of(viewer)
     session.reviewer = REVIEWER
-    threshold = ThresholdWidget(viewer)
+    threshold = FindingsWidget(viewer)
     dock = viewer.window.add_dock_widget(threshold, name="Findings", area="right")
     window = viewer.window._qt_window
     for beside in (viewer.window._qt_viewer.dockLayerList, viewer.window._qt_viewer.dockLayerControls):
@@ -161,7 +161,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     from napari_uncseg.viewer.orientation import world_of
     from napari_uncseg.viewer.picture import fit_to_brain
     from napari_uncseg.viewer.tags import open_predictions
-    from napari_uncseg.widgets.agreement.panel import ReviewersWidget
+    from napari_uncseg.widgets.agreement.panel import AgreementWidget
     from napari_uncseg.widgets.compare.panel import SixViewsWidget
     from napari_uncseg.widgets.compare.planes import toggle_planes
     from napari_uncseg.widgets.review.panel import ReviewWidget
@@ -228,7 +228,7 @@ def take_pictures(results: Path, studies: Path, out: Path) -> None:
     viewer.window.remove_dock_widget(verdict)
 
     write_verdicts(results)
-    reviewers = ReviewersWidget(viewer)
+    reviewers = AgreementWidget(viewer)
     viewer.window.add_dock_widget(reviewers, name="Inter-rater agreement", area="right")
     reviewers.show_logs(results)
     settle()

@@ -48,13 +48,13 @@ def review(folder: Path, goes_on: Callable[[int], bool], tell: Callable[[str], N
     from qtpy.QtWidgets import QApplication
 
     from napari_uncseg.viewer.navigation import session_of
-    from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+    from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
+    from napari_uncseg.widgets.findings.panel import FindingsWidget
     from napari_uncseg.widgets.verdict.panel import VerdictWidget
-    from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
     viewer = napari.Viewer()
     session: Any = session_of(viewer)
-    browser, threshold, verdict = CaseBrowserWidget(viewer), ThresholdWidget(viewer), VerdictWidget(viewer)
+    browser, threshold, verdict = CaseBrowserWidget(viewer), FindingsWidget(viewer), VerdictWidget(viewer)
     for name, panel in {"Case browser": browser, "Threshold": threshold, "Verdict": verdict}.items():
         viewer.window.add_dock_widget(panel, name=name, tabify=True)
 

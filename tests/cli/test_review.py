@@ -3,6 +3,8 @@
 import dataclasses
 
 import pytest
+from napari.settings import get_settings
+from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_uncseg.cli import review as command
 from napari_uncseg.cli import window
@@ -39,7 +41,7 @@ def test_without_a_display_it_says_so(uncseg, results, monkeypatch):
 @pytest.fixture
 def opened(make_napari_viewer_proxy, monkeypatch, tmp_path):
     """What `build_review` opens, with the state of no earlier review."""
-    for module in ("viewer.navigation", "widgets.worklist.panel"):
+    for module in ("viewer.navigation", "widgets.case_browser.panel"):
         monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
     monkeypatch.setattr(window, "make_viewer", lambda _title: make_napari_viewer_proxy(show=True).__wrapped__)
     return command.build_review
@@ -52,3 +54,21 @@ def test_the_window_begins_with_the_study_that_most_needs_eyes(qtbot, opened, re
     assert [case.id for case in dock.cases.listed.cases] == ["case-b", "case-a"]
     assert viewer.title.startswith("case-b")
     qtbot.waitUntil(lambda: not dock.findings.searching and not dock.cases.reading_ahead, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("own_layout", [False, True])
+def test_a_narrow_picture_gets_the_room_of_the_list_of_layers(opened, results, monkeypatch, own_layout):
+    monkeypatch.setattr(window, "WINDOW_SIZE", (900, 640))
+    if own_layout:
+        kept = get_settings().application
+        kept.save_window_state, kept.window_state = (
+            True,
+            f"!QBYTE_{QMainWindow().saveState().toBase64().data().decode()}",
+        )
+    viewer = opened(results, None)
+    main = viewer.window._qt_window
+    (layers,) = main.findChildren(QDockWidget, command.LIST)
+    assert bool(main.tabifiedDockWidgets(layers)) is not own_layout
+    if not own_layout:
+        assert main.centralWidget().width() > main.width() / 2
+        assert not main.findChild(QDockWidget, command.CONTROLS).isVisible()

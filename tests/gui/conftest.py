@@ -128,7 +128,7 @@ def press_key(qtbot, windowed) -> Callable[..., None]:
 def no_memory(tmp_path, monkeypatch):
     """No options and no place of an earlier test."""
     QSettings("napari-uncseg", "napari-uncseg").clear()
-    for module in ("viewer.navigation", "widgets.worklist.panel"):
+    for module in ("viewer.navigation", "widgets.case_browser.panel"):
         monkeypatch.setattr(f"napari_uncseg.{module}.state_folder", lambda: tmp_path / "state")
 
 

@@ -24,9 +24,9 @@ from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import to_display
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.base import PANEL_WIDTH
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
+from napari_uncseg.widgets.case_browser.table import SCORE, STATUS, STUDY
 from napari_uncseg.widgets.compare.patients import PatientsWindow
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
-from napari_uncseg.widgets.worklist.table import SCORE, STATUS, STUDY
 
 PATIENCE = 60000
 SCORES = {"case-a": 0.1, "case-b": 0.5, "case-c": 0.3}
@@ -356,7 +356,7 @@ import sys; sys.modules["torch"] = None
 from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
 from napari_uncseg.viewer.tags import open_predictions
 viewer = napari.Viewer(show=False)

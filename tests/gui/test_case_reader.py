@@ -9,8 +9,8 @@ from qtpy.QtCore import QObject
 from napari_uncseg.errors import StudyError
 from napari_uncseg.review.opened_case import OpenedCase
 from napari_uncseg.review.worklist import ListedCase
-from napari_uncseg.widgets.worklist import reader as module
-from napari_uncseg.widgets.worklist.reader import CaseReader
+from napari_uncseg.widgets.case_browser import reader as module
+from napari_uncseg.widgets.case_browser.reader import CaseReader
 
 PATIENCE = 20000
 

@@ -4,7 +4,7 @@ import pytest
 
 from napari_uncseg.review.verdicts import Decision, Status, StudyVerdict, now
 from napari_uncseg.review.worklist import CaseList, ListedCase
-from napari_uncseg.widgets.worklist.table import STATUS, CaseTable
+from napari_uncseg.widgets.case_browser.table import STATUS, CaseTable
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def correct_by_finding_and_by_hand(desk) -> None:
 def test_a_session_of_correcting(qtbot, make_napari_viewer_proxy, press_key, results, studies, monkeypatch):
     """Killed in the first case, the draft is offered, goes on and is saved with the verdict; the second is left."""
     told = []
-    monkeypatch.setattr("napari_uncseg.widgets.worklist.panel.show_info", told.append)
+    monkeypatch.setattr("napari_uncseg.widgets.case_browser.panel.show_info", told.append)
     script = Path(__file__).with_name("crashing_session.py")
     ran = subprocess.run(
         [sys.executable, str(script), str(results), str(studies), CASES[0]], capture_output=True, check=False

@@ -11,8 +11,8 @@ from napari_uncseg.viewer.bindings import change_opacity
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import LEAST_FRAME_MM, OUTLINE_NAME, go_to, session_of
 from napari_uncseg.viewer.orientation import world_of
-from napari_uncseg.widgets.threshold.findings import short_place
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.findings.box import short_place
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 
 PATIENCE = 60000
 
@@ -26,7 +26,7 @@ def viewer(viewer, no_memory, tiny_study, tiny_prediction):
 
 @pytest.fixture
 def panel(qtbot, viewer, dock):
-    widget = dock(ThresholdWidget(viewer))
+    widget = dock(FindingsWidget(viewer))
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
     widget.choice.map_box.setCurrentText("unc_output, unmasked")
     widget.slider.setValue(0.05)

@@ -23,8 +23,8 @@ from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
-from napari_uncseg.widgets.threshold.histogram_slider import HistogramStrip
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.findings.histogram_slider import HistogramStrip
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 
 BORDER = (25, 25, 20)
 PATIENCE = 60000
@@ -32,7 +32,7 @@ PATIENCE = 60000
 
 @pytest.fixture
 def panel(qtbot, viewer, dock, no_memory):
-    widget = dock(ThresholdWidget(viewer))
+    widget = dock(FindingsWidget(viewer))
     yield widget
     qtbot.waitUntil(lambda: not widget.searching, timeout=PATIENCE)
 
@@ -208,7 +208,7 @@ def test_map_region_and_threshold_are_there_again(qtbot, viewer, opened, dock):
     found(qtbot, panel)
     qtbot.waitUntil(lambda: session_of(viewer).state.thresholds.get("entropy-tc", 0) > 0.3, timeout=PATIENCE)
     viewer.window.remove_dock_widget(panel)
-    again = dock(ThresholdWidget(viewer))
+    again = dock(FindingsWidget(viewer))
     assert again.choice.map_box.currentText() == "entropy (TC)"
     assert again.choice.region is Region.TC
     assert again.threshold == pytest.approx(0.35, abs=4e-3)
@@ -242,20 +242,19 @@ def test_the_handle_is_dragged_stepped_and_typed(qtbot, opened):
 def test_only_the_last_threshold_is_answered(qtbot, viewer, opened):
     session = session_of(viewer)
     heard = []
-    session.findings_changed.connect(heard.append)
+    opened._finder.found.connect(lambda _chosen, findings: heard.append(findings))
     for value in np.linspace(0.1, 0.3, 41):
         opened.slider.setValue(value)
     found(qtbot, opened)
     assert session.findings.threshold == pytest.approx(0.3)
     assert len(heard) <= 4, "every move of the slider was searched for"
-    session.findings_changed.disconnect(heard.append)
 
 
 @pytest.mark.usefixtures("windowed")
 def test_the_panel_goes_and_leaves_nothing(qtbot, viewer, dock, no_memory, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     add_prediction(viewer, tiny_prediction)
-    panel = dock(ThresholdWidget(viewer))
+    panel = dock(FindingsWidget(viewer))
     panel.slider.setValue(0.25)
     viewer.window.remove_dock_widget(panel)
     gone = weakref.ref(panel)

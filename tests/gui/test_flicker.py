@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_uncseg.widgets.prepare.check import CheckBox, Compare
+from napari_uncseg.widgets.raw_study.check import CheckBox, Compare
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tests.gui.closing import close_case
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.job import Job
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 
 PATIENCE = 60000
 
@@ -115,7 +115,7 @@ def test_garbage_is_held_while_it_is_asked_to(qtbot, job):
 def test_a_study_that_was_searched_is_freed_when_it_is_left(
     qtbot, viewer, dock, no_memory, tiny_study, tiny_prediction
 ):
-    panel = dock(ThresholdWidget(viewer))
+    panel = dock(FindingsWidget(viewer))
     before = set(map(id, predictions()))
     add_study(viewer, tiny_study)
     add_prediction(viewer, dataclasses.replace(tiny_prediction))

@@ -17,14 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_uncseg.viewer.layers import add_prediction, add_study
-from napari_uncseg.widgets.agreement.panel import ReviewersWidget
+from napari_uncseg.widgets.agreement.panel import AgreementWidget
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.review.panel import ReviewWidget
 from napari_uncseg.widgets.segment.panel import SegmentWidget
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 PATIENCE = 20000
 WORDS = (QComboBox, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QTableView)
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.mark.parametrize(
-    "panel", [CaseBrowserWidget, EvaluateWidget, ReviewersWidget, SegmentWidget, ThresholdWidget, VerdictWidget]
+    "panel", [CaseBrowserWidget, EvaluateWidget, AgreementWidget, SegmentWidget, FindingsWidget, VerdictWidget]
 )
 def test_all_words_of_a_panel_grow_alike(qtbot, make_napari_viewer_proxy, panel):
     viewer = make_napari_viewer_proxy()
@@ -83,7 +83,7 @@ def cut(content: QWidget) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("panel", [VerdictWidget, ThresholdWidget, ReviewWidget])
+@pytest.mark.parametrize("panel", [VerdictWidget, FindingsWidget, ReviewWidget])
 def test_nothing_is_cut_whatever_the_size_of_letters(
     qtbot, make_napari_viewer_proxy, tiny_study, tiny_prediction, large, panel
 ):

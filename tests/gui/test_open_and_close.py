@@ -10,9 +10,9 @@ from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 
 PATIENCE = 300000
 CYCLES = 5
@@ -39,7 +39,7 @@ def folders(tmp_path, tiny_study, tiny_prediction):
 
 def test_studies_and_windows_come_and_go_in_silence(qtbot, make_napari_viewer_proxy, folders, capfd, qtlog):
     viewer = make_napari_viewer_proxy(show=True)
-    browser, threshold, six = CaseBrowserWidget(viewer), ThresholdWidget(viewer), SixViewsWidget(viewer)
+    browser, threshold, six = CaseBrowserWidget(viewer), FindingsWidget(viewer), SixViewsWidget(viewer)
     for title, panel in (("Case browser", browser), ("Threshold", threshold), ("Six views", six)):
         viewer.window.add_dock_widget(panel, name=title, tabify=True)
     browser.show_folders(*folders)

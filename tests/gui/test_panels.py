@@ -7,15 +7,15 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLineEdit, QPlainTextEdit, QPushButton
 
-from napari_uncseg.widgets.agreement.panel import ReviewersWidget
+from napari_uncseg.widgets.agreement.panel import AgreementWidget
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.review.panel import ReviewWidget
 from napari_uncseg.widgets.segment.panel import SegmentWidget
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 PATIENCE = 20000
 CONTROLS = (QComboBox, QLineEdit, QPlainTextEdit, QPushButton)
@@ -28,7 +28,7 @@ def test_panels_lie_on_one_another_unless_the_user_parts_them(qtbot, make_napari
     window = viewer.__wrapped__.window._qt_window
     docks = [
         viewer.window.add_dock_widget(panel(viewer), name=panel.__name__, area="right").__wrapped__
-        for panel in (CaseBrowserWidget, ThresholdWidget, VerdictWidget)
+        for panel in (CaseBrowserWidget, FindingsWidget, VerdictWidget)
     ]
     qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(docks[0])) == 2, timeout=PATIENCE)
     qtbot.waitUntil(lambda: not docks[2].visibleRegion().isEmpty(), timeout=PATIENCE)
@@ -68,10 +68,10 @@ def test_every_control_tells_what_it_does(qtbot, viewer, panel):
         CaseBrowserWidget,
         EvaluateWidget,
         ReviewWidget,
-        ReviewersWidget,
+        AgreementWidget,
         SegmentWidget,
         SixViewsWidget,
-        ThresholdWidget,
+        FindingsWidget,
         VerdictWidget,
     ],
 )

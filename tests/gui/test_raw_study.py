@@ -13,8 +13,8 @@ from napari_uncseg.io.nifti import read_volume, write_volume
 from napari_uncseg.preparation import prepare
 from napari_uncseg.preparation.registration import Registration
 from napari_uncseg.viewer.tags import open_predictions
-from napari_uncseg.widgets.prepare.check import Compare
-from napari_uncseg.widgets.prepare.panel import MASK_FILE, RawStudyWidget
+from napari_uncseg.widgets.raw_study.check import Compare
+from napari_uncseg.widgets.raw_study.panel import MASK_FILE, RawStudyWidget
 
 PATIENCE = 120000
 

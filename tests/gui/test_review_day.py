@@ -21,12 +21,12 @@ from napari_uncseg.viewer.corrections import correction_layer
 from napari_uncseg.viewer.navigation import go_to, session_of
 from napari_uncseg.viewer.orientation import PLANES, world_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
+from napari_uncseg.widgets.case_browser.table import SCORE, STATUS, STUDY
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.segment.panel import SegmentWidget
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
-from napari_uncseg.widgets.worklist.table import SCORE, STATUS, STUDY
 
 PATIENCE = 300000
 REVIEWER = "R1"
@@ -70,7 +70,7 @@ class Desk:
     def __init__(self, qtbot, viewer, press_key, results, studies) -> None:
         self.qtbot, self.viewer, self.press_key = qtbot, viewer, press_key
         self.session = session_of(viewer)
-        self.browser, self.threshold = CaseBrowserWidget(viewer), ThresholdWidget(viewer)
+        self.browser, self.threshold = CaseBrowserWidget(viewer), FindingsWidget(viewer)
         self.verdict, self.six = VerdictWidget(viewer), SixViewsWidget(viewer)
         panels = {"Case browser": self.browser, "Threshold": self.threshold, "Verdict": self.verdict}
         for name, panel in (panels | {"Six views": self.six}).items():

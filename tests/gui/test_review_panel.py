@@ -13,8 +13,8 @@ from napari_uncseg.viewer.bindings import FINDING_KEYS, VERDICT_KEYS
 from napari_uncseg.viewer.corrections import start_correction
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.tags import open_predictions
+from napari_uncseg.widgets.case_browser.table import differing_names
 from napari_uncseg.widgets.review.panel import ReviewWidget
-from napari_uncseg.widgets.worklist.table import differing_names
 
 PATIENCE = 120000
 SMALL = (1280, 720)

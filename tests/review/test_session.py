@@ -65,14 +65,6 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
     assert "not remembered" in session.problem
 
 
-def test_every_change_is_told_once(session):
-    heard = []
-    session.state_changed.connect(heard.append)
-    session.redraft(comment="x")
-    session.redraft(comment="x")
-    assert [place.draft("f" * 64).comment for place in heard] == ["x"]
-
-
 def test_stepping_goes_round(session, findings):
     heard = []
     session.current_changed.connect(heard.append)

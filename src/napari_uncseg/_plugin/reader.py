@@ -47,7 +47,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Layer]
 
 def open_examination(path: str | list[str]) -> list[Any]:
     """Open the panel that prepares an examination in DICOM, with the path in it; no layers come of it yet."""
-    from napari_uncseg.widgets.prepare.panel import open_raw_study
+    from napari_uncseg.widgets.raw_study.panel import open_raw_study
 
     (one,) = _paths(path)
     _do_soon(partial(open_raw_study, path=one))

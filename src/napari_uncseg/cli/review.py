@@ -12,10 +12,15 @@ from napari_uncseg.cli.options import Debug, Screenshot
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from qtpy.QtWidgets import QMainWindow, QWidget
 
 PANEL = "Review"
-CONTROLS, ROOMY = "layer controls", 1500
-"""Napari's panel for the colours of a layer, which is put away in a window of fewer pixels than that in width."""
+CONTROLS, LIST, ROOMY = "layer controls", "layer list", 1500
+"""Napari's panel for the colours of a layer, which is put away in a window of fewer pixels than that in width; and its
+list of layers."""
+
+LEAST_SHARE = 0.45
+"""Share of the window's width below which the picture gets the room of the list of layers."""
 
 
 @handle_errors
@@ -58,6 +63,7 @@ def build_review(results: Path, images: Path | None) -> Viewer:
     napari.Viewer
         With a case in it, unless it could not be read.
     """
+    from napari.settings import get_settings
     from qtpy.QtWidgets import QDockWidget
 
     from napari_uncseg.cli.window import WINDOW_SIZE, make_viewer, settle
@@ -70,11 +76,38 @@ def build_review(results: Path, images: Path | None) -> Viewer:
     window = panel.window()
     screen = window.screen().availableSize()
     width, height = min(WINDOW_SIZE[0], screen.width()), min(WINDOW_SIZE[1], screen.height())
-    for dock in window.findChildren(QDockWidget, CONTROLS):
-        dock.setVisible(width >= ROOMY)
+    kept = get_settings().application
+    own_layout = kept.save_window_state and kept.window_state  # which napari has restored
+    if not own_layout:
+        for dock in window.findChildren(QDockWidget, CONTROLS):
+            dock.setVisible(width >= ROOMY)
     viewer.window.resize(width, height)
     while panel.cases.reading:
         settle(0.05)
+    if not own_layout:
+        make_room(window, panel)
     settle(0.5)  # docks take their size and the canvas its own over several turns of the event loop
     fit_to_brain(viewer)
     return viewer
+
+
+def make_room(window: QMainWindow, panel: QWidget) -> None:
+    """Lay napari's list of layers onto the panel, as a tab behind it, where the picture would be narrow between both.
+
+    Parameters
+    ----------
+    window : QMainWindow
+    panel : QWidget
+        In a dock.
+    """
+    from qtpy.QtWidgets import QDockWidget
+
+    picture = window.centralWidget()
+    if picture is None or picture.width() >= LEAST_SHARE * window.width():
+        return
+    docks = window.findChildren(QDockWidget)
+    beside = next(dock for dock in docks if dock.isAncestorOf(panel))
+    for dock in docks:
+        if dock.objectName() == LIST and not dock.isFloating():
+            window.tabifyDockWidget(beside, dock)
+    beside.raise_()

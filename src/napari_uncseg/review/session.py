@@ -40,10 +40,6 @@ class Session:
         The log as read last.
     problem : str
         Why the state could not be read or written, a sentence; empty when all is well.
-    state_changed : Signal
-        Map, voxel set, threshold or draft of the current study changed.
-    findings_changed : Signal
-        There are new findings, or none.
     current_changed : Signal
         Another finding became the current one: views go there.
     verdicts_changed : Signal
@@ -59,8 +55,6 @@ class Session:
     study_changed = Signal(str)
     study_requested = Signal(str, object)
     next_requested = Signal()
-    state_changed = Signal(object)
-    findings_changed = Signal(object)
     current_changed = Signal(object)
     verdicts_changed = Signal()
 
@@ -87,7 +81,7 @@ class Session:
     @property
     def state(self) -> ReviewState:
         """Where the review of the current study stands."""
-        return self._states.get(self.study, ReviewState())
+        return self.state_of(self.study)
 
     def state_of(self, study: str) -> ReviewState:
         """Where the review of any study stands."""
@@ -120,10 +114,9 @@ class Session:
         self.findings = self.current = None
         if other:
             self.study_changed.emit(study)
-        self.findings_changed.emit(None)
 
     def change(self, **changes: Any) -> None:
-        """Change fields of the current :class:`ReviewState`, remember it, and signal it.
+        """Change fields of the current :class:`ReviewState`, and remember it.
 
         Parameters
         ----------
@@ -140,10 +133,9 @@ class Session:
         self._states.pop(self.study, None)
         self._states[self.study] = changed
         self._remember()
-        self.state_changed.emit(changed)
 
     def redraft(self, **changes: Any) -> None:
-        """Change fields of the current :class:`Draft`, remember it, and signal it."""
+        """Change fields of the current :class:`Draft`, and remember it."""
         self.change(drafts=self.state.with_draft(self._result, replace(self.draft, **changes)).drafts)
 
     # Findings
@@ -152,9 +144,7 @@ class Session:
         """Take over new findings; the current one stays current when its voxel still lies in one."""
         self.findings = findings
         voxel = self.current.voxel if self.current is not None else self.state.voxel
-        kept = findings.at(voxel) if findings is not None and voxel is not None else None
-        self.current = kept
-        self.findings_changed.emit(findings)
+        self.current = findings.at(voxel) if findings is not None and voxel is not None else None
 
     def go_to(self, finding: Finding | None) -> None:
         """Make a finding the current one; views that listen go there."""
@@ -237,9 +227,13 @@ class Session:
         """Verdict of the reviewer on the current study and result that stands."""
         return verdicts.verdict_of(self.log.records, self.study, self._reviewer, result=self.result)
 
-    def _named(self) -> str:
+    def check_reviewer(self) -> None:
+        """Make sure that there is a name for what is written; SaveError without one."""
         if not self._reviewer:
             raise SaveError("No reviewer is named; write your name or initials into Reviewer first.")
+
+    def _named(self) -> str:
+        self.check_reviewer()
         if not self.study:
             raise SaveError("No study is under review; open a result first.")
         return self._reviewer

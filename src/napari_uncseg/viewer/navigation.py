@@ -21,7 +21,7 @@ from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.viewer.layers import insert_quietly
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display, world_of
 from napari_uncseg.viewer.outlines import FINDING_COLOUR, RegionLabels
-from napari_uncseg.viewer.picture import fit
+from napari_uncseg.viewer.picture import fit, model_of
 from napari_uncseg.viewer.tags import OUTLINE_KEY, open_predictions, results_folder_of
 
 OUTLINE_NAME = "Current finding"
@@ -36,7 +36,7 @@ _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 
 def session_of(viewer: ViewerModel) -> Session:
     """Session of a viewer, made when it is first asked for; every panel of a viewer has the same."""
-    model = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy, a new one each time
+    model = model_of(viewer)
     if model not in _sessions:
         _sessions[model] = Session(state_folder())
         bind_viewer(model)

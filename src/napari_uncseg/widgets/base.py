@@ -19,6 +19,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.viewer.bindings import bind_viewer
+from napari_uncseg.viewer.layers import layer_events
 from napari_uncseg.widgets.common import Note, column, weakly
 from napari_uncseg.widgets.drop import take_drops
 
@@ -95,6 +96,10 @@ class Watch(QObject):
         for emitter in emitters:
             self._connections.connect(emitter, self._later.throttle)
 
+    def follow_edits(self, layers: Iterable[Layer]) -> None:
+        """Listen to changes of these layers' labels; scrolling counts, for napari tells of undo no better."""
+        self.follow(emitter for layer in layers for emitter in (layer.events.set_data, layer.events.paint))
+
 
 def _disconnect(signal: Any, method: weakref.WeakMethod[Callable[..., None]]) -> None:
     alive = method()
@@ -104,25 +109,6 @@ def _disconnect(signal: Any, method: weakref.WeakMethod[Callable[..., None]]) ->
 
 EDIT_DELAY_MS = 400
 """How long after the last change of labels a panel hears of it, and a draft of it is kept."""
-
-
-class EditWatch(Watch):
-    """Calls a method some time after labels changed; scrolling counts, for napari tells of undo no better.
-
-    Parameters
-    ----------
-    owner : QWidget
-        Owner of the method.
-    changed : callable
-        Bound method.
-    """
-
-    def __init__(self, owner: QWidget, changed: Callable[[], None]) -> None:
-        super().__init__(owner, changed, EDIT_DELAY_MS)
-
-    def follow_layers(self, layers: Iterable[Layer]) -> None:
-        """Watch these layers and no others."""
-        self.follow(emitter for layer in layers for emitter in (layer.events.set_data, layer.events.paint))
 
 
 PANEL_WIDTH = 340
@@ -159,12 +145,11 @@ class Panel(QWidget):
         self._settled = False
 
     def refresh(self) -> None:
-        """Look again at what is open; called after layers came, went or were renamed."""
+        """Look again at what is open; called after :func:`layer_events`."""
 
     def watch_layers(self) -> None:
-        """Refresh from now on whenever the list of layers changes."""
-        events = self._viewer.layers.events
-        self._layers.follow((events.inserted, events.removed, events.renamed))
+        """Refresh from now on whenever layers show something else."""
+        self._layers.follow(layer_events(self._viewer))
 
     def fill(self, *items: QWidget | QLayout, stretched: QWidget | None = None) -> None:
         """Lay out the content, from the top; one of the widgets may take what height is left."""

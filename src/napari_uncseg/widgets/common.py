@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_warning
-from qtpy.QtCore import QSize, Qt, Signal
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
     QComboBox,
@@ -34,11 +34,8 @@ from napari_uncseg.viewer.bindings import PICTURE_KEYS
 
 logger = logging.getLogger(__name__)
 
-FAILURE_COLOURS = ("#b3261e", "#f0655a")
-"""Red that reads on a light theme, and on a dark one."""
-
-DOUBT_COLOUR = "#c27a0e"
-"""Amber that reads on both, for what is written before a panel stands in its window and has a theme."""
+FAILURE_COLOURS, DOUBT_COLOURS = ("#b3261e", "#f0655a"), ("#8a5200", "#e0962a")
+"""Red and amber: those that read on a light theme, and on a dark one."""
 
 _ROW_LABEL = "Second log "
 """The longest of the words in front of rows."""
@@ -56,6 +53,7 @@ class Note(QLabel):
         super().__init__(text)
         self.code = ""
         """Of the error on show; empty when it is none of the package's."""
+        self._colours: tuple[str, str] | None = None
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(
@@ -65,25 +63,40 @@ class Note(QLabel):
         if not text:
             self.hide()
 
-    def tell(self, text: str) -> None:
-        """Show sentences."""
+    def tell(self, text: str, *, aloud: bool = False) -> None:
+        """Show sentences; over the picture as well when told `aloud`."""
         self.code = ""
-        self.setStyleSheet("")
+        self._paint(None)
         self.setText(text)
         self.setVisible(bool(text))
+        if aloud:
+            show_info(text)
 
-    def warn(self, sentences: Iterable[str], first: str = "") -> None:
-        """Show warnings, a line each, below a first line."""
+    def warn(self, sentences: Iterable[str], first: str = "", *, doubt: bool = False) -> None:
+        """Show warnings, a line each, below a first line; in amber where they are doubts about a result."""
         self.tell("\n".join([*([first] if first else []), *(f"⚠ {sentence}" for sentence in sentences)]))
+        self._paint(DOUBT_COLOURS if doubt else None)
 
     def fail(self, failure: str | BaseException, *, aloud: bool = False) -> None:
         """Show why something failed; over the picture as well where nobody would see it here, or when told `aloud`."""
         self.code = getattr(failure, "code", "")
-        self.setStyleSheet(f"color: {FAILURE_COLOURS[is_dark(self.parentWidget() or self)]};")
+        self._paint(FAILURE_COLOURS)
         self.setText(failure if isinstance(failure, str) else failure_sentence(failure))
         self.show()
         if aloud or self.visibleRegion().isEmpty():
             show_warning(self.text())
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme, which is none before a panel stands in its window."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._paint(self._colours)
+
+    def _paint(self, colours: tuple[str, str] | None) -> None:
+        self._colours = colours
+        style = f"color: {colours[is_dark(self.parentWidget() or self)]};" if colours is not None else ""
+        if style != self.styleSheet():
+            self.setStyleSheet(style)
 
     @contextmanager
     def failing(self, *, aloud: bool = False) -> Iterator[None]:

@@ -112,7 +112,7 @@ def log_of(line: PathRow) -> Path | None:
     return log_path(path) if path is not None and is_dir(path) else path
 
 
-class ReviewersWidget(Panel):
+class AgreementWidget(Panel):
     """Panel that compares the logs of two reviewers; it changes neither.
 
     Parameters

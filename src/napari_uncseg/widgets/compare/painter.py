@@ -150,7 +150,7 @@ class PanePainter:
             self.paint_title(self.frame.whole.width() - text * 0.5, self.style.head)
         if view.data is None or view.pane.missing:
             inner = picture.adjusted(text * 2, 0, self.style.side - text * 2, 0)
-            self.write(inner, view.pane.missing or "No patient here.", _At.AlignCenter, DIM, wrap=True)
+            self.write(inner, view.pane.missing or "No patient here.", _At.AlignCenter, DIM)
             return
         self.painter.save()
         self.painter.setClipRect(picture)
@@ -164,7 +164,7 @@ class PanePainter:
             self.paint_title(picture.width() / 2 - text * 1.5, text * 1.4)
         if view.pane.note:  # below the letter at the top
             place = picture.adjusted(text, text * 1.8, -text, 0)
-            self.write(place, view.pane.note, _At.AlignTop | _At.AlignHCenter, wrap=True)
+            self.write(place, view.pane.note, _At.AlignTop | _At.AlignHCenter)
         self.paint_scale_bar()
         self.paint_position(view.data)
         if isinstance(view.overlay, LabelOverlay):
@@ -176,7 +176,8 @@ class PanePainter:
     def paint_title(self, width: float, height: float) -> None:
         """What the pane shows, in its upper left corner."""
         strip = QRectF(self.frame.whole.x() + self.style.text * 0.5, self.frame.whole.y(), width, height)
-        self.write(strip, self.view.title, bold=True, elide=True)
+        metrics = QFontMetricsF(self.style.font(bold=True))
+        self.write(strip, metrics.elidedText(self.view.title, Qt.TextElideMode.ElideRight, width), bold=True)
 
     def paint_slice(self, data: ComparisonData, renderer: Renderer) -> None:
         """The image, what lies on it, and contours."""
@@ -302,7 +303,7 @@ class PanePainter:
             line = QRectF(left, top + number * row, self.style.side - text * 0.6, row)
             square = QRectF(left, line.center().y() - text * 0.4, text * 0.8, text * 0.8)
             self.painter.fillRect(square, QColor.fromRgbF(*colour))
-            self.write(line.adjusted(text * 1.1, 0, 0, 0), name, size=size, wrap=True)
+            self.write(line.adjusted(text * 1.1, 0, 0, 0), name, size=size)
 
     def write(
         self,
@@ -313,15 +314,10 @@ class PanePainter:
         *,
         size: float = 1.0,
         bold: bool = False,
-        elide: bool = False,
-        wrap: bool = False,
     ) -> None:
         """Write words with a dark rim, so that they read on any image."""
-        font = self.style.font(size, bold=bold)
-        self.painter.setFont(font)
-        if elide:
-            words = QFontMetricsF(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
-        how = int(where) | _WRAP if wrap else int(where)
+        self.painter.setFont(self.style.font(size, bold=bold))
+        how = int(where) | _WRAP
         self.painter.setPen(PAPER)
         step = max(self.style.hair, self.style.text / 14)
         for right, down in ((-step, 0), (step, 0), (0, -step), (0, step)):

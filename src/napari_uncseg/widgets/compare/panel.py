@@ -23,11 +23,12 @@ from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
-from napari_uncseg.widgets.base import Connections, EditWatch, Panel
+from napari_uncseg.widgets.base import EDIT_DELAY_MS, Connections, Panel, Watch
 from napari_uncseg.widgets.common import Note, button, choice, form, offer
 from napari_uncseg.widgets.compare.planes import PointLink, toggle_planes
 from napari_uncseg.widgets.compare.six_views import PRESET_TIP, SixViewsWindow
 from napari_uncseg.widgets.compare.window import PLANE_TIP
+from napari_uncseg.widgets.reviewer import ask_reviewer
 
 
 class MainLink(QObject):
@@ -47,7 +48,7 @@ class MainLink(QObject):
         self._session = session_of(viewer)
         self._saved: tuple[Path, Prediction, Array] | None = None
         self._maps = Connections(window)
-        self._edits = EditWatch(window, self._take_correction)
+        self._edits = Watch(window, self._take_correction, EDIT_DELAY_MS)
         self._points = PointLink(viewer, window.canvas)
         window.closed.connect(self.release)
         for what, step in (("next", 1), ("previous", -1)):
@@ -72,7 +73,7 @@ class MainLink(QObject):
                 self._maps.connect(layer.events.contrast_limits, self._on_colours)
         self._on_colours()
         painted = correction_layer(self._viewer, window.prediction)
-        self._edits.follow_layers([painted] if painted is not None else [])
+        self._edits.follow_edits([painted] if painted is not None else [])
         self._take_correction()
 
     def release(self) -> None:
@@ -127,6 +128,7 @@ class MainLink(QObject):
             self._window.show_message("No finding is chosen; go to one first.")
             return
         try:
+            ask_reviewer(self._session, self._window)
             self._session.judge(finding, judgement)
             self._window.show_message(f"{self._window.study.id}, finding {finding.rank}: {judgement}")
         except UncsegError as error:

@@ -25,7 +25,7 @@ from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.maps import MapName
 from napari_uncseg.viewer.bindings import declared_key, show_modality
 from napari_uncseg.viewer.colormaps import drawn_from
-from napari_uncseg.viewer.layers import show_only_map
+from napari_uncseg.viewer.layers import layer_events, show_only_map
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.picture import NOTE, model_of, shown_image, shown_study
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of, tagged
@@ -144,8 +144,7 @@ class PlanesView(QWidget):
         self.canvas.hovered.connect(self._tell)
         self._link = PointLink(viewer, self.canvas)
         self._layers, self._looks = Watch(self, self.refresh), Watch(self, self.refresh)
-        events = viewer.layers.events
-        self._layers.follow((events.inserted, events.removed, events.renamed))
+        self._layers.follow(layer_events(viewer))
         qt_viewer.canvas.native.installEventFilter(self)
         self.setGeometry(qt_viewer.canvas.native.rect())
 

@@ -46,7 +46,7 @@ from napari_uncseg.widgets.base import Connections
 from napari_uncseg.widgets.common import choice, column, failure_sentence, opacity_slider
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
 from napari_uncseg.widgets.compare.export import completed, export_figure
-from napari_uncseg.widgets.help_sheet import keys_table
+from napari_uncseg.widgets.keys import keys_table
 
 PLANE_TIP = (
     "Plane in which all panes are cut: axial, coronal or sagittal "

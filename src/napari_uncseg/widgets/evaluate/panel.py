@@ -7,7 +7,7 @@ from functools import partial
 import napari
 
 from napari_uncseg.viewer.tags import tagged
-from napari_uncseg.widgets.base import EditWatch
+from napari_uncseg.widgets.base import EDIT_DELAY_MS, Watch
 from napari_uncseg.widgets.common import Note, choice, form, offer
 from napari_uncseg.widgets.evaluate.inputs import Inputs, inputs_of, missing_sentence, references_of, study_ids
 from napari_uncseg.widgets.evaluate.results import EvaluationResults
@@ -38,7 +38,7 @@ class EvaluateWidget(JobPanel):
         self.results = EvaluationResults(viewer)
         boxes = form(Study=self.study_choice, Reference=self.reference_choice)
         self.fill(boxes, self.hint, self.bar, self.results, stretched=self.results)
-        self._edits = EditWatch(self, self._compare)
+        self._edits = Watch(self, self._compare, EDIT_DELAY_MS)
         self.watch_layers()
         self.refresh()
 
@@ -74,7 +74,7 @@ class EvaluateWidget(JobPanel):
         chosen = next(same, next((each for each in found if each.certain), None))
         offer(self.reference_choice, {each: each.title for each in found}, chosen)
         labels = [layer for layer, _ in tagged(self._viewer, study_id, "segmentation")]
-        self._edits.follow_layers([*labels, *(each.layer for each in found)])
+        self._edits.follow_edits([*labels, *(each.layer for each in found)])
         done = self._done.get(study_id)
         if done is None:
             self.results.clear()

@@ -6,10 +6,10 @@ import napari
 
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.widgets.base import Panel
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
+from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.fold import Fold
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 _ROOMY = 800
 """Height in pixels at which the list may stay unfolded."""
@@ -27,7 +27,7 @@ class ReviewWidget(Panel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._session = session_of(viewer)
-        self.findings = ThresholdWidget(viewer, self)
+        self.findings = FindingsWidget(viewer, self)
         self.verdict = VerdictWidget(viewer, self)
         self.cases = CaseBrowserWidget(viewer, self)
         self.studies = Fold("Studies", "The list of studies, what to review first at the top", self.cases)

@@ -23,6 +23,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.models import identity
 from napari_uncseg.uncertainty.recalibration.io import Calibration
+from napari_uncseg.viewer.layers import layer_events
 from napari_uncseg.viewer.tags import tag_of
 from napari_uncseg.viewer.volumes import study_from_layers
 from napari_uncseg.widgets.base import Watch
@@ -57,9 +58,8 @@ class StudyChoice(QWidget):
         self._form = QWidget()
         self._form.setLayout(form(**{MODALITY_TITLES[modality]: box for modality, box in self.boxes.items()}))
         self.setLayout(column(form(From=self.source), self._form, self.hint, self.folder))
-        events = viewer.layers.events
         self._watch = Watch(self, self.refresh)
-        self._watch.follow((events.inserted, events.removed, events.renamed))
+        self._watch.follow(layer_events(viewer))
         self.refresh()
 
     def refresh(self, _index: int = 0) -> None:

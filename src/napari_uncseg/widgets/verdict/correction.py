@@ -40,9 +40,9 @@ from napari_uncseg.viewer.corrections import (
 from napari_uncseg.viewer.edits import ClickTool, change_finding, fill_between, grow_from, is_painting
 from napari_uncseg.viewer.picture import model_of, show_unsaved, shown_image
 from napari_uncseg.viewer.tags import hide_layers, show_layers, tagged
-from napari_uncseg.widgets.base import Connections, EditWatch
+from napari_uncseg.widgets.base import EDIT_DELAY_MS, Connections, Watch
 from napari_uncseg.widgets.common import Note, button, column, row, weakly
-from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
+from napari_uncseg.widgets.reviewer import ask_reviewer
 from napari_uncseg.widgets.verdict.tools import DraftOffer, EditTools
 
 
@@ -100,7 +100,7 @@ class CorrectionBox(QWidget):
             (self.offer.discard_button.clicked, self._discard),
         ):
             signal.connect(method)
-        self._edits = EditWatch(self, self._measure)
+        self._edits = Watch(self, self._measure, EDIT_DELAY_MS)
         self._connections, self._layer_connections = Connections(self), Connections(self)
         self._connections.connect(session.current_changed, self._on_finding)
         self._measure()
@@ -174,8 +174,6 @@ class CorrectionBox(QWidget):
             if folder is None:
                 raise SaveError("No folder of results is chosen; choose it above.")
             ask_reviewer(self._session, self)
-            if not self._session.reviewer:
-                raise SaveError("No reviewer is named; write your name above.")
             labels = np.array(corrected_labels(layer, prediction))
             told = {"reviewer": self._session.reviewer, "comment": self._session.draft.comment}
             path = save_correction(prediction, labels, folder, findings=self._session.findings, **told)
@@ -250,7 +248,7 @@ class CorrectionBox(QWidget):
             return
         own = [layer] if layer is not None else []
         self._followed = WeakSet(own)
-        self._edits.follow_layers(own)
+        self._edits.follow_edits(own)
         self._layer_connections.disconnect_all()
         if layer is not None:
             self._layer_connections.connect(layer.events.mode, self._on_mode)
@@ -321,9 +319,7 @@ class CorrectionBox(QWidget):
     def _tell_edit(self, count: int, done: str, nothing: str) -> None:
         if self._prediction is not None and count:
             done = f"{done}: {count * self._prediction.voxel_ml:.2f} mL. Ctrl+Z undoes."
-        self.message.tell(done if count else f"{nothing}.")
-        if self.message.visibleRegion().isEmpty():
-            show_info(self.message.text())
+        self.message.tell(done if count else f"{nothing}.", aloud=self.message.visibleRegion().isEmpty())
 
     def _measure(self) -> None:
         """Tell what has been changed so far, and keep it."""

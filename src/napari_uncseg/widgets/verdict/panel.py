@@ -37,11 +37,11 @@ from napari_uncseg.widgets.common import (
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.job import Job, Report
 from napari_uncseg.widgets.preferences import read_preferences
+from napari_uncseg.widgets.reviewer import ask_reviewer
 from napari_uncseg.widgets.table import save_table
 from napari_uncseg.widgets.verdict.comment import CommentField
 from napari_uncseg.widgets.verdict.correction import CorrectionBox
 from napari_uncseg.widgets.verdict.measures import MeasuresFold
-from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
 
 EMPTY = "No result is open. Run Segment with uncertainty and save, or open the folder that uncseg predict wrote."
 _DECISIONS = {
@@ -97,29 +97,41 @@ class VerdictWidget(Panel):
         )
         self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", weakly(self.export))
         self.report = Job(self, "the report of a study")
-        self._body, shown = QWidget(), host is None
+        self.measures = MeasuresFold(viewer, unfolded=host is None)
+        self._body = QWidget()
+        self._lay_out(unfolded=host is None)
+        self.fill(self.hint, self._body)
+        self._connect(host or self)
+        self.reviewer.setText(self._session.reviewer)
+        if self._session.problem:
+            self.message.fail(self._session.problem)
+        self.watch_layers()
+        self.refresh()
+
+    def _lay_out(self, *, unfolded: bool) -> None:
         verdict = row(self.next_button, self.save_button, self.withdraw_button)
         told = Fold(
             *("Comment and difficulty", "What goes into the log with the verdict"),
             *(form(Difficulty=self.difficulty), self.comment),
-            unfolded=shown,
+            unfolded=unfolded,
         )
         self._correct = Fold(
             *("Correction", "Paint on a copy of the segmentation, and save it beside the original"),
             *(self.correction,),
-            unfolded=shown,
+            unfolded=unfolded,
         )
         handed_on = Fold(
             *("Report, log and reviewer", "Whose verdicts go where, and the page of the study"),
             *(form(Study=self.study_choice, Results=self.folder, Reviewer=self.reviewer),),
             *(row(self.report_button, self.csv_button), self.output_message),
-            unfolded=shown,
+            unfolded=unfolded,
         )
         decisions = row(*self.decision_buttons.values())
-        self.measures = MeasuresFold(viewer, unfolded=shown)
         parts = (told, self._correct, self.measures, handed_on)
         self._body.setLayout(column(self.status, decisions, verdict, self.message, *parts))
-        self.fill(self.hint, self._body)
+
+    def _connect(self, keys_of: Panel) -> None:
+        """Follow the form and the session, and bind the keys, which are those of a panel."""
         self.reviewer.editingFinished.connect(self._on_reviewer)
         self._group.buttonClicked.connect(self._on_decision)
         self.comment.textChanged.connect(self._on_comment)
@@ -134,12 +146,7 @@ class VerdictWidget(Panel):
             VERDICT_KEYS[_key_name(each)]: (self.decide_and_go_on, each) for each in Decision
         }
         actions |= {CORRECTION_KEYS[what]: (self.correction.change_finding, what == "add") for what in CORRECTION_KEYS}
-        self._connections.bind_keys(viewer, host or self, actions)
-        self.reviewer.setText(self._session.reviewer)
-        if self._session.problem:
-            self.message.fail(self._session.problem)
-        self.watch_layers()
-        self.refresh()
+        self._connections.bind_keys(self._viewer, keys_of, actions)
 
     @property
     def prediction(self) -> Prediction | None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QButtonGroup, QPushButton, QSpinBox, QWidget
 from napari_uncseg.labels import LABEL_COLOURS, LABEL_TITLES, REGION_TITLES, REGIONS, Label, Region
 from napari_uncseg.review.drafts import CorrectionDraft
 from napari_uncseg.viewer.bindings import CORRECTION_KEYS
-from napari_uncseg.widgets.common import DOUBT_COLOUR, Note, button, choice, column, key_button, row
+from napari_uncseg.widgets.common import Note, button, choice, column, key_button, row
 
 TOLERANCE_PERCENT, REACH_MM = 12, 15
 """What growing begins with: difference in intensity as a share of the window, and the radius that it keeps within."""
@@ -111,8 +111,7 @@ class DraftOffer(QWidget):
         self.draft = drafts[0] if drafts else None
         self.setVisible(self.draft is not None)
         if self.draft is not None:
-            self.note.warn((_words(self.draft, len(drafts)),))
-            self.note.setStyleSheet(f"color: {DOUBT_COLOUR};")
+            self.note.warn((_words(self.draft, len(drafts)),), doubt=True)
 
 
 def _words(draft: CorrectionDraft, count: int) -> str:

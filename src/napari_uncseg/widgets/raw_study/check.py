@@ -19,7 +19,7 @@ from napari_uncseg.viewer.orientation import display_grid, from_display, to_disp
 from napari_uncseg.viewer.picture import fit_to_brain, say_how_it_is_shown
 from napari_uncseg.viewer.tags import hide_layers, show_layers
 from napari_uncseg.widgets.common import button, choice, column, form, row
-from napari_uncseg.widgets.prepare.work import Checked
+from napari_uncseg.widgets.raw_study.work import Checked
 
 FLICKER_MS = 500
 """How long each of two images is seen."""

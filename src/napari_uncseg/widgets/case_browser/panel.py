@@ -25,12 +25,12 @@ from napari_uncseg.viewer.navigation import go_to_voxel, session_of, state_folde
 from napari_uncseg.viewer.orientation import study_notes
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
+from napari_uncseg.widgets.case_browser.blind import BlindBox
+from napari_uncseg.widgets.case_browser.reader import CaseReader
+from napari_uncseg.widgets.case_browser.table import CaseTable
 from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row, weakly
 from napari_uncseg.widgets.compare.patients import PatientsWindow
 from napari_uncseg.widgets.fold import Fold
-from napari_uncseg.widgets.worklist.blind import BlindBox
-from napari_uncseg.widgets.worklist.reader import CaseReader
-from napari_uncseg.widgets.worklist.table import CaseTable
 
 EMPTY = (
     "Choose the folder that uncseg predict wrote, or a folder of studies. The images of results are found by "
@@ -172,8 +172,7 @@ class CaseBrowserWidget(Panel):
         if 0 <= there < len(cases):
             self.open(cases[there])
         else:
-            self.notes.tell("This is the last study." if by > 0 else "This is the first study.")
-            show_info(self.notes.text())
+            self.notes.tell("This is the last study." if by > 0 else "This is the first study.", aloud=True)
 
     def _go_to_undecided(self) -> None:
         """Open the next case that nobody decided on, from the open one on and then from the top."""
@@ -184,8 +183,7 @@ class CaseBrowserWidget(Panel):
         if case is not None:
             self.open(case)
         else:
-            self.notes.tell("Every study of the list is decided.")
-            show_info(self.notes.text())
+            self.notes.tell("Every study of the list is decided.", aloud=True)
 
     def _place_beside(self, ids: list[str], by: int) -> int:
         """Place of the case beside the open one, as the list stood before a verdict moved the open one away."""

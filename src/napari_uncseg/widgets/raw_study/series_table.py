@@ -14,7 +14,7 @@ from superqt.utils import signals_blocked
 from napari_uncseg.dicom.roles import Verdict
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.widgets.common import choice
-from napari_uncseg.widgets.prepare.work import THUMBNAIL
+from napari_uncseg.widgets.raw_study.work import THUMBNAIL
 from napari_uncseg.widgets.table import Row, Table
 
 _SERIES, _ROLE = range(2)

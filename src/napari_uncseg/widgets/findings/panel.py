@@ -28,16 +28,16 @@ from napari_uncseg.viewer.navigation import FindingOutline, frame_finding, revie
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
 from napari_uncseg.widgets.common import Note, heading
+from napari_uncseg.widgets.findings.box import FindingsBox
+from napari_uncseg.widgets.findings.histogram_slider import HistogramSlider, ThresholdCurve
+from napari_uncseg.widgets.findings.map_choice import Chosen, Finder, MapChoice
 from napari_uncseg.widgets.fold import Fold
-from napari_uncseg.widgets.threshold.findings import FindingsBox
-from napari_uncseg.widgets.threshold.histogram_slider import HistogramSlider, ThresholdCurve
-from napari_uncseg.widgets.threshold.map_choice import Chosen, Finder, MapChoice
-from napari_uncseg.widgets.verdict.reviewer import ask_reviewer
+from napari_uncseg.widgets.reviewer import ask_reviewer
 
 EMPTY = "No map is open. Run Segment with uncertainty, or open the folder that uncseg predict wrote."
 
 
-class ThresholdWidget(Panel):
+class FindingsWidget(Panel):
     """Panel with a slider over one map: below it nothing is drawn, above it voxels are flagged and become findings.
 
     The slider changes the layer's colormap alone; what is flagged was counted when the map was chosen, and the
@@ -80,7 +80,7 @@ class ThresholdWidget(Panel):
         self.findings.judgement_requested.connect(self._judge)
         for signal, method in (
             (self._session.current_changed, self._on_current),
-            (self._session.study_changed, self.choice.go_to_study),
+            (self._session.study_changed, self._on_study),
             (self._session.verdicts_changed, self._on_verdicts),
         ):
             self._connections.connect(signal, method)
@@ -120,6 +120,12 @@ class ThresholdWidget(Panel):
         self._finder.drop()
 
     # What is chosen
+
+    def _on_study(self, study_id: str) -> None:
+        """Go to another study that is under review."""
+        if study_id != self.choice.study:
+            self.choice.refresh(study_id)
+            self._on_choice()
 
     def _show_chosen(self) -> None:
         if self._chosen is not None:

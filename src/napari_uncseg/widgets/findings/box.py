@@ -13,7 +13,7 @@ from napari_uncseg.labels import Region
 from napari_uncseg.review.findings import EXPECTED_ERRORS, LEAST_ML, THICKNESS_LIMIT_MM, Finding, Findings
 from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.bindings import FINDING_KEYS
-from napari_uncseg.widgets.common import DOUBT_COLOUR, Note, button, column, heading, key_button, row, weakly
+from napari_uncseg.widgets.common import Note, button, column, heading, key_button, row, weakly
 from napari_uncseg.widgets.table import Row, Table
 
 MOST = 60
@@ -118,8 +118,7 @@ class FindingsBox(QWidget):
     def tell_doubts(self, reasons: Sequence[str]) -> None:
         """Tell why a result needs review, if it does."""
         missed = ("Nothing flagged does not mean nothing missed: go through FLAIR.",) if reasons else ()
-        self.doubts.warn((*reasons, *missed), first="Needs review" if reasons else "")
-        self.doubts.setStyleSheet(f"color: {DOUBT_COLOUR};")
+        self.doubts.warn((*reasons, *missed), first="Needs review" if reasons else "", doubt=True)
 
     def mark(self, judgements: Mapping[int, Judgement]) -> None:
         """Show what was judged, by rank."""

@@ -18,13 +18,17 @@ def ask_reviewer(session: Session, parent: QWidget) -> None:
         Whose verdicts bear the name.
     parent : QWidget
         In whose window it is asked.
+
+    Raises
+    ------
+    SaveError
+        When nobody tells one.
     """
-    if session.reviewer:
-        return
-    question = "Your name or initials, which every verdict bears; asked once:"
-    name, told = QInputDialog.getText(parent, "Who reviews?", question, QLineEdit.EchoMode.Normal, _login())
-    if told:
+    if not session.reviewer:
+        question = "Your name or initials, which every verdict bears; asked once:"
+        name, _ = QInputDialog.getText(parent, "Who reviews?", question, QLineEdit.EchoMode.Normal, _login())
         session.reviewer = name
+    session.check_reviewer()
 
 
 def _login() -> str:

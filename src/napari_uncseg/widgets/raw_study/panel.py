@@ -18,9 +18,9 @@ from napari_uncseg.widgets.common import Note, PathRow, button, choice, column, 
 from napari_uncseg.widgets.fold import Fold
 from napari_uncseg.widgets.job import JobPanel
 from napari_uncseg.widgets.preferences import read_preferences
-from napari_uncseg.widgets.prepare.check import CheckBox
-from napari_uncseg.widgets.prepare.series_table import SeriesTable
-from napari_uncseg.widgets.prepare.work import Checked, Found, Request, look, prepare, prepare_with_mask
+from napari_uncseg.widgets.raw_study.check import CheckBox
+from napari_uncseg.widgets.raw_study.series_table import SeriesTable
+from napari_uncseg.widgets.raw_study.work import Checked, Found, Request, look, prepare, prepare_with_mask
 
 TITLE, SEGMENT = "Open DICOM or raw study", "Segment with uncertainty"
 

@@ -96,7 +96,7 @@ class MapChoice(QWidget):
         self._viewer = viewer
         self._session = session
         self._chosen: Chosen | None = None
-        self._remembered: tuple[str, str, VoxelSet] = ("", "", VoxelSet.ALL)
+        self._remembered_set = VoxelSet.ALL
         self.region_box = choice(
             "Region of the tumour that the map and the numbers speak of",
             [f"{region} · {REGION_TITLES[region]}" for region in REGIONS],
@@ -116,8 +116,18 @@ class MapChoice(QWidget):
         """The chosen region."""
         return REGIONS[max(self.region_box.currentIndex(), 0)]
 
-    def refresh(self) -> bool:
+    @property
+    def study(self) -> str:
+        """Id of the study whose map is chosen; empty while there is none."""
+        return str((self.map_box.currentData() or ("",))[0])
+
+    def refresh(self, study_id: str = "") -> bool:
         """Offer the maps of the open predictions; stay at the chosen one, or at its successor after a new run.
+
+        Parameters
+        ----------
+        study_id : str
+            Go to this study, if it is open.
 
         Returns
         -------
@@ -126,32 +136,21 @@ class MapChoice(QWidget):
         """
         # As in the layer list: what lies on top comes first.
         predictions = dict(reversed(open_predictions(self._viewer).items()))
-        chosen = self.map_box.currentData()
-        if predictions and (chosen is None or chosen[0] not in predictions):  # none, or the next case in its layers
-            current = self._session.study if self._session.study in predictions else next(iter(predictions))
-            self._restore(predictions[current], chosen[1] if chosen is not None else "")
-            chosen = None
+        before, name = self.map_box.currentData() or ("", "")
+        goals = (study_id, before, self._session.study, *predictions)
+        goal = next((each for each in goals if each in predictions), "")
+        if goal != before and goal:
+            name = self._recall(predictions[goal], name)
         entries = {
-            (study_id, str(key)): prediction.title(key) + (f" · {study_id}" if len(predictions) > 1 else "")
-            for study_id, prediction in predictions.items()
+            (its, str(key)): prediction.title(key) + (f" · {its}" if len(predictions) > 1 else "")
+            for its, prediction in predictions.items()
             for key in maps_of(prediction, self.region)
         }
-        wanted = chosen or self._remembered[:2]
-        if chosen is not None and wanted not in entries:  # another region: the same measure of it, if it has one
-            wanted = (chosen[0], str(MapName(MapName.parse(chosen[1]).measure, self.region)))
-        offer(self.map_box, entries, wanted, or_first=True)
+        if name and (goal, name) not in entries:  # another region: the same measure of it, if it has one
+            name = str(MapName(MapName.parse(name).measure, self.region))
+        offer(self.map_box, entries, (goal, name), or_first=True)
         self._offer_sets()
         return bool(entries)
-
-    def go_to_study(self, study_id: str) -> None:
-        """Choose a map of another study: the one chosen there last, or the same as here."""
-        now, name = self.map_box.currentData() or (study_id, "")
-        offered = [self.map_box.itemData(number) for number in range(self.map_box.count())]
-        its = [each for each in offered if each[0] == study_id]
-        if now != study_id and its:
-            same = _same_map(open_predictions(self._viewer)[study_id], name)
-            wanted = ((study_id, self._session.state.map), (study_id, same), its[0])
-            self.map_box.setCurrentIndex(offered.index(next(each for each in wanted if each in its)))
 
     def choose(self) -> Chosen | None:
         """What the boxes say; the same object while nothing in it has changed."""
@@ -183,22 +182,23 @@ class MapChoice(QWidget):
             with signals_blocked(self.opacity):
                 self.opacity.setValue(round(100 * self._chosen.layer.opacity))
 
-    def _restore(self, prediction: Prediction, before: str) -> None:
-        """Choose what was chosen when a study was looked at last, what was chosen before, or what is shown of it."""
-        place, study_id = self._session.state_of(prediction.study_id), prediction.study_id
+    def _recall(self, prediction: Prediction, before: str) -> str:
+        """Name of the map to go on with: what was chosen of a study last, the same as before, or what is shown."""
+        state, study_id = self._session.state_of(prediction.study_id), prediction.study_id
         shown = [tag.name for layer, tag in tagged(self._viewer, study_id, "map") if layer.visible]
-        name = place.map or (_same_map(prediction, before) if before else shown[-1] if shown else "")
-        self._remembered = (study_id, name, place.voxel_set)
+        doubtful = bool(reasons_of(prediction))  # one that is begins with the map that leads
+        name = state.map or (leading_map(prediction) if before and doubtful else before or (shown[-1] if shown else ""))
+        self._remembered_set = state.voxel_set
         if name:
             with signals_blocked(self.region_box):
                 self.region_box.setCurrentIndex(REGIONS.index(MapName.parse(name).region))
+        return name
 
     def _offer_sets(self) -> None:
         """Offer the voxel sets; the brain is known only while the images are open."""
-        data = self.map_box.currentData()
-        known = data is not None and data[0] in open_studies(self._viewer)
+        known = self.study in open_studies(self._viewer)
         sets = {each: SET_TITLES[each] for each in REVIEW_SETS if known or each is not VoxelSet.BRAIN}
-        offer(self.set_box, sets, self.set_box.currentData() or self._remembered[2], or_first=True)
+        offer(self.set_box, sets, self.set_box.currentData() or self._remembered_set, or_first=True)
 
     def _on_region(self) -> None:
         """Show its maps, on the image on which its edge is seen best."""
@@ -210,11 +210,6 @@ class MapChoice(QWidget):
         self._offer_sets()
         self.changed.emit()
         self.asked.emit()
-
-
-def _same_map(prediction: Prediction, name: str) -> str:
-    """Map of a result to go on with after another one's; a doubtful result begins with the map that leads."""
-    return leading_map(prediction) if reasons_of(prediction) else name
 
 
 THROTTLE_MS = 25

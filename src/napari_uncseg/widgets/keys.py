@@ -13,7 +13,7 @@ from napari_uncseg.viewer.bindings import key_sections
 from napari_uncseg.widgets.base import Panel
 
 
-class HelpSheetWidget(Panel):
+class KeysWidget(Panel):
     """Panel with the list of keys.
 
     Parameters

@@ -11,8 +11,8 @@ from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.verdicts import Decision, FindingVerdict, Judgement, StudyVerdict, append, log_path, now
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import world_of
-from napari_uncseg.widgets.agreement.panel import CLOSED, ReviewersWidget, log_of
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
+from napari_uncseg.widgets.agreement.panel import CLOSED, AgreementWidget, log_of
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 
 PATIENCE = 60000
 VOXEL = (16, 25, 20)
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_memory")
 
 @pytest.fixture
 def panel(qtbot, viewer):
-    widget = ReviewersWidget(viewer)
+    widget = AgreementWidget(viewer)
     qtbot.addWidget(widget)
     return widget
 

@@ -18,12 +18,12 @@ from napari_uncseg.viewer.bindings import (
     key_sections,
 )
 from napari_uncseg.viewer.layers import add_prediction, add_study
+from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 from napari_uncseg.widgets.compare.panel import MainLink
 from napari_uncseg.widgets.compare.six_views import SixViewsWindow
-from napari_uncseg.widgets.help_sheet import HelpSheetWidget
-from napari_uncseg.widgets.threshold.panel import ThresholdWidget
+from napari_uncseg.widgets.findings.panel import FindingsWidget
+from napari_uncseg.widgets.keys import KeysWidget
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
-from napari_uncseg.widgets.worklist.panel import CaseBrowserWidget
 
 pytestmark = pytest.mark.usefixtures("no_memory")
 
@@ -62,7 +62,7 @@ def test_keys_of_findings_verdict_and_picture(qtbot, viewer):
     bind_viewer(viewer)
     picture = bound(viewer) - before
     assert picture == listed("Picture")
-    panel = ThresholdWidget(viewer)
+    panel = FindingsWidget(viewer)
     qtbot.addWidget(panel)
     findings = bound(viewer) - before - picture
     assert findings == listed("Findings")
@@ -99,7 +99,7 @@ def test_the_list_and_the_findings_share_no_key():
 
 
 def test_the_panel_shows_them_all(qtbot, viewer):
-    panel = HelpSheetWidget(viewer)
+    panel = KeysWidget(viewer)
     qtbot.addWidget(panel)
     for title, keys in key_sections().items():
         assert title in panel.sheet.text()
