@@ -60,11 +60,8 @@ def test_the_window_begins_with_the_study_that_most_needs_eyes(qtbot, opened, re
 def test_a_narrow_picture_gets_the_room_of_the_list_of_layers(opened, results, monkeypatch, own_layout):
     monkeypatch.setattr(window, "WINDOW_SIZE", (900, 640))
     if own_layout:
-        kept = get_settings().application
-        kept.save_window_state, kept.window_state = (
-            True,
-            f"!QBYTE_{QMainWindow().saveState().toBase64().data().decode()}",
-        )
+        kept, state = get_settings().application, QMainWindow().saveState().toBase64().data().decode()
+        kept.save_window_state, kept.window_state = True, f"!QBYTE_{state}"
     viewer = opened(results, None)
     main = viewer.window._qt_window
     (layers,) = main.findChildren(QDockWidget, command.LIST)

@@ -35,7 +35,7 @@ def results(tmp_path, tiny_prediction):
 def test_a_list_by_keys_alone(qtbot, make_napari_viewer_proxy, press_key, results, monkeypatch, asked):
     """The name is asked once, refusals are told over the picture, a verdict opens what comes next."""
     told = []
-    for module in ("common", "verdict.panel", "worklist.panel"):
+    for module in ("common", "verdict.panel", "case_browser.panel"):
         for name in ("show_warning", "show_info"):
             monkeypatch.setattr(f"napari_uncseg.widgets.{module}.{name}", told.append, raising=False)
     viewer = make_napari_viewer_proxy(show=True)
