@@ -9,6 +9,7 @@ with a volume in it. The time on the wall counts, because a person waits for it.
 
 from __future__ import annotations
 
+import importlib
 import os
 import statistics
 import subprocess
@@ -77,15 +78,9 @@ def start(program: str, arguments: list[str]) -> None:
         made(viewer, *given, **named)
         viewer.window._qt_viewer.canvas.native.frameSwapped.connect(partial(end_when_painted, viewer))
 
-    Viewer.__init__ = make
-    sys.argv = [program, *arguments]
-    if program == "napari":
-        from napari.__main__ import main as run
-    else:
-        from napari_uncseg.cli.app import main as run
-
-        sys.argv = ["uncseg", program, *arguments]
-    run()
+    Viewer.__init__ = make  # type: ignore[method-assign]
+    sys.argv = [program, *arguments] if program == "napari" else ["uncseg", program, *arguments]
+    importlib.import_module("napari.__main__" if program == "napari" else "napari_uncseg.cli.app").main()
 
 
 def end_when_painted(viewer: Any) -> None:

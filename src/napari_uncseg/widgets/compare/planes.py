@@ -199,6 +199,8 @@ class PlanesView(QWidget):
         offer(self.image, {name: MODALITY_TITLES[name] for name in MODALITIES}, image)
         offer(self.map, {"": "No map", **{name: overlays[name].title for name in maps}}, top)
         self.name.setText(f" {study_id} ")
+        for each in (self.name, self.opacity):  # in the middle of their line
+            each.setMinimumHeight(self.image.sizeHint().height())
         panes = [Pane(image, top, plane=plane) for plane in PLANES]
         panes.append(Pane(OTHER.get(image, "t2f"), plane="axial"))
         windows = {}
