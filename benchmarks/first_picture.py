@@ -78,7 +78,7 @@ def start(program: str, arguments: list[str]) -> None:
         made(viewer, *given, **named)
         viewer.window._qt_viewer.canvas.native.frameSwapped.connect(partial(end_when_painted, viewer))
 
-    Viewer.__init__ = make  # type: ignore[method-assign]
+    Viewer.__init__ = make
     sys.argv = [program, *arguments] if program == "napari" else ["uncseg", program, *arguments]
     importlib.import_module("napari.__main__" if program == "napari" else "napari_uncseg.cli.app").main()
 
