@@ -281,6 +281,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object]]] = {
         "CTNormalization",
         lambda f: change_configuration(f, normalization_schemes=["ZScoreNormalization"] * 3 + ["CTNormalization"]),
     ),
+    "axes that are no numbers": ("transpose_forward", lambda f: change(f, "plans.json", transpose_forward=[0, {}, 2])),
     "a second stage": ("plans.json", lambda folder: change_configuration(folder, previous_stage="3d_lowres")),
 }
 

@@ -118,6 +118,12 @@ def test_weights_of_another_network_are_refused(saved: Model, tmp_path: Path) ->
         load_model(tmp_path / "other")
 
 
+def test_settings_that_are_no_block_are_refused(saved: Model, tmp_path: Path) -> None:
+    save_model(Model(saved.network, {**PLANS_JSON, "uncseg": []}), tmp_path / "other")
+    with pytest.raises(ModelError, match=r"plans\.json"):
+        load_model(tmp_path / "other")
+
+
 def test_weights_that_are_not_finite_are_refused(saved: Model, tmp_path: Path) -> None:
     with torch.no_grad():
         next(saved.network.parameters()).fill_(float("nan"))

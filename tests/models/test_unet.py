@@ -70,6 +70,9 @@ def test_output_has_the_asked_channels() -> None:
         ({"strides": "none"}, "U-Net"),
         ({"n_conv_per_stage": [1, float("inf"), 1]}, "U-Net"),
         ({"features_per_stage": 10**6}, "larger"),
+        ({"norm_op": ["torch.nn.InstanceNorm3d"]}, "built"),
+        ({"norm_op_kwargs": [0]}, "built"),
+        ({"nonlin_kwargs": {"INPLACE": True}}, "built"),
     ],
 )
 def test_foreign_plans_are_refused_by_name(change: dict, words: str) -> None:

@@ -27,7 +27,7 @@ from uncseg_training.train.config import Config, config_from, read_config
 from uncseg_training.train.curves import read_log
 from uncseg_training.train.progress import reporter
 from uncseg_training.train.sentences import plainly, sentence_of
-from uncseg_training.train.state import CHECKPOINT, leaving_nothing, load_state
+from uncseg_training.train.state import CHECKPOINT, leaving_nothing, load_state, put_state
 
 
 def refused(*words: object) -> str:
@@ -143,6 +143,8 @@ def test_damaged_checkpoints_are_named(anatomies: Path, tmp_path: Path) -> None:
     assert "is no checkpoint" in refused(*fit)
     with pytest.raises(ValueError, match="is not there"):
         load_state(run / "absent.pt")
+    with pytest.raises(ValueError, match="does not fit"):
+        put_state({"network": {"bais": torch.zeros(2)}}, {"network": torch.nn.Linear(1, 2)}, run / CHECKPOINT)
 
 
 def test_a_folder_in_the_place_of_the_file_is_left_alone(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_the_curve_is_drawn_at_the_end(terminal: bool, tmp_path: Path) -> None:
 
 
 def test_logs_with_nothing_in_them_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('[1]\n{"a": 2}\n{"ste')
+    (tmp_path / "log.jsonl").write_text('[1]\n{"a": 2}\n{"step": 20, "segmentation": {}}\n{"ste')
     with pytest.raises(ValueError, match="holds no line"):
         read_log(tmp_path)
 

@@ -183,6 +183,6 @@ def fit_expected_dice(samples: Sequence[Sample]) -> ExpectedDice:
     folds = [sample.fold for sample in samples]
     qualities = {region: [sample.quality[region] for sample in samples] for region in REGIONS}
     true = {region: [sample.dice[region] for sample in samples] for region in REGIONS}
-    fits = {region: fit_region(qualities[region], true[region], folds) for region in REGIONS}
+    fits = {region: fit_region(qualities[region], true[region]) for region in REGIONS}
     whole = out_of_fold(qualities[Region.WT], true[Region.WT], folds)
     return ExpectedDice(fits, round(float(np.quantile([each.value for each in whole], REVIEWED)), 3))

@@ -167,6 +167,8 @@ def load_model(folder: str | Path | None = None) -> Model:
     plans, dataset = (
         parse_json(_read(folder / name, provenance), folder / name, ModelError, MEND) for name in (PLANS, DATASET)
     )
+    if not isinstance(plans.get("uncseg", {}), dict):
+        raise ModelError(f"{folder / PLANS} has no block of settings under uncseg: {MEND}.")
     network = build_network(plans, input_channels(plans), output_channels(plans))
     _load_weights(network, folder / WEIGHTS, provenance)
     previous = None

@@ -230,8 +230,18 @@ def build_network(plans: Mapping[str, Any], inputs: int, outputs: int, configura
     Raises
     ------
     ModelError
-        When the configuration is absent or asks for a network that is not known or not installed.
+        When the configuration is absent, or asks for a network that is not known, not installed or cannot be built.
     """
+    try:
+        return _built(plans, inputs, outputs, configuration)
+    except (ModelError, MemoryError):
+        raise
+    except Exception as error:  # what PyTorch raises depends on the arguments that the plans give it
+        told = str(error).partition("\n")[0]
+        raise ModelError(f"No network can be built from the plans ({told}); take nnU-Net's plans.json.") from error
+
+
+def _built(plans: Mapping[str, Any], inputs: int, outputs: int, configuration: str) -> nn.Module:
     path, kwargs = _architecture(plans, configuration)
     name = path.rsplit(".", 1)[-1]
     head = plans.get("uncseg", {}).get("head")

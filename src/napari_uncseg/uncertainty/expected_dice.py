@@ -2,15 +2,15 @@
 
 Two numbers tell most of it. Members (networks, mirrored inputs) that draw different tumours cannot all be right; and
 probabilities near one half cannot all be on the right side. A linear model of their logits, fitted on patients that no
-member had seen, turns them into a Dice; what is left of the true Dice of these patients gives the interval.
+member had seen, turns them into a Dice; how far it is off on patients that it was fitted without gives the interval.
 
 References
 ----------
 Roy et al., "Bayesian QuickNAT: model uncertainty in deep whole-brain segmentation for structure-wise quality control",
 NeuroImage 195 (2019): overlap between samples. Zenk et al., "Comparative benchmarking of failure detection methods in
 medical image segmentation", Medical Image Analysis 101 (2025): pairwise Dice of an ensemble ranks best. Borges et al.,
-"Soft Dice confidence", arXiv 2402.10665 (2024). Barber et al., "Predictive inference with the jackknife+", Annals of
-Statistics 49 (2021): intervals from the residuals of models that left the study out.
+"Soft Dice confidence", arXiv 2402.10665 (2024). Butler and Rothman, "Predictive intervals based on reuse of the
+sample", Journal of the American Statistical Association 75 (1980): intervals from models that left the study out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from napari_uncseg.arrays import Floats64
 from napari_uncseg.errors import EvaluationError
@@ -141,7 +142,7 @@ class RegionFit:
     intercept : float
         Logit of Dice at the mean of the features.
     residuals : tuple of float
-        True less expected logit of Dice of each study, by models that left it out; sorted.
+        True less expected logit of Dice of each study, by the model of the others; sorted.
     empty : tuple of int
         Studies in which the region was predicted empty, and of these those in which it was right.
     """
@@ -166,25 +167,21 @@ class RegionFit:
             # Right or wrong, 1 or 0: nothing between them is ever true of an empty region.
             return Estimate((right + 1) / (seen + 2), 0.0, 1.0)
         middle = float(self.logit(quality.features))
-        low, high = (middle + edge for edge in conformal_edges(self.residuals, coverage))
-        return Estimate(_expit(middle), _expit(low), _expit(high))
+        half = half_width(self.residuals, coverage)
+        return Estimate(_expit(middle), _expit(middle - half), _expit(middle + half))
 
 
-def conformal_edges(residuals: Sequence[float], coverage: float) -> tuple[float, float]:
-    """Residuals below and above which a new study's falls with probability ``(1 - coverage) / 2`` each, at the most.
+def half_width(residuals: Sequence[float], coverage: float) -> float:
+    """Half the width of the interval that holds a new study with that probability: Student's t times the spread.
 
-    Infinite where there are too few residuals to say.
+    A quantile of the residuals themselves would need at least nineteen studies, and with few more be as wide as the
+    two worst of them are apart.
     """
-    ordered, count = np.sort(np.asarray(residuals, dtype=np.float64)), len(residuals)
-    rank = int(np.floor((count + 1) * (1 - coverage) / 2 + 1e-9))
-    if rank < 1:
-        return -np.inf, np.inf
-    return float(ordered[rank - 1]), float(ordered[count - rank])
+    spread = float(np.sqrt(np.mean(np.square(residuals))))
+    return float(special.stdtrit(len(residuals) - 1, (1 + coverage) / 2)) * spread
 
 
-def fit_region(
-    qualities: Sequence[Quality], dice: Sequence[float], folds: Sequence[int], ridge: float = _RIDGE
-) -> RegionFit:
+def fit_region(qualities: Sequence[Quality], dice: Sequence[float], ridge: float = _RIDGE) -> RegionFit:
     """Fit the model of one region.
 
     Parameters
@@ -193,9 +190,6 @@ def fit_region(
         Of studies that no member had seen.
     dice : sequence of float
         Their true Dice, 0..1.
-    folds : sequence of int
-        Studies of one fold were predicted by one model; their residuals come from fits without the whole fold. Where
-        all are of one fold, each study's residual comes from a fit without that study.
     ridge : float
         Penalty, in studies.
 
@@ -206,21 +200,16 @@ def fit_region(
     """
     drawn = [index for index, quality in enumerate(qualities) if quality.volume_ml >= EMPTY_ML]
     hollow = [float(dice[index]) for index, quality in enumerate(qualities) if quality.volume_ml < EMPTY_ML]
-    groups = np.array([folds[index] for index in drawn])
     if len(drawn) < 5:
         raise EvaluationError(f"{len(drawn)} studies are too few to fit expected Dice.")
-    if len(np.unique(groups)) < 2:
-        groups = np.arange(len(drawn))
     features = np.stack([qualities[index].features for index in drawn])
     target = np.array([_logit(dice[index]) for index in drawn])
-    residuals = np.empty(len(drawn))
-    for fold in np.unique(groups):
-        out = groups == fold
-        part = _ridge(features[~out], target[~out], ridge)
-        residuals[out] = target[out] - part.logit(features[out])
+    residuals = []
+    for out in range(len(drawn)):
+        part = _ridge(np.delete(features, out, 0), np.delete(target, out), ridge)
+        residuals.append(float(target[out] - part.logit(features[out])))
     empty = (len(hollow), sum(value == 1 for value in hollow))
-    ordered = tuple(float(value) for value in np.sort(residuals))
-    return replace(_ridge(features, target, ridge), residuals=ordered, empty=empty)
+    return replace(_ridge(features, target, ridge), residuals=tuple(sorted(residuals)), empty=empty)
 
 
 def out_of_fold(
@@ -231,7 +220,7 @@ def out_of_fold(
     estimates: list[Estimate | None] = [None] * len(dice)
     for fold in np.unique(groups):
         rest = np.flatnonzero(groups != fold).tolist()
-        model = fit_region([qualities[i] for i in rest], [dice[i] for i in rest], groups[rest].tolist())
+        model = fit_region([qualities[i] for i in rest], [dice[i] for i in rest])
         for index in np.flatnonzero(groups == fold).tolist():
             estimates[index] = model.estimate(qualities[index], coverage)
     return [estimate for estimate in estimates if estimate is not None]

@@ -21,7 +21,7 @@ from uncseg_training.train.architectures import architecture
 from uncseg_training.train.config_files import CONFIGS, config_of, find_yaml, read_yaml
 from uncseg_training.train.config_limits import check_type
 from uncseg_training.train.schedule import up_and_down, update_average
-from uncseg_training.train.state import CHECKPOINT, LOG, check_same, load_state, save_state
+from uncseg_training.train.state import CHECKPOINT, LOG, check_same, load_state, put_state, save_state
 
 UNIT_MM = 10.0
 """Millimetres per unit of the network's output."""
@@ -156,9 +156,8 @@ class Training:
             return training
         state = load_state(folder / CHECKPOINT)
         check_same(folder, state["config"], asdict(config), _FREE)
-        network.load_state_dict(state["network"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
+        parts = {"network": network, "averaged": averaged, "optimiser": optimiser}
+        put_state(state, parts, folder / CHECKPOINT)
         training.step, training.seconds = int(state["step"]), float(state["seconds"])
         return training
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.estimates import FEWEST, FOLDS
+from napari_uncseg.evaluation.estimates import FEWEST
 from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME, forecasts, study_scores
 from napari_uncseg.evaluation.table import MetricResult, by_case, to_frame
 from napari_uncseg.labels import REGIONS, Region
@@ -41,11 +41,8 @@ def numbers_of(judged: Judged) -> pd.DataFrame:
         others = [(study, name) for study, name in told if name != part]
         if len(others) < FEWEST:
             continue
-        folds = [parts.index(name) for _, name in others]
-        if len(set(folds)) == 1:
-            folds = [number % FOLDS for number in range(len(others))]
         qualities = [judged.parts[name].quality[study][region] for study, name in others]
-        fitted = fit_region(qualities, [float(true[study]) for study, _ in others], folds)
+        fitted = fit_region(qualities, [float(true[study]) for study, _ in others])
         for study, quality in judged.parts[part].quality.items():
             value, low, high = asdict(fitted.estimate(quality[region])).values()
             name = EXPECTED_DICE[0]

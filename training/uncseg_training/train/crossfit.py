@@ -30,7 +30,7 @@ from uncseg_training.data.cases import Cases
 from uncseg_training.data.patches import Patches, whole_case
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.train.losses import failure_loss
-from uncseg_training.train.state import SNAPSHOTS, Training, load_state
+from uncseg_training.train.state import SNAPSHOTS, Training, load_state, put_state
 from uncseg_training.train.targets import predict_case
 
 
@@ -182,7 +182,8 @@ def networks_of(run: Path, training: Training) -> Iterator[nn.Module]:
     """The snapshots of a run that come before its end, then the network itself."""
     final = {key: value.clone() for key, value in training.averaged.state_dict().items()}
     for number in range(1, training.config.snapshots):
-        training.averaged.load_state_dict(load_state(run / SNAPSHOTS / f"{number}.pt"))
+        path = run / SNAPSHOTS / f"{number}.pt"
+        put_state({"averaged": load_state(path)}, {"averaged": training.averaged}, path)
         yield training.averaged
     training.averaged.load_state_dict(final)
     yield training.averaged

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LOG = "log.jsonl"
+LOSSES = {"segmentation": "#30507a", "uncertainty": "#8a4fa3"}
 COLOURS = {"WT": "#1b7f5c", "TC": "#b3411f", "ET": "#c79a0b"}
 
 
@@ -28,6 +29,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
             line = json.loads(text)
             if "validation" in line:
                 line["validation"] = {region: float(line["validation"][region]) for region in COLOURS}
+            line |= {name: float(line[name]) for name in LOSSES if name in line}
             lines[int(line["step"]), "validation" in line, "swept" in line] = line
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             # A process killed while it wrote leaves half a line, a disk that fails another one.
@@ -59,7 +61,7 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
     for run, style in zip(runs, ["-", "--", ":", "-."] * len(runs), strict=False):
         lines = read_log(run)
         training = [line for line in lines if "segmentation" in line]
-        for name, colour in (("segmentation", "#30507a"), ("uncertainty", "#8a4fa3")):
+        for name, colour in LOSSES.items():
             values = [line.get(name, float("nan")) for line in training]
             losses.plot([line["step"] for line in training], values, style, color=colour, label=f"{name}, {run.name}")
         checked = [line for line in lines if "validation" in line]

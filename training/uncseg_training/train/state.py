@@ -88,10 +88,8 @@ class Training:
         check_same(folder, _BEFORE | renamed(state["config"]), asdict(config), FREE)
         training = cls.fresh(replace(config, start=""))
         training.config = config
-        training.network.load_state_dict(state["network"])
-        training.averaged.load_state_dict(state["averaged"])
-        if state["optimiser"] is not None:
-            training.optimiser.load_state_dict(state["optimiser"])
+        parts = ("network", "averaged", *(["optimiser"] if state["optimiser"] is not None else []))
+        put_state(state, {name: getattr(training, name) for name in parts}, folder / CHECKPOINT)
         training.step, training.seconds = int(state["step"]), float(state["seconds"])
         training.slots = dict(state.get("slots", {}))
         training.trained_on = tuple(state["trained_on"]) if "trained_on" in state else None  # older ones do not say it
@@ -213,6 +211,21 @@ def weights_of(run: Path, config: Config, use: str = "starts from") -> dict[str,
         raise ValueError(f"{config.name} {use} {run}, whose network differs: only one has a channel of uncertainty.")
     averaged: dict[str, Tensor] = state["averaged"]
     return averaged
+
+
+def put_state(state: Mapping[str, Any], parts: Mapping[str, Any], path: Path) -> None:
+    """Give networks and optimisers, by name, what a checkpoint holds for them.
+
+    Raises
+    ------
+    ValueError
+        When it holds something else: it is damaged, or of another network.
+    """
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} does not fit the network of its configuration; take another run.") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def _channels(path: Path) -> list[int]:
 def _axes(plans: Mapping[str, Any], path: Path) -> tuple[int, int, int]:
     """nnU-Net's axis behind x, y and z of the file."""
     forward = plans.get("transpose_forward", [0, 1, 2])
-    if not isinstance(forward, list) or sorted(forward) != [0, 1, 2]:
+    if forward not in map(list, permutations(range(3))):
         raise ModelError(f"{path} has the transpose_forward {forward}; expected an order of the axes 0, 1 and 2.")
     # nnU-Net's axis i is axis forward[i] of (z, y, x).
     return three(forward.index(2 - axis) for axis in range(3))
