@@ -60,6 +60,15 @@ def test_every_voxel_of_the_brain_is_stood_for(samples: list[Sample], monkeypatc
         assert every.wrong[:, index].sum() == (whole.failure(region) & whole.brain).sum()
 
 
+def test_the_images_of_a_case_are_learnt_from_as_z_scores_of_the_brain() -> None:
+    images = np.random.default_rng(1).normal(100, 20, (4, SIDE, SIDE, SIDE)).astype(np.float32)
+    drawn = sample_of(replace(case(0), images=images), quality(0.9), 0)
+    flair = drawn.features[:, drawn.names.index("t2f")]
+    assert np.average(flair, weights=drawn.weights) == pytest.approx(0, abs=0.05)
+    assert np.average(flair**2, weights=drawn.weights) == pytest.approx(1, abs=0.05)
+    assert "t2f" not in sample_of(case(0), quality(0.9), 0).names
+
+
 def test_risk_learnt_on_some_studies_finds_the_errors_of_others(samples: list[Sample]) -> None:
     risk = fit_error_risk(samples[:5])
     held = samples[5]

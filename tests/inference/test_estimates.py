@@ -9,7 +9,7 @@ import pytest
 
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import REGIONS
+from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.models.identity import CALIBRATION, identify
 from napari_uncseg.models.model import load_model
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, Perceptron
@@ -20,9 +20,9 @@ from napari_uncseg.uncertainty.recalibration.models import IDENTITY
 RISKS = ["error_risk", "error_risk-tc", "error_risk-et"]
 
 
-def names(*, several: bool) -> tuple[str, ...]:
-    volume = np.zeros((1, 1, 1), np.float32)
-    return Evidence(np.zeros((3, 1, 1, 1), np.float32), (1, 1, 1), volume, volume if several else None).names
+def names(*, several: bool, images: bool = False) -> tuple[str, ...]:
+    volume, four = np.zeros((1, 1, 1), np.float32), np.zeros((4, 1, 1, 1), np.float32)
+    return Evidence(four[:3], (1, 1, 1), volume, volume if several else None, four if images else None).names
 
 
 def copies(features: tuple[str, ...], name: str) -> Perceptron:
@@ -33,14 +33,14 @@ def copies(features: tuple[str, ...], name: str) -> Perceptron:
     return Perceptron(np.zeros(count, np.float32), np.ones(count, np.float32), hidden, np.array([1, -1, 0], np.float32))
 
 
-def bring(folder: Path, members: str, *, bound: float = 0.5) -> Calibration:
-    features = names(several=members != "single")
+def bring(folder: Path, members: str, *, bound: float = 0.5, told_by: str = "") -> Calibration:
+    features = names(several=members != "single", images=bool(told_by))
     fit = RegionFit((0.0,) * 4, (1.0,) * 4, (0.0,) * 4, 0.0, tuple(np.linspace(-1, 1, 41)))
     made = Calibration(
         dict.fromkeys(REGIONS, IDENTITY),
         identify(folder).sha256,
         members,
-        error_risk=ErrorRisk(features, {region: copies(features, f"logit {region}") for region in REGIONS}),
+        error_risk=ErrorRisk(features, {region: copies(features, told_by or f"logit {region}") for region in REGIONS}),
         expected_dice=ExpectedDice(dict.fromkeys(REGIONS, fit), bound),
     )
     made.save(folder / CALIBRATION)
@@ -55,6 +55,15 @@ def test_a_model_tells_the_risk_of_every_region(members: str, tiny_model_folder:
     middle = np.clip(prediction.probabilities, 1 / (1 + np.exp(4)), 1 / (1 + np.exp(-4)))
     for name, expected in zip(RISKS, middle, strict=True):
         np.testing.assert_allclose(prediction.maps[name], np.where(tiny_study.brain, expected, 0), atol=1e-5)
+
+
+def test_the_risk_may_rest_on_the_images(tiny_model_folder: Path, tiny_study: Study) -> None:
+    bring(tiny_model_folder, "single", told_by="t2f")
+    prediction = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study)
+    brain, flair = tiny_study.brain, tiny_study.images[MODALITIES.index("t2f")]
+    score = np.clip((flair - flair[brain].mean()) / flair[brain].std(), -4, 4)
+    expected = np.where(brain, 1 / (1 + np.exp(-score)), 0)
+    np.testing.assert_allclose(prediction.maps["error_risk"], expected, atol=1e-3)
 
 
 def test_it_tells_how_good_it_expects_to_be(tiny_model_folder: Path, tiny_study: Study) -> None:

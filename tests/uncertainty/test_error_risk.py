@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,19 @@ def test_features_are_logits_entropies_and_the_mean_round_each_voxel(spacing, si
         flat = np.ravel_multi_index(index, SHAPE)
         assert table["logit TC 5 mm"][flat] == pytest.approx(np.log(mean / (1 - mean)), abs=1e-3)
     assert {"channel", "channel 9 mm", "deviation 5 mm"} <= set(table)
-    assert not {"channel", "deviation"} & set(evidence(bare=True).names)
+    assert not {"channel", "deviation", "t1c"} & set(evidence(bare=True).names)
+
+
+def test_images_are_told_of_when_they_are_there() -> None:
+    images = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
+    found = replace(evidence(), images=images)
+    table = dict(zip(found.names, found.features(np.arange(np.prod(SHAPE))), strict=True))
+    np.testing.assert_array_equal(table["t2w"], images[3].ravel())
+    assert table["t1c 5 mm"][np.ravel_multi_index((3, 3, 2), SHAPE)] == pytest.approx(
+        images[0][1:6, 1:6].mean(), abs=1e-6
+    )
+    assert risk_of(found).uses_images
+    assert not risk_of(evidence()).uses_images
 
 
 def test_a_certain_probability_has_finite_features() -> None:

@@ -275,7 +275,7 @@ def _read(pair: Pair, settings: FitSettings) -> tuple[Case, Mapping[str, Any], d
     """A study as it is calibrated on, what its result says, and the hashes of what was read."""
     in_brain = settings.voxel_set is VoxelSet.BRAIN
     hashes = input_hashes(pair) if pair.problem is None else {}
-    read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding)
+    read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding, keep_images=True)
     if in_brain and not read.case.brain.any():
         # The last note tells why the brain is not known; what follows from it is another thing here.
         why = read.notes[-1].partition(";")[0]

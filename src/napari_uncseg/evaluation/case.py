@@ -72,6 +72,8 @@ class Case:
         What a reader of the results should know, a sentence each.
     expected_dice : mapping of Region to Estimate
         Dice that the prediction tells to expect; empty where it tells none.
+    images : ndarray of float32, shape (4, x, y, z), optional
+        T1c, T1n, T2f and T2w, where error risk is to learn from them.
 
     Notes
     -----
@@ -88,6 +90,7 @@ class Case:
     members: int = 1
     notes: tuple[str, ...] = ()
     expected_dice: Mapping[Region, Estimate] = field(default_factory=dict)
+    images: Floats32 | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 from napari_uncseg.arrays import Floats32, Mask
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.case import Case
+from napari_uncseg.io.study import z_scores
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.maps import Measure
 from napari_uncseg.metrics.morphology import bounding_box
@@ -86,6 +87,8 @@ def evidence_of(case: Case) -> tuple[Evidence, tuple[slice, ...]]:
     asked = {"channel": Measure.UNC_OUTPUT_UNMASKED, "variance": Measure.VARIANCE if case.members > 1 else ""}
     there = {name: case.maps[measure] for name, measure in asked.items() if measure in case.maps}
     maps = {name: np.ascontiguousarray(volume[box]) for name, volume in there.items()}
+    if case.images is not None:
+        maps["images"] = np.stack([z_scores(image, case.brain[box]) for image in case.images[:, *box]])
     return Evidence(np.ascontiguousarray(case.probabilities[:, *box]), case.spacing, **maps), box
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_uncseg.arrays import AnyFloats, Labels, Mask
+from napari_uncseg.arrays import AnyFloats, Floats32, Labels, Mask
 from napari_uncseg.errors import EvaluationError, StudyError
 from napari_uncseg.evaluation.case import Case, case_from_arrays, case_from_prediction
 from napari_uncseg.evaluation.matching import LabelFile, Pair
@@ -45,7 +45,9 @@ class ReadCase:
     checks: Mapping[str, Any]
 
 
-def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Coding | None = None) -> ReadCase:
+def read_case(
+    pair: Pair, *, coding: Coding | None = None, prediction_coding: Coding | None = None, keep_images: bool = False
+) -> ReadCase:
     """Read the files of a pair.
 
     Parameters
@@ -54,6 +56,8 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         One without a ``problem``.
     coding, prediction_coding : Coding, optional
         How the reference, and the label file of another tool, number their labels; by default names and values tell.
+    keep_images : bool
+        Whether a case of ours keeps the study's images.
 
     Returns
     -------
@@ -86,11 +90,12 @@ def read_case(pair: Pair, *, coding: Coding | None = None, prediction_coding: Co
         raise EvaluationError(
             f"{pair.id}: the reference {volume.path} has {there}, its prediction has {here}; bring both on one grid."
         )
-    brain, said = _brain(pair, shape, affine)
+    brain, images, said = _brain(pair, shape, affine)
     if prediction is None:
         case = case_from_arrays(segmentation, reference, brain=brain, spacing=spacing(affine), id=pair.id)
     else:
         case = replace(case_from_prediction(prediction, reference, brain=brain), id=pair.id)
+        case = replace(case, images=images if keep_images else None)
     checks["confusion"] = confusion(segmentation, reference)
     checks["volumes_ml"] = {
         what: {str(region): int(mask.sum()) * case.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
@@ -138,16 +143,16 @@ def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[Labels, V
     return labels, volume, [*volume.warnings, *warnings]
 
 
-def _brain(pair: Pair, shape: tuple[int, int, int], affine: AnyFloats) -> tuple[Mask, list[str]]:
-    """The brain of the study's images; no voxel without them, so that nothing is said of it, and a sentence."""
+def _brain(pair: Pair, shape: tuple[int, int, int], affine: AnyFloats) -> tuple[Mask, Floats32 | None, list[str]]:
+    """The brain of the study's images, and these; no voxel without them, so that nothing is said of it, and why."""
     why = "its four images were not found"
     try:
         if pair.images is not None:
             study = load_study(replace(pair.images, reference=None))
             if same_grid(shape, affine, study.shape, study.affine):
-                return study.brain, []
+                return study.brain, study.images, []
             why = "its images lie on another grid"
     except StudyError as error:
         why = f"its images cannot be read ({str(error).rstrip('.')})"
     unknown = np.zeros(shape, dtype=bool)
-    return unknown, [f"{pair.id}: the brain is not known, for {why}; nothing is measured over the brain."]
+    return unknown, None, [f"{pair.id}: the brain is not known, for {why}; nothing is measured over the brain."]

@@ -18,7 +18,7 @@ from napari_uncseg.inference.forward_pass import ForwardPass
 from napari_uncseg.inference.preprocessing import Frame
 from napari_uncseg.inference.progress import Reporter
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.study import Study
+from napari_uncseg.io.study import Study, z_scores
 from napari_uncseg.labels import REGIONS, Region, labels_from_regions, region_masks
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.overlap import dice
@@ -119,16 +119,18 @@ def error_risk_maps(
     """``error_risk`` of WT, TC and ET; nothing when the members that are done lack what it was fitted on."""
     if error_risk is None:
         return {}
-    reducer, channel = accumulated.reducer, accumulated.unc_output
+    reducer, channel, brain = accumulated.reducer, accumulated.unc_output, frame.enter(study.brain)
+    images = [z_scores(image, brain) for image in frame.enter(study.images)] if error_risk.uses_images else None
     evidence = Evidence(
         reducer.mean.numpy(),
         [study.spacing[axis] for axis in frame.axes],
         channel.value[0].numpy() if channel.count == reducer.count else None,
         reducer.map(VARIANCE).numpy() if reducer.count > 1 else None,
+        None if images is None else np.stack(images),
     )
     if not error_risk.fits(evidence):
         return {}
-    risk = frame.leave(error_risk.apply(evidence, frame.enter(study.brain)))
+    risk = frame.leave(error_risk.apply(evidence, brain))
     return {str(MapName(Measure.ERROR_RISK, region)): each for region, each in zip(REGIONS, risk, strict=True)}
 
 

@@ -20,10 +20,10 @@ import numpy.typing as npt
 import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from napari_uncseg.arrays import Floats32, Floats64, Mask
+from napari_uncseg.arrays import Floats64
 from napari_uncseg.errors import ModelError, StudyError
 from napari_uncseg.inference.resampling import resample, resampled_shape
-from napari_uncseg.io.study import Study
+from napari_uncseg.io.study import Study, z_scores
 from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.models.unet import tile_divisors
@@ -175,8 +175,7 @@ def network_input(study: Study, plan: InputPlan, frame: Frame) -> torch.Tensor:
     brain = frame.enter(study.brain)
     images = np.empty((len(study.images), *frame.crop_shape), dtype=np.float32)
     for image, raw, masked in zip(images, frame.enter(study.images), plan.masked, strict=True):
-        image[...] = raw
-        _normalise(image, brain if masked else None)
+        image[...] = z_scores(raw, brain if masked else None)
     return resample(torch.from_numpy(images), frame.shape)
 
 
@@ -198,16 +197,6 @@ def turned(volumes: torch.Tensor, frame: Frame, onto: Frame) -> torch.Tensor:
     volumes = volumes.flip([1 + axis for axis, flip in enumerate(frame.flips) if flip])
     volumes = volumes.permute(0, *(1 + frame.axes.index(axis) for axis in onto.axes))
     return volumes.flip([1 + axis for axis, flip in enumerate(onto.flips) if flip]).contiguous()
-
-
-def _normalise(image: Floats32, brain: Mask | None) -> None:
-    """z-score in place, as nnU-Net's ZScoreNormalization: in the brain alone if given, 0 elsewhere."""
-    values = image if brain is None else image[brain]
-    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    image -= np.float32(mean)
-    image /= np.float32(max(deviation, 1e-8))
-    if brain is not None:
-        image *= brain
 
 
 def _directions(orientation: str) -> Floats64:

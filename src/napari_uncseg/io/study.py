@@ -18,6 +18,24 @@ from napari_uncseg.io.geometry import OnGrid, three
 from napari_uncseg.labels import MODALITIES, Coding
 
 
+def z_scores(image: Floats32, brain: Mask | None) -> Floats32:
+    """Standard deviations from the mean, as nnU-Net's ZScoreNormalization: of the brain alone if given, 0 elsewhere.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (x, y, z)
+    brain : ndarray of bool, shape (x, y, z), optional
+
+    Returns
+    -------
+    ndarray of float32, shape (x, y, z)
+    """
+    values = image if brain is None else image[brain]
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    scores: Floats32 = (image - np.float32(mean)) / np.float32(max(deviation, 1e-8))
+    return scores if brain is None else scores * brain
+
+
 @dataclass(frozen=True)
 class Source:
     """Where one image of a study came from.

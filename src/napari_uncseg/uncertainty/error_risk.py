@@ -1,8 +1,8 @@
 """How likely a voxel is wrong, of each region: ``error_risk``, the map that leads.
 
-What the network says of its own errors, what its probabilities leave open, what members disagree about, and the same
-of the voxels around, are brought together by a small perceptron. It is fitted on studies that no member had seen, to
-the errors made there, so that its value is read as a probability of error.
+What the network says of its own errors, what its probabilities leave open, what members disagree about, what the
+images show, and the same of the voxels around, are brought together by a small perceptron. It is fitted on studies
+that no member had seen, to the errors made there, so that its value is read as a probability of error.
 
 References
 ----------
@@ -13,7 +13,10 @@ data the first one had not seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from pydantic import PlainValidator
 
 from napari_uncseg.arrays import Floats32, Floats64, Mask, Places
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.labels import REGIONS, Region
+from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.uncertainty.measures import entropy
 
 WIDTHS_MM = (5.0, 9.0)
@@ -37,7 +40,8 @@ _LARGEST_LOGIT, _LARGEST_FEATURE = 8.0, 4.0
 """Probabilities beyond the first are told apart no more; standardised features are cut at the second, so that a study
 unlike all others gets no answer from far outside of what was fitted."""
 
-_CHUNK = 1 << 18
+_CHUNK, _THREADS = 1 << 15, 2
+"""Voxels that are told of at once, few enough for the processor's cache; and how many such parts at a time."""
 
 
 def _weights(values: Any) -> Floats32:
@@ -65,17 +69,21 @@ class Evidence:
         ``unc_output_unmasked``, 0..1.
     variance : ndarray of float32, shape (x, y, z), optional
         Of the whole tumour between members, 0..0.25.
+    images : ndarray of float32, shape (4, x, y, z), optional
+        z-scores of T1c, T1n, T2f and T2w over the brain, see :func:`napari_uncseg.io.study.z_scores`.
     """
 
     probabilities: Floats32
     spacing: Sequence[float]
     channel: Floats32 | None = None
     variance: Floats32 | None = None
+    images: Floats32 | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """What :meth:`features` gives, in its order."""
         maps = ["channel"] * (self.channel is not None) + ["deviation"] * (self.variance is not None)
+        maps += MODALITIES if self.images is not None else ()
         names = [name for each in maps for name in (each, *(f"{each} {width:g} mm" for width in WIDTHS_MM))]
         for region in REGIONS:
             names += [f"logit {region}", f"entropy {region}", f"inside {region}"]
@@ -84,20 +92,22 @@ class Evidence:
 
     def features(self, voxels: Places) -> Iterator[Floats32]:
         """Features of voxels (flat indices, C order), float32 (n,) each."""
-        if self.channel is not None:
-            yield from self._with_means(_logit(self.channel), voxels)
-        if self.variance is not None:
-            yield from self._with_means(np.sqrt(self.variance), voxels)
-        for probability in self.probabilities:
-            own = probability.ravel()[voxels]
-            yield _logit(own)
-            yield entropy(own)
-            yield (own > 0.5).astype(np.float32)
-            for mean in self._means(probability):
-                yield _logit(mean.ravel()[voxels])
+        volumes = [] if self.channel is None else [_logit(self.channel)]
+        volumes += [] if self.variance is None else [np.sqrt(self.variance)]
+        volumes += [] if self.images is None else list(self.images)
+        parts = [partial(self._of_volume, volume) for volume in volumes]
+        parts += [partial(self._of_probability, probability) for probability in self.probabilities]
+        # The filters let go of the interpreter's lock.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            yield from chain.from_iterable(pool.map(lambda part: part(voxels), parts))
 
-    def _with_means(self, volume: Floats32, voxels: Places) -> Iterator[Floats32]:
-        yield from (each.ravel()[voxels] for each in (volume, *self._means(volume)))
+    def _of_volume(self, volume: Floats32, voxels: Places) -> list[Floats32]:
+        return [each.ravel()[voxels] for each in (volume, *self._means(volume))]
+
+    def _of_probability(self, probability: Floats32, voxels: Places) -> list[Floats32]:
+        own = probability.ravel()[voxels]
+        around = [_logit(mean.ravel()[voxels]) for mean in self._means(probability)]
+        return [_logit(own), entropy(own), (own > 0.5).astype(np.float32), *around]
 
     def _means(self, volume: Floats32) -> Iterator[Floats32]:
         from scipy.ndimage import uniform_filter
@@ -166,6 +176,11 @@ class ErrorRisk:
         }
         return {"features": list(self.features), "regions": regions}
 
+    @property
+    def uses_images(self) -> bool:
+        """Whether it was fitted on the images, too."""
+        return MODALITIES[0] in self.features
+
     def fits(self, evidence: Evidence) -> bool:
         """Whether the evidence holds what this was fitted on."""
         return self.features == evidence.names
@@ -192,12 +207,16 @@ class ErrorRisk:
         if not self.fits(evidence):
             raise ValueError(f"The error risk was fitted on {self.features}, and here are {evidence.names}.")
         places = np.flatnonzero(voxels)
-        table = np.stack(list(evidence.features(places)), axis=1)
+        table = np.stack(list(evidence.features(places)))  # voxels last: with them first, writing it would take longest
         risk = np.zeros((len(REGIONS), voxels.size), np.float32)
-        for start in range(0, len(places), _CHUNK):
+
+        def tell(start: int) -> None:
             part = slice(start, start + _CHUNK)
             for row, region in zip(risk, REGIONS, strict=True):
-                row[places[part]] = self.regions[region](table[part])
+                row[places[part]] = self.regions[region](table[:, part].T)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(tell, range(0, len(places), _CHUNK)))
         return risk.reshape(len(REGIONS), *voxels.shape)
 
 
