@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -209,8 +210,12 @@ def _judge_studies() -> Saver:
             verdicts.append(out / verdicts.LOG_NAME, replace(verdict, study=f"P{number}"))
 
     def finished(out: Path) -> None:
-        records = verdicts.read_log(out / verdicts.LOG_NAME).records
-        assert [each.study for each in records[-5:]] == [f"P{number}" for number in range(5)]
+        # Two at once write between one another's lines, and a killed one wrote the first of its five: none is lost
+        # where each study was judged as often as the next, or once more.
+        judged = Counter(each.study for each in verdicts.read_log(out / verdicts.LOG_NAME).records)
+        times = [judged[f"P{number}"] for number in range(5)]
+        assert times == sorted(times, reverse=True)
+        assert times[-1] >= max(2, times[0] - 1)
 
     return Saver("verdict log", save, finished, save, standing, check)
 
