@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from napari_uncseg.inference.ensembling import MemberOutput
+from napari_uncseg.inference.postprocessing import Accumulated
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.study import Study
-from napari_uncseg.labels import MODALITIES, REGIONS
+from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.models.identity import CALIBRATION, identify
 from napari_uncseg.models.model import load_model
+from napari_uncseg.uncertainty.accumulators import MemberReducer
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, Perceptron
 from napari_uncseg.uncertainty.expected_dice import ExpectedDice, RegionFit
 from napari_uncseg.uncertainty.recalibration.io import Calibration
@@ -101,3 +105,13 @@ def test_a_calibration_without_estimates_leaves_the_result_as_it_was(tiny_model_
         tiny_model_folder / CALIBRATION
     )
     assert Predictor(load_model(tiny_model_folder), device="cpu").provenance(tiny_study) == before
+
+
+def test_a_core_without_a_tumour_round_it_is_a_tumour_in_what_is_told_of_quality() -> None:
+    probabilities = torch.zeros(3, 4, 4, 4)
+    probabilities[0, :2], probabilities[1, :2] = 0.3, 0.9
+    accumulated = Accumulated(MemberReducer(()))
+    accumulated.add(MemberOutput("as it is", probabilities, None))
+    told = accumulated.quality(voxel_ml=0.5)
+    assert told[Region.WT] == told[Region.TC]
+    assert told[Region.WT].volume_ml == 16

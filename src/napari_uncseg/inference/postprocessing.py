@@ -65,13 +65,13 @@ class Accumulated:
         if channels is not None and (mean.count == 0 or mean.value.shape == channels.shape):
             mean.add(channels)
         self.names.append(output.name)
-        drawn = (output.probabilities > VOTE).to(torch.int16)
+        drawn = (_nested(output.probabilities) > VOTE).to(torch.int16)
         self.votes = drawn if self.votes is None else self.votes.add_(drawn)
 
     def quality(self, voxel_ml: float) -> dict[Region, Quality]:
         """What the members tell of the quality of their mean's segmentation."""
         assert self.votes is not None  # there is at least one member
-        mean = self.reducer.mean
+        mean = _nested(self.reducer.mean)
         return {
             region: Quality(
                 agreement_of(self.votes[index], len(self.names)),
@@ -81,6 +81,13 @@ class Accumulated:
             )
             for index, region in enumerate(REGIONS)
         }
+
+
+def _nested(probabilities: torch.Tensor) -> torch.Tensor:
+    """WT and TC at least as likely as what lies inside them, as the labels have it."""
+    whole, core, enhancing = probabilities
+    core = torch.maximum(core, enhancing)
+    return torch.stack([torch.maximum(whole, core), core, enhancing])
 
 
 def accumulate(ensemble: EnsemblePlan, maps: Sequence[MapName], forward: ForwardPass) -> Accumulated:
