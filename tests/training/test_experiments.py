@@ -27,6 +27,7 @@ from uncseg_training.experiments import (
     paper1,
     paper1_judging,
     phantom_statistics,
+    phantoms,
     tune_injection,
 )
 from uncseg_training.experiments.paper1_figures import drawn_cases
@@ -161,6 +162,32 @@ def test_injection_is_tuned_and_told(study_folder: Path, tiny_model_folder: Path
     output = run(tune_injection.main, *words)
     assert "uncseg predict --members dropout_injection:2,p=0." in output
     assert [line.split()[0] for line in output.splitlines()[1:4]] == ["0.0", "0.1", "0.2"]
+
+
+def test_a_model_is_judged_on_phantoms_and_goes_on(
+    anatomies: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantoms, "SHAPE", (48, 48, 48))
+    words = ("-o", tmp_path, "--anatomies", anatomies, "--model", tiny_model_folder, "--count", 3, "--without", 2)
+    assert "heads" in run(phantoms.main, *words)
+    told = json.loads((tmp_path / "phantoms.json").read_text())["tables"]
+    assert (told["dice"][0]["phantoms"], told["tumour-free"][0]["heads"]) == (3, 2)
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    kinds = {path.name[:4] for path in records}
+    assert (len(records), kinds) == (5, {"tumo", "none"})
+    volumes = {path.name: json.loads(path.read_text())["WT"]["volume_reference"] for path in records}
+    assert all((volume == 0) == name.startswith("none") for name, volume in volumes.items())
+    run(phantoms.main, *words)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()} == records
+
+
+def test_false_alarms_in_heads_without_a_tumour_are_counted() -> None:
+    found = {
+        f"{n}": {"WT": {"volume_prediction": ml}, "needs_review": ["x"] * (n % 2)} for n, ml in enumerate((0, 0, 2, 5))
+    }
+    row = phantoms.tumour_free_row(found)
+    assert (row["median mL"], row["more than 1 mL"], row["largest, mL"]) == (1.0, 2, 5.0)
+    assert row["of those over 1 mL sent to review"] == "1 of 2"
 
 
 def test_means_of_dice_leave_small_regions_out() -> None:
