@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from napari_uncseg.dicom.headers import CLASSIC, ENHANCED
@@ -77,7 +82,7 @@ def write_series(
         To compress with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    series = {"SeriesInstanceUID": generate_uid(), "SeriesNumber": number, "AcquisitionTime": f"10{number:02}00"}
+    series = {"SeriesInstanceUID": generate_uid(), "SeriesNumber": number, "AcquisitionTime": f"10{number % 60:02}00"}
     tags = {**SEQUENCES[role], **series, **tags}
     lps = np.diag([-1, -1, 1, 1]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -162,6 +167,22 @@ def _write(path: Path, image: Dataset, pixels: np.ndarray, change: Any, index: i
     return path
 
 
+def compress(folder: Path, compressor: str) -> None:
+    """Compress the files of a folder by SimpleITK, which knows what pydicom does not."""
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressor(compressor)
+    writer.SetFileName(str(folder.parent / "one.dcm"))
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        writer.Execute(sitk.GetImageFromArray(image.pixel_array))
+        one = pydicom.dcmread(folder.parent / "one.dcm")
+        image.PixelData = encapsulate(list(generate_frames(one.PixelData, number_of_frames=1)))
+        image.file_meta.TransferSyntaxUID = one.file_meta.TransferSyntaxUID
+        image.save_as(path)
+
+
 def head(role: str, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """A head on a grid, as a scanner sees it in a modality: scalp, bone, CSF, a folded brain, a tumour."""
     x, y, z = (affine[:3, :3] @ np.indices(shape).reshape(3, -1) + affine[:3, 3:]).reshape(3, *shape)
@@ -199,6 +220,23 @@ def grid(role: str) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Affine and shape of a modality."""
     spacing, shape, plane, tilt = GRIDS[role]
     return affine_of(spacing, shape, plane, tilt), shape
+
+
+def plant(image: Dataset, index: int) -> None:
+    """Put a name into every element of text that an image can have, in sequences and private ones too."""
+    if index > 1:  # of a whole series it would take minutes
+        return
+    held = Dataset()
+    kept = {*SEQUENCES["t1n"], *PATIENT, "SpecificCharacterSet", "PulseSequenceName", "ContrastBolusAgent"}
+    for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
+        if vr in ("LO", "SH", "PN", "LT", "ST", "UC", "UT") and keyword not in kept and Tag(tag).group >= 0x0008:
+            setattr(held, keyword, "Plantedname")
+    image.update(held)
+    image.SeriesDescription = f"{image.get('SeriesDescription', '')} Plantedname"
+    image.RequestAttributesSequence, image.ReferencedPatientSequence = [held], [held]
+    block = image.private_block(0x0029, "Plantedname", create=True)
+    block.add_new(0x10, "LO", "Plantedname")
+    block.add_new(0x11, "SQ", [held])
 
 
 def write_examination(folder: Path, **options: Any) -> Path:

@@ -131,8 +131,14 @@ def _be_child(
 
 
 def _forbid(event: str, arguments: tuple[object, ...]) -> None:
-    if event in _AUDITED:
+    if event in _AUDITED and not (event == "os.remove" and _is_own(*arguments)):
         raise CodeRun(f"{event} {arguments}"[:200])
+
+
+def _is_own(path: object, folder: object) -> bool:
+    """Whether a file lies in a temporary folder that a reader made, who may tidy up."""
+    place = Path(os.readlink(f"/proc/self/fd/{folder}")) if folder != -1 else Path(str(path)).parent
+    return place.name.startswith("uncseg-") and "campaign" not in place.name
 
 
 def _memory(field: str) -> float:

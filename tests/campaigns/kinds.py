@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,12 @@ import numpy as np
 import SimpleITK  # noqa: F401 (what a library takes when it is loaded is no need of a file)
 
 from napari_uncseg.cli import calibrate, errors, evaluate, predict  # noqa: F401 (the child forks after the imports)
-from napari_uncseg.errors import UncsegError
+from napari_uncseg.cli.series import print_series
+from napari_uncseg.dicom.files import holds_dicom
+from napari_uncseg.dicom.roles import choose_series
+from napari_uncseg.dicom.series import read_examination
+from napari_uncseg.dicom.voxels import middle_slice, read_voxels
+from napari_uncseg.errors import DicomError, UncsegError
 from napari_uncseg.evaluation.cache import read_record
 from napari_uncseg.evaluation.matching import match
 from napari_uncseg.evaluation.metric import from_npz
@@ -34,7 +40,7 @@ from napari_uncseg.review.verdict_table import csv_text
 from napari_uncseg.review.worklist import list_cases
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
 from tests import conftest
-from tests.campaigns import mutations
+from tests.campaigns import dicom_files, mutations
 from tests.campaigns.mutations import Mutated, Random
 from tests.models.test_import_nnunet import write_results
 from tests.training.conftest import head
@@ -74,8 +80,11 @@ class Kind:
 
 
 def all_kinds(folder: Path) -> list[Kind]:
-    """Make good files of every kind below a folder. DICOM, of which another list of faults exists, is to follow."""
-    return [*_images(folder), *_results(folder), *_reviews(folder), *_models(folder), *_runs(folder)]
+    """Make good files of every kind below a folder."""
+    return [
+        *(*_images(folder), *_examinations(folder), *_results(folder), *_reviews(folder), *_models(folder)),
+        *_runs(folder),
+    ]
 
 
 def _vouch(listing: Path, key: str, data: bytes) -> None:
@@ -106,6 +115,28 @@ def _images(folder: Path) -> Iterable[Kind]:
     yield Kind("image .nii.gz", "NIfTI", single, partial(_values, single), mutations.damage_gzip)
     yield Kind("FLAIR of a study", "NIfTI", packed, load, mutations.damage_gzip)
     yield Kind("reference of a study", "NIfTI", reference, load, mutations.damage_gzip)
+
+
+def _examinations(folder: Path) -> Iterable[Kind]:
+    (folder / "unpacked").mkdir()
+
+    def look(path: Path) -> None:
+        tempfile.tempdir = str(folder / "unpacked")  # a child leaves without tidying up
+        holds_dicom(path)
+        found = read_examination(path)
+        found.patient, print_series(found, choose_series(found))
+        problems = []
+        for each in found.series:
+            for read in (middle_slice, read_voxels):
+                try:
+                    read(each)
+                except DicomError as error:  # a series that cannot be read stops no other
+                    problems.append(error)
+        for problem in problems:
+            raise problem
+
+    for name, (path, damaged, damage) in dicom_files.write_kinds(folder / "dicom").items():
+        yield Kind(f"dicom, {name}", "DICOM", damaged, partial(look, path), damage)
 
 
 def _results(folder: Path) -> Iterable[Kind]:

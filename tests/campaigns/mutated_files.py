@@ -14,7 +14,7 @@ from tests.campaigns import mutations
 from tests.campaigns.harness import CODE, READ, Outcome, Tally, in_child, main
 from tests.campaigns.kinds import Kind, all_kinds
 
-FAMILIES = {"NIfTI": 0.3, "JSON": 0.25, "safetensors": 0.15, "checkpoints": 0.15, "logs": 0.15}
+FAMILIES = {"NIfTI": 0.25, "DICOM": 0.15, "JSON": 0.21, "safetensors": 0.13, "checkpoints": 0.13, "logs": 0.13}
 """Share of each family of kinds; within one, its kinds have the same."""
 
 POISONED = 0.3

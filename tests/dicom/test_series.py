@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate
 from pydicom.fileset import FileSet
 from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
-from tests.dicom_writer import affine_of, head, write_series
+from tests.dicom_writer import affine_of, compress, head, write_series
 
 from napari_uncseg.dicom.roles import choose_series
 from napari_uncseg.dicom.series import Series, read_examination
@@ -58,22 +57,6 @@ def test_voxels_lie_where_they_were_acquired(tmp_path, values, plane, tilt, enha
     affine = affine_of((6.0, 5.0, 11.0), SHAPE, plane, tilt)
     write_series(tmp_path, values, affine, enhanced=enhanced)
     check_same(only(tmp_path), values, affine)
-
-
-def compress(folder: Path, compressor: str) -> None:
-    """Compress the files of a folder by SimpleITK, which knows what pydicom does not."""
-    writer = sitk.ImageFileWriter()
-    writer.SetImageIO("GDCMImageIO")
-    writer.UseCompressionOn()
-    writer.SetCompressor(compressor)
-    writer.SetFileName(str(folder.parent / "one.dcm"))
-    for path in folder.iterdir():
-        image = pydicom.dcmread(path)
-        writer.Execute(sitk.GetImageFromArray(image.pixel_array))
-        one = pydicom.dcmread(folder.parent / "one.dcm")
-        image.PixelData = encapsulate(list(generate_frames(one.PixelData, number_of_frames=1)))
-        image.file_meta.TransferSyntaxUID = one.file_meta.TransferSyntaxUID
-        image.save_as(path)
 
 
 @pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless], ids=lambda uid: uid.name)

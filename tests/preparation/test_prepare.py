@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import shutil
+import zlib
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
-from tests.dicom_writer import PATIENT, grid, write_examination
+from tests.dicom_writer import PATIENT, STUDY, grid, plant, write_examination
 
 from napari_uncseg.errors import AnotherResult, Cancelled, CutHead, ForeignFile, NoBrainMask
 from napari_uncseg.inference.input_checks import check_input
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import write_volume
+from napari_uncseg.io.results import load_prediction
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.preparation import brain, prepare
 from napari_uncseg.preparation.brain import Method
 from napari_uncseg.preparation.prepare import Options, Prepared, prepare_study
 from napari_uncseg.preparation.registration import Registration
 from napari_uncseg.preparation.scans import RawStudy, read_dicom
+from napari_uncseg.reporting.study_report import Material, write_study_report
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_examination(tmp_path_factory.mktemp("raw") / "Plantedname_Anna")
+    folder = write_examination(tmp_path_factory.mktemp("raw") / "Plantedname_Anna", change=plant)
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / f"Plantedname_Anna_{path.name}.dcm")
+    return folder
 
 
 @pytest.fixture
@@ -117,19 +127,22 @@ def test_tools_that_are_absent_masks_of_nothing_and_half_a_head_are_refused(tmp_
 
 def check_nameless(folder: Path) -> None:
     """No file, nor its name, holds what a patient is known by."""
-    import gzip
-
-    planted = [value.encode() for value in PATIENT.values() if len(value) > 3] + [b"Plantedname", b"Anna"]
+    values = [value for value in PATIENT.values() if len(value) > 3]
+    planted = [word.encode() for word in (*values, "Plantedname", "Anna", STUDY)]
     for path in folder.rglob("*"):
         assert not any(word in str(path.relative_to(folder)).encode() for word in planted)
         if path.is_file():
             data = path.read_bytes()
             data = gzip.decompress(data) if path.suffix == ".gz" else data
+            if path.suffix == ".pdf":
+                streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
+                data += b"".join(zlib.decompressobj().decompress(each) for each in streams if each[:1] == b"x")
             assert not any(word in data for word in planted), path
 
 
 def test_no_output_of_a_prediction_names_the_patient(tmp_path, folder, mask, uncseg, quick_prediction):
-    out = tmp_path / "OUT"
+    out = tmp_path / "Plantedname^Anna" / "OUT"
+    mask = shutil.copy(mask, folder.parent / "Plantedname_Anna_mask.nii.gz")
     result = uncseg("predict", folder, "-o", out, "--brain-mask", mask)
     assert result.exit_code == 0, result.output
     (found,) = out.rglob("*_uncseg.json")
@@ -137,7 +150,11 @@ def test_no_output_of_a_prediction_names_the_patient(tmp_path, folder, mask, unc
     assert told["study"].startswith("study-")
     assert str(tmp_path) not in told["command"]
     assert set(told["inputs"]) == set(MODALITIES)
+    prediction = load_prediction(found.parent)
+    study = load_study(found.parent.parent / told["study"] / "prepared")
+    write_study_report(Material(study, prediction), found.parent)
     check_nameless(out)
+    check_nameless(Path.home())
     exported = uncseg("export", found.parent, "--dicom", tmp_path / "D", "--source", folder)
     assert exported.exit_code == 0, exported.output
     assert sorted((tmp_path / "D").iterdir())
@@ -187,3 +204,18 @@ def test_prepared_tells_what_it_is(tmp_path, raw, mask):
     assert "<img" in page
     assert "http" not in page.split("<body>")[1]
     check_nameless(tmp_path / "out")
+
+
+def test_names_in_nifti_files_and_folders_are_not_kept_either(tmp_path, raw, mask, uncseg, quick_prediction):
+    source = tmp_path / "Plantedname_Anna"
+    source.mkdir()
+    for role, scan in raw.scans.items():
+        image = nib.Nifti1Image(scan.values, scan.affine)
+        image.header["descrip"], image.header["aux_file"] = b"Plantedname Anna", b"Plantedname"
+        image.header["db_name"], image.header["intent_name"] = b"Plantedname", b"Plantedname"
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Plantedname Anna"))
+        nib.save(image, source / f"Plantedname_Anna-{role}.nii.gz")
+    out = tmp_path / "OUT"
+    result = uncseg("predict", source, "-o", out, "--prepare", "--brain-mask", mask)
+    assert result.exit_code == 0, result.output
+    check_nameless(out)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_uncseg.cli.errors import handle_errors
 from napari_uncseg.cli.options import Debug
 from napari_uncseg.labels import MODALITIES
+
+if TYPE_CHECKING:
+    from napari_uncseg.dicom.roles import Chosen
+    from napari_uncseg.dicom.series import Examination
 
 T1c = Annotated[str | None, typer.Option("--t1c", metavar="SERIES", help="Series that is T1 with contrast.")]
 T1n = Annotated[str | None, typer.Option("--t1n", metavar="SERIES", help="Series that is T1 without contrast.")]
@@ -30,13 +34,20 @@ def series(
 
     Ends with an error when one of the four modalities is missing. A series is named by its number in the list.
     """
-    from napari_uncseg.cli.console import note, print_table
     from napari_uncseg.dicom.roles import choose_series
     from napari_uncseg.dicom.series import read_examination
 
     examination = read_examination(path)
     asked = {role: name for role, name in zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True) if name is not None}
     chosen = choose_series(examination, asked)
+    print_series(examination, chosen)
+    chosen.complete()
+
+
+def print_series(examination: Examination, chosen: Chosen) -> None:
+    """Print a line per series, and what was passed over."""
+    from napari_uncseg.cli.console import note, print_table
+
     rows = []
     for verdict in chosen.verdicts:
         each = verdict.series
@@ -52,4 +63,3 @@ def series(
     if examination.damaged:
         some = ", ".join(file.name for file in examination.damaged[:3])
         note(f"note: {len(examination.damaged)} DICOM file(s) cannot be read and were passed over: {some}.")
-    chosen.complete()

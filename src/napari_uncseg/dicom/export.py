@@ -97,7 +97,7 @@ def find_source(prediction: Prediction, path: Path) -> Series:
         for series in read_examination(path).series
         if series.problem is None and same_grid(prediction.shape, prediction.affine, series.shape, series.affine)
     ]
-    for series in sorted(alike, key=lambda each: int(each.header.get("SeriesNumber") or 0) != told.get("series")):
+    for series in sorted(alike, key=lambda each: each.number != told.get("series")):
         if not told.get("sha256") or read_voxels(series)[1] == told["sha256"]:
             return series
     raise MissingSeries(

@@ -1,13 +1,14 @@
-"""DICOM files of a folder, a DICOMDIR or a zip, found by what they hold and never by their names."""
+"""DICOM files of a folder, a DICOMDIR or zips, found by what they hold and never by their names."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,16 @@ from napari_uncseg.io.nifti import is_nifti
 DICOMDIR = "DICOMDIR"
 
 _MAGIC = b"DICM"
-_BARE = (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00")
-"""How a file without preamble begins: element 0008,0000 (group length) or one of the first ones of an image."""
+_BARE = (
+    *(b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00"),
+    b"\x02\x00\x00\x00\x55\x4c\x04\x00",
+)
+"""How a file without preamble begins: with the length of a group, or with one of the first elements of an image."""
+
+_ZIP = b"PK\x03\x04"
+
+_DEPTH = 3
+"""Archives within archives that are unpacked."""
 
 _LARGEST_ARCHIVE = 16 * 2**30
 """Bytes that are unpacked from an archive at most."""
@@ -49,7 +58,7 @@ class Found:
 
 
 def find_files(path: Path) -> Found:
-    """DICOM files below a folder, of the folder of a DICOMDIR or of one file, or in a zip archive.
+    """DICOM files below a folder and in its zip archives, of the folder of a DICOMDIR or of one file, or in an archive.
 
     Raises
     ------
@@ -65,7 +74,7 @@ def find_files(path: Path) -> Found:
     if is_dir(path):
         root = path
     elif zipfile.is_zipfile(path):
-        root = _unpack(path)
+        root = _unpack([path])
     elif _is_dicom(path):
         root = path.parent
     else:
@@ -73,15 +82,20 @@ def find_files(path: Path) -> Found:
     files: list[Path] = []
     sealed: list[Path] = []
     others = 0
+    archives: list[Path] = []
     for file in _walk(root):
-        if file.name == DICOMDIR:
+        if file.name.upper() == DICOMDIR:
             continue
         if _is_dicom(file):
             files.append(file)
+        elif _is_archive(file):
+            archives.append(file)
         elif file.suffix.lower() in (".dcm", ".dicom", ".ima"):
             sealed.append(file)
         else:
             others += 1
+    if archives and is_dir(path):
+        files += _walk(_unpack(archives))
     if not files and sealed:
         what = f"None of the {len(sealed)} DICOM files in {path} can be read ({sealed[0].name} is encrypted or damaged)"
         raise DamagedDicom(f"{what}; export them again without encryption.")
@@ -96,7 +110,7 @@ def holds_dicom(path: Path) -> bool:
         for number, file in enumerate(_walk(path)):
             if number >= _GLANCE:
                 return False
-            if _is_dicom(file):
+            if _is_dicom(file) or _is_archive(file):
                 return True
         return False
     return not is_nifti(path) and exists(path, None) and (zipfile.is_zipfile(path) or _is_dicom(path))
@@ -109,6 +123,10 @@ def _walk(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" and zipfile.is_zipfile(path)
+
+
 def _is_dicom(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         return _begins_dicom(file.read(132))
@@ -116,33 +134,44 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _begins_dicom(head: bytes) -> bool:
-    return head[128:] == _MAGIC or head[:4] in _BARE
+    return head[128:132] == _MAGIC or head.startswith(_BARE)
 
 
-def _unpack(archive: Path) -> Path:
-    """A temporary folder with the DICOM files of an archive, which goes when the process ends."""
+def _unpack(archives: Sequence[Path]) -> Path:
+    """A temporary folder with the DICOM files of archives, which goes when the process ends."""
     temporary = tempfile.TemporaryDirectory(prefix="uncseg-")
     _UNPACKED.append(temporary)
     folder = Path(temporary.name)
-    taken = 0
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            for number, entry in enumerate(packed.infolist()):
-                if entry.is_dir():
-                    continue
-                with packed.open(entry) as file:
-                    head = file.read(132)
-                    if not _begins_dicom(head):
+    taken, numbers = 0, itertools.count()
+    waiting = [(archive, archive, 1) for archive in archives]
+    for archive, packed, depth in waiting:
+        try:
+            with zipfile.ZipFile(packed) as entries:
+                for entry in entries.infolist():
+                    if entry.is_dir():
                         continue
-                    taken += entry.file_size
-                    if taken > _LARGEST_ARCHIVE:
-                        raise DamagedDicom(f"{archive} unpacks to more than any examination; give its folder.")
-                    with (folder / f"{number:06}.dcm").open("wb") as target:
-                        target.write(head)
-                        shutil.copyfileobj(file, target)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, zlib.error) as error:
-        what = f"{archive} cannot be unpacked ({reason_of(error).replace(str(archive), 'it')})"
-        raise DamagedDicom(f"{what}; give a folder, or an archive without a password.") from error
+                    with entries.open(entry) as file:
+                        head = file.read(132)
+                        inner = head.startswith(_ZIP) and depth < _DEPTH
+                        if not inner and not _begins_dicom(head):
+                            continue
+                        taken += entry.file_size
+                        if taken > _LARGEST_ARCHIVE:
+                            raise DamagedDicom(f"{archive} unpacks to more than any examination; give its folder.")
+                        path = folder / f"{next(numbers):06}.{'zip' if inner else 'dcm'}"
+                        with path.open("wb") as target:
+                            target.write(head)
+                            shutil.copyfileobj(file, target)
+                    if inner:
+                        waiting.append((archive, path, depth + 1))
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, zlib.error) as error:
+            if depth > 1 and not isinstance(error, OSError):
+                continue  # what calls itself an archive within one need not be one
+            what = f"{archive} cannot be unpacked ({reason_of(error).replace(str(archive), 'it')})"
+            raise DamagedDicom(f"{what}; give a folder, or an archive without a password.") from error
+        finally:
+            if depth > 1:
+                packed.unlink(missing_ok=True)
     return folder
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from napari_uncseg.io.geometry import three
 
@@ -20,15 +21,18 @@ ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("PatientID", "PatientName", "StudyDate", "Modality", "SeriesNumber", "SeriesDescription", "ProtocolName"),
-    *("SequenceName", "PulseSequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "ImageType"),
+    *("SequenceName", "PulseSequenceName", "ScanningSequence", "ImageType", "SeriesDate"),
     *("ContrastBolusAgent", "ContrastBolusAgentSequence", "RepetitionTime", "EchoTime", "InversionTime"),
-    *("InversionRecovery", "DiffusionBValue", "TemporalPositionIdentifier", "InstanceNumber", "AcquisitionTime"),
-    *("AcquisitionDateTime", "SeriesTime", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("EchoPulseSequence", "EchoPlanarPulseSequence", "DiffusionBValue", "InstanceNumber", "AcquisitionDate"),
+    *("AcquisitionTime", "AcquisitionDateTime", "SeriesTime", "ImagePositionPatient", "ImageOrientationPatient"),
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "SamplesPerPixel", "BitsAllocated"),
-    *("RescaleSlope", "RescaleIntercept", "SliceThickness", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "PixelRepresentation", "PixelSpacing"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 """All that is read of a header: of thousands of files in seconds."""
+
+_FRAME_BYTES = 8
+"""Bytes that the beginning of a compressed frame takes."""
 
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
@@ -77,43 +81,52 @@ class Frame:
     intercept: float
 
 
-def read_header(path: Path) -> Dataset | None:
-    """The header of a file without its voxels; None when it cannot be read, or the file ends before its voxels do."""
+def read_header(path: Path) -> tuple[Dataset, tuple[Frame, ...]] | None:
+    """The header of a file without its voxels, and its slices: one of a classic image, many of an enhanced one.
+
+    Returns
+    -------
+    tuple or None
+        No slices of a file that is no image; None when the file cannot be read, or ends before its voxels do.
+    """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
-        header.decode()
-        if not header.get("SOPClassUID") or not header.get("StudyInstanceUID"):
-            return None
-        return None if path.stat().st_size < _least_size(header) else header
-    except (OSError, InvalidDicomError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError, EOFError):
-        return None  # what foreign bytes make a reader say
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's, of values that do not matter here
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+            header.decode()
+            if not header.get("SOPClassUID"):
+                return None
+            if path.stat().st_size < _least_size(header):
+                return None
+            return header, tuple(_frames_of(path, header)) if header.get("Rows") else ()
+    except Exception:  # what foreign bytes make a reader say
+        return None
 
 
 def _least_size(header: Dataset) -> int:
-    """Bytes that a file of uncompressed voxels has at the least."""
+    """Bytes that a file has at the least: its voxels, or the beginnings of so many frames where it is compressed."""
+    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
     meta = getattr(header, "file_meta", None)
     if meta is None or str(meta.get("TransferSyntaxUID", "")) not in _UNCOMPRESSED or not header.get("Rows"):
-        return 0
-    samples = int(header.get("SamplesPerPixel") or 1) * int(header.get("NumberOfFrames") or 1)
-    return int(header.Rows) * int(header.Columns) * samples * int(header.get("BitsAllocated") or 16) // 8
+        return _FRAME_BYTES * frames
+    return int(header.Rows) * int(header.Columns) * frames * samples * int(header.get("BitsAllocated") or 16) // 8
 
 
-def frames_of(path: Path, header: Dataset) -> Iterator[Frame]:
-    """The slices of a file: one of a classic image, many of an enhanced one."""
+def _frames_of(path: Path, header: Dataset) -> Iterator[Frame]:
     for index in range(int(header.get("NumberOfFrames") or 1)):
         value = _values_of(header, index)
-        position, orientation = value("ImagePositionPatient"), value("ImageOrientationPatient")
-        spacing = value("PixelSpacing")
+        spacing = _numbers(value("PixelSpacing"), 2)
+        position = _numbers(value("ImagePositionPatient"), 3)
         types = value("FrameType") or header.get("ImageType") or ()
         yield Frame(
             path=path,
             index=index,
-            uid=str(header.get("SOPInstanceUID", "")),
+            uid=str(header.get("SOPInstanceUID") or ""),
             instance=int(_number(header.get("InstanceNumber")) or 0),
-            position=three(map(float, position)) if position is not None and len(position) == 3 else None,
-            orientation=tuple(map(float, orientation)) if orientation is not None and len(orientation) == 6 else None,
-            pixel_spacing=(float(spacing[0]), float(spacing[1])) if spacing is not None and len(spacing) == 2 else None,
-            size=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
+            position=three(position) if position is not None else None,
+            orientation=_numbers(value("ImageOrientationPatient"), 6),
+            pixel_spacing=(spacing[0], spacing[1]) if spacing is not None and min(spacing) > 0 else None,
+            size=(int(header.Rows), int(header.get("Columns") or 0)),
             echo=_number(value("EffectiveEchoTime", "EchoTime")),
             repetition=_number(value("RepetitionTime")),
             inversion=_number(value("InversionTimes", "InversionTime")),
@@ -138,10 +151,17 @@ def _values_of(header: Dataset, index: int) -> Callable[..., Any]:
 
 
 def _number(value: Any) -> float | None:
-    """A number of a header, or the first of several; None where there is none."""
-    if value is not None and not isinstance(value, (str, int, float)) and hasattr(value, "__len__"):
-        value = value[0] if len(value) else None
+    """A finite number of a header, or the first of several; None where there is none."""
+    numbers = _numbers(value, None)
+    return numbers[0] if numbers else None
+
+
+def _numbers(value: Any, count: int | None) -> tuple[float, ...] | None:
+    """So many finite numbers of a header; None where there are others, or more or fewer of them."""
+    several = value is not None and not isinstance(value, (str, int, float)) and hasattr(value, "__len__")
     try:
-        return None if value is None or value == "" else float(value)
+        numbers = tuple(float(each) for each in (value if several else [value]))
     except (TypeError, ValueError):
         return None
+    fits = count is None or len(numbers) == count
+    return numbers if fits and all(map(math.isfinite, numbers)) else None

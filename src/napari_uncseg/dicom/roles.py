@@ -1,7 +1,8 @@
 """Which series is which modality: told by how it was acquired, and by its name where that is not enough.
 
 Every series gets a role or a reason why it has none. Descriptions are read in the languages of the scanners' consoles
-and of those who name protocols: English, German, French, Italian, Spanish, Portuguese, Dutch, Polish and Czech.
+and of those who name protocols: English, German, French, Italian, Spanish, Portuguese, Dutch, Polish, Czech and the
+Scandinavian ones, and what is commonest in Russian, Chinese, Japanese and Korean.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from pydicom.dataset import Dataset
 
 from napari_uncseg.dicom.series import Examination, Series, is_mri
 from napari_uncseg.errors import DicomError, MissingSeries
@@ -26,14 +29,17 @@ _FEWEST = 10
 
 def _pattern(words: Sequence[str]) -> re.Pattern[str]:
     """Any of some words, as a whole word."""
-    whole = (f"(?<![a-z0-9]){word}" if word[0].isalnum() else word for word in words)
+    whole = (f"(?<![a-z0-9]){word}" if word[0].isascii() and word[0].isalnum() else word for word in words)
     return re.compile(f"(?:{'|'.join(whole)})(?![a-z])")
 
 
 _WORDS = tomllib.loads(Path(__file__).with_name("series_words.toml").read_text(encoding="utf-8"))
 _LEFT_OUT = {what: _pattern(words) for what, words in _WORDS["left_out"].items()}
 _WITHOUT, _WITH = (_pattern(_WORDS["contrast"][which]) for which in ("without", "with"))
-_FLAIR, _T1, _T2 = (_pattern(_WORDS["weighting"][which]) for which in ("flair", "t1", "t2"))
+_FLAIR, _T1, _T2, _MPR = (_pattern(_WORDS["weighting"][which]) for which in ("flair", "t1", "t2", "reformatted"))
+
+_NO_AGENT = ("no", "none", "n", "nil", "n/a", "na", "aucun", "0", "-")
+"""What stands for no contrast agent where a header names it."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,12 @@ def choose_series(examination: Examination, asked: Mapping[str, str] | None = No
         When there is no series of a name that was asked for.
     """
     by_user = {role: _named(examination, label) for role, label in (asked or {}).items()}
+    scans = [series.header for series in examination.series if is_mri(series.header)]
+    always = all(map(_agent, scans))  # typed in before the patient was scanned, it tells nothing
     verdicts = []
     for series in examination.series:
         role = next((role for role, each in by_user.items() if each is series), None)
-        verdicts.append(Verdict(series, role, "chosen by you") if role else judge(series))
+        verdicts.append(Verdict(series, role, "chosen by you") if role else judge(series, agent_tells=not always))
     verdicts = _with_contrast(verdicts)
     chosen: dict[str, Series] = {}
     problems: dict[str, DicomError] = {}
@@ -131,8 +139,15 @@ def _settled(verdict: Verdict, chosen: Mapping[str, Series]) -> Verdict:
     return verdict
 
 
-def judge(series: Series) -> Verdict:
-    """Role of one series by itself; of T1 the role ``t1n`` or ``t1c``, with what is known of contrast agent."""
+def judge(series: Series, *, agent_tells: bool = True) -> Verdict:
+    """Role of one series by itself; of T1 the role ``t1n`` or ``t1c``, with what is known of contrast agent.
+
+    Parameters
+    ----------
+    series : Series
+    agent_tells : bool
+        Whether an agent in its header means that it had been given.
+    """
     header, frame = series.header, series.frames[0]
     if not is_mri(header):
         colour = int(header.get("SamplesPerPixel") or 1) > 1
@@ -150,6 +165,10 @@ def judge(series: Series) -> Verdict:
     for what, pattern in _LEFT_OUT.items():
         if found := pattern.search(text):
             return Verdict(series, None, f"{what}, as its name says ({found[0]})")
+    if _MPR.search(text) and not (frame.inversion and frame.image_type[:1] == ("ORIGINAL",)):
+        return Verdict(series, None, "reformatted, as its name says (mpr)")
+    if _is_echo_planar(header):
+        return Verdict(series, None, "echo-planar, as its header says: diffusion, perfusion or function")
     if series.repeats > 2:
         return Verdict(series, None, f"{series.repeats} volumes at one place: a dynamic series")
     weighting, why = _weighting(series, text)
@@ -159,23 +178,30 @@ def judge(series: Series) -> Verdict:
         return Verdict(series, None, f"only {len(series.frames)} slices")
     if weighting != "t1":
         return Verdict(series, weighting, why)
-    contrast, told = _contrast(series, text)
+    contrast, told = _contrast(series, text, agent_tells=agent_tells)
     return Verdict(series, "t1c" if contrast else "t1n", f"{why}, {told}", contrast)
 
 
 def _text(series: Series) -> str:
-    """Names of a series in plain small letters."""
-    fields = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
-    words = " ".join(str(series.header.get(field) or "") for field in fields)
-    bare = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[_,;:()\[\]\s]+", " ", bare)
+    """Names of a series in small letters without accents; that of the whole protocol only where it has none."""
+    name = series.header.get("SeriesDescription") or series.header.get("ProtocolName")
+    words = " ".join(str(part or "") for part in (name, *map(series.header.get, ("SequenceName", "PulseSequenceName"))))
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", words) if not unicodedata.combining(letter))
+    plain = re.sub(r"\(([+-])\)", r" c\1 ", unicodedata.normalize("NFC", bare).casefold())
+    return re.sub(r"[_,;:()\[\]\s]+", " ", plain).strip()
+
+
+def _is_echo_planar(header: Dataset) -> bool:
+    """Whether an image was read out as diffusion, perfusion and fMRI are, told by classic and by enhanced headers."""
+    return "EP" in str(header.get("ScanningSequence") or "") or header.get("EchoPlanarPulseSequence") == "YES"
 
 
 def _weighting(series: Series, text: str) -> tuple[str | None, str]:
     """``t1``, ``t2f`` or ``t2w`` of how it was acquired, and why; None when it is neither."""
     frame = series.frames[0]
     echo, repetition, inversion = frame.echo, frame.repetition, frame.inversion or 0.0
-    gradient = "GR" in str(series.header.get("ScanningSequence") or "")
+    sequence = [str(series.header.get(tag) or "") for tag in ("ScanningSequence", "EchoPulseSequence")]
+    gradient = "GR" in sequence[0] or sequence[1] == "GRADIENT"
     named_flair, named_t1 = bool(_FLAIR.search(text)), bool(_T1.search(text))
     if echo is None or repetition is None:
         for name, pattern in (("t2f", _FLAIR), ("t1", _T1), ("t2w", _T2)):
@@ -196,38 +222,52 @@ def _weighting(series: Series, text: str) -> tuple[str | None, str]:
     return None, f"{times}: neither T1, T2 nor FLAIR"
 
 
-def _contrast(series: Series, text: str) -> tuple[bool | None, str]:
+def _contrast(series: Series, text: str, *, agent_tells: bool) -> tuple[bool | None, str]:
     """Whether contrast agent was given before a T1 series, and what says so."""
     if found := _WITHOUT.search(text):
         return False, f"its name says without contrast agent ({found[0].strip()})"
     if found := _WITH.search(text):
         return True, f"its name says contrast agent ({found[0].strip()})"
-    agent = str(series.header.get("ContrastBolusAgent") or "").strip().lower()
-    if series.header.get("ContrastBolusAgentSequence") or agent:
-        none = agent in ("no", "none", "n", "without", "ohne", "nein", "0")
-        return not none, f"its header says {'no ' if none else ''}contrast agent"
-    return None, "nothing says whether contrast agent was given"
+    agent = _agent(series.header) if agent_tells else None
+    if agent is None:
+        return None, "nothing says whether contrast agent was given"
+    return agent, f"its header says {'' if agent else 'no '}contrast agent"
+
+
+def _agent(header: Dataset) -> bool | None:
+    """Whether a header names a contrast agent; None when it says nothing."""
+    agent = str(header.get("ContrastBolusAgent") or "").strip().lower()
+    if not agent and not header.get("ContrastBolusAgentSequence"):
+        return None
+    return agent not in _NO_AGENT and not _WITHOUT.search(agent)
 
 
 def _with_contrast(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Roles of T1 series that do not say it: those after the first with contrast agent have it, or else the last."""
     t1 = [verdict for verdict in verdicts if verdict.role in ("t1c", "t1n") and verdict.why != "chosen by you"]
     unknown = [verdict for verdict in t1 if verdict.contrast is None]
-    known = [verdict.series.acquired for verdict in t1 if verdict.contrast and verdict.series.acquired]
+    when = _times([verdict.series for verdict in t1])
+    known = [when[verdict.series] for verdict in t1 if verdict.contrast]
     fixed = {verdict.role for verdict in verdicts if verdict.why == "chosen by you"}
     changed: dict[Series, Verdict] = {}
     for verdict in unknown:
-        if known and verdict.series.acquired > min(known):
+        if known and when[verdict.series] > min(known):
             why = f"{verdict.why}, but it came after a series with it"
             changed[verdict.series] = replace(verdict, role="t1c", contrast=True, why=why)
     rest = [verdict for verdict in unknown if verdict.series not in changed]
-    times = {verdict.series.acquired for verdict in t1}
-    if not known and "t1c" not in fixed and len(times) > 1 and "" not in times:
-        last = max(rest, key=lambda verdict: verdict.series.acquired, default=None)
-        if last is not None and last.series.acquired == max(times):
+    if rest and not known and "t1c" not in fixed and len(set(when.values())) > 1:
+        last = max(rest, key=lambda verdict: when[verdict.series])
+        if when[last.series] == max(when.values()):
             why = f"{last.why}; taken for T1c because it was acquired last"
             changed[last.series] = replace(last, role="t1c", why=why)
     return [changed.get(verdict.series, verdict) for verdict in verdicts]
+
+
+def _times(several: Sequence[Series]) -> dict[Series, tuple[str, int]]:
+    """When each series was acquired; scanners count them up, where the times were taken out or are all the same."""
+    told = {series.acquired for series in several}
+    timed = len(told) > 1 and "" not in told
+    return {series: (series.acquired, 0) if timed else ("", series.number) for series in several}
 
 
 def _named(examination: Examination, name: str) -> Series:

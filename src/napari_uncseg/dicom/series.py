@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from napari_uncseg.arrays import Floats64
 from napari_uncseg.dicom.files import find_files
-from napari_uncseg.dicom.headers import CLASSIC, ENHANCED, Frame, frames_of, read_header
+from napari_uncseg.dicom.headers import CLASSIC, ENHANCED, Frame, read_header
 from napari_uncseg.errors import BrokenSeries, DamagedDicom, DicomError, NotMri, SeveralVisits
 from napari_uncseg.io.geometry import OnGrid, three
 
@@ -22,6 +22,21 @@ _EVEN = 0.1
 
 _SAME_PLANE = 0.01
 """Difference between direction cosines of slices in one orientation."""
+
+
+_SAME_ECHO_MS = 0.5
+"""Scanners tell the echo times of one image in slightly different digits."""
+
+_SAME_PLACE_MM = 0.05
+"""So do they with positions."""
+
+_FEWEST = 10
+"""Slices of an orientation that is a volume of its own within a series."""
+
+_File = tuple[Dataset, tuple[Frame, ...]]
+"""Header and slices of a file."""
+
+_WHEN = ("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "StudyDate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +81,15 @@ class Series(OnGrid):
         return str(self.header.get("SeriesInstanceUID", ""))
 
     @property
+    def number(self) -> int:
+        """SeriesNumber, 0 where there is none."""
+        return _number_of(self.header)
+
+    @property
     def description(self) -> str:
         """What the scanner calls it; may hold a name, and is never saved."""
-        return " ".join(str(self.header.get("SeriesDescription") or self.header.get("ProtocolName") or "").split())
+        words = str(self.header.get("SeriesDescription") or self.header.get("ProtocolName") or "").split()
+        return "".join(letter for letter in " ".join(words) if letter.isprintable())
 
     @property
     def extent(self) -> tuple[float, float, float]:
@@ -77,11 +98,12 @@ class Series(OnGrid):
 
     @cached_property
     def acquired(self) -> str:
-        """When, as text that sorts."""
-        for keyword in ("AcquisitionDateTime", "AcquisitionTime", "SeriesTime"):
-            if value := str(self.header.get(keyword) or ""):
-                return value[8:] if keyword == "AcquisitionDateTime" else value
-        return ""
+        """When, date and time, as text that sorts; empty where nothing says so."""
+        told = {tag: str(self.header.get(tag) or "") for tag in _WHEN}
+        if told["AcquisitionDateTime"]:
+            return told["AcquisitionDateTime"]
+        kind = next((kind for kind in ("Acquisition", "Series") if told[f"{kind}Time"]), None)
+        return "" if kind is None else f"{told[f'{kind}Date'] or told['StudyDate']:8}{told[f'{kind}Time']}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +115,7 @@ class Examination:
     path : Path
         Where it was found.
     uid : str
-        StudyInstanceUID.
+        StudyInstanceUID; empty where it was taken out.
     series : tuple of Series
         In the order of their numbers.
     damaged : tuple of Path
@@ -134,25 +156,33 @@ def read_examination(path: Path) -> Examination:
         When it holds images, and none of them is MRI.
     """
     found = find_files(Path(path))
-    headers: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
+    files: dict[str, list[_File]] = defaultdict(list)
     damaged = list(found.sealed)
     images: list[Dataset] = []
-    seen: set[str] = set()
+    seen: set[object] = set()
     for file in found.files:
-        header = read_header(file)
-        if header is None:
+        read = read_header(file)
+        if read is None:
             damaged.append(file)
-        elif header.get("Rows") and str(header.get("SOPInstanceUID")) not in seen:  # a file may lie there twice
-            seen.add(str(header.get("SOPInstanceUID")))
-            images.append(header)
-            headers[str(header.get("SeriesInstanceUID", ""))].append((file, header))
+        elif read[1] and (same := _identity(read)) not in seen:  # a file may lie there twice
+            seen.add(same)
+            images.append(read[0])
+            files[str(read[0].get("SeriesInstanceUID") or read[0].get("SeriesNumber"))].append(read)
     if not images and damaged:
         what = f"None of the {len(damaged)} DICOM files in {path} can be read ({damaged[0].name} is cut off or damaged)"
         raise DamagedDicom(f"{what}; export them again.")
     _check_one_visit(path, images)
-    series = [each for files in headers.values() for each in _series_of(files)]
-    series.sort(key=lambda each: (int(each.header.get("SeriesNumber") or 0), each.label))
-    return Examination(Path(path), str(images[0].StudyInstanceUID), _labelled(series), tuple(damaged), found.others)
+    series = [each for group in files.values() for each in _series_of(group)]
+    series.sort(key=lambda each: (each.number, each.label))
+    uid = str(images[0].get("StudyInstanceUID") or "")
+    return Examination(Path(path), uid, _labelled(series), tuple(damaged), found.others)
+
+
+def _identity(read: _File) -> object:
+    """What two copies of a file have in common; some who take names out give one UID to every slice."""
+    header, frames = read
+    uid = str(header.get("SOPInstanceUID") or "")
+    return (uid, frames[0].instance, frames[0].position) if uid else frames[0].path
 
 
 def is_mri(header: Dataset) -> bool:
@@ -167,8 +197,8 @@ def _check_one_visit(path: Path, images: Sequence[Dataset]) -> None:
         raise NotMri(
             f"{path} holds no MRI in grey values but {', '.join(kinds)}; give the folder of an MRI of the head."
         )
-    patients = {str(header.get("PatientID") or header.get("PatientName") or "") for header in mri}
-    visits = {str(header.StudyInstanceUID) for header in mri}
+    patients = {str(header.get("PatientID") or header.get("PatientName") or "") for header in mri} - {""}
+    visits = {str(header.get("StudyInstanceUID") or "") for header in mri}
     if len(patients) > 1:
         raise SeveralVisits(f"{path} holds images of {len(patients)} patients; give the folder of one of them.")
     if len(visits) > 1:
@@ -197,22 +227,49 @@ def _labelled(series: Sequence[Series]) -> tuple[Series, ...]:
     return tuple(labelled)
 
 
-def _series_of(files: Sequence[tuple[Path, Dataset]]) -> list[Series]:
-    """Volumes of the files of one series: one per echo and kind of image."""
-    headers = dict(files)
-    frames = [frame for path, header in files for frame in frames_of(path, header)]
-    groups: dict[object, list[Frame]] = defaultdict(list)
-    for frame in frames:
+def _series_of(files: Sequence[_File]) -> list[Series]:
+    """Volumes of the files of one series: one per echo, kind of image and orientation."""
+    headers = {frames[0].path: header for header, frames in files}
+    frames = [frame for _, several in files for frame in several]
+    groups: dict[tuple[int, tuple[int, int], tuple[str, ...]], list[Frame]] = defaultdict(list)
+    echoes = _alike([frame.echo or 0.0 for frame in frames], _SAME_ECHO_MS)
+    for frame, echo in zip(frames, echoes, strict=True):
         component = {"P", "PHASE", "R", "REAL", "I", "IMAGINARY"} & set(frame.image_type[2:])
-        groups[round(frame.echo or 0.0, 1), frame.size, tuple(sorted(component))].append(frame)
-    return [
-        _volume(headers[group[0].path], group) for _, group in sorted(groups.items(), key=lambda item: str(item[0]))
-    ]
+        groups[echo, frame.size, tuple(sorted(component))].append(frame)
+    volumes = [part for key in sorted(groups) for part in _by_plane(groups[key])]
+    return [_volume(headers[part[0].path], part) for part in volumes]
+
+
+def _alike(values: Sequence[float], apart: float) -> list[int]:
+    """A number for each value, the same for those that lie closer together than ``apart``."""
+    order = np.argsort(values, kind="stable")
+    numbers = np.empty(len(values), dtype=int)
+    numbers[order] = np.cumsum(np.diff(np.take(values, order), prepend=np.min(values)) > apart)
+    return numbers.tolist()
+
+
+def _by_plane(frames: Sequence[Frame]) -> list[Sequence[Frame]]:
+    """Slices of a series in several orientations, each enough for a volume of its own; all together otherwise."""
+    planes: list[list[Frame]] = []
+    for frame in frames:
+        turn = np.array(frame.orientation or np.zeros(6))
+        for plane in planes:
+            if np.abs(turn - (plane[0].orientation or np.zeros(6))).max() <= _SAME_PLANE:
+                plane.append(frame)
+                break
+        else:
+            planes.append([frame])
+    return list(planes) if min(map(len, planes)) >= _FEWEST else [frames]
+
+
+def _number_of(header: Dataset) -> int:
+    number = header.get("SeriesNumber")
+    return int(number) if isinstance(number, int) else 0
 
 
 def _volume(header: Dataset, frames: Sequence[Frame]) -> Series:
     """Slices in their order, on the grid that they span."""
-    label = str(header.get("SeriesNumber") or "?")
+    label = str(_number_of(header) or "?")
     size = (frames[0].size[1], frames[0].size[0])
     placed = [frame for frame in frames if frame.position and frame.orientation and frame.pixel_spacing]
     bare = Series(header, label, tuple(frames), (*size, len(frames)), np.eye(4))
@@ -227,7 +284,8 @@ def _volume(header: Dataset, frames: Sequence[Frame]) -> Series:
     planes = np.array([frame.orientation for frame in placed])
     if np.abs(planes - planes[0]).max() > _SAME_PLANE:
         return broken("holds slices in several orientations", "give a series in one orientation")
-    if len({frame.pixel_spacing for frame in placed}) > 1:
+    pixels = np.array([frame.pixel_spacing for frame in placed])
+    if np.ptp(pixels, axis=0).max() > _SAME_PLANE * pixels.min():
         return broken("holds slices with pixels of several sizes", "export the original images")
     across, down = np.reshape(placed[0].orientation or (), (2, 3))
     normal = np.cross(across, down)
@@ -264,9 +322,11 @@ def _volume(header: Dataset, frames: Sequence[Frame]) -> Series:
 
 def _ordered(frames: Sequence[Frame], normal: Floats64) -> tuple[list[Frame], int, tuple[str, ...]]:
     """One frame per position, in their order along the normal; how many there are at most positions, and notes."""
-    places: Mapping[float, list[Frame]] = defaultdict(list)
-    for frame in sorted(frames, key=lambda each: (each.instance, each.index)):
-        places[round(float(np.dot(frame.position or (), normal)), 2)].append(frame)
+    places: Mapping[int, list[Frame]] = defaultdict(list)
+    ordered = sorted(frames, key=lambda each: (each.instance, each.index))
+    numbers = _alike([float(np.dot(frame.position or (), normal)) for frame in ordered], _SAME_PLACE_MM)
+    for frame, number in zip(ordered, numbers, strict=True):
+        places[number].append(frame)
     extra = len(frames) - len(places)
     notes = (f"{extra} further slice(s) at the same places were passed over.",) if extra else ()
     return [places[place][0] for place in sorted(places)], min(map(len, places.values())), notes

@@ -63,6 +63,8 @@ def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -
             raise DamagedDicom(f"{frame.path} holds other voxels than its header says; export it again.")
         digest.update(np.ascontiguousarray(stored[frame.index]).data)
         values[:, :, place] = stored[frame.index].T * np.float32(frame.slope) + np.float32(frame.intercept)
+    if series.header.get("PhotometricInterpretation") == "MONOCHROME1":  # the least value is white
+        values = values.max() + values.min() - values
     return values, digest.hexdigest()
 
 

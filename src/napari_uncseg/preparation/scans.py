@@ -84,7 +84,7 @@ def read_dicom(
     asked : mapping of str to str, optional
         Modality -> series, as a user chose them.
     study_id : str, optional
-        By default a keyed hash of StudyInstanceUID.
+        By default a keyed hash of StudyInstanceUID, or of T1c's voxels where that was taken out.
     progress, cancelled : callable
 
     Raises
@@ -103,8 +103,8 @@ def read_dicom(
             what = f"{MODALITY_TITLES[role]} of {path} (series {series.label}) covers only {min(series.extent):.0f} mm"
             raise CutHead(f"{what} of the head along one side; give a series of the whole head.")
         values, sha256 = read_voxels(series, cancelled)
-        scans[role] = Scan(values, series.affine, sha256, int(series.header.get("SeriesNumber") or 0))
-    return RawStudy(study_id or hashed_id(examination.uid), scans)
+        scans[role] = Scan(values, series.affine, sha256, series.number)
+    return RawStudy(study_id or hashed_id(examination.uid or scans["t1c"].sha256), scans)
 
 
 def read_raw(

@@ -33,7 +33,7 @@ class Found:
     ----------
     path : Path
     study_id : str, optional
-        What the study is called unless the user says otherwise; None of NIfTI, where it depends on the voxels.
+        What the study is called unless the user says otherwise; None where it depends on the voxels.
     examination : Examination, optional
         None of four NIfTI files.
     verdicts : tuple of Verdict
@@ -116,7 +116,8 @@ def look(path: Path, report: Report) -> Found:
             raise Cancelled(STOPPED)
         if (picture := _picture(series)) is not None:
             pictures[series.label] = picture
-    return Found(path, hashed_id(examination.uid), examination, chosen.verdicts, pictures)
+    study_id = hashed_id(examination.uid) if examination.uid else None
+    return Found(path, study_id, examination, chosen.verdicts, pictures)
 
 
 def prepare(request: Request, report: Report) -> Checked:
