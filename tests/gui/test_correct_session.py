@@ -168,7 +168,7 @@ def test_a_session_of_correcting(qtbot, make_napari_viewer_proxy, press_key, res
     desk = Desk(qtbot, make_napari_viewer_proxy(show=True), press_key, results, studies)
     desk.open(CASES[0])
     desk.until(lambda: desk.correction.offer.isVisible())
-    assert "was not saved" in desk.correction.offer.words
+    assert "was not saved" in desk.correction.offer.note.text()
     desk.keep_picture("correct-draft")
     desk.correction.offer.take_button.click()
     assert (desk.painted == draft.labels).all()

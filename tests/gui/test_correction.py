@@ -261,7 +261,7 @@ def test_a_draft_is_offered_taken_and_goes_on(qtbot, viewer, open_panel, results
     again = open_panel()
     offer = again.correction.offer
     assert offer.isVisibleTo(again)
-    assert "was not saved" in offer.words
+    assert "was not saved" in offer.note.text()
     offer.take_button.click()
     assert (painted(viewer, tiny_prediction) == left).all()
     assert not offer.isVisibleTo(again)

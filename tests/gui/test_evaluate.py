@@ -172,7 +172,7 @@ def test_cancel_and_failure(qtbot, viewer, panel, tiny_study, tiny_prediction, m
         panel.refresh()
         panel.run()
         qtbot.waitUntil(started.is_set, timeout=PATIENCE)
-        panel.cancel()
+        panel.bar.cancel()
         go.set()
         qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
     assert panel.bar.status.text().startswith("Stopped")

@@ -124,7 +124,7 @@ def test_the_picture_follows_the_slider(qtbot, viewer, opened, tiny_study, tiny_
 def test_another_map_has_its_own_range_and_is_the_one_shown(qtbot, viewer, opened):
     panel = opened
     panel.choice.map_box.setCurrentText("entropy (WT)")
-    assert panel.slider.maximum() == pytest.approx(np.log(2), abs=1e-3)
+    assert panel.slider.strip.maximum() == pytest.approx(np.log(2), abs=1e-3)
     assert "nats" in panel.explanation.text()
     assert viewer.layers["entropy (WT)"].visible
     assert not viewer.layers["unc_output"].visible

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.presets import THREE_PLANES, panes_of
@@ -113,6 +113,17 @@ def test_planes_have_the_room_of_a_narrow_window(qtbot, viewer):
     assert pictures > 0.95 * shown.canvas.width() * shown.canvas.height()
     toggle_planes(viewer)
     assert all(dock.isVisible() for dock in docks)
+
+
+def test_a_list_behind_a_panel_takes_no_room_and_stays(qtbot, viewer):
+    viewer.window.resize(700, 600)
+    window = getattr(viewer, "__wrapped__", viewer).window
+    behind = window._qt_viewer.dockLayerList
+    window._qt_window.tabifyDockWidget(window.add_dock_widget(QWidget(), name="Panel", area="right"), behind)
+    qtbot.waitUntil(lambda: bool(window._qt_window.tabifiedDockWidgets(behind)), timeout=PATIENCE)
+    shown = toggle_planes(viewer)
+    qtbot.waitUntil(lambda: shown.isVisible(), timeout=PATIENCE)
+    assert window._qt_window.tabifiedDockWidgets(behind)
 
 
 def test_six_views_have_the_planes_as_a_preset(tiny_study, tiny_prediction):

@@ -128,7 +128,7 @@ def test_cancel_stops_and_changes_nothing(qtbot, viewer, panel, tiny_study):
     panel.study.refresh()
     panel.run()
     qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
-    panel.cancel()
+    panel.bar.cancel()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
     assert panel.network.stopped.is_set()
     assert len(viewer.layers) == 5
@@ -153,7 +153,7 @@ def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, pane
     panel.run()
     qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
     assert str(panel.network.asked[0]["members"]) == "tta:8"
-    panel.cancel()
+    panel.bar.cancel()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
     assert "3 of 8 members" in panel.bar.status.text()
     assert "partial: 3 of 8 members (tta:8)" in panel.results.summary.text()

@@ -81,17 +81,6 @@ def test_maps_are_cut_where_the_viewer_cuts_them(panel, viewer):
     assert canvas.state.thresholds[["entropy", "(WT)"][0]] == pytest.approx(0.2 + 0.08 * 0.49, abs=2e-3)
 
 
-def test_choosers_follow_each_other(panel):
-    panel.open_window()
-    window = panel.window_shown
-    window.choose_plane("coronal")
-    assert panel.plane_choice.currentText() == "Coronal"
-    panel.plane_choice.setCurrentText("Sagittal")
-    assert window.canvas.state.cut.plane == "sagittal"
-    window.choose_preset("Methods")
-    assert panel.preset_choice.currentText() == "Methods"
-
-
 def test_a_new_run_and_a_correction_reach_the_window(qtbot, viewer, panel, tiny_prediction):
     panel.open_window()
     window = panel.window_shown

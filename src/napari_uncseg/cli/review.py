@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 PANEL = "Review"
 CONTROLS, LIST, ROOMY = "layer controls", "layer list", 1500
-"""Napari's panel for the colours of a layer, which is put away in a window of fewer pixels than that in width; and its
+"""Napari's panel for the colours of a layer, which is put away in a window of fewer pixels than that in width, and its
 list of layers."""
 
 LEAST_SHARE = 0.45
-"""Share of the window's width below which the picture gets the room of the list of layers."""
+"""Share of the window's width below which the picture gets the room of both, whatever the window's width."""
 
 
 @handle_errors
@@ -92,22 +92,25 @@ def build_review(results: Path, images: Path | None) -> Viewer:
 
 
 def make_room(window: QMainWindow, panel: QWidget) -> None:
-    """Lay napari's list of layers onto the panel, as a tab behind it, where the picture would be narrow between both.
+    """Where the picture is narrow, put napari's controls of a layer away, and lay its list of layers behind the panel.
 
     Parameters
     ----------
     window : QMainWindow
     panel : QWidget
-        In a dock.
+        In a dock, of which the list becomes a tab.
     """
     from qtpy.QtWidgets import QDockWidget
 
+    from napari_uncseg.cli.window import settle
+
+    docks = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
+    beside = next(dock for dock in docks.values() if dock.isAncestorOf(panel))
     picture = window.centralWidget()
-    if picture is None or picture.width() >= LEAST_SHARE * window.width():
-        return
-    docks = window.findChildren(QDockWidget)
-    beside = next(dock for dock in docks if dock.isAncestorOf(panel))
-    for dock in docks:
-        if dock.objectName() == LIST and not dock.isFloating():
-            window.tabifyDockWidget(beside, dock)
-    beside.raise_()
+    assert picture is not None
+    if picture.width() < LEAST_SHARE * window.width():
+        docks[CONTROLS].hide()
+        settle(0.1)  # docks take their size in the next turns of the event loop
+    if picture.width() < LEAST_SHARE * window.width():
+        window.tabifyDockWidget(beside, docks[LIST])
+        beside.raise_()

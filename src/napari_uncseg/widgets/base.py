@@ -13,7 +13,6 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QScrollArea, QStyle, QWidget
 from superqt.utils import QSignalDebouncer
 
@@ -21,7 +20,7 @@ from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.viewer.layers import layer_events
 from napari_uncseg.widgets.common import Note, column, weakly
-from napari_uncseg.widgets.drop import take_drops
+from napari_uncseg.widgets.drop import qt_viewer_of, take_drops
 
 
 class Connections:
@@ -170,16 +169,15 @@ class Panel(QWidget):
 
     def focus_picture(self) -> None:
         """Give the focus to the picture of the main window, where the keys of a review are pressed."""
-        window = self.window()
-        middle = window.centralWidget() if isinstance(window, QMainWindow) else None
-        canvas = middle.findChild(QOpenGLWidget) if middle is not None else None
-        if canvas is not None:
-            canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+        shown = qt_viewer_of(self._viewer)
+        if shown is not None:
+            shown.canvas.native.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def release(self) -> None:
         """Let go of viewer and session; called when napari takes the panel out of its dock, which deletes nothing."""
         self._connections.disconnect_all()
-        self._layers.follow(())
+        for watch in self.findChildren(Watch):
+            watch.follow(())
 
     def event(self, event: QEvent | None) -> bool:
         """Notice when the panel is first shown, and when it leaves its dock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import napari
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.notifications import show_warning
@@ -42,7 +41,10 @@ class DropFilter(QObject):
             paths = [url.toLocalFile() for url in mime.urls()] if mime is not None else []
             if paths and all(paths) and not event.modifiers() and _reads(paths):
                 event.acceptProposedAction()
-                _open(watched.viewer, paths)
+                try:
+                    watched.viewer.open(paths, plugin=PLUGIN)
+                except UncsegError as error:
+                    show_warning(failure_sentence(error))
                 return True
         return super().eventFilter(watched, event)
 
@@ -50,10 +52,3 @@ class DropFilter(QObject):
 def _reads(paths: list[str]) -> bool:
     reader = PluginManager.instance().commands.execute(f"{PLUGIN}.read", args=(paths,))
     return reader is not None and reader.__name__ != "refuse"  # what it refuses may be another plugin's
-
-
-def _open(viewer: napari.Viewer, paths: list[str]) -> None:
-    try:
-        viewer.open(paths, plugin=PLUGIN)
-    except UncsegError as error:
-        show_warning(failure_sentence(error))

@@ -309,10 +309,6 @@ class JobPanel(Panel):
         """Run the job on what the form says."""
         raise NotImplementedError
 
-    def cancel(self) -> None:
-        """Ask the job to stop; it does within seconds."""
-        self.bar.cancel()
-
     def release(self) -> None:
         """Stop as well."""
         super().release()

@@ -22,13 +22,10 @@ class BlindBox(QCheckBox):
     def __init__(self, changed: Callable[[bool], None]) -> None:
         super().__init__("Blind")
         self.setToolTip("Open studies without their reference: no Dice and no errors are seen while judging")
-        self.setChecked(_settings().value(_KEY, False, type=bool))
+        self._settings = QSettings("napari-uncseg", "napari-uncseg")
+        self.setChecked(self._settings.value(_KEY, False, type=bool))
         self.toggled.connect(self._remember)
         self.toggled.connect(changed)
 
     def _remember(self, blind: bool) -> None:
-        _settings().setValue(_KEY, blind)
-
-
-def _settings() -> QSettings:
-    return QSettings("napari-uncseg", "napari-uncseg")
+        self._settings.setValue(_KEY, blind)

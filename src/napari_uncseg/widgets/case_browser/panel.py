@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -256,14 +255,11 @@ class CaseBrowserWidget(Panel):
             opened = opened.blind
         study, prediction = opened.study, opened.prediction
         notes = list(opened.notes)
-        for remember in (
-            partial(self._open_log, self._folders[0]),
-            partial(remember_case, self._state, *self._folders, case.id),
-        ):
-            try:
-                remember()
-            except UncsegError as error:
-                notes.append(str(error))
+        try:
+            self._open_log(self._folders[0])
+            remember_case(self._state, *self._folders, case.id)
+        except UncsegError as error:
+            notes.append(str(error))
         show_case(self._viewer, before, study, prediction)
         notes += study_notes(study) if study is not None else ()
         if prediction is not None:

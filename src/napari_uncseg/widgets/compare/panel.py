@@ -11,7 +11,6 @@ from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from napari_uncseg.compare.data import Array, Point
-from napari_uncseg.compare.presets import PRESETS
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
@@ -21,13 +20,11 @@ from napari_uncseg.viewer.bindings import declared_key
 from napari_uncseg.viewer.colormaps import drawn_from
 from napari_uncseg.viewer.corrections import corrected_labels, correction_layer
 from napari_uncseg.viewer.navigation import session_of
-from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.base import EDIT_DELAY_MS, Connections, Panel, Watch
 from napari_uncseg.widgets.common import Note, button, choice, form, offer
 from napari_uncseg.widgets.compare.planes import PointLink, toggle_planes
-from napari_uncseg.widgets.compare.six_views import PRESET_TIP, SixViewsWindow
-from napari_uncseg.widgets.compare.window import PLANE_TIP
+from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 from napari_uncseg.widgets.reviewer import ask_reviewer
 
 
@@ -171,16 +168,13 @@ class SixViewsWidget(Panel):
         # A window has its own place on the screen, but never outlives the panel.
         self.destroyed.connect(partial(_close_all, self._windows))
         self.study_choice = choice("Study to show; it needs images and a result that are open")
-        self.preset_choice = choice(PRESET_TIP, PRESETS)
-        self.plane_choice = choice(PLANE_TIP, [plane.capitalize() for plane in PLANES])
         tip = "Show the study in six panes, in a window of its own, where the viewer stands"
         self.open_button = button("Open six views", tip, self.open_window)
         key, words = declared_key("planes", "picture")
         tip = f"{words.capitalize()} ({key})"
         self.planes_button = button("Three planes", tip, self._toggle_planes)
         self.hint = Note(EMPTY)
-        boxes = form(Study=self.study_choice, Show=self.preset_choice, Plane=self.plane_choice)
-        self.fill(boxes, self.open_button, self.planes_button, self.hint)
+        self.fill(form(Study=self.study_choice), self.open_button, self.planes_button, self.hint)
         self.watch_layers()
         self.refresh()
 
@@ -218,16 +212,10 @@ class SixViewsWidget(Panel):
         if study is None or prediction is None:
             return
         self.close_window()
-        window = SixViewsWindow(study, prediction, self.plane_choice.currentText().lower(), self._point())
-        window.choose_preset(self.preset_choice.currentText())
+        window = SixViewsWindow(study, prediction, point=self._point())
         self._windows.append(window)
         self._link = MainLink(self._viewer, window)
         window.closed.connect(self._forget)
-        # Two choosers of one thing: each follows the other.
-        window.plane_choice.currentTextChanged.connect(self.plane_choice.setCurrentText)
-        window.preset_choice.currentTextChanged.connect(self.preset_choice.setCurrentText)
-        self.plane_choice.currentTextChanged.connect(window.plane_choice.setCurrentText)
-        self.preset_choice.textActivated.connect(window.choose_preset)
         window.show()
 
     def _toggle_planes(self) -> None:

@@ -14,7 +14,7 @@ from napari.qt import QtViewer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 from superqt.utils import QSignalThrottler, signals_blocked
 
@@ -158,9 +158,14 @@ class PlanesView(QWidget):
         """Put away napari's lists where the planes would be small beside them."""
         super().showEvent(event)
         if event is not None and not event.spontaneous() and self.width() < NARROW:
-            self._hidden = [dock for dock in self._lists if dock.isVisible()]
+            self._hidden = [dock for dock in self._lists if self._takes_room(dock)]
             for dock in self._hidden:
                 dock.hide()
+
+    def _takes_room(self, dock: QDockWidget) -> bool:
+        """Whether a list is seen beside the picture; as a tab behind a panel it is in nobody's way."""
+        window = self.window()
+        return dock.isVisible() and not (isinstance(window, QMainWindow) and window.tabifiedDockWidgets(dock))
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Show them again, but not when the window itself is hidden."""
@@ -199,8 +204,7 @@ class PlanesView(QWidget):
         offer(self.image, {name: MODALITY_TITLES[name] for name in MODALITIES}, image)
         offer(self.map, {"": "No map", **{name: overlays[name].title for name in maps}}, top)
         self.name.setText(f" {study_id} ")
-        for each in (self.name, self.opacity):  # in the middle of their line
-            each.setMinimumHeight(self.image.sizeHint().height())
+        self.opacity.setMinimumHeight(self.image.sizeHint().height())  # in the middle of its line
         panes = [Pane(image, top, plane=plane) for plane in PLANES]
         panes.append(Pane(OTHER.get(image, "t2f"), plane="axial"))
         windows = {}

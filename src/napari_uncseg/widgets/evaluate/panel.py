@@ -56,11 +56,6 @@ class EvaluateWidget(JobPanel):
         if not self.running and inputs is not None:
             self.bar.start(partial(evaluate, inputs.snapshot()))
 
-    def release(self) -> None:
-        """Stop as well."""
-        super().release()
-        self._edits.follow(())
-
     def _inputs(self) -> Inputs | None:
         """What would be evaluated now."""
         reference = self.reference_choice.currentData()

@@ -151,10 +151,6 @@ class HistogramSlider(QWidget):
         """The threshold."""
         return float(self.strip.value())
 
-    def maximum(self) -> float:
-        """Upper end of the range, which starts at 0."""
-        return float(self.strip.maximum())
-
     def setValue(self, value: float) -> None:
         """Move the handle; says so when it moved."""
         self.strip.setValue(value)

@@ -194,7 +194,7 @@ class CorrectionBox(QWidget):
         self.offer.present(drafts)
         if self.offer.draft is not None and (before is None or before.path != self.offer.draft.path):
             self.wanted.emit()
-            show_info(f"{self._session.study}: {self.offer.words}")
+            show_info(f"{self._session.study}: {self.offer.note.text()}")
 
     def _go_on(self) -> None:
         self._start(draft=self.offer.draft)
@@ -319,7 +319,9 @@ class CorrectionBox(QWidget):
     def _tell_edit(self, count: int, done: str, nothing: str) -> None:
         if self._prediction is not None and count:
             done = f"{done}: {count * self._prediction.voxel_ml:.2f} mL. Ctrl+Z undoes."
-        self.message.tell(done if count else f"{nothing}.", aloud=self.message.visibleRegion().isEmpty())
+        self.message.tell(done if count else f"{nothing}.")
+        if self.message.visibleRegion().isEmpty():  # it may still be read when the next study is open
+            show_info(f"{self._session.study}: {self.message.text()}")
 
     def _measure(self) -> None:
         """Tell what has been changed so far, and keep it."""

@@ -19,7 +19,6 @@ _COLUMNS = {
     "mL": "Volume, millilitres; before and after a correction",
     "mm, axial": DIAMETERS_HOW,
 }
-Sizes = dict[Region, RegionSize]
 
 
 class MeasuresFold(Fold):
@@ -43,7 +42,7 @@ class MeasuresFold(Fold):
         self._viewer = viewer
         surfaces.clicked.connect(self._toggle)
         self._measured: Prediction | None = None
-        self._before: Sizes = {}
+        self._before: dict[Region, RegionSize] = {}
 
     def present(self, prediction: Prediction | None, changes: Correction | None = None) -> None:
         """Tell the sizes of a result and, where something was changed, of its correction."""

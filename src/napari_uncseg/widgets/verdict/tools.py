@@ -101,11 +101,6 @@ class DraftOffer(QWidget):
         self.setLayout(column(self.note, row(self.take_button, self.discard_button)))
         self.hide()
 
-    @property
-    def words(self) -> str:
-        """What is told of the draft."""
-        return self.note.text()
-
     def present(self, drafts: Sequence[CorrectionDraft]) -> None:
         """Offer the first of some drafts, the latest."""
         self.draft = drafts[0] if drafts else None
