@@ -74,6 +74,30 @@ def test_objects_are_of_the_same_study_with_uids_of_their_own(t1c, prediction):
     assert len({uid for pair in uids for uid in pair}) == 2 * len(uids)
 
 
+@pytest.mark.parametrize("t1c", [False], indirect=True, ids=["classic"])
+def test_names_of_every_alphabet_and_of_nobody_go_out(tmp_path, t1c, prediction):
+    def written(**tags):
+        for frame in t1c.frames:
+            image = pydicom.dcmread(frame.path)
+            for keyword, value in tags.items():
+                setattr(image, keyword, value)
+                if value is None:
+                    delattr(image, keyword)
+            image.save_as(frame.path)
+        made = export_dicom(prediction, t1c, b"%PDF-1.4")
+        for name, each in made.items():
+            each.save_as(tmp_path / name, enforce_file_format=True)
+        return {str(pydicom.dcmread(tmp_path / name).PatientName) for name in made}
+
+    japanese = "Yamada^Tarou=山田^太郎"
+    assert written(SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=japanese) == {japanese}
+    gone = dict.fromkeys(("PatientID", "PatientName", "PatientBirthDate", "StudyDate", "StudyID", "AccessionNumber"))
+    assert written(**gone) == {""}
+    for keyword in ("FrameOfReferenceUID", "StudyInstanceUID"):
+        with pytest.raises(DicomError, match=keyword):
+            written(**{keyword: ""})
+
+
 def test_source_is_the_one_the_result_was_made_from(tmp_path, t1c, prediction):
     assert find_source(prediction, tmp_path / "in").label == t1c.label
     told = {"preparation": {"inputs": {"t1c": {"series": 1, "sha256": "0" * 64}}}}

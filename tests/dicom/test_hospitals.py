@@ -14,12 +14,13 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
 from tests.dicom.test_series import check_same
-from tests.dicom_writer import affine_of, head, write_series
+from tests.dicom_writer import SEQUENCES, affine_of, head, write_series
 
 from napari_uncseg.dicom.roles import choose_series
 from napari_uncseg.dicom.series import Series, read_examination
 from napari_uncseg.dicom.voxels import read_voxels
-from napari_uncseg.errors import DicomError
+from napari_uncseg.errors import DicomError, StudyError
+from napari_uncseg.preparation.scans import read_dicom
 
 SHAPE = (30, 34, 14)
 AFFINE = affine_of((6.0, 5.0, 11.0), SHAPE)
@@ -144,6 +145,29 @@ def test_values_beyond_twelve_bits_and_below_zero(tmp_path):
     first, second = sound(tmp_path)
     check_near(first, VALUES - 1000)
     check_near(second, VALUES.max() + VALUES.min() - VALUES)
+
+
+def test_what_the_scanner_filled_up_is_dark(tmp_path):
+    def fill(image: Dataset, _: int) -> None:
+        signed(image, 0)
+        stored = np.frombuffer(image.PixelData, "<i2").copy()
+        stored[:50] = -2000
+        image.PixelData, image.PixelPaddingValue = stored.tobytes(), -2000
+
+    write_series(tmp_path, VALUES, AFFINE, change=fill)
+    (series,) = sound(tmp_path)
+    values, _ = read_voxels(series)
+    assert values.min() == VALUES.transpose(2, 1, 0).reshape(SHAPE[2], -1)[:, 50:].min()
+
+
+@pytest.mark.parametrize("slope", ["1e300", "0.0"], ids=["infinite", "constant"])
+def test_image_of_one_value_is_refused_before_it_is_registered(tmp_path, slope):
+    for number, role in enumerate(SEQUENCES, start=2):
+        tags = {"RescaleSlope": slope, "RescaleIntercept": "0"} if role == "t2w" else {}
+        flat = role == "t2w" and slope == "0.0"
+        write_series(tmp_path / role, np.full(SHAPE, 90.0) if flat else VALUES, AFFINE, role, number=number, **tags)
+    with pytest.raises(StudyError, match="T2w"):
+        read_dicom(tmp_path)
 
 
 def test_slope_of_each_slice_is_its_own(tmp_path):
@@ -301,13 +325,13 @@ def test_enhanced_image_of_several_stacks_and_of_several_echoes(tmp_path):
     check_same(second, VALUES + 20, AFFINE)
 
 
-def t1_twice(folder: Path, first: Mapping[str, Any], second: Mapping[str, Any], *, plain: str = "t1_tra") -> str | None:
-    """Label of what is taken for T1c of two T1 series, a T2 and a FLAIR."""
+def t1_twice(folder: Path, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Labels of what is taken for T1n and T1c of two T1 series, a T2 and a FLAIR."""
     for number, (role, tags) in enumerate((("t1n", first), ("t2w", first), ("t2f", first), ("t1n", second)), start=2):
-        own = {"SeriesDescription": plain, "InversionTime": 900} if role == "t1n" else {}
+        own = {"SeriesDescription": "t1_tra", "InversionTime": 900} if role == "t1n" else {}
         write_series(folder / str(number), VALUES, AFFINE, role, number=number, **{**own, **tags})
     chosen = choose_series(read_examination(folder)).series
-    return chosen["t1c"].label if "t1c" in chosen else None
+    return [chosen[role].label for role in ("t1n", "t1c") if role in chosen]
 
 
 AGENT = {"ContrastBolusAgent": "Gadovist"}
@@ -325,7 +349,7 @@ ORDERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("tags", ORDERS.values(), ids=ORDERS)
 def test_which_of_two_t1_came_after_contrast_agent(tmp_path, tags):
-    assert t1_twice(tmp_path, *tags) == "5"
+    assert t1_twice(tmp_path, *tags) == ["2", "5"]
 
 
 def test_enhanced_gradient_echo_and_echo_planar_images_are_no_t1_or_t2(tmp_path):

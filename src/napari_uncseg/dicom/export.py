@@ -42,6 +42,14 @@ _TYPES = {
 }
 """What each segment is, by codes of SNOMED CT."""
 
+_KNOWN_BY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+"""What those who take names out often take out whole."""
+
 _BRAIN = CodedConcept("12738006", "SCT", "Brain")
 
 
@@ -65,14 +73,14 @@ def export_dicom(prediction: Prediction, t1c: Series, report: bytes | None = Non
     Raises
     ------
     DicomError
-        When the result does not lie on the grid of the series.
+        When the result does not lie on the grid of the series, or the series has lost what an archive knows it by.
     """
     if not same_grid(prediction.shape, prediction.affine, t1c.shape, t1c.affine):
         raise DicomError(
             f"The result of {prediction.study_id} does not lie on the grid of series {t1c.label}; name the source that "
             "it was prepared from."
         )
-    source = [pydicom.dcmread(path) for path in dict.fromkeys(frame.path for frame in t1c.frames)]
+    source = _source(t1c)
     objects: dict[str, Dataset] = {}
     if prediction.segmentation.any():
         objects["segmentation.dcm"] = _segmentation(prediction, source, t1c)
@@ -81,6 +89,27 @@ def export_dicom(prediction: Prediction, t1c: Series, report: bytes | None = Non
     if report is not None:
         objects["report.dcm"] = _report(prediction, report, source[0])
     return objects
+
+
+def _source(t1c: Series) -> list[Dataset]:
+    """The images that the objects refer to: names in Unicode, and all that DICOM asks of a patient, if empty."""
+    images: list[Dataset] = []
+    for path in dict.fromkeys(frame.path for frame in t1c.frames):
+        image = pydicom.dcmread(path, force=True)
+        image.decode()
+        image.SpecificCharacterSet = "ISO_IR 192"
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in image:
+                setattr(image, keyword, "")
+        images.append(image)
+    for keyword in _KNOWN_BY:
+        if not all(image.get(keyword) for image in images):
+            what = f"Series {t1c.label} has no {keyword}, without which nothing can refer to it"
+            raise DicomError(f"{what}; name the images as the archive holds them.")
+    if len({image.SOPInstanceUID for image in images}) < len(images):
+        what = f"Several images of series {t1c.label} have the same SOPInstanceUID"
+        raise DicomError(f"{what}; name the images as the archive holds them.")
+    return images
 
 
 def find_source(prediction: Prediction, path: Path) -> Series:

@@ -26,7 +26,7 @@ TAGS = (
     *("EchoPulseSequence", "EchoPlanarPulseSequence", "DiffusionBValue", "InstanceNumber", "AcquisitionDate"),
     *("AcquisitionTime", "AcquisitionDateTime", "SeriesTime", "ImagePositionPatient", "ImageOrientationPatient"),
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "SamplesPerPixel", "BitsAllocated"),
-    *("RescaleSlope", "RescaleIntercept", "PixelRepresentation", "PixelSpacing"),
+    *("RescaleSlope", "RescaleIntercept", "PixelRepresentation", "PixelSpacing", "PixelPaddingValue"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 """All that is read of a header: of thousands of files in seconds."""

@@ -26,7 +26,7 @@ _PIXELS = (
 
 
 def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -> tuple[Floats32, str]:
-    """Values of a series, with rescaling applied.
+    """Values of a series, rescaled, with the least of them where the scanner filled up and white made bright.
 
     Parameters
     ----------
@@ -51,6 +51,7 @@ def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -
     if series.problem is not None:
         raise series.problem
     values = np.empty(series.shape, dtype=np.float32)
+    padding, padded = series.header.get("PixelPaddingValue"), np.zeros(series.shape, dtype=bool)
     digest = hashlib.sha256(np.round(series.affine, 4).tobytes())
     path: Path | None = None
     stored = np.empty(0)
@@ -63,6 +64,10 @@ def read_voxels(series: Series, cancelled: Callable[[], bool] = lambda: False) -
             raise DamagedDicom(f"{frame.path} holds other voxels than its header says; export it again.")
         digest.update(np.ascontiguousarray(stored[frame.index]).data)
         values[:, :, place] = stored[frame.index].T * np.float32(frame.slope) + np.float32(frame.intercept)
+        if isinstance(padding, int):
+            padded[:, :, place] = padding == stored[frame.index].T
+    if padded.any() and not padded.all():  # where a scanner that turned its slices has nothing to show
+        values[padded] = values[~padded].min()
     if series.header.get("PhotometricInterpretation") == "MONOCHROME1":  # the least value is white
         values = values.max() + values.min() - values
     return values, digest.hexdigest()

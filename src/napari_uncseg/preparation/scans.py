@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_data_path
 
-from napari_uncseg.arrays import Floats32, Floats64
+from napari_uncseg.arrays import Array, Floats32, Floats64
 from napari_uncseg.dicom.files import holds_dicom
 from napari_uncseg.dicom.roles import COVERED_MM, choose_series
 from napari_uncseg.dicom.series import read_examination
@@ -103,7 +103,8 @@ def read_dicom(
             what = f"{MODALITY_TITLES[role]} of {path} (series {series.label}) covers only {min(series.extent):.0f} mm"
             raise CutHead(f"{what} of the head along one side; give a series of the whole head.")
         values, sha256 = read_voxels(series, cancelled)
-        scans[role] = Scan(values, series.affine, sha256, series.number)
+        what = f"{MODALITY_TITLES[role]} of {path} (series {series.label})"
+        scans[role] = Scan(_checked(values, what, "series"), series.affine, sha256, series.number)
     return RawStudy(study_id or hashed_id(examination.uid or scans["t1c"].sha256), scans)
 
 
@@ -148,11 +149,17 @@ def read_nifti(files: StudyFiles, study_id: str | None = None) -> RawStudy:
     for role in MODALITIES:
         volume = read_volume(files.paths[role])
         entry = files.modalities[role]
-        values = finite(volume.values(entry[1] if isinstance(entry, tuple) else 0))
-        if values.min() == values.max():
-            raise StudyError(f"{volume.path} holds but one finite value; give another file.")
-        scans[role] = Scan(np.asarray(values, dtype=np.float32), volume.affine, volume.sha256)
+        values = volume.values(entry[1] if isinstance(entry, tuple) else 0)
+        scans[role] = Scan(_checked(values, str(volume.path), "file"), volume.affine, volume.sha256)
     return RawStudy(study_id or hashed_id(scans["t1c"].sha256), scans)
+
+
+def _checked(values: Array, what: str, kind: str) -> Floats32:
+    """Values of an image without those that are not finite, of which there are at least two."""
+    values = np.asarray(finite(values), dtype=np.float32)
+    if values.min() == values.max():
+        raise StudyError(f"{what} holds but one finite value; give another {kind}.")
+    return values
 
 
 def hashed_id(uid: str) -> str:
