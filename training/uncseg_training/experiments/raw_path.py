@@ -126,8 +126,8 @@ def main(
             {
                 "region": str(region),
                 "phantoms": len(pair),
-                "raw path": round(float(pair.iloc[:, 0].mean()), 4),
-                "perfect": round(float(pair.iloc[:, 1].mean()), 4),
+                "raw path": harness.rounded(float(pair.iloc[:, 0].mean())),
+                "perfect": harness.rounded(float(pair.iloc[:, 1].mean())),
                 "lost": harness.interval(difference),
             }
         )
