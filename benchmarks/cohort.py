@@ -18,7 +18,7 @@ from typing import Any
 
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.jobs import PredictionJob
-from napari_uncseg.inference.pipeline import Settings, make_predictor, predict_job
+from napari_uncseg.inference.pipeline import PredictionSettings, make_predictor, predict_job
 from napari_uncseg.io.discovery import study_files
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.preparation.cohort import Run, predict_on_cluster
@@ -53,12 +53,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         jobs = jobs_of(options.study, options.studies + 1, root / "studies")
-        predictor, settings = make_predictor(None, "cpu", print), Settings(root / "alone", members=members)
+        predictor, settings = make_predictor(None, "cpu", print), PredictionSettings(root / "alone", members=members)
         alone = timed(lambda each: predict_job(each, predictor, settings), jobs)
         print(f"one process, {os.cpu_count()} cores: {alone:7.0f} studies an hour")
         rates = {}
         for workers in sorted({1, options.workers}):
-            settings = Settings(root / f"workers-{workers}", members=members)
+            settings = PredictionSettings(root / f"workers-{workers}", members=members)
             rates[workers] = on_cluster(jobs, Run(settings, "cpu", None), workers)
             print(f"{workers} worker(s), a core each: {rates[workers]:7.0f} studies an hour")
         most = options.workers

@@ -30,8 +30,8 @@ from torch import Tensor, nn  # noqa: E402
 
 from napari_uncseg.inference.device import precision_name, precision_of  # noqa: E402
 from napari_uncseg.inference.predictor import Predictor  # noqa: E402
-from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input  # noqa: E402
-from napari_uncseg.inference.sliding_window import count_tiles, predict_logits  # noqa: E402
+from napari_uncseg.inference.preprocessing import InputPlan, brain_crop, network_input  # noqa: E402
+from napari_uncseg.inference.sliding_window import count_tiles, sliding_window_logits  # noqa: E402
 from napari_uncseg.io.loading import load_study  # noqa: E402
 from napari_uncseg.io.nifti import write_volume  # noqa: E402
 from napari_uncseg.io.saving import save_prediction  # noqa: E402
@@ -105,14 +105,14 @@ def measure(options: argparse.Namespace, clock: Clock, folder: Path) -> int:
 def against_nnunet(model: Model, study: Study, device: torch.device, clock: Clock) -> list[bool]:
     """One network on the same images and tiles, in our sliding window and in nnU-Net's: whether targets were held."""
     plan = InputPlan.from_plans(model.plans)
-    frame = frame_of(study, plan)
-    image, precision = network_input(study, plan, frame), precision_of(device)
+    crop = brain_crop(study, plan)
+    image, precision = network_input(study, plan, crop), precision_of(device)
     network = model.network.to(device).eval()
     seen = image.to(device)
-    predict_logits(network, seen, plan.patch_size, precision=precision)  # the first pass chooses its kernels
+    sliding_window_logits(network, seen, plan.patch_size, precision=precision)  # the first pass chooses its kernels
     with clock("ours"):
-        ours = predict_logits(network, seen, plan.patch_size, precision=precision).cpu()
-    print(f"one network, {count_tiles(frame.shape, plan.patch_size)} tiles, ours in {precision_name(precision)}")
+        ours = sliding_window_logits(network, seen, plan.patch_size, precision=precision).cpu()
+    print(f"one network, {count_tiles(crop.network_shape, plan.patch_size)} tiles, ours in {precision_name(precision)}")
     labels, held = labels_of(ours, model), []
     for name, target in TARGET_FASTER.items():
         predictor = nnunet_predictor(network, plan, model, device, mirrored="mirrored" in name)

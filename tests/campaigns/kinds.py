@@ -23,7 +23,7 @@ from napari_uncseg.errors import DicomError, UncsegError
 from napari_uncseg.evaluation.cache import read_record
 from napari_uncseg.evaluation.matching import match
 from napari_uncseg.evaluation.metric import from_npz
-from napari_uncseg.evaluation.runner import Settings, evaluate_study
+from napari_uncseg.evaluation.runner import EvaluationSettings, evaluate_study
 from napari_uncseg.io.files import sha256
 from napari_uncseg.io.label_coding import read_dataset
 from napari_uncseg.io.loading import load_study
@@ -160,7 +160,7 @@ def _results(folder: Path) -> Iterable[Kind]:
     yield Kind("map of a result", "NIfTI", a_map, load, mutations.damage_gzip, partial(_vouch, listing, "entropy"))
 
     pairs = match(folder / "results", folder / "studies").pairs
-    measured = evaluate_study(pairs[0], Settings(folder / "evaluation"))
+    measured = evaluate_study(pairs[0], EvaluationSettings(folder / "evaluation"))
     record, npz = measured.path, measured.path.with_suffix(".npz")
     yield Kind("record of an evaluation", "JSON", record, partial(read_record, record), mutations.damage_json)
     yield Kind("statistics .npz", "logs", npz, lambda: from_npz(npz.read_bytes(), npz), mutations.damage_archive)

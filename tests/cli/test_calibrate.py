@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from napari_uncseg.cli.calibrate import FitSet
 from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
 from napari_uncseg.evaluation.matching import match
-from napari_uncseg.evaluation.recalibration import FIT_SETS
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import Region
@@ -159,10 +157,6 @@ def test_a_folder_is_no_file(folder, run):
     result = run(folder)
     assert result.exit_code == 1
     assert str(folder / "calibration.json") in result.stderr
-
-
-def test_the_command_offers_the_sets_that_can_be_fitted_on():
-    assert {member.value for member in FitSet} == {str(member) for member in FIT_SETS}
 
 
 def test_stopping_writes_nothing(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.case import NO_BRAIN, case_from_arrays, case_from_prediction, upper_bound
+from napari_uncseg.evaluation.case import case_from_arrays, case_from_prediction, upper_bound
 from napari_uncseg.labels import REGIONS, Region, region_masks
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
@@ -16,7 +16,7 @@ def test_case_of_a_prediction_has_its_arrays(tiny_prediction, tiny_study):
     assert case.id == tiny_study.id
     assert case.spacing == pytest.approx(tiny_study.spacing)
     assert case.voxel_ml == pytest.approx(tiny_study.voxel_ml)
-    assert case.notes == ()
+    assert case.brain_known
     assert "error" not in case.maps
     np.testing.assert_array_equal(case.reference, region_masks(tiny_study.reference))
     np.testing.assert_array_equal(case.prediction, region_masks(tiny_prediction.segmentation))
@@ -76,7 +76,7 @@ def test_unknown_brain_is_the_whole_volume_and_is_told():
     labels = np.zeros((4, 5, 6), dtype=np.uint8)
     case = case_from_arrays(labels, labels)
     assert case.brain.all()
-    assert case.notes == (NO_BRAIN,)
+    assert not case.brain_known
 
 
 def test_arrays_of_any_order_and_kind_are_taken():

@@ -19,7 +19,7 @@ from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import LabelFile, Pair, match
-from napari_uncseg.evaluation.runner import Measured, Settings, evaluate_pairs, evaluate_study
+from napari_uncseg.evaluation.runner import EvaluationSettings, Measured, evaluate_pairs, evaluate_study
 from napari_uncseg.evaluation.table import by_case, csv_text, select
 from napari_uncseg.labels import Coding, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
@@ -40,7 +40,7 @@ def pairs_of(folder: Path) -> tuple[Pair, ...]:
 
 def test_merged_statistics_give_the_values_of_the_cases(folder, tmp_path):
     pairs = pairs_of(folder)
-    measured, failures = evaluate_pairs(pairs, Settings(tmp_path / "out"), workers=1)
+    measured, failures = evaluate_pairs(pairs, EvaluationSettings(tmp_path / "out"), workers=1)
     assert not failures
     merged = merge(measured)
     directly = evaluate(read_case(pair).case for pair in pairs)
@@ -53,7 +53,7 @@ def test_merged_statistics_give_the_values_of_the_cases(folder, tmp_path):
 
 
 def test_the_same_studies_are_kept_and_a_changed_one_is_refused(folder, tmp_path):
-    settings = Settings(tmp_path / "out")
+    settings = EvaluationSettings(tmp_path / "out")
     pairs = pairs_of(folder)
     first, _ = evaluate_pairs(pairs, settings, workers=1)
     stamps = [measured.path.stat().st_mtime_ns for measured in first]
@@ -75,7 +75,7 @@ def test_the_same_studies_are_kept_and_a_changed_one_is_refused(folder, tmp_path
 
 
 def test_half_written_statistics_are_measured_again(folder, tmp_path):
-    settings = Settings(tmp_path / "out")
+    settings = EvaluationSettings(tmp_path / "out")
     pair = pairs_of(folder)[0]
     path = evaluate_study(pair, settings).path
     path.with_name("first.npz").write_bytes(b"PK")
@@ -86,7 +86,7 @@ def test_half_written_statistics_are_measured_again(folder, tmp_path):
 
 
 def test_statistics_of_an_earlier_version_are_measured_again_and_still_fix_thresholds(folder, tmp_path):
-    settings = Settings(tmp_path / "out")
+    settings = EvaluationSettings(tmp_path / "out")
     pair = pairs_of(folder)[0]
     path = evaluate_study(pair, settings).path
     record, statistics = read_record(path)
@@ -102,7 +102,7 @@ def test_statistics_of_an_earlier_version_are_measured_again_and_still_fix_thres
 
 
 def test_labels_read_otherwise_are_refused(folder, tmp_path):
-    settings = Settings(tmp_path / "out")
+    settings = EvaluationSettings(tmp_path / "out")
     pair = pairs_of(folder)[0]
     evaluate_study(pair, settings)
     with pytest.raises(EvaluationError, match="--overwrite"):
@@ -116,7 +116,7 @@ def test_a_study_that_fails_does_not_stop_the_others(folder, tmp_path):
     moved[0, 3] += 7
     nib.Nifti1Image(np.asarray(image.dataobj), moved).to_filename(reference)
     (folder / "ref" / "first" / "first-t1c.nii.gz").unlink()
-    (measured,), (failure,) = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=1)
+    (measured,), (failure,) = evaluate_pairs(pairs_of(folder), EvaluationSettings(tmp_path / "out"), workers=1)
     assert (measured.study, failure.study) == ("second", "first")
     assert isinstance(failure.error, EvaluationError)
     assert [file.name for file in sorted(measured.path.parent.iterdir())] == ["second.json", "second.npz"]
@@ -129,7 +129,7 @@ def test_segmentations_of_another_tool_and_no_images(folder, tmp_path):
         shutil.copy(seg, folder / "plain" / f"{name}.nii.gz")
         (folder / "ref" / name / f"{name}-t1n.nii.gz").unlink()
     measured, failures = evaluate_pairs(
-        match(folder / "plain", folder / "ref").pairs, Settings(tmp_path / "out"), workers=1
+        match(folder / "plain", folder / "ref").pairs, EvaluationSettings(tmp_path / "out"), workers=1
     )
     assert not failures
     merged = merge(measured)
@@ -140,14 +140,14 @@ def test_segmentations_of_another_tool_and_no_images(folder, tmp_path):
 
 def test_without_images_nothing_is_said_of_the_brain(folder, tmp_path):
     (folder / "ref" / "first" / "first-t1n.nii.gz").unlink()
-    measured = evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "out"))
+    measured = evaluate_study(pairs_of(folder)[0], EvaluationSettings(tmp_path / "out"))
     values = select(merge([measured]).table, voxel_set=VoxelSet.BRAIN, aggregation="case")["value"]
     assert len(values), "aggregates over the brain are told, as undefined"
     assert values.isna().all()
 
 
 def test_some_studies_are_taken_out(folder, tmp_path):
-    measured, _ = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=1)
+    measured, _ = evaluate_pairs(pairs_of(folder), EvaluationSettings(tmp_path / "out"), workers=1)
     left = merge(measured).without({"first"})
     assert [record.study for record in left.records] == ["second"]
     assert set(select(left.table, aggregation="case")["case"]) == {"second"}
@@ -158,7 +158,7 @@ def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
     with pytest.raises(Cancelled):
         evaluate_pairs(
             pairs_of(folder),
-            Settings(tmp_path / "out"),
+            EvaluationSettings(tmp_path / "out"),
             workers=1,
             progress=lambda count, total, words: done.append(words),
             cancelled=lambda: bool(done),
@@ -167,7 +167,7 @@ def test_a_cancelled_run_keeps_what_it_has(folder, tmp_path):
     assert (tmp_path / "out" / "studies" / "first.json").is_file()
 
 
-def no_room(pair: Pair, settings: Settings) -> None:
+def no_room(pair: Pair, settings: EvaluationSettings) -> None:
     """Stands in for the measuring of a study whose record cannot be written."""
     raise SaveError("The disk is full.")
 
@@ -198,7 +198,10 @@ def test_a_full_disk_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "evaluate_study", no_room)
     with pytest.raises(SaveError):
         evaluate_pairs(
-            many(tmp_path), Settings(tmp_path), workers=1, progress=lambda count, total, words: told.append(words)
+            many(tmp_path),
+            EvaluationSettings(tmp_path),
+            workers=1,
+            progress=lambda count, total, words: told.append(words),
         )
     assert not told, "stopped at the first study"
 
@@ -208,7 +211,7 @@ def test_a_full_disk_takes_back_what_other_processes_have_not_begun(tmp_path, mo
     monkeypatch.setattr(measuring, "evaluate_study", no_room)
     monkeypatch.setattr(measuring, "_executor", lambda count, scheduler: executor)
     with pytest.raises(SaveError):
-        evaluate_pairs(many(tmp_path), Settings(tmp_path / "out"), workers=2)
+        evaluate_pairs(many(tmp_path), EvaluationSettings(tmp_path / "out"), workers=2)
     assert [future.cancelled() for future in executor.given] == [False] + [True] * 9
 
 
@@ -232,11 +235,11 @@ def test_a_dask_cluster_does_the_same(folder, tmp_path):
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
     ) as cluster:
-        settings = Settings(tmp_path / "out")
+        settings = EvaluationSettings(tmp_path / "out")
         measured, failures = evaluate_pairs(pairs_of(folder), settings, scheduler=cluster.scheduler_address)
     assert not failures
     assert [(study.study, study.kept) for study in measured] == [("first", False), ("second", False)]
-    directly = evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "other"))
+    directly = evaluate_study(pairs_of(folder)[0], EvaluationSettings(tmp_path / "other"))
     (here, ours), (there, theirs) = read_record(directly.path), read_record(measured[0].path)
     assert here.fingerprint == there.fingerprint
     assert all(np.array_equal(array, theirs[key][name]) for key, each in ours.items() for name, array in each.items())
@@ -250,12 +253,12 @@ def test_a_scheduler_that_does_not_answer(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(EvaluationError, match="tcp://nowhere:1"):
-        evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), scheduler="tcp://nowhere:1")
+        evaluate_pairs(pairs_of(folder), EvaluationSettings(tmp_path / "out"), scheduler="tcp://nowhere:1")
 
 
 @pytest.mark.slow
 def test_processes_do_the_same(folder, tmp_path):
-    measured, failures = evaluate_pairs(pairs_of(folder), Settings(tmp_path / "out"), workers=2)
+    measured, failures = evaluate_pairs(pairs_of(folder), EvaluationSettings(tmp_path / "out"), workers=2)
     assert not failures
     assert [study.study for study in measured] == ["first", "second"]
     dice = by_case(merge(measured).table, metric="dice", region=Region.WT)

@@ -13,7 +13,6 @@ import pytest
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation import Case, Discrimination, Overlap, Region, VoxelSet, case_from_arrays, evaluate
-from napari_uncseg.evaluation.case import NO_BRAIN
 from napari_uncseg.evaluation.evaluation import MEANINGS, default_metrics, entry_of, metric_of_key, metrics_for
 from napari_uncseg.evaluation.table import COLUMNS, select
 from napari_uncseg.uncertainty.expected_dice import Estimate
@@ -48,7 +47,7 @@ def test_a_plain_segmentation_is_measured_by_overlap_alone(case: Case):
 
 
 def test_nothing_is_measured_over_a_brain_that_is_not_known(case: Case):
-    unknown = (replace(case, brain=np.zeros_like(case.brain)), replace(case, notes=(NO_BRAIN,)))
+    unknown = (replace(case, brain=np.zeros_like(case.brain)), replace(case, brain_known=False))
     for without in unknown:
         metrics = metrics_for(without)
         assert all(getattr(metric, "voxel_set", None) is not VoxelSet.BRAIN for metric in metrics)

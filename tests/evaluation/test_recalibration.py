@@ -12,9 +12,9 @@ from sklearn.metrics import brier_score_loss, log_loss
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.calibration import Calibration
 from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.recalibration import FIT_SETS, ProbabilitySteps, fit_region, judge
+from napari_uncseg.evaluation.recalibration import ProbabilitySteps, fit_region, judge
 from napari_uncseg.labels import Region
-from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.metrics.voxel_sets import FitSet, VoxelSet
 from napari_uncseg.uncertainty.conformal import thresholds
 from napari_uncseg.uncertainty.recalibration.fit import Counts
 from napari_uncseg.uncertainty.recalibration.models import SMALLEST, STEPS, Method, Temperature, step_probabilities
@@ -44,7 +44,7 @@ def fed(cases, region=Region.WT, voxel_set=VoxelSet.BRAIN) -> ProbabilitySteps:
     return metric
 
 
-@pytest.mark.parametrize("voxel_set", FIT_SETS)
+@pytest.mark.parametrize("voxel_set", [VoxelSet(each) for each in FitSet])
 def test_figures_agree_with_scikit_learn_and_the_evaluation(case, voxel_set):
     for region in Region:
         chosen = case.voxels(voxel_set, region)

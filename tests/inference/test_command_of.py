@@ -8,7 +8,7 @@ import pytest
 
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.jobs import FROM_LAYERS, command_of
-from napari_uncseg.inference.pipeline import Settings
+from napari_uncseg.inference.pipeline import PredictionSettings
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.labels import MODALITIES
 
@@ -19,7 +19,7 @@ def study(study_folder):
 
 
 def words_of(study, out, device="cpu", model=None, **settings):
-    return shlex.split(command_of(study, Settings(out, **settings).options(device, model)))
+    return shlex.split(command_of(study, PredictionSettings(out, **settings).options(device, model)))
 
 
 def test_a_folder_that_holds_one_study(study, study_folder, tmp_path):
@@ -52,4 +52,4 @@ def test_a_calibration_is_named_as_it_was_chosen(study, tmp_path):
 
 
 def test_layers_without_files_have_no_command(tiny_study):
-    assert command_of(tiny_study, []) == FROM_LAYERS
+    assert command_of(tiny_study, {}) == FROM_LAYERS

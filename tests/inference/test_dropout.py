@@ -7,7 +7,7 @@ from torch import nn
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.dropout import SharedEncoder, can_share, dropout_layers, dropping, generator_of
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
-from napari_uncseg.inference.sliding_window import predict_logits
+from napari_uncseg.inference.sliding_window import sliding_window_logits
 from napari_uncseg.models.unet import ConvDropoutNormReLU
 
 
@@ -72,7 +72,7 @@ def test_all_tiles_of_a_pass_drop_the_same_channels(unet_of):
     half = torch.randn(4, 16, 16, 16)
     layers = injected(network)
     with dropping(layers, 0, 3):
-        both = predict_logits(network, torch.cat([half, half], 1), (16, 16, 16), step=1.0)
+        both = sliding_window_logits(network, torch.cat([half, half], 1), (16, 16, 16), step=1.0)
     assert torch.equal(both[:, :16], both[:, 16:])
 
 
@@ -123,7 +123,7 @@ def passes(network, image, layers, shared=None, key="one"):
         with dropping(layers, 0, number):
             if shared is not None:
                 shared.begin(key)
-            logits.append(predict_logits(network if shared is None else shared, image, (16, 16, 16)))
+            logits.append(sliding_window_logits(network if shared is None else shared, image, (16, 16, 16)))
     return logits
 
 
@@ -149,7 +149,7 @@ def test_other_tiles_are_encoded_anew(unet_of):
     first, second = torch.randn(2, 4, 16, 16, 16)
     passes(network, first, layers, shared, key="first")
     got = passes(network, second, layers, shared, key="second")[0]
-    assert torch.equal(got, predict_logits(network, second, (16, 16, 16)))
+    assert torch.equal(got, sliding_window_logits(network, second, (16, 16, 16)))
 
 
 def test_random_numbers_belong_to_their_words():

@@ -47,28 +47,29 @@ def saved(tmp_path, plans_of, unet_of, unet_arguments, model_of):
 
 def test_the_default_is_one_pass_bit_for_bit(study, model):
     """What members, maps and calibration brought leaves the prediction of one pass as it was."""
-    from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input, on_crop
-    from napari_uncseg.inference.sliding_window import predict_logits
+    from napari_uncseg.inference.preprocessing import InputPlan, brain_crop, network_input
+    from napari_uncseg.inference.resampling import resample
+    from napari_uncseg.inference.sliding_window import sliding_window_logits
     from napari_uncseg.uncertainty.measures import bernoulli_variance
 
     prediction = Predictor(model, device="cpu").predict(study)
     plan = InputPlan.from_plans(model.plans)
-    frame = frame_of(study, plan)
+    crop = brain_crop(study, plan)
     precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[prediction.provenance["run"]["precision"]]
-    logits = predict_logits(
-        model.network, network_input(study, plan, frame), plan.patch_size, step=0.5, precision=precision
+    logits = sliding_window_logits(
+        model.network, network_input(study, plan, crop), plan.patch_size, step=0.5, precision=precision
     )
     with torch.inference_mode():
-        crop = on_crop(logits, frame)
-        probabilities = torch.sigmoid(crop[:3])
+        logits = resample(logits, crop.shape)
+        probabilities = torch.sigmoid(logits[:3])
         expected = {
             "entropy": entropy(probabilities[0]),
             "variance": bernoulli_variance(probabilities[0]),
-            "unc_output_unmasked": torch.sigmoid(crop[3]),
+            "unc_output_unmasked": torch.sigmoid(logits[3]),
         }
-    np.testing.assert_array_equal(prediction.probabilities, frame.leave(probabilities.numpy()))
+    np.testing.assert_array_equal(prediction.probabilities, crop.put_back(probabilities.numpy()))
     for name, values in expected.items():
-        np.testing.assert_array_equal(prediction.maps[name], frame.leave(values.numpy()), err_msg=name)
+        np.testing.assert_array_equal(prediction.maps[name], crop.put_back(values.numpy()), err_msg=name)
     assert list(prediction.maps) == ["unc_output", "entropy", "variance", "unc_output_unmasked", "error"]
     assert not {"members"} & set(prediction.provenance)
     assert not {"method", "maps", "calibration"} & set(prediction.provenance["settings"])
@@ -223,19 +224,19 @@ def test_an_ensemble_is_the_mean_of_its_folders(study, model, saved):
 
 def test_members_of_other_grids_meet_on_one(study, model_of, unet_of, plans_of, turn_study, turn_volumes):
     """A network that works in other axes and another voxel size says what it says alone."""
-    from napari_uncseg.inference.preprocessing import InputPlan, frame_of, turned
+    from napari_uncseg.inference.preprocessing import InputPlan, brain_crop, turned
 
     axes, signs = (2, 0, 1), (-1, 1, -1)
     turned_study = turn_study(study, axes, signs)
-    frames = [
-        frame_of(turned_study, InputPlan.from_plans(plans_of(orientation=orientation, spacing=(1.5, 1.5, 1.5))))
+    crops = [
+        brain_crop(turned_study, InputPlan.from_plans(plans_of(orientation=orientation, spacing=(1.5, 1.5, 1.5))))
         for orientation in ("RAS", "LPI", "SRA", None)
     ]
     volumes = turned_study.images
-    entered = [torch.from_numpy(np.ascontiguousarray(frame.enter(volumes))) for frame in frames]
-    for frame, mine in zip(frames, entered, strict=True):
-        for onto, theirs in zip(frames, entered, strict=True):
-            assert torch.equal(turned(mine, frame, onto), theirs)
+    taken = [torch.from_numpy(np.ascontiguousarray(crop.take(volumes))) for crop in crops]
+    for crop, mine in zip(crops, taken, strict=True):
+        for onto, theirs in zip(crops, taken, strict=True):
+            assert torch.equal(turned(mine, crop, onto), theirs)
 
 
 def gaussian(unet_of, model_of, log_variance):

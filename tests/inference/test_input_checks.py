@@ -12,7 +12,6 @@ from napari_uncseg._plugin.sample_data import phantom_folder
 from napari_uncseg.inference import familiar
 from napari_uncseg.inference.input_checks import Glance, check_input, curvature, displacement, swap_scores
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.io.brain import SKULL
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import load_model
@@ -60,7 +59,7 @@ def test_each_fault_is_found(sample: Study) -> None:
 
 
 def test_a_skull_that_loading_saw_is_a_reason(sample: Study) -> None:
-    assert "skull" in codes(replace(sample, warnings=(SKULL,)))
+    assert "skull" in codes(replace(sample, has_skull=True))
 
 
 def test_what_an_image_looks_like_does_not_depend_on_gain_and_offset(sample: Study) -> None:

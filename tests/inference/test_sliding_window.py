@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from napari_uncseg.errors import Cancelled, ModelError
-from napari_uncseg.inference.sliding_window import count_tiles, gaussian_weight, predict_logits, tile_starts
+from napari_uncseg.inference.sliding_window import count_tiles, gaussian_weight, sliding_window_logits, tile_starts
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_equals_the_whole_volume_for_a_pointwise_network(shape):
     network, image = nn.Conv3d(4, 3, 1).eval(), torch.randn(4, *shape)
     with torch.inference_mode():
         expected = network(image[None])[0]
-    torch.testing.assert_close(predict_logits(network, image, (16, 12, 16)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sliding_window_logits(network, image, (16, 12, 16)), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_equals_the_whole_volume_for_a_convolution_up_to_the_tiles_borders(neighbourhood_network):
     network, image = neighbourhood_network().eval(), torch.randn(4, 40, 36, 30)
     with torch.inference_mode():
         expected = network(image[None])[0]
-    difference = (predict_logits(network, image, (24, 24, 24)) - expected).abs()
+    difference = (sliding_window_logits(network, image, (24, 24, 24)) - expected).abs()
     inside = difference[:, 2:-2, 2:-2, 2:-2]
     assert inside.max() < 0.02 * expected.std()
     assert inside.mean() < 1e-3 * expected.std()
@@ -60,7 +60,7 @@ def test_equals_a_plain_loop(neighbourhood_network):
             total[:, x : x + 16, y : y + 12] += logits * weight
             weights[x : x + 16, y : y + 12] += weight
     expected = (total / weights).float()
-    torch.testing.assert_close(predict_logits(network, image, tile), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(sliding_window_logits(network, image, tile), expected, atol=1e-5, rtol=1e-4)
     assert count_tiles((21, 18, 10), tile) == 4
 
 
@@ -73,7 +73,7 @@ def test_a_small_volume_takes_one_padded_pass():
             return x
 
     image = torch.randn(4, 9, 16, 6)
-    result = predict_logits(Spy(), image, (16, 16, 8))
+    result = sliding_window_logits(Spy(), image, (16, 16, 8))
     assert torch.equal(result, image)
     (padded,) = seen
     assert padded.shape == (1, 4, 16, 16, 8)
@@ -83,7 +83,9 @@ def test_a_small_volume_takes_one_padded_pass():
 
 def test_progress_counts_the_tiles():
     calls = []
-    predict_logits(nn.Conv3d(4, 1, 1), torch.zeros(4, 24, 16, 16), (16, 16, 16), progress=lambda *c: calls.append(c))
+    sliding_window_logits(
+        nn.Conv3d(4, 1, 1), torch.zeros(4, 24, 16, 16), (16, 16, 16), progress=lambda *c: calls.append(c)
+    )
     assert calls == [(0, 2), (1, 2), (2, 2)]
 
 
@@ -110,7 +112,7 @@ def test_cancel_stops_within_a_long_forward_pass_and_leaves_no_hooks():
     timer.start()
     begin = time.monotonic()
     with pytest.raises(Cancelled):
-        predict_logits(network, torch.zeros(4, 8, 8, 8), (8, 8, 8), cancelled=stop.is_set)
+        sliding_window_logits(network, torch.zeros(4, 8, 8, 8), (8, 8, 8), cancelled=stop.is_set)
     assert time.monotonic() - begin < 2.5
     assert all(not module._forward_pre_hooks for module in network.modules())
 
@@ -122,19 +124,19 @@ def test_an_error_leaves_no_hooks():
 
     network = nn.Sequential(nn.Identity(), Broken())
     with pytest.raises(RuntimeError, match="broken"):
-        predict_logits(network, torch.zeros(4, 8, 8, 8), (8, 8, 8), cancelled=lambda: False)
+        sliding_window_logits(network, torch.zeros(4, 8, 8, 8), (8, 8, 8), cancelled=lambda: False)
     assert all(not module._forward_pre_hooks for module in network.modules())
 
 
 def test_a_network_that_changes_the_size_is_refused():
     with pytest.raises(ModelError):
-        predict_logits(nn.AvgPool3d(2), torch.zeros(4, 8, 8, 8), (8, 8, 8))
+        sliding_window_logits(nn.AvgPool3d(2), torch.zeros(4, 8, 8, 8), (8, 8, 8))
 
 
 def test_sums_are_float32_under_bfloat16():
     torch.manual_seed(0)
     network, image = nn.Conv3d(4, 2, 1), torch.randn(4, 24, 16, 16)
-    exact = predict_logits(network, image, (16, 16, 16))
-    rounded = predict_logits(network, image, (16, 16, 16), precision=torch.bfloat16)
+    exact = sliding_window_logits(network, image, (16, 16, 16))
+    rounded = sliding_window_logits(network, image, (16, 16, 16), precision=torch.bfloat16)
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0.05)

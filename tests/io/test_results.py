@@ -159,6 +159,7 @@ def test_fingerprint_follows_model_settings_and_inputs_only(tiny_prediction):
         ({"settings": {"resampled": True}}, ["resampled (False there, True here)"]),
         ({"settings": {"coding": "brats2021"}}, ["coding (None there, brats2021 here)"]),
         ({"settings": {"calibration": "1" * 64}}, ["calibration"]),
+        ({"settings": {"tile_step": [0.5, 0.6667]}}, []),  # older results tell the first step of a cascade alone
         ({"inputs": {"t1c": {"sha256": "2"}, "reference": {"sha256": "3"}}}, ["the input files (T1c, reference)"]),
         (
             {"inputs": {"reference": {"sha256": "3"}}, "settings": {"coding": "brats2021"}},
@@ -176,7 +177,7 @@ def test_what_differs_is_named(change, says):
         "model": {"name": "a", "sha256": "0" * 64},
         "settings": {
             **{"device": "cpu", "precision": "float32", "members": 1, "tile": [4, 4, 4], "mask_dilation_mm": 5.0},
-            **{"resampled": False, "coding": None},
+            **{"tile_step": 0.5, "resampled": False, "coding": None},
         },
         "inputs": {"t1c": {"sha256": "1"}},
     }

@@ -18,14 +18,14 @@ distributed = pytest.importorskip("distributed")
 
 from napari_uncseg.errors import ClusterError  # noqa: E402
 from napari_uncseg.inference.jobs import Status, find_jobs  # noqa: E402
-from napari_uncseg.inference.pipeline import Settings, make_predictor, predict_job  # noqa: E402
+from napari_uncseg.inference.pipeline import PredictionSettings, make_predictor, predict_job  # noqa: E402
 from napari_uncseg.io.results import load_prediction  # noqa: E402
 from napari_uncseg.preparation import cohort  # noqa: E402
 from napari_uncseg.preparation.cohort import RawJob, Run, predict_on_cluster  # noqa: E402
 from napari_uncseg.preparation.prepare import Options  # noqa: E402
 
 
-def jobs_of(folder: Path, settings: Settings):
+def jobs_of(folder: Path, settings: PredictionSettings):
     jobs, failures = find_jobs([folder.absolute()], settings.options("cpu", None))
     assert not failures
     return jobs
@@ -43,11 +43,11 @@ def test_scheduler_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(ClusterError, match="tcp://nowhere:1"):
-        predict_on_cluster([], Run(Settings(tmp_path), "cpu", None), "tcp://nowhere:1")
+        predict_on_cluster([], Run(PredictionSettings(tmp_path), "cpu", None), "tcp://nowhere:1")
 
 
 def test_bad_study_stops_no_other_and_is_told(tmp_path, study_folder, monkeypatch, quick_network):
-    settings = Settings(tmp_path / "out")
+    settings = PredictionSettings(tmp_path / "out")
     (tmp_path / "raw").mkdir()
     raw = RawJob(tmp_path / "raw", None, Options(), settings.options("cpu", None))
     jobs = [raw, *jobs_of(study_folder, settings)]
@@ -61,9 +61,9 @@ def test_bad_study_stops_no_other_and_is_told(tmp_path, study_folder, monkeypatc
 
 
 def test_a_study_whose_workers_all_died_is_a_failure_with_a_reason(tmp_path, study_folder, monkeypatch):
-    settings = Settings(tmp_path / "out")
+    settings = PredictionSettings(tmp_path / "out")
     lost: Future[None] = Future()
-    lost.set_exception(distributed.KilledWorker("predict_one-1", SimpleNamespace(address="tcp://w:1"), 4))
+    lost.set_exception(distributed.KilledWorker("run_on_worker-1", SimpleNamespace(address="tcp://w:1"), 4))
     monkeypatch.setattr(cohort, "cluster", lambda scheduler: nullcontext())
     monkeypatch.setattr(cohort, "as_completed", lambda *words: (each for each in [(0, lost)]))
     (outcome,), _ = predict_on_cluster(jobs_of(study_folder, settings), Run(settings, "cpu", None), "2")
@@ -85,7 +85,7 @@ def quick_network(monkeypatch, tiny_prediction):
 
 @pytest.mark.slow
 def test_results_are_those_of_one_process_bit_for_bit_though_a_worker_died(tmp_path, study_folder, tiny_model_folder):
-    settings = Settings(tmp_path / "out")
+    settings = PredictionSettings(tmp_path / "out")
     (job,) = jobs_of(study_folder, settings)
     run = Run(settings, "cpu", tiny_model_folder)
     with cluster_of(processes=True) as local, distributed.Client(local, set_as_default=False) as client:

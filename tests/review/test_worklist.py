@@ -10,7 +10,8 @@ import pytest
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.inference.jobs import find_jobs, job_of_files
-from napari_uncseg.inference.pipeline import Settings
+from napari_uncseg.inference.pipeline import PredictionSettings
+from napari_uncseg.io.command import option_words
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
@@ -203,15 +204,16 @@ def test_relative_words_of_a_command_are_tried_near_the_results(
 
 def test_commands_name_images_and_output_by_absolute_paths(tmp_path, monkeypatch, study_folder):
     monkeypatch.chdir(tmp_path)
-    settings = Settings(Path("out"), calibration=Path("calibration.json"))
+    settings = PredictionSettings(Path("out"), calibration=Path("calibration.json"))
     options = settings.options("cpu", Path("model"))
-    assert options == [
+    assert option_words(options) == [
         *("-o", str(tmp_path / "out"), "--device", "cpu", "--model", str(tmp_path / "model")),
         *("--calibration", str(tmp_path / "calibration.json")),
     ]
-    assert Settings(Path("out"), calibration=Path("bundled")).options("cpu", None)[-1] == "bundled"
+    bundled = PredictionSettings(Path("out"), calibration=Path("bundled"))
+    assert bundled.options("cpu", None)["--calibration"] == Path("bundled")
     jobs, _ = find_jobs([Path(study_folder.name)], options)
-    assert jobs[0].command == shlex.join(["uncseg", "predict", str(study_folder), *options])
+    assert jobs[0].command == shlex.join(["uncseg", "predict", str(study_folder), *option_words(options)])
     files = {name: Path(study_folder.name) / f"{study_folder.name}-{name}.nii.gz" for name in MODALITIES}
     words = shlex.split(job_of_files(files, None, options).command)
     assert words[3:10:2] == [str(tmp_path / file) for file in files.values()]

@@ -162,10 +162,9 @@ def _read_file(path: Path) -> list[Layer]:
 
 
 def _is_examination(path: Path) -> bool:
-    """Whether a path holds DICOM, and no NIfTI that could be opened as it is."""
-    from napari_uncseg.dicom.files import holds_dicom
+    from napari_uncseg.dicom.files import InputKind, kind_of
 
-    return not _readable(path) and holds_dicom(path)
+    return not _readable(path) and kind_of(path) is InputKind.DICOM
 
 
 def _readable(path: Path, depth: int = _DEPTH) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,20 +12,12 @@ from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import SaveError
 from napari_uncseg.io.files import check_writable, exists, is_dir
+from napari_uncseg.metrics.voxel_sets import FitSet, VoxelSet
 from napari_uncseg.uncertainty.conformal import ALPHA
 from napari_uncseg.uncertainty.recalibration.models import Method
 
 if TYPE_CHECKING:
     from napari_uncseg.evaluation.calibration_studies import Fit
-
-
-class FitSet(StrEnum):
-    """Voxels to fit on: the sets in which the reference does not choose the voxels one by one."""
-
-    BRAIN = "brain"
-    TUMOUR = "tumour"
-    ALL = "all"
-    PREDICTION = "prediction"
 
 
 @handle_errors
@@ -50,7 +41,6 @@ def calibrate(
     from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
     from napari_uncseg.evaluation.matching import match
     from napari_uncseg.io.command import command_line
-    from napari_uncseg.metrics.voxel_sets import VoxelSet
 
     if not 0 < alpha < 1:
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")
@@ -59,7 +49,7 @@ def calibrate(
     if exists(out, SaveError) and not overwrite:
         raise SaveError(f"{out} is there already; choose another name, or replace it with --overwrite.")
     check_writable(out.parent)
-    settings = FitSettings(method, VoxelSet(voxel_set.value), alpha, coding)
+    settings = FitSettings(method, VoxelSet(voxel_set), alpha, coding)
     said: dict[str, object] = {"--reference": reference, "-o": out, "--method": method, "--voxels": voxel_set}
     said |= {"--alpha": alpha, "--images": images, "--coding": coding}
     command = command_line("calibrate", predictions, options=said)

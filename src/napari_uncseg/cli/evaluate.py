@@ -43,14 +43,14 @@ def evaluate(
     from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
     from napari_uncseg.evaluation.cohort import merge
     from napari_uncseg.evaluation.matching import match
-    from napari_uncseg.evaluation.runner import Settings, evaluate_pairs
+    from napari_uncseg.evaluation.runner import EvaluationSettings, evaluate_pairs
     from napari_uncseg.evaluation.summary import summarise
     from napari_uncseg.io.command import command_line
     from napari_uncseg.reporting.evaluation_report import HTML, Making, check_free, write_report
 
     if calibration is not None and calibration_ids is not None:
         raise typer.BadParameter("name either --calibration or --calibration-ids", param_hint="--calibration")
-    settings = Settings(out, overwrite, coding, prediction_coding)
+    settings = EvaluationSettings(out, overwrite, coding, prediction_coding)
     check_writable(out)
     matched = match(predictions, reference, images)
     check_free(out, [pair.id for pair in matched.pairs], overwrite=overwrite)

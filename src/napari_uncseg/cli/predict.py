@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from napari_uncseg.models.identity import BUNDLED
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.jobs import Outcome, PredictionJob
-    from napari_uncseg.inference.pipeline import Settings
+    from napari_uncseg.inference.pipeline import PredictionSettings
     from napari_uncseg.inference.predictor import Predictor
     from napari_uncseg.preparation.cohort import RawJob
 
@@ -64,43 +64,35 @@ def predict(
     """
     from napari_uncseg.cli.prepare import options_of, prepare_jobs
     from napari_uncseg.inference.jobs import find_jobs, job_of_files
-    from napari_uncseg.inference.pipeline import Settings
+    from napari_uncseg.inference.pipeline import PredictionSettings
     from napari_uncseg.preparation.cohort import RawJob
 
-    named = dict(zip(MODALITIES, (t1c, t1n, t2f, t2w), strict=True))
-    by_file = any(named.values()) or reference is not None or (study_id is not None and not studies)
-    if bool(studies) == by_file:
-        what = "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w"
-        raise typer.BadParameter(what, param_hint="STUDY...")
-    missing = [f"--{modality}" for modality, path in named.items() if path is None]
-    if by_file and missing:
-        raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
-
+    named = dict(zip((*MODALITIES, "reference"), (t1c, t1n, t2f, t2w, reference), strict=True))
+    paths = studies or []
     if scheduler is not None:  # workers have other working directories
-        out, studies = out.absolute(), [path.absolute() for path in studies or []]
+        out, paths = out.absolute(), [path.absolute() for path in paths]
         named = {role: path and path.absolute() for role, path in named.items()}
-        model, brain_mask, reference = (path and path.absolute() for path in (model, brain_mask, reference))
+        model, brain_mask = (path and path.absolute() for path in (model, brain_mask))
         calibration = calibration if calibration in (None, Path(BUNDLED)) else calibration.absolute()
-    settings = Settings(out, overwrite, resample, coding, *_members_and_maps(members, maps, model), calibration)
+    files = {role: path for role, path in named.items() if path is not None}
+    _check_named(files, paths, study_id)
+    settings = PredictionSettings(
+        out, overwrite, resample, coding, *_members_and_maps(members, maps, model), calibration
+    )
     settings.predict_kwargs()  # a calibration that cannot be read stops the run before its first study
     check_writable(out)
     options = settings.options(device.value, model)
-    failures: list[Outcome] = []
-    unprepared: list[RawJob] = []
-    if by_file:
-        files = {name: path for name, path in {**named, "reference": reference}.items() if path is not None}
+    raw = [path for path in paths if prepare or _is_raw(path)]
+    jobs, failures = find_jobs([path for path in paths if path not in raw], options)
+    if files:
         jobs = [job_of_files(files, study_id, options)]
-    else:
-        jobs, failures = ([], []) if prepare else find_jobs(studies or [], options)
-        raw = list(studies or []) if prepare else [Path(each.study_id) for each in failures if is_raw(each)]
-        if study_id is not None and (jobs or len(raw) != 1):
-            raise typer.BadParameter("it names one raw study, or one of four files", param_hint="--id")
-        failures = [each for each in failures if not is_raw(each)]
-        how = options_of(brain_mask, brain, overwrite=overwrite)
-        unprepared = [RawJob(path, study_id, how, options) for path in raw]
-        if scheduler is None and unprepared:
-            ready, bad = prepare_jobs(unprepared, settings)
-            jobs, failures, unprepared = [*jobs, *ready], [*failures, *bad], []
+    elif study_id is not None and (jobs or len(raw) != 1):
+        raise typer.BadParameter("it names one raw study, or one of four files", param_hint="--id")
+    how = options_of(brain_mask, brain, overwrite=overwrite)
+    unprepared = [RawJob(path, study_id, how, options) for path in raw]
+    if scheduler is None and unprepared:
+        ready, bad = prepare_jobs(unprepared, settings)
+        jobs, failures, unprepared = [*jobs, *ready], [*failures, *bad], []
     for failure in failures:
         report(failure.error or StudyError(failure.study_id), debug=debug)
     everything: list[PredictionJob | RawJob] = [*jobs, *unprepared]
@@ -111,11 +103,21 @@ def predict(
     finish([*outcomes, *failures], out, stopped=stopped, table=bool(everything) or len(failures) > 1)
 
 
-def is_raw(failure: Outcome) -> bool:
-    """Whether a path that holds no study holds an examination in DICOM."""
-    from napari_uncseg.dicom.files import holds_dicom
+def _check_named(files: Mapping[str, Path], paths: Sequence[Path], study_id: str | None) -> None:
+    """Refuse what names both studies and single files, or neither, or some files of four; it is wrong usage."""
+    by_file = bool(files) or (study_id is not None and not paths)
+    if bool(paths) == by_file:
+        what = "name either study folders, or one study's files with --t1c, --t1n, --t2f and --t2w"
+        raise typer.BadParameter(what, param_hint="STUDY...")
+    missing = [f"--{modality}" for modality in MODALITIES if modality not in files]
+    if by_file and missing:
+        raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
 
-    return holds_dicom(Path(failure.study_id))
+
+def _is_raw(path: Path) -> bool:
+    from napari_uncseg.dicom.files import InputKind, kind_of
+
+    return kind_of(path) is InputKind.DICOM
 
 
 @contextmanager
@@ -141,7 +143,7 @@ def _members_and_maps(
 
 
 def run_jobs(
-    jobs: Sequence[PredictionJob], settings: Settings, device: Device, model: Path | None, *, debug: bool
+    jobs: Sequence[PredictionJob], settings: PredictionSettings, device: Device, model: Path | None, *, debug: bool
 ) -> tuple[list[Outcome], bool]:
     """What became of each study, and whether the user stopped before the last one."""
     from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
@@ -174,7 +176,7 @@ def print_remarks(outcome: Outcome, *, debug: bool) -> None:
 
 def run_on_cluster(
     jobs: Sequence[PredictionJob | RawJob],
-    settings: Settings,
+    settings: PredictionSettings,
     device: Device,
     model: Path | None,
     scheduler: str,
@@ -196,7 +198,7 @@ def run_on_cluster(
     return outcomes, stopped
 
 
-def _check_settings(predictor: Predictor, settings: Settings) -> None:
+def _check_settings(predictor: Predictor, settings: PredictionSettings) -> None:
     """Refuse settings that the model cannot follow before the first study is read; they are wrong usage."""
     checked: dict[str, Any] = {}
     for name, value in settings.predict_kwargs().items():  # one by one, to know the option at fault

@@ -16,7 +16,7 @@ from napari_uncseg.labels import MODALITIES
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.jobs import Outcome, PredictionJob
-    from napari_uncseg.inference.pipeline import Settings
+    from napari_uncseg.inference.pipeline import PredictionSettings
     from napari_uncseg.preparation.cohort import RawJob
     from napari_uncseg.preparation.prepare import Options
 
@@ -66,7 +66,7 @@ def options_of(brain_mask: Path | None, brain: str | None, *, overwrite: bool) -
     return Options(brain_mask, Method(brain) if brain else Method.AUTO, overwrite)
 
 
-def prepare_jobs(jobs: Sequence[RawJob], settings: Settings) -> tuple[list[PredictionJob], list[Outcome]]:
+def prepare_jobs(jobs: Sequence[RawJob], settings: PredictionSettings) -> tuple[list[PredictionJob], list[Outcome]]:
     """Prepare raw studies: what can be predicted, and what failed."""
     from napari_uncseg.cli.console import stop_on_interrupt, study_progress
     from napari_uncseg.inference.jobs import Outcome, Status

@@ -76,13 +76,13 @@ def demo(
     from napari_uncseg.cli.predict import finish, run_jobs
     from napari_uncseg.cli.window import is_watched
     from napari_uncseg.inference.jobs import find_jobs
-    from napari_uncseg.inference.pipeline import Settings
+    from napari_uncseg.inference.pipeline import PredictionSettings
     from napari_uncseg.io.discovery import only_study
 
     path = study if study is not None else phantom_folder()
     only_study(path)
     check_writable(out)
-    settings = Settings(out, out == DEMO_FOLDER, resample, coding)
+    settings = PredictionSettings(out, out == DEMO_FOLDER, resample, coding)
     jobs, _ = find_jobs([path], settings.options(device.value, model))
     outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug)
     finish(outcomes, out, stopped=stopped)

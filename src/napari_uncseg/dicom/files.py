@@ -11,9 +11,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 from napari_uncseg.errors import DamagedDicom, NoDicom, StudyError, reason_of
+from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.io.files import exists, is_dir
 from napari_uncseg.io.nifti import is_nifti
 
@@ -104,7 +106,25 @@ def find_files(path: Path) -> Found:
     return Found(tuple(files), tuple(sealed), others)
 
 
-def holds_dicom(path: Path) -> bool:
+class InputKind(Enum):
+    """What a path holds that is to be segmented."""
+
+    NIFTI = auto()
+    """Studies of NIfTI files, whole or not."""
+    DICOM = auto()
+    """An examination in DICOM, raw as it comes from the scanner."""
+    NEITHER = auto()
+
+
+def kind_of(path: Path) -> InputKind:
+    """What a path holds, told by the files that are there; where a folder has both, NIfTI goes before DICOM."""
+    with suppress(StudyError):
+        find_studies(path)
+        return InputKind.NIFTI
+    return InputKind.DICOM if _holds_dicom(path) else InputKind.NEITHER
+
+
+def _holds_dicom(path: Path) -> bool:
     """Whether a path looks like an examination in DICOM: a file, an archive, or a folder that holds some."""
     if is_dir(path, None):
         for number, file in enumerate(_walk(path)):

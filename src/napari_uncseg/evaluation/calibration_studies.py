@@ -276,10 +276,9 @@ def _read(pair: Pair, settings: FitSettings) -> tuple[Case, Mapping[str, Any], d
     in_brain = settings.voxel_set is VoxelSet.BRAIN
     hashes = input_hashes(pair) if pair.problem is None else {}
     read = read_case(pair if in_brain else replace(pair, images=None), coding=settings.coding, keep_images=True)
-    if in_brain and not read.case.brain.any():
-        # The last note tells why the brain is not known; what follows from it is another thing here.
-        why = read.notes[-1].partition(";")[0]
-        raise StudyError(f"{why}; name the folder of the images with --images, or choose --voxels all or tumour.")
+    if in_brain and read.no_brain:
+        what = f"{pair.id}: {read.no_brain}; name the folder of the images with --images"
+        raise StudyError(f"{what}, or choose --voxels all or tumour.")
     told: dict[str, str] = {
         role: hashes[role] for role in ("prediction", "prediction/probabilities", "reference") if role in hashes
     }

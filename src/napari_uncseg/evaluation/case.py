@@ -30,9 +30,6 @@ __all__ = ["Case", "case_from_arrays", "case_from_prediction", "upper_bound"]
 TUMOUR_MARGIN_MM = 5.0
 """How far beyond tumour, predicted or true, the voxel set ``tumour`` reaches."""
 
-NO_BRAIN = "No brain mask was given: the voxel set 'brain' is the whole volume."
-
-
 PROBABILITY = "probability"
 """Stands for the probability of the region where the name of a map is asked for."""
 
@@ -68,8 +65,8 @@ class Case:
         Voxel size along x, y and z, mm.
     members : int
         Passes the probabilities are the mean of; with several, p(1−p) is not their variance.
-    notes : tuple of str
-        What a reader of the results should know, a sentence each.
+    brain_known : bool
+        Whether ``brain`` is a mask; without one it is the whole volume, and nothing is measured over it.
     expected_dice : mapping of Region to Estimate
         Dice that the prediction tells to expect; empty where it tells none.
     images : ndarray of float32, shape (4, x, y, z), optional
@@ -88,7 +85,7 @@ class Case:
     brain: Mask
     spacing: tuple[float, float, float]
     members: int = 1
-    notes: tuple[str, ...] = ()
+    brain_known: bool = True
     expected_dice: Mapping[Region, Estimate] = field(default_factory=dict)
     images: Floats32 | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
@@ -314,5 +311,5 @@ def case_from_arrays(
         brain=np.ones(shape, bool) if brain is None else shaped(brain, f"Case {id}: the brain mask", shape) != 0,
         spacing=voxel_size(spacing, f"Case {id}: the spacing"),
         members=members,
-        notes=() if brain is not None else (NO_BRAIN,),
+        brain_known=brain is not None,
     )

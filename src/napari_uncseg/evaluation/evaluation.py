@@ -18,7 +18,7 @@ import pandas as pd
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
-from napari_uncseg.evaluation.case import NO_BRAIN, Case
+from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
 from napari_uncseg.evaluation.overlap import DiceForecast, Lesionwise2023, Overlap
@@ -169,7 +169,7 @@ def metrics_for(case: Case) -> list[Metric]:
     -------
     list of Metric
     """
-    brain = NO_BRAIN not in case.notes and case.brain.any()
+    brain = case.brain_known and case.brain.any()
 
     def fits(metric: Metric) -> bool:
         if case.probabilities is None and isinstance(metric, (Calibration, ShellCalibration)):

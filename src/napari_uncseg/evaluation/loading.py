@@ -38,11 +38,14 @@ class ReadCase:
         the order 0, NCR, ED, ET), ``volumes_ml`` (``reference`` and ``prediction`` per region), ``agreement`` (Dice of
         segmentation and probabilities above 0.5, per region), ``model``, ``settings`` and ``needs_review`` of the
         prediction.
+    no_brain : str
+        Why the brain is not known, to stand in a sentence; empty where it is.
     """
 
     case: Case
     notes: tuple[str, ...]
     checks: Mapping[str, Any]
+    no_brain: str = ""
 
 
 def read_case(
@@ -90,7 +93,9 @@ def read_case(
         raise EvaluationError(
             f"{pair.id}: the reference {volume.path} has {there}, its prediction has {here}; bring both on one grid."
         )
-    brain, images, said = _brain(pair, shape, affine)
+    brain, images, no_brain = _brain(pair, shape, affine)
+    if no_brain:
+        notes.append(f"{pair.id}: {no_brain}; nothing is measured over the brain.")
     if prediction is None:
         case = case_from_arrays(segmentation, reference, brain=brain, spacing=spacing(affine), id=pair.id)
     else:
@@ -101,7 +106,7 @@ def read_case(
         what: {str(region): int(mask.sum()) * case.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}
         for what, masks in (("reference", case.reference), ("prediction", case.prediction))
     }
-    return ReadCase(case, tuple(dict.fromkeys([*notes, *said])), checks)
+    return ReadCase(case, tuple(dict.fromkeys(notes)), checks, no_brain)
 
 
 def input_hashes(pair: Pair) -> dict[str, str]:
@@ -143,16 +148,15 @@ def _labels(file: LabelFile, asked: Coding | None, what: str) -> tuple[Labels, V
     return labels, volume, [*volume.warnings, *warnings]
 
 
-def _brain(pair: Pair, shape: tuple[int, int, int], affine: AnyFloats) -> tuple[Mask, Floats32 | None, list[str]]:
-    """The brain of the study's images, and these; no voxel without them, so that nothing is said of it, and why."""
+def _brain(pair: Pair, shape: tuple[int, int, int], affine: AnyFloats) -> tuple[Mask, Floats32 | None, str]:
+    """The brain of the study's images, and these; without them no voxel, and why it is not known."""
     why = "its four images were not found"
     try:
         if pair.images is not None:
             study = load_study(replace(pair.images, reference=None))
             if same_grid(shape, affine, study.shape, study.affine):
-                return study.brain, study.images, []
+                return study.brain, study.images, ""
             why = "its images lie on another grid"
     except StudyError as error:
         why = f"its images cannot be read ({str(error).rstrip('.')})"
-    unknown = np.zeros(shape, dtype=bool)
-    return unknown, None, [f"{pair.id}: the brain is not known, for {why}; nothing is measured over the brain."]
+    return np.zeros(shape, dtype=bool), None, f"the brain is not known, for {why}"

@@ -23,16 +23,13 @@ from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.calibration import calibration_errors
 from napari_uncseg.metrics.histograms import BINS, bin_indices
-from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.metrics.voxel_sets import FitSet, VoxelSet
 from napari_uncseg.uncertainty.conformal import RiskControl, control_risk, false_negative_rates, thresholds
 from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, fit, negative_log_likelihood
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY, SMALLEST, STEPS, Method, MonotoneMap, steps_of
 
 FIGURES = ("voxels", "positives", "studies_with_region", "before", "after", "marked_over_region")
 """What a calibration tells of the fit of a region."""
-
-FIT_SETS: tuple[VoxelSet, ...] = (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.ALL, VoxelSet.PREDICTION)
-"""Voxel sets to fit on; in the others the reference decides which voxels there are, and the fit would learn that."""
 
 ECE_BINS = 15
 
@@ -137,7 +134,7 @@ def fit_region(metric: ProbabilitySteps, method: Method, alpha: float | None = N
     EvaluationError
         When there is no study, or the reference decides which voxels are in the set.
     """
-    if metric.voxel_set not in FIT_SETS:
+    if metric.voxel_set.value not in list(FitSet):
         raise EvaluationError(f"A map cannot be fitted on the voxel set {metric.voxel_set}: the reference decides it.")
     total, studies = metric.total(), list(metric.cases.values())
     counts = counts_of(total)

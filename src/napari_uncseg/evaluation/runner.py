@@ -33,7 +33,7 @@ KNOWN_MAPS = tuple(map(str, UNCERTAINTIES))
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """How the studies of one run are read and where they are kept.
 
     Parameters
@@ -84,13 +84,13 @@ class Failure:
         return str(self.error) if isinstance(self.error, UncsegError) else f"unexpected {self.error!r}"
 
 
-def evaluate_study(pair: Pair, settings: Settings) -> Measured:
+def evaluate_study(pair: Pair, settings: EvaluationSettings) -> Measured:
     """Measure one study and keep its statistics, unless the same ones are there.
 
     Parameters
     ----------
     pair : Pair
-    settings : Settings
+    settings : EvaluationSettings
 
     Returns
     -------
@@ -123,7 +123,7 @@ def evaluate_study(pair: Pair, settings: Settings) -> Measured:
 
 def evaluate_pairs(
     pairs: Sequence[Pair],
-    settings: Settings,
+    settings: EvaluationSettings,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -135,7 +135,7 @@ def evaluate_pairs(
     Parameters
     ----------
     pairs : sequence of Pair
-    settings : Settings
+    settings : EvaluationSettings
     workers : int, optional
         Processes, 2 by default if there are so many cores; 1 stays in this process.
     scheduler : str, optional
@@ -181,7 +181,7 @@ def evaluate_pairs(
 
 
 def _finished(
-    pairs: Sequence[Pair], settings: Settings, count: int, scheduler: str | None
+    pairs: Sequence[Pair], settings: EvaluationSettings, count: int, scheduler: str | None
 ) -> Generator[Measured | Failure | None, None, None]:
     """What became of the studies, in the order they are finished; None whenever a run may be stopped."""
     if scheduler is None and count <= 1:

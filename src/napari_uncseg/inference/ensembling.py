@@ -81,14 +81,14 @@ class EnsemblePlan(ABC):
         return self.spec.count or 1
 
     @abstractmethod
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Run the members on a study, one by one."""
 
 
 class Single(EnsemblePlan):
     """One pass of the network as it is."""
 
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """The one member."""
         yield run_member(forward, self.model, "one pass")
 
@@ -98,7 +98,7 @@ class TestTimeAugmentation(EnsemblePlan):
 
     __test__ = False  # for pytest, which takes the name for a test's
 
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each mirrored input in the order of :data:`FLIP_AXES`."""
         for number in range(self.count):
             axes = FLIP_AXES[number % len(FLIP_AXES)]
@@ -122,7 +122,7 @@ class Dropout(EnsemblePlan):
         self._layers = dropout_layers(model.network, spec, model.name)
         self.details = {"dropped_layers": len(self._layers), "p": sorted({p for _, p in self._layers})}
 
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each pass with channels dropped that belong to its number."""
         network = self.model.network
         shared = SharedEncoder(network) if can_share(network, self._layers) else None  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ class Snapshots(EnsemblePlan):
             what = f"Model {model.name} holds {model.snapshots} network(s), so {self.spec} is not available"
             raise ModelError(f"{what}; choose another method (tta:8).")
 
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each snapshot, the latest first."""
         for number in range(self.model.snapshots, self.model.snapshots - self.count, -1):
             yield run_member(forward, load_snapshot(self.model, number), f"snapshot {number}")
@@ -161,7 +161,7 @@ class LogitSampling(EnsemblePlan):
         if self.head is not Head.REGIONS_GAUSSIAN:
             raise ModelError(f"Model {model.name} has no log-variance channels to sample; choose others, as tta:8.")
 
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each sample of the same logits."""
         logits = forward.logits(self.model, "one pass")
         for number in range(self.count):
@@ -184,7 +184,7 @@ class DeepEnsemble(EnsemblePlan):
         digest = joint_sha256(network["sha256"] for network in networks)
         self.identity = {"name": name, "sha256": digest, "networks": networks}
 
-    def predict(self, forward: ForwardPass) -> Iterator[MemberOutput]:
+    def outputs(self, forward: ForwardPass) -> Iterator[MemberOutput]:
         """Each network, in the order of the folders."""
         for number, folder in enumerate(self.spec.folders):
             model = load_model(folder)

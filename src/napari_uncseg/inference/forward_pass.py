@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from napari_uncseg.arrays import Floats32, Floats64
 from napari_uncseg.errors import ModelError
 from napari_uncseg.inference.device import precision_name, precision_of, run_within_memory
-from napari_uncseg.inference.preprocessing import Frame, InputPlan, frame_of, network_input, on_crop, turned
+from napari_uncseg.inference.preprocessing import BrainCrop, InputPlan, brain_crop, network_input, turned
 from napari_uncseg.inference.progress import Reporter
 from napari_uncseg.inference.resampling import resample
-from napari_uncseg.inference.sliding_window import predict_logits
+from napari_uncseg.inference.sliding_window import sliding_window_logits
 from napari_uncseg.io.geometry import three
 from napari_uncseg.io.study import Study
 from napari_uncseg.metrics.morphology import bounding_box
@@ -33,7 +33,7 @@ SECOND_STAGE_STEP = 2 / 3
 """The same in the second stage of a cascade, whose tiles fit their box."""
 
 THRESHOLD = 0.1
-"""Least probability of whole tumour in the first stage that the second one looks at."""
+"""Least probability of whole tumour in the previous stage that the second one looks at."""
 
 MARGIN_MM = 12.0
 """How far it looks beyond that."""
@@ -56,6 +56,18 @@ class RunInfo:
     device: torch.device
     precision: torch.dtype
     tile: tuple[int, ...]
+
+    def told(self) -> dict[str, Any]:
+        """What a result tells of it."""
+        precision, threads = precision_name(self.precision), torch.get_num_threads()
+        return {"device": self.device.type, "precision": precision, "tile": list(self.tile), "threads": threads}
+
+
+class Tiling(NamedTuple):
+    """Tiles that are to cover an image: their voxels, and their distance as a fraction of a tile."""
+
+    tile: tuple[int, ...]
+    step: float = TILE_STEP
 
 
 Wrap = Callable[[nn.Module, RunInfo], AbstractContextManager[nn.Module]]
@@ -89,7 +101,7 @@ class ForwardPass:
     Parameters
     ----------
     study : Study
-    frame : Frame
+    crop : BrainCrop
         Of the grid on which all logits are given; those of a network of another plan are brought to it.
     device : torch.device
         Where to begin.
@@ -98,13 +110,13 @@ class ForwardPass:
         Told a sentence when a run goes on differently than asked for.
     """
 
-    def __init__(self, study: Study, frame: Frame, device: torch.device, report: Reporter, notify: Notify) -> None:
-        self.frame = frame
+    def __init__(self, study: Study, crop: BrainCrop, device: torch.device, report: Reporter, notify: Notify) -> None:
+        self.crop = crop
         self.report = report
         self.run_info: RunInfo | None = None
         self._stage_overlaps: list[list[float]] = []
-        self._study, self._device, self._notify = study, device, notify
-        self._prepared: dict[InputPlan, tuple[Frame, Tensor]] = {}
+        self.study, self._device, self._notify = study, device, notify
+        self._prepared: dict[InputPlan, tuple[BrainCrop, Tensor]] = {}
         self._fits: dict[InputPlan, RunInfo] = {}
 
     def logits(
@@ -132,8 +144,8 @@ class ForwardPass:
 
         Returns
         -------
-        Tensor of float32, shape (channels, *frame.crop_shape)
-            On the processor, on the axes of :attr:`frame`.
+        Tensor of float32, shape (channels, *crop.shape)
+            On the processor, on the axes of :attr:`crop`.
 
         Raises
         ------
@@ -144,38 +156,33 @@ class ForwardPass:
         plans = [InputPlan.from_plans(stage.plans) for stage in (model, model.previous_stage) if stage is not None]
         for known in [plan for plan in self._prepared if plan not in plans]:
             del self._prepared[known]  # images prepared for other plans do not stand in memory beside these
-        frame, image = self._input(plans[0], change)
+        crop, image = self._input(plans[0], change)
         if model.previous_stage is None:
-            found = self._run(model, plans[0], image, plans[0].patch_size, TILE_STEP, mirror, wrap)
+            found = self._run(model, plans[0], image, Tiling(plans[0].patch_size), mirror, wrap)
         else:
-            coarse_frame, coarse_image = self._input(plans[1], change)
-            previous, plan = model.previous_stage, plans[1]
-            coarse = self._run(previous, plan, coarse_image, plan.patch_size, TILE_STEP, mirror, None)
-            found = self._refine(model, plans[0], image, turned(coarse, coarse_frame, frame), mirror, wrap)
+            previous_crop, previous_image = self._input(plans[1], change)
+            previous = self._run(model.previous_stage, plans[1], previous_image, Tiling(plans[1].patch_size), mirror)
+            found = self._second_stage(model, plans[0], image, turned(previous, previous_crop, crop), mirror, wrap)
         with torch.inference_mode():
-            return turned(on_crop(found, frame), frame, self.frame)
+            return turned(resample(found, crop.shape), crop, self.crop)
 
-    def _refine(
-        self, model: Model, plan: InputPlan, image: Tensor, coarse: Tensor, mirror: Sequence[int], wrap: Wrap | None
+    def _second_stage(
+        self, model: Model, plan: InputPlan, image: Tensor, previous: Tensor, mirror: Sequence[int], wrap: Wrap | None
     ) -> Tensor:
-        """Logits of both stages inside the box of the second, and of the first outside, on the second stage's grid."""
-        previous = model.previous_stage
-        assert previous is not None
-        probabilities = region_probabilities(split(coarse[None], previous.head)[0], previous.head)[0]
-        fine = resample(coarse, image.shape[1:])
-        onto = resample(probabilities, image.shape[1:])
-        box = second_stage_box(onto[0].numpy(), plan.spacing, plan.patch_size)
-        place = (slice(None), *box)
-        seen = torch.cat([image[place], onto[place]])
-        tile = second_stage_tile(seen.shape[1:], plan.divisors)
-        second = self._run(model, plan, seen, tile, SECOND_STAGE_STEP, mirror, wrap)
+        """Logits of both stages inside the second's box and of the previous one outside, on the second's grid."""
+        assert model.previous_stage is not None
+        logits = resample(previous, image.shape[1:])
+        probabilities = resample(_probabilities(previous, model.previous_stage), image.shape[1:])
+        box = (slice(None), *second_stage_box(probabilities[0].numpy(), plan.spacing, plan.patch_size))
+        seen = torch.cat([image[box], probabilities[box]])
+        tiling = Tiling(second_stage_tile(seen.shape[1:], plan.divisors), SECOND_STAGE_STEP)
+        second = self._run(model, plan, seen, tiling, mirror, wrap)
         with torch.inference_mode():
-            found = region_probabilities(split(second[None], model.head)[0], model.head)[0]
             # Outside of the box there is nothing that one stage found and the other did not.
-            pairs = zip(onto[place] > 0.5, found > 0.5, strict=True)
+            pairs = zip(probabilities[box] > 0.5, _probabilities(second, model) > 0.5, strict=True)
             self._stage_overlaps.append([dice(one.numpy(), other.numpy()) for one, other in pairs])
-            fine[place] = mean_of_stages(fine[place], second, plan.stage_weights)
-        return fine
+            logits[box] = mean_of_stages(logits[box], second, plan.stage_weights)
+        return logits
 
     @property
     def stage_overlap(self) -> Floats64 | None:
@@ -187,10 +194,9 @@ class ForwardPass:
         model: Model,
         plan: InputPlan,
         image: Tensor,
-        tile: tuple[int, ...],
-        step: float,
+        tiling: Tiling,
         mirror: Sequence[int],
-        wrap: Wrap | None,
+        wrap: Wrap | None = None,
     ) -> Tensor:
         """Logits of one network on an image of its own grid, in the precision and the tiles that work."""
         known = self._fits.get(plan)
@@ -203,7 +209,10 @@ class ForwardPass:
             with nullcontext(network) if wrap is None else wrap(network, info) as wrapped:
                 seen_by = Mirrored(wrapped, mirror) if mirror else wrapped
                 told: dict[str, Any] = {"progress": self.report.tiles, "cancelled": self.report.cancelled}
-                logits = predict_logits(seen_by, image.to(place), tile, step=step, precision=precision, **told).cpu()
+                there = image.to(place)
+                logits = sliding_window_logits(
+                    seen_by, there, tile, step=tiling.step, precision=precision, **told
+                ).cpu()
             if bool(torch.isfinite(logits).all()):
                 self._fits[plan] = self.run_info = info
                 return logits
@@ -215,16 +224,21 @@ class ForwardPass:
 
         place = self._device if known is None else known.device
         # Where a smaller tile than planned had to do before, it does again.
-        limits = tile if known is None or model.previous_stage is not None else known.tile
-        sides = tuple(min(side, limit) for side, limit in zip(tile, limits, strict=True))
+        limits = tiling.tile if known is None or model.previous_stage is not None else known.tile
+        sides = tuple(min(side, limit) for side, limit in zip(tiling.tile, limits, strict=True))
         return run_within_memory(run, place, sides, plan.divisors, self._notify)
 
-    def _input(self, plan: InputPlan, change: Change | None) -> tuple[Frame, Tensor]:
+    def _input(self, plan: InputPlan, change: Change | None) -> tuple[BrainCrop, Tensor]:
         if plan not in self._prepared:
-            frame = frame_of(self._study, plan)
-            self._prepared[plan] = frame, network_input(self._study, plan, frame)
-        frame, image = self._prepared[plan]
-        return frame, image if change is None else change(image)
+            crop = brain_crop(self.study, plan)
+            self._prepared[plan] = crop, network_input(self.study, plan, crop)
+        crop, image = self._prepared[plan]
+        return crop, image if change is None else change(image)
+
+
+def _probabilities(logits: Tensor, model: Model) -> Tensor:
+    """Probabilities of WT, TC and ET of one image, shape (3, x, y, z)."""
+    return region_probabilities(split(logits[None], model.head)[0], model.head)[0]
 
 
 def second_stage_box(
@@ -235,7 +249,7 @@ def second_stage_box(
     Parameters
     ----------
     whole_tumour : ndarray of float, shape (x, y, z)
-        Probability of the first stage on the second stage's grid, 0..1.
+        Probability of the previous stage on the second stage's grid, 0..1.
     spacing : sequence of float
         Voxel size of that grid in mm.
     smallest : sequence of int
@@ -263,12 +277,12 @@ def second_stage_box(
     return three(box)
 
 
-def mean_of_stages(first: Tensor, second: Tensor, weights: Sequence[float]) -> Tensor:
+def mean_of_stages(previous: Tensor, second: Tensor, weights: Sequence[float]) -> Tensor:
     """Logits of the weighted mean of what two stages of regions say.
 
     Parameters
     ----------
-    first, second : Tensor of float, shape (3 or 4, x, y, z)
+    previous, second : Tensor of float, shape (3 or 4, x, y, z)
         Logits of WT, TC, ET, and of the uncertainty of WT where the networks tell it.
     weights : sequence of float
         Share of the second stage in the probability of WT, TC and ET, 0..1; the uncertainty takes that of WT.
@@ -281,7 +295,7 @@ def mean_of_stages(first: Tensor, second: Tensor, weights: Sequence[float]) -> T
     if min(weights) == 1:
         return second
     shares = torch.tensor([*weights, *weights[:1]])[: len(second), None, None, None]
-    return torch.lerp(torch.sigmoid(first), torch.sigmoid(second), shares).logit(eps=1e-6)
+    return torch.lerp(torch.sigmoid(previous), torch.sigmoid(second), shares).logit(eps=1e-6)
 
 
 def second_stage_tile(shape: Sequence[int], divisors: Sequence[int]) -> tuple[int, int, int]:

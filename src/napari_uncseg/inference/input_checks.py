@@ -154,7 +154,7 @@ def _brain_size(study: Study) -> Iterator[Reason]:
 
 
 def _skull(study: Study) -> Iterator[Reason]:
-    if SKULL in study.warnings:  # it was looked for when the study was loaded
+    if study.has_skull:
         yield Reason("skull", SKULL)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_uncseg.errors import StudyError, UncsegError
-from napari_uncseg.io.command import command_line, option_words
+from napari_uncseg.io.command import command_line
 from napari_uncseg.io.discovery import StudyFiles, find_studies, study_files
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES
@@ -64,15 +64,15 @@ class Outcome:
     error: Exception | None = None
 
 
-def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[PredictionJob], list[Outcome]]:
+def find_jobs(paths: Sequence[Path], options: Mapping[str, object]) -> tuple[list[PredictionJob], list[Outcome]]:
     """Studies in the given folders and files.
 
     Parameters
     ----------
     paths : sequence of Path
         Studies, or folders of studies.
-    options : sequence of str
-        What followed the studies on the command line.
+    options : mapping of str to object
+        What followed the studies on the command line, as for :func:`napari_uncseg.io.command.command_line`.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Predi
         for files in found:
             # Absolute, so that the command makes the result again, and its images are found, from any folder.
             own = _own_path(files, path, len(found)).absolute()
-            job = PredictionJob(files, command_line("predict", own, *options))
+            job = PredictionJob(files, command_line("predict", own, options=options))
             known = jobs.setdefault(files.id, job)
             if not known.files.same_images(files):
                 what = f"Two studies are called {files.id} ({known.files.folder} and {files.folder})"
@@ -103,7 +103,7 @@ def find_jobs(paths: Sequence[Path], options: Sequence[str]) -> tuple[list[Predi
     return list(jobs.values()), failures
 
 
-def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Sequence[str]) -> PredictionJob:
+def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Mapping[str, object]) -> PredictionJob:
     """PredictionJob of one study whose files are named one by one.
 
     Parameters
@@ -112,7 +112,7 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
         A file for each modality, and perhaps one for ``reference``.
     study_id : str, optional
         The study's id; ``None`` takes what the names have in common.
-    options : sequence of str
+    options : mapping of str to object
         What followed the files on the command line.
 
     Raises
@@ -121,7 +121,7 @@ def job_of_files(files: Mapping[str, Path], study_id: str | None, options: Seque
         When one file is named twice.
     """
     study = study_files(**files, id=study_id)
-    return PredictionJob(study, command_line("predict", *_file_words(files, study.id), *options))
+    return PredictionJob(study, command_line("predict", options={**_file_options(files, study.id), **options}))
 
 
 def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
@@ -132,14 +132,14 @@ def _own_path(files: StudyFiles, given: Path, found: int) -> Path:
     return given
 
 
-def command_of(study: Study, options: Sequence[str]) -> str:
+def command_of(study: Study, options: Mapping[str, object]) -> str:
     """The command that makes a result of a study again, which was read without one.
 
     Parameters
     ----------
     study : Study
-    options : sequence of str
-        What follows the study on the command line (:meth:`napari_uncseg.inference.pipeline.Settings.options`).
+    options : mapping of str to object
+        What follows the study on the command line, as for :func:`find_jobs`.
 
     Returns
     -------
@@ -151,13 +151,14 @@ def command_of(study: Study, options: Sequence[str]) -> str:
     if not set(MODALITIES) <= set(files):
         return FROM_LAYERS
     if len({files[modality] for modality in MODALITIES}) == 1:  # volumes of one file cannot be named one by one
-        return command_line("predict", files["t1c"], *options)
+        return command_line("predict", files["t1c"], options=options)
     try:
         found = [(other.id, _paths(other)) for other in find_studies(files["t1c"].parent)]
     except UncsegError:
         found = []
-    alone = found == [(study.id, files)]
-    return command_line("predict", *([files["t1c"].parent] if alone else _file_words(files, study.id)), *options)
+    if found == [(study.id, files)]:
+        return command_line("predict", files["t1c"].parent, options=options)
+    return command_line("predict", options={**_file_options(files, study.id), **options})
 
 
 def _paths(files: StudyFiles) -> dict[str, Path]:
@@ -166,5 +167,5 @@ def _paths(files: StudyFiles) -> dict[str, Path]:
     return {role: path.absolute() for role, path in named.items()}
 
 
-def _file_words(files: Mapping[str, Path], study_id: str) -> list[str]:
-    return option_words({**{f"--{role}": path.absolute() for role, path in files.items()}, "--id": study_id})
+def _file_options(files: Mapping[str, Path], study_id: str) -> dict[str, object]:
+    return {**{f"--{role}": path.absolute() for role, path in files.items()}, "--id": study_id}

@@ -15,7 +15,6 @@ from napari_uncseg.errors import Cancelled
 from napari_uncseg.inference.ensemble_spec import AUTO, EnsembleSpec
 from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
 from napari_uncseg.inference.progress import Progress, silent
-from napari_uncseg.io.command import option_words
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
@@ -44,7 +43,7 @@ def make_predictor(model: Path | None, device: str, notify: Callable[[str], None
 
 
 @dataclass(frozen=True)
-class Settings:
+class PredictionSettings:
     """How the studies of one run are read and saved.
 
     Parameters
@@ -73,16 +72,20 @@ class Settings:
     maps: tuple[str, ...] | None = None
     calibration: Path | None = None
 
-    def options(self, device: str, model: Path | None) -> list[str]:
-        """Options that decide what comes out, as they are written on a command line; paths are absolute."""
+    def options(self, device: str, model: Path | None) -> dict[str, object]:
+        """Options that decide what comes out, by their names on a command line; paths are absolute."""
         calibration = self.calibration
         if calibration is not None and str(calibration) != BUNDLED:
             calibration = calibration.absolute()
         members = self.members if self.members != AUTO else None
         maps = ",".join(self.maps) if self.maps is not None else None
-        said = {"-o": self.out.absolute(), "--device": device, "--model": model.absolute() if model else None}
+        said: dict[str, object] = {
+            "-o": self.out.absolute(),
+            "--device": device,
+            "--model": model.absolute() if model else None,
+        }
         said |= {"--members": members, "--maps": maps, "--calibration": calibration}
-        return option_words({**said, "--resample": self.resample, "--coding": self.coding})
+        return {**said, "--resample": self.resample, "--coding": self.coding}
 
     def predict_kwargs(self) -> dict[str, Any]:
         """What a predictor is asked for besides the usual, by the names of its arguments.
@@ -107,7 +110,7 @@ class Settings:
 def predict_jobs(
     jobs: Sequence[PredictionJob],
     make: Callable[[], Predictor],
-    settings: Settings,
+    settings: PredictionSettings,
     *,
     progress: Callable[[int, PredictionJob], AbstractContextManager[Progress]],
     cancelled: Callable[[], bool],
@@ -124,7 +127,7 @@ def predict_jobs(
     jobs : sequence of PredictionJob
     make : callable
         Gives the predictor.
-    settings : Settings
+    settings : PredictionSettings
     progress : callable
         Given a study's number from 1 on and its job, shows how far it is while the context lasts.
     cancelled : callable
@@ -179,7 +182,7 @@ def _outcome_of(job: PredictionJob, future: Future[Outcome]) -> Outcome:
         return Outcome(job.files.id, Status.FAILED, error=error)
 
 
-def predict_job(job: PredictionJob, predictor: Predictor, settings: Settings) -> Outcome:
+def predict_job(job: PredictionJob, predictor: Predictor, settings: PredictionSettings) -> Outcome:
     """Read, predict and save one study, unless the same result is there.
 
     Raises
@@ -191,14 +194,14 @@ def predict_job(job: PredictionJob, predictor: Predictor, settings: Settings) ->
     return _predict(job, predictor, settings, read, progress=silent, cancelled=lambda: False)()
 
 
-def _read(job: PredictionJob, settings: Settings) -> Study:
+def _read(job: PredictionJob, settings: PredictionSettings) -> Study:
     return load_study(job.files, resample=settings.resample, coding=settings.coding)
 
 
 def _predict(
     job: PredictionJob,
     predictor: Predictor,
-    settings: Settings,
+    settings: PredictionSettings,
     read: Callable[[], Study],
     *,
     progress: Progress,
@@ -210,37 +213,18 @@ def _predict(
     study = read()
     if cancelled():
         raise Cancelled("Stopped before the study was finished; nothing of it was written.")
-    provenance = predictor.provenance(study, job.command, **settings.predict_kwargs())
+    kwargs = settings.predict_kwargs()
+    provenance = predictor.provenance(study, job.command, **kwargs)
     target = check_target(settings.out, study.id, provenance, (*Measure, *(settings.maps or ())))
     if target.state is State.SAME and target.result is not None:
         there = Outcome(study.id, Status.SKIPPED, time.monotonic() - start, target.folder, target.result.provenance)
         return lambda: there
     target.refuse(overwrite=settings.overwrite)
-    prediction = predict_study(study, predictor, settings, progress=progress, cancelled=cancelled, command=job.command)
+    prediction = predictor.predict(study, progress=progress, cancelled=cancelled, command=job.command, **kwargs)
     return lambda: replace(save_study(prediction, settings), seconds=time.monotonic() - start)
 
 
-def predict_study(
-    study: Study,
-    predictor: Predictor,
-    settings: Settings,
-    *,
-    progress: Progress,
-    cancelled: Callable[[], bool],
-    command: str | None = None,
-) -> Prediction:
-    """Predict a study that was read, as the settings say; where the result will go does not matter yet.
-
-    Raises
-    ------
-    UncsegError
-        As :meth:`napari_uncseg.inference.predictor.Predictor.predict`.
-    """
-    kwargs = settings.predict_kwargs()
-    return predictor.predict(study, progress=progress, cancelled=cancelled, command=command, **kwargs)
-
-
-def save_study(prediction: Prediction, settings: Settings, command: str | None = None) -> Outcome:
+def save_study(prediction: Prediction, settings: PredictionSettings, command: str | None = None) -> Outcome:
     """Save a prediction where the settings say, with the command that remakes it unless it holds that already.
 
     Raises

@@ -12,26 +12,21 @@ import torch
 from skimage.morphology import remove_small_objects
 
 from napari_uncseg.arrays import Floats32, Floats64, Labels, Mask
-from napari_uncseg.errors import Cancelled, ModelError
-from napari_uncseg.inference.ensembling import EnsemblePlan, MemberOutput
+from napari_uncseg.errors import Cancelled
+from napari_uncseg.inference.ensembling import MemberOutput
 from napari_uncseg.inference.forward_pass import ForwardPass
-from napari_uncseg.inference.preprocessing import Frame
-from napari_uncseg.inference.progress import Reporter
+from napari_uncseg.inference.prediction_plan import VARIANCE, PredictionPlan, possible
+from napari_uncseg.inference.preprocessing import BrainCrop
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study, z_scores
 from napari_uncseg.labels import REGIONS, Region, labels_from_regions, region_masks
 from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.overlap import dice
-from napari_uncseg.models.masked import CancerMask
 from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningMean
-from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence
+from napari_uncseg.uncertainty.error_risk import Evidence
 from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, agreement_of, soft_dice_of
 from napari_uncseg.uncertainty.needs_review import Reason, reasons_to_doubt, told_by
 from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
-from napari_uncseg.uncertainty.recalibration.io import Calibration
-
-VARIANCE = MapName(Measure.VARIANCE)
-"""Of the whole tumour, which error risk is told by."""
 
 
 @dataclass(eq=False)
@@ -90,84 +85,27 @@ def _nested(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.maximum(whole, core), core, enhancing])
 
 
-def accumulate(ensemble: EnsemblePlan, maps: Sequence[MapName], forward: ForwardPass) -> Accumulated:
+def accumulate(plan: PredictionPlan, forward: ForwardPass) -> Accumulated:
     """Reduce members as they come; when the user stops after the first of several, those that are done are kept.
-
-    Parameters
-    ----------
-    ensemble : EnsemblePlan
-    maps : sequence of MapName
-        Maps that will be made.
-    forward : ForwardPass
 
     Raises
     ------
     Cancelled
         When the user stops before a member is done.
     """
-    accumulated = Accumulated(MemberReducer(maps))
+    accumulated = Accumulated(MemberReducer(plan.accumulated_maps))
     try:
         with torch.inference_mode():
-            for output in ensemble.predict(forward):
+            for output in plan.ensemble.outputs(forward):
                 accumulated.add(output)
                 del output  # while the next network runs, its memory is needed
     except Cancelled:
         if not accumulated.names:
             raise
     accumulated.stages = forward.stage_overlap
-    if ensemble.count > 1:
+    if plan.ensemble.count > 1:
         forward.report.finish_without_stopping()
     return accumulated
-
-
-def error_risk_maps(
-    study: Study, frame: Frame, accumulated: Accumulated, error_risk: ErrorRisk | None
-) -> dict[str, Floats32]:
-    """``error_risk`` of WT, TC and ET; nothing when the members that are done lack what it was fitted on."""
-    if error_risk is None:
-        return {}
-    reducer, channel, brain = accumulated.reducer, accumulated.unc_output, frame.enter(study.brain)
-    images = [z_scores(image, brain) for image in frame.enter(study.images)] if error_risk.uses_images else None
-    evidence = Evidence(
-        reducer.mean.numpy(),
-        [study.spacing[axis] for axis in frame.axes],
-        channel.value[0].numpy() if channel.count == reducer.count else None,
-        reducer.map(VARIANCE).numpy() if reducer.count > 1 else None,
-        None if images is None else np.stack(images),
-    )
-    if not error_risk.fits(evidence):
-        return {}
-    risk = frame.leave(error_risk.apply(evidence, brain))
-    return {str(MapName(Measure.ERROR_RISK, region)): each for region, each in zip(REGIONS, risk, strict=True)}
-
-
-def cancer_mask_of(plans: Mapping[str, Any]) -> CancerMask:
-    """The rule of the mask of ``unc_output`` that a model brings along, or the usual one.
-
-    Raises
-    ------
-    ModelError
-        When the plans hold something else.
-    """
-    rule = plans.get("uncseg", {}).get("cancer_mask", {})
-    try:
-        return CancerMask(**rule)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"The model's plans.json has a cancer_mask that nobody can read ({error}).") from error
-
-
-def smallest_of(plans: Mapping[str, Any]) -> float:
-    """Volume in mL below which a model's plans leave out a component of a region; 0 keeps all.
-
-    Raises
-    ------
-    ModelError
-        When the plans hold something else.
-    """
-    told = plans.get("uncseg", {}).get("smallest_ml", 0)
-    if not isinstance(told, int | float) or not 0 <= told < math.inf:
-        raise ModelError(f"The model's plans.json has a smallest_ml of {told!r}; it must be a volume of 0 mL or more.")
-    return float(told)
 
 
 def segment(probabilities: Floats32, voxel_ml: float, smallest_ml: float = 0.0) -> Labels:
@@ -195,78 +133,101 @@ def segment(probabilities: Floats32, voxel_ml: float, smallest_ml: float = 0.0) 
 
 
 def make_prediction(
-    study: Study,
-    frame: Frame,
-    maps: Sequence[MapName],
+    forward: ForwardPass,
     accumulated: Accumulated,
-    calibration: Calibration | None,
-    provenance: dict[str, Any],
-    report: Reporter,
-    plans: Mapping[str, Any],
-    estimates: Calibration | None = None,
+    plan: PredictionPlan,
+    provenance: Mapping[str, Any],
     input_reasons: Sequence[Reason] = (),
 ) -> Prediction:
     """Bring what the members gave onto the study's grid; everything costly happens in the brain's box alone.
 
     Parameters
     ----------
-    study : Study
-    frame : Frame
-        Of the brain's box in the study.
-    maps : sequence of MapName
-        Maps to make, as far as the members that are done allow.
+    forward : ForwardPass
+        Of the study.
     accumulated : Accumulated
-    calibration : Calibration, optional
-        Acts on the mean probability before maps of it are made, and not on the segmentation.
-    provenance : dict
+    plan : PredictionPlan
+        Without error models where they were fitted for more members than are done.
+    provenance : mapping
         What is known of the run; numbers of the result are added to it.
-    report : Reporter
-    plans : mapping
-        Of the model: where ``unc_output`` is shown (:func:`cancer_mask_of`), what is too small (:func:`smallest_of`).
-    estimates : Calibration, optional
-        Gives ``error_risk`` and expected Dice, when it was fitted for such a result.
     input_reasons : sequence of Reason
         Why the study needs review whatever the network makes of it.
     """
-    reducer = accumulated.reducer
+    study, crop, check = forward.study, forward.crop, forward.report.check
     with torch.inference_mode():
-        crop = reducer.mean
-        segmentation = frame.leave(segment(crop.numpy(), study.voxel_ml, smallest_of(plans)))
-        calibrated = None if calibration is None else torch.from_numpy(calibration.apply(crop.numpy()))
-        report.check()
-        probabilities = _whole(crop if calibrated is None else calibrated, frame)
-        report.check()
-        volumes: dict[str, Floats32] = {}
-        for name in possible(maps, reducer.count):
-            source = _one_pass(name) if reducer.count == 1 else name
-            volumes[str(name)] = _whole(reducer.map(source, calibrated), frame)
-        entropy = volumes.get("entropy")
+        mean = accumulated.reducer.mean
+        segmentation = crop.put_back(segment(mean.numpy(), study.voxel_ml, plan.smallest_ml))
+        check()
+        calibrated = mean if plan.calibration is None else torch.from_numpy(plan.calibration.apply(mean.numpy()))
+        probabilities = crop.put_back(calibrated.numpy())
+        check()
+        cancer_mask = plan.cancer_mask.of(segmentation > 0, study.spacing)
+        check()
+        channels = uncertainty_maps(accumulated, crop, cancer_mask)
+        measures = member_maps(accumulated, plan.maps, calibrated, crop)
+        entropy = measures.get("entropy")
         if entropy is None:
-            entropy = _whole(reducer.map(MapName(Measure.ENTROPY), calibrated), frame)
-        report.check()
-        cancer_mask = cancer_mask_of(plans).of(segmentation > 0, study.spacing)
-        report.check()
-        if accumulated.unc_output.count == reducer.count:
-            channels = _uncertainty_maps(accumulated.unc_output.value, frame, cancer_mask)
-            volumes = {"unc_output": channels.pop("unc_output"), **volumes, **channels}
-        risk = None if estimates is None else estimates.error_risk
-        volumes = error_risk_maps(study, frame, accumulated, risk) | volumes
-        report.check()
+            entropy = crop.put_back(accumulated.reducer.map(MapName(Measure.ENTROPY), calibrated).numpy())
+        check()
+        leading = {name: channels[name] for name in ("unc_output",) if name in channels}
+        maps = {**error_risk_maps(forward, accumulated, plan), **leading, **measures, **channels}
+        check()
     if study.reference is not None:
-        volumes["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
-    quality = accumulated.quality(study.voxel_ml)
-    expected = None if estimates is None else estimates.expected_dice
-    told = describe_result(study, segmentation, entropy, cancer_mask, quality, expected, input_reasons)
-    provenance = {**provenance, **told}
-    report(report.total, "The result is ready")
-    return Prediction(study.id, probabilities, segmentation, volumes, study.affine, provenance, study.header)
+        maps["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
+    expected = None if plan.error_models is None else plan.error_models.expected_dice
+    told = describe_result(study, segmentation, accumulated.quality(study.voxel_ml), expected, input_reasons)
+    score = float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None
+    forward.report(forward.report.total, "The result is ready")
+    told = {**provenance, **told, "triage_score": score}
+    return Prediction(study.id, probabilities, segmentation, maps, study.affine, told, study.header)
+
+
+def member_maps(
+    accumulated: Accumulated, maps: Sequence[MapName], calibrated: torch.Tensor, crop: BrainCrop
+) -> dict[str, Floats32]:
+    """The maps of a plan that the members allow; of one member alone the variance is p(1-p)."""
+    reducer, found = accumulated.reducer, {}
+    for name in possible(maps, reducer.count):
+        alone = reducer.count == 1 and name.measure == Measure.VARIANCE
+        source = MapName(Measure.VAR1SHOT, name.region) if alone else name
+        found[str(name)] = crop.put_back(reducer.map(source, calibrated).numpy())
+    return found
+
+
+def uncertainty_maps(accumulated: Accumulated, crop: BrainCrop, cancer_mask: Mask) -> dict[str, Floats32]:
+    """``unc_output`` of WT as it is and masked, and masked ones of TC and ET where all networks have them."""
+    if accumulated.unc_output.count != accumulated.reducer.count:
+        return {}
+    whole, *others = (crop.put_back(channel.numpy()) for channel in accumulated.unc_output.value)
+    named = {f"unc_output-{region.lower()}": each for region, each in zip(REGIONS[1:], others, strict=False)}
+    masked = {name: each * cancer_mask for name, each in named.items()}
+    return {"unc_output": whole * cancer_mask, "unc_output_unmasked": whole, **masked}
+
+
+def error_risk_maps(forward: ForwardPass, accumulated: Accumulated, plan: PredictionPlan) -> dict[str, Floats32]:
+    """``error_risk`` of WT, TC and ET; nothing when the members that are done lack what it was fitted on."""
+    error_risk = None if plan.error_models is None else plan.error_models.error_risk
+    if error_risk is None:
+        return {}
+    study, crop, reducer, channel = forward.study, forward.crop, accumulated.reducer, accumulated.unc_output
+    brain = crop.take(study.brain)
+    images = [z_scores(image, brain) for image in crop.take(study.images)] if error_risk.uses_images else None
+    evidence = Evidence(
+        reducer.mean.numpy(),
+        [study.spacing[axis] for axis in crop.axes],
+        channel.value[0].numpy() if channel.count == reducer.count else None,
+        reducer.map(VARIANCE).numpy() if reducer.count > 1 else None,
+        None if images is None else np.stack(images),
+    )
+    if not error_risk.fits(evidence):
+        return {}
+    risk = crop.put_back(error_risk.apply(evidence, brain))
+    return {str(MapName(Measure.ERROR_RISK, region)): each for region, each in zip(REGIONS, risk, strict=True)}
 
 
 def describe_result(
     study: Study,
     segmentation: Labels,
-    entropy: Floats32,
-    cancer_mask: Mask,
     quality: Mapping[Region, Quality],
     expected_dice: ExpectedDice | None = None,
     input_reasons: Sequence[Reason] = (),
@@ -277,10 +238,6 @@ def describe_result(
     ----------
     study : Study
     segmentation : ndarray of uint8, shape (x, y, z)
-    entropy : ndarray of float32, shape (x, y, z)
-        Of the whole tumour, nats.
-    cancer_mask : ndarray of bool, shape (x, y, z)
-        The predicted tumour with its margin.
     quality : mapping of Region to Quality
         What the members tell of their own quality.
     expected_dice : ExpectedDice, optional
@@ -291,9 +248,9 @@ def describe_result(
     Returns
     -------
     dict
-        ``volumes_ml`` and ``quality`` per region; ``triage_score``, the mean entropy in the cancer mask, None when
-        nothing was predicted; ``expected_dice`` per region with the bounds of its interval, when it can be told;
-        ``needs_review``, reasons with a code and a text each; ``dice`` per region when the study has a reference.
+        ``volumes_ml`` and ``quality`` per region; ``expected_dice`` per region with the bounds of its interval, when
+        it can be told; ``needs_review``, reasons with a code and a text each; ``dice`` per region when the study has a
+        reference.
     """
     masks = region_masks(segmentation)
     volumes = {
@@ -302,7 +259,6 @@ def describe_result(
     }
     result: dict[str, Any] = {
         "volumes_ml": {str(region): volume for region, volume in volumes.items()},
-        "triage_score": float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None,
         "quality": {str(region): asdict(each) for region, each in quality.items()},
     }
     result |= told_by(expected_dice, quality, volumes, input_reasons)
@@ -311,31 +267,3 @@ def describe_result(
         result["dice"] = {str(region): dice(masks[i], expected[i]) for i, region in enumerate(Region)}
         result["needs_review"] += [asdict(each) for each in reasons_to_doubt(study.reference, segmentation)]
     return result
-
-
-def _uncertainty_maps(channels: torch.Tensor, frame: Frame, cancer_mask: Mask) -> dict[str, Floats32]:
-    """``unc_output`` of WT as it is and masked, and masked ones of TC and ET where the network has them."""
-    whole = _whole(channels[0], frame)
-    others = {
-        f"unc_output-{region.lower()}": channel for region, channel in zip(REGIONS[1:], channels[1:], strict=False)
-    }
-    return {
-        "unc_output": whole * cancer_mask,
-        "unc_output_unmasked": whole,
-        **{name: _whole(channel, frame) * cancer_mask for name, channel in others.items()},
-    }
-
-
-def possible(maps: Sequence[MapName], count: int) -> list[MapName]:
-    """Maps that so many members allow: of one alone the variance, which is then p(1-p), and what speaks of its mean."""
-    return [name for name in maps if count > 1 or not name.between_members or _one_pass(name) != name]
-
-
-def _one_pass(name: MapName) -> MapName:
-    """What stands for a map when there is but one member."""
-    return MapName(Measure.VAR1SHOT, name.region) if name.measure == Measure.VARIANCE else name
-
-
-def _whole(crop: torch.Tensor, frame: Frame) -> Floats32:
-    whole: Floats32 = frame.leave(crop.numpy())
-    return whole

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack
-
-import numpy as np
-import torch
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.inference.device import precision_name, precision_of, resolve_device
 from napari_uncseg.inference.ensemble_spec import AUTO, SINGLE, EnsembleSpec, parse_ensemble
 from napari_uncseg.inference.ensembling import EnsemblePlan, plan_ensemble
-from napari_uncseg.inference.forward_pass import TILE_STEP, ForwardPass, Notify
+from napari_uncseg.inference.forward_pass import SECOND_STAGE_STEP, TILE_STEP, ForwardPass, Notify
 from napari_uncseg.inference.input_checks import check_input
-from napari_uncseg.inference.postprocessing import (
-    VARIANCE,
-    accumulate,
-    cancer_mask_of,
-    make_prediction,
-    possible,
-    smallest_of,
-)
-from napari_uncseg.inference.preprocessing import frame_of
+from napari_uncseg.inference.postprocessing import accumulate, make_prediction
+from napari_uncseg.inference.prediction_plan import PredictionPlan, cancer_mask_of, possible, smallest_of, usual_maps
+from napari_uncseg.inference.preprocessing import BrainCrop, brain_crop
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.sliding_window import count_tiles
-from napari_uncseg.io.files import sha256, versions
+from napari_uncseg.io.files import versions
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, SCHEMA
 from napari_uncseg.io.study import Study
-from napari_uncseg.maps import MapName, Measure, parse_maps
+from napari_uncseg.maps import parse_maps
 from napari_uncseg.models.identity import calibration_of
 from napari_uncseg.models.model import Model
 from napari_uncseg.uncertainty.recalibration.io import Calibration
-
-ONE_PASS_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.VARIANCE))
-SEVERAL_MAPS = (MapName(Measure.ENTROPY), MapName(Measure.MUTUAL_INFORMATION), MapName(Measure.VARIANCE))
-"""Maps of a prediction of several members when nobody chooses."""
 
 
 class Asked(TypedDict, total=False):
@@ -46,23 +33,6 @@ class Asked(TypedDict, total=False):
     members: EnsembleSpec | str
     maps: Sequence[str] | None
     calibration: Calibration | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Wanted:
-    """What is to be computed, checked."""
-
-    ensemble: EnsemblePlan
-    maps: tuple[MapName, ...]
-    chosen: bool
-    calibration: Calibration | None
-    estimates: Calibration | None
-
-    @property
-    def reduced(self) -> tuple[MapName, ...]:
-        """Maps, and what error risk is told by."""
-        several = self.ensemble.count > 1 and self.estimates is not None and self.estimates.error_risk is not None
-        return (*self.maps, VARIANCE) if several else self.maps
 
 
 class Predictor:
@@ -105,7 +75,7 @@ class Predictor:
         UncsegError
             When the model cannot have such members or maps, or the calibration is not theirs.
         """
-        self._wanted(**asked)
+        self._plan(**asked)
 
     def provenance(self, study: Study, command: str | None = None, **asked: Unpack[Asked]) -> dict[str, Any]:
         """Tell what a result will say of its model, inputs and settings, known before the run.
@@ -128,7 +98,7 @@ class Predictor:
         UncsegError
             When the model cannot have such members or maps, or the calibration is not theirs.
         """
-        return self._provenance(study, command, self._wanted(**asked))
+        return self._provenance(study, command, self._plan(**asked))
 
     def predict(
         self,
@@ -192,66 +162,64 @@ class Predictor:
             if self._notify is not None:
                 self._notify(message)
 
-        wanted = self._wanted(members, maps, calibration)
-        ensemble, plan = wanted.ensemble, wanted.ensemble.input_plan
-        frame = frame_of(study, plan)
-        tiles = count_tiles(frame.shape, plan.patch_size, TILE_STEP)
-        stages = 1 if self.model.previous_stage is None else 2
-        report = Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1, stages)
+        plan = self._plan(members, maps, calibration)
+        provenance = self._provenance(study, command, plan)
+        crop = brain_crop(study, plan.ensemble.input_plan)
+        report = self._report(plan.ensemble, crop, progress, cancelled)
         report(0, "Preparing the images")
         input_reasons = check_input(study)
-        forward = ForwardPass(study, frame, self.device, report, tell)
-        accumulated = accumulate(ensemble, wanted.reduced, forward)
-        done, estimates = accumulated.reducer.count, wanted.estimates
-        if done < ensemble.count:
+        forward = ForwardPass(study, crop, self.device, report, tell)
+        accumulated = accumulate(plan, forward)
+        done, wanted = len(accumulated.names), plan.ensemble.count
+        if done < wanted:
             fitted = "; its calibration was fitted for all of them" if calibration is not None else ""
-            estimates = None  # which were fitted for all of them
-            said.append(f"Stopped early, so this result is partial: {done} of {ensemble.count} members{fitted}.")
+            said.append(f"Stopped early, so this result is partial: {done} of {wanted} members{fitted}.")
+            plan = replace(plan, error_models=None)  # which were fitted for all of them
         report(report.total - 1, "Putting the result onto the study's grid")
-        provenance = self._provenance(study, command, wanted)
         provenance["warnings"] += said
         assert forward.run_info is not None  # there is at least one member
-        provenance["run"] = {
-            "device": forward.run_info.device.type,
-            "precision": precision_name(forward.run_info.precision),
-            "tile": list(forward.run_info.tile),
-            "threads": torch.get_num_threads(),
-        }
-        if ensemble.spec != SINGLE:
+        provenance["run"] = forward.run_info.told()
+        if plan.ensemble.spec != SINGLE:
             provenance["members"] = {
-                "method": ensemble.spec.method,
+                "method": plan.ensemble.spec.method,
                 "members_done": done,
-                "members_wanted": ensemble.count,
+                "members_wanted": wanted,
                 "names": list(accumulated.names),
-                **ensemble.details,
+                **plan.ensemble.details,
                 **dict.fromkeys(("probabilities", "unc_output"), "mean of the members'"),
             }
-        plans = self.model.plans
-        return make_prediction(
-            study, frame, wanted.maps, accumulated, calibration, provenance, report, plans, estimates, input_reasons
-        )
+        return make_prediction(forward, accumulated, plan, provenance, input_reasons)
 
-    def _wanted(
+    def _plan(
         self,
         members: EnsembleSpec | str = AUTO,
         maps: Sequence[str] | None = None,
         calibration: Calibration | None = None,
-    ) -> _Wanted:
+    ) -> PredictionPlan:
         own = str(self.model.provenance.get("members", SINGLE))
         spec = parse_ensemble(members).resolved(self.model.snapshots, own)
         if spec not in self._ensembles:
             self._ensembles[spec] = plan_ensemble(spec, self.model)
         ensemble = self._ensembles[spec]
-        usual = SEVERAL_MAPS if ensemble.count > 1 else ONE_PASS_MAPS
-        names = usual if maps is None else parse_maps(maps)
-        if ensemble.count == 1:
-            undefined = [str(name) for name in names if name not in possible(names, 1)]
-            if undefined:
-                raise UncsegError(f"{undefined[0]} is a map between members; choose several (tta:8), or leave it out.")
+        names = usual_maps(ensemble) if maps is None else parse_maps(maps)
+        if undefined := [str(name) for name in names if name not in possible(names, ensemble.count)]:
+            raise UncsegError(f"{undefined[0]} is a map between members; choose several (tta:8), or leave it out.")
         if calibration is not None:
             calibration.check(str(ensemble.identity["sha256"]), ensemble.spec.method)
-        chosen = maps is not None and set(names) != set(usual)
-        return _Wanted(ensemble, names, chosen, calibration, calibration or self._own_calibration(ensemble))
+        error_models = calibration or self._own_calibration(ensemble)
+        mask, smallest = cancer_mask_of(self.model.plans), smallest_of(self.model.plans)
+        return PredictionPlan(ensemble, names, calibration, error_models, mask, smallest)
+
+    def _report(
+        self,
+        ensemble: EnsemblePlan,
+        crop: BrainCrop,
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Reporter:
+        tiles = count_tiles(crop.network_shape, ensemble.input_plan.patch_size, TILE_STEP)
+        stages = 1 if self.model.previous_stage is None else 2
+        return Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1, stages)
 
     def _own_calibration(self, ensemble: EnsemblePlan) -> Calibration | None:
         """What the model brings along to tell how good its predictions are, when it was fitted for these members."""
@@ -260,28 +228,20 @@ class Predictor:
             return None
         return own if (own.model_sha256, own.members) == identity else None
 
-    def _provenance(self, study: Study, command: str | None, wanted: _Wanted) -> dict[str, Any]:
-        ensemble = wanted.ensemble
+    def _provenance(self, study: Study, command: str | None, plan: PredictionPlan) -> dict[str, Any]:
+        ensemble = plan.ensemble
+        cascade = self.model.previous_stage is not None
         settings: dict[str, Any] = {
             "device": self.device.type,
             "precision": precision_name(precision_of(self.device)),
             "members": ensemble.count,
             "tile": list(ensemble.input_plan.patch_size),
-            "tile_step": TILE_STEP,
-            "mask_dilation_mm": cancer_mask_of(self.model.plans).dilation_mm,
+            "tile_step": [TILE_STEP, round(SECOND_STAGE_STEP, 4)] if cascade else TILE_STEP,
+            "mask_dilation_mm": plan.cancer_mask.dilation_mm,
             "resampled": study.resampled,
             "coding": str(study.coding) if study.coding is not None else None,
+            **plan.settings,
         }
-        if smallest := smallest_of(self.model.plans):
-            settings["smallest_ml"] = smallest
-        if ensemble.spec != SINGLE:
-            settings["method"] = ensemble.spec.method
-        if wanted.chosen:
-            settings["maps"] = sorted(map(str, wanted.maps))
-        if wanted.calibration is not None:
-            settings["calibration"] = _digest(wanted.calibration)
-        elif wanted.estimates is not None:
-            settings["estimates"] = wanted.estimates.sha256
         prepared = study.preparation or {}
         told = {part: prepared[part] for part in ("inputs", "settings", "registration", "brain") if part in prepared}
         return {
@@ -296,10 +256,3 @@ class Predictor:
             "warnings": list(study.warnings),
             **({"preparation": told} if told else {}),
         }
-
-
-def _digest(calibration: Calibration) -> str:
-    """Hash of what a calibration does: two that give the same probabilities are the same."""
-    logits = np.linspace(-12, 12, 4097, dtype=np.float64)
-    probabilities = np.tile((1 / (1 + np.exp(-logits))).astype(np.float32), (3, 1)).reshape(3, -1, 1, 1)
-    return sha256(np.ascontiguousarray(calibration.apply(probabilities), dtype="<f4").tobytes())

@@ -49,7 +49,7 @@ class InputPlan:
         What the sides of a tile must be multiples of (the product of the network's strides).
     stage_weights : tuple of float
         Of the second stage of a cascade: its share in the probability of WT, TC and ET where both stages look, 0..1;
-        the first stage has the rest.
+        the previous stage has the rest.
     """
 
     patch_size: tuple[int, ...]
@@ -93,8 +93,8 @@ class InputPlan:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """How the network's grid lies in the study's.
+class BrainCrop:
+    """The part of a study that a network works on: the brain's bounding box, on the network's axes.
 
     Parameters
     ----------
@@ -106,28 +106,28 @@ class Frame:
         The study's axis behind each axis of the network's grid.
     flips : tuple of bool
         Whether an axis of the network's grid runs against the study's.
-    crop_shape : tuple of int
-        Voxels of the box, on the network's axes.
     shape : tuple of int
-        Voxels of the network's grid.
+        Voxels of the box, on the network's axes.
+    network_shape : tuple of int
+        Voxels of the network's grid over the box.
     """
 
     study_shape: tuple[int, ...]
     box: tuple[slice, ...]
     axes: tuple[int, ...]
     flips: tuple[bool, ...]
-    crop_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    network_shape: tuple[int, ...]
 
-    def enter(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
+    def take(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
         """Box of volumes ``(..., x, y, z)`` on the study's grid, turned to the network's axes; a view."""
         x, y, z = self.box
         lead = volumes.ndim - 3
         crop = volumes[..., x, y, z].transpose(*range(lead), *(lead + axis for axis in self.axes))
         return self._flip(crop)
 
-    def leave(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
-        """Volumes ``(..., *crop_shape)`` on the network's axes, put back on the study's grid; 0 outside the box."""
+    def put_back(self, volumes: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
+        """Volumes ``(..., *shape)`` on the network's axes, put back on the study's grid; 0 outside the box."""
         lead = volumes.ndim - 3
         turned = self._flip(volumes).transpose(*range(lead), *(lead + int(axis) for axis in np.argsort(self.axes)))
         whole = np.zeros((*volumes.shape[:lead], *self.study_shape), dtype=volumes.dtype)
@@ -140,8 +140,8 @@ class Frame:
         return volumes[..., x, y, z]
 
 
-def frame_of(study: Study, plan: InputPlan) -> Frame:
-    """Where the network's grid lies in a study.
+def brain_crop(study: Study, plan: InputPlan) -> BrainCrop:
+    """The part of a study that a network of this plan works on.
 
     Raises
     ------
@@ -152,50 +152,45 @@ def frame_of(study: Study, plan: InputPlan) -> Frame:
     if box is None:
         raise StudyError(f"Study {study.id} has no brain to segment: its brain mask is empty.")
     axes, flips = _turn(study.affine, plan.orientation)
-    crop_shape = tuple(box[axis].stop - box[axis].start for axis in axes)
+    shape = tuple(box[axis].stop - box[axis].start for axis in axes)
     spacing = tuple(study.spacing[axis] for axis in axes)
-    return Frame(study.shape, box, axes, flips, crop_shape, resampled_shape(crop_shape, spacing, plan.spacing))
+    return BrainCrop(study.shape, box, axes, flips, shape, resampled_shape(shape, spacing, plan.spacing))
 
 
-def network_input(study: Study, plan: InputPlan, frame: Frame) -> torch.Tensor:
+def network_input(study: Study, plan: InputPlan, crop: BrainCrop) -> torch.Tensor:
     """Prepare what the network sees of a study.
 
     Parameters
     ----------
     study : Study
     plan : InputPlan
-    frame : Frame
+    crop : BrainCrop
         Of this study and plan.
 
     Returns
     -------
-    torch.Tensor of float32, shape (4, *frame.shape)
+    torch.Tensor of float32, shape (4, *crop.network_shape)
         z-scores in the order t1c, t1n, t2f, t2w, on the processor.
     """
-    brain = frame.enter(study.brain)
-    images = np.empty((len(study.images), *frame.crop_shape), dtype=np.float32)
-    for image, raw, masked in zip(images, frame.enter(study.images), plan.masked, strict=True):
+    brain = crop.take(study.brain)
+    images = np.empty((len(study.images), *crop.shape), dtype=np.float32)
+    for image, raw, masked in zip(images, crop.take(study.images), plan.masked, strict=True):
         image[...] = z_scores(raw, brain if masked else None)
-    return resample(torch.from_numpy(images), frame.shape)
+    return resample(torch.from_numpy(images), crop.network_shape)
 
 
-def on_crop(logits: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Logits ``(channels, *frame.shape)`` of the network's grid on the voxels of the study's brain box."""
-    return resample(logits, frame.crop_shape)
-
-
-def turned(volumes: torch.Tensor, frame: Frame, onto: Frame) -> torch.Tensor:
-    """Volumes ``(channels, *frame.crop_shape)`` of a study on the axes of another frame of the same study.
+def turned(volumes: torch.Tensor, crop: BrainCrop, onto: BrainCrop) -> torch.Tensor:
+    """Volumes ``(channels, *crop.shape)`` of a study on the axes of another crop of the same study.
 
     Returns
     -------
-    torch.Tensor, shape (channels, *onto.crop_shape)
-        Contiguous; ``volumes`` itself when both frames have the same axes.
+    torch.Tensor, shape (channels, *onto.shape)
+        Contiguous; ``volumes`` itself when both crops have the same axes.
     """
-    if (frame.axes, frame.flips) == (onto.axes, onto.flips):
+    if (crop.axes, crop.flips) == (onto.axes, onto.flips):
         return volumes
-    volumes = volumes.flip([1 + axis for axis, flip in enumerate(frame.flips) if flip])
-    volumes = volumes.permute(0, *(1 + frame.axes.index(axis) for axis in onto.axes))
+    volumes = volumes.flip([1 + axis for axis, flip in enumerate(crop.flips) if flip])
+    volumes = volumes.permute(0, *(1 + crop.axes.index(axis) for axis in onto.axes))
     return volumes.flip([1 + axis for axis, flip in enumerate(onto.flips) if flip]).contiguous()
 
 

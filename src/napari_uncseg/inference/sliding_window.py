@@ -84,7 +84,7 @@ def interruptible(network: nn.Module, cancelled: Callable[[], bool] | None) -> I
         check()
 
 
-def predict_logits(
+def sliding_window_logits(
     network: nn.Module,
     image: torch.Tensor,
     tile: Sequence[int],

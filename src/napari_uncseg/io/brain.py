@@ -8,7 +8,7 @@ from scipy import ndimage
 from napari_uncseg.arrays import AnyFloats, Floats32, Mask
 
 SKULL = "The images still show the skull; remove it first."
-"""What a study is warned of where :func:`has_skull` says so."""
+"""What a reader is told where :func:`has_skull` says so."""
 
 _CONSTANT = 0.5
 """Share of the border's voxels that hold one and the same value when a background was set to a constant."""

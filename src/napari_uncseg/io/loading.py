@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import obliquity
 
-from napari_uncseg.arrays import AnyFloats, AnyInts, Array, Floats32, Floats64, Labels, Mask
+from napari_uncseg.arrays import AnyFloats, AnyInts, Array, Floats64, Labels
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io import geometry
 from napari_uncseg.io.brain import SKULL, brain_mask, has_skull, value_beyond
@@ -183,7 +183,8 @@ def study_from_arrays(
         inside = image[brain]
         if inside.min() == inside.max():
             raise StudyError(f"{names[modality]} is a mask: all of the brain has one value; give the MRI itself.")
-    notes += _same_files(sources) + _notes(cleaned, brain, exact)
+    skull = has_skull(cleaned, brain, spacing(exact))
+    notes += [*_same_files(sources), *([SKULL] if skull else []), *_grid_notes(exact)]
     return Study(
         id=id,
         images=cleaned,
@@ -193,6 +194,7 @@ def study_from_arrays(
         reference=_checked_reference(reference, id),
         header=geometry,
         warnings=tuple(dict.fromkeys(notes)),
+        has_skull=skull,
         resampled=resampled,
         coding=coding,
     )
@@ -278,11 +280,10 @@ def _same_files(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _notes(images: Floats32, brain: Mask, affine: Floats64) -> list[str]:
-    """What the user should know about images that are sound but not as the network learned them."""
+def _grid_notes(affine: Floats64) -> list[str]:
+    """What the user should know about a grid that is sound but not as the network learned it."""
     sizes, angle = spacing(affine), float(np.degrees(obliquity(affine).max()))
     found = {
-        SKULL: has_skull(images, brain, sizes),
         f"The grid is tilted by {angle:.0f}° against the scanner; results may be worse.": angle > _OBLIQUE_DEGREES,
         f"Voxels are up to {max(sizes):.1f} mm thick; small parts may be missed.": max(sizes) > _THICK_MM,
     }

@@ -113,7 +113,7 @@ def fingerprint(provenance: Mapping[str, Any]) -> str:
     model, hashes = _block(provenance, "model").get("sha256"), input_hashes(provenance)
     if not model or not hashes or not all(hashes.values()):
         return ""
-    return sha256_of_json(plain({"model": model, "settings": provenance.get("settings") or {}, "inputs": hashes}))
+    return sha256_of_json(plain({"model": model, "settings": _settings(provenance), "inputs": hashes}))
 
 
 def input_hashes(provenance: Mapping[str, Any]) -> dict[str, str | None]:
@@ -144,7 +144,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         how = f"{new.get('name')}, with other weights" if same else f"{old.get('name')} there, {new.get('name')} here"
         found.append(f"the model ({how})")
     before, after = input_hashes(there), input_hashes(here)
-    old, new = ({"method": "single"} | plain(_block(content, "settings")) for content in (there, here))
+    old, new = ({"method": "single"} | plain(_settings(content)) for content in (there, here))
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
     causes = {*names, *(["model"] if found else []), *({"reference"} & (before.keys() ^ after.keys()))}
     for name in names:
@@ -159,6 +159,13 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 _FOLLOWS = {"members": "method", "precision": "device", "tile": "model", "coding": "reference"}
 """Settings that differ because another does."""
+
+
+def _settings(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings as they are compared: of a cascade's steps the first, for older results tell no other."""
+    settings = _block(content, "settings")
+    steps = settings.get("tile_step")
+    return {**settings, "tile_step": steps[0]} if isinstance(steps, list) else settings
 
 
 def _block(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

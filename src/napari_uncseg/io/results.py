@@ -1,8 +1,8 @@
 """A prediction on disk: maps as NIfTI, and a JSON that says how they came about and vouches for each file.
 
-This is the one place that knows the layout ``OUT/<id>/<id>_<map>.nii.gz`` and ``OUT/<id>/<id>_uncseg.json``: where
-results are (:func:`find_results`), what one is before its volumes are read (:func:`read_result`), what stands where one
-would be saved (:func:`check_target`), and whether it was made from the files of a study (:func:`made_from`).
+Results stand in ``OUT/<id>/<id>_<map>.nii.gz`` and ``OUT/<id>/<id>_uncseg.json``: here is where they are
+(:func:`find_results`), what one is before its volumes are read (:func:`read_result`), and whether it was made from the
+files of a study (:func:`made_from`). What stands where one would be saved, :mod:`napari_uncseg.io.saving` tells.
 """
 
 from __future__ import annotations

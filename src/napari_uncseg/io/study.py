@@ -77,6 +77,8 @@ class Study(OnGrid):
         Header of the T1c file: saved results take its units and codes.
     warnings : tuple of str
         What the user should know (skull still there, oblique grid, resampled modalities ...), a sentence each.
+    has_skull : bool
+        Whether skull and scalp were seen when it was loaded.
     resampled : bool
         Whether a modality was put on T1c's grid.
     coding : Coding, optional
@@ -98,6 +100,7 @@ class Study(OnGrid):
     reference: Labels | None = None
     header: nib.Nifti1Header | None = None
     warnings: tuple[str, ...] = ()
+    has_skull: bool = False
     resampled: bool = False
     coding: Coding | None = None
     preparation: Mapping[str, Any] | None = None

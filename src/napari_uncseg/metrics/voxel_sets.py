@@ -20,6 +20,15 @@ class VoxelSet(StrEnum):
     PREDICTION = "prediction"
 
 
+class FitSet(StrEnum):
+    """Sets to fit a calibration on: in the others the reference decides which voxels there are, and it learns that."""
+
+    BRAIN = VoxelSet.BRAIN
+    TUMOUR = VoxelSet.TUMOUR
+    ALL = VoxelSet.ALL
+    PREDICTION = VoxelSet.PREDICTION
+
+
 VOXEL_SET_TITLES: dict[VoxelSet, str] = {
     VoxelSet.ALL: "whole volume",
     VoxelSet.BRAIN: "brain",

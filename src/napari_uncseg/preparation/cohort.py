@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from napari_uncseg.cluster import as_completed, cluster
 from napari_uncseg.errors import ClusterError, reason_of
 from napari_uncseg.inference import pipeline
 from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
-from napari_uncseg.inference.pipeline import Settings
+from napari_uncseg.inference.pipeline import PredictionSettings
 from napari_uncseg.inference.progress import Progress, silent
-from napari_uncseg.io.command import command_line, option_words
+from napari_uncseg.io.command import command_line
 from napari_uncseg.preparation.prepare import Options, prepare_study
 from napari_uncseg.preparation.scans import read_raw
 
@@ -34,14 +34,14 @@ class RawJob:
         Examination in DICOM, or four NIfTI files.
     study_id : str, optional
     preparation : Options
-    options : sequence of str
+    options : mapping of str to object
         What follows the study on the command line that remakes the result.
     """
 
     path: Path
     study_id: str | None
     preparation: Options
-    options: Sequence[str]
+    options: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,20 @@ class Run:
 
     Parameters
     ----------
-    settings : Settings
+    settings : PredictionSettings
     device : str
     model : Path, optional
         Model folder; None for the bundled one.
     """
 
-    settings: Settings
+    settings: PredictionSettings
     device: str
     model: Path | None
 
 
 def prepare_job(
     job: RawJob,
-    settings: Settings,
+    settings: PredictionSettings,
     *,
     progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
@@ -80,10 +80,9 @@ def prepare_job(
     raw = read_raw(job.path, None, job.study_id, progress=progress, cancelled=cancelled)
     folder = settings.out / raw.id / "prepared"
     done = prepare_study(raw, folder, job.preparation, progress=progress, cancelled=cancelled)
-    words = list(job.options)
-    words[words.index("-o") + 1] = "."
     files = {f"--{role}": file.relative_to(settings.out) for role, file in done.files.paths.items()}
-    return PredictionJob(done.files, command_line("predict", *option_words({**files, "--id": raw.id}), *words))
+    options = {**files, "--id": raw.id, **job.options, "-o": "."}
+    return PredictionJob(done.files, command_line("predict", options=options))
 
 
 def name_of(job: PredictionJob | RawJob) -> str:
@@ -126,7 +125,7 @@ def predict_on_cluster(
         When the scheduler cannot be reached.
     """
     outcomes: dict[int, Outcome] = {}
-    with cluster(scheduler) as executor, closing(as_completed(executor, predict_one, jobs, run)) as ended:
+    with cluster(scheduler) as executor, closing(as_completed(executor, run_on_worker, jobs, run)) as ended:
         for end in ended:
             if end is None:
                 if cancelled():
@@ -138,7 +137,7 @@ def predict_on_cluster(
     return [outcomes[place] for place in sorted(outcomes)], len(outcomes) < len(jobs)
 
 
-def predict_one(job: PredictionJob | RawJob, run: Run) -> Outcome:
+def run_on_worker(job: PredictionJob | RawJob, run: Run) -> Outcome:
     """Prepare a study where it is raw, predict and save it; called on a worker.
 
     Returns

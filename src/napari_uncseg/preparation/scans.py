@@ -13,7 +13,7 @@ import numpy as np
 from platformdirs import user_data_path
 
 from napari_uncseg.arrays import Array, Floats32, Floats64
-from napari_uncseg.dicom.files import holds_dicom
+from napari_uncseg.dicom.files import InputKind, kind_of
 from napari_uncseg.dicom.roles import COVERED_MM, choose_series
 from napari_uncseg.dicom.series import read_examination
 from napari_uncseg.dicom.voxels import read_voxels
@@ -125,14 +125,10 @@ def read_raw(
     StudyError
         When the path holds neither.
     """
-    try:
-        files = only_study(path)
-    except StudyError:
-        if not holds_dicom(path):
-            raise
+    if kind_of(path) is InputKind.DICOM:
         return read_dicom(path, asked, study_id, progress=progress, cancelled=cancelled)
     progress(0, 0, "Reading the images")
-    return read_nifti(files, study_id)
+    return read_nifti(only_study(path), study_id)
 
 
 def read_nifti(files: StudyFiles, study_id: str | None = None) -> RawStudy:

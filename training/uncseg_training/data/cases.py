@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from napari_uncseg.arrays import Array
-from napari_uncseg.inference.preprocessing import InputPlan, frame_of, network_input
+from napari_uncseg.inference.preprocessing import InputPlan, brain_crop, network_input
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.study import Study
@@ -308,12 +308,12 @@ def study_case(study: Study, config: Config) -> TrainingCase:
     """A study with a reference on the grid of a configuration, prepared as before a prediction."""
     assert study.reference is not None
     plan = InputPlan.from_plans(config.plans())
-    frame = frame_of(study, plan)
-    images = network_input(study, plan, frame)
-    masks = torch.from_numpy(region_masks(frame.enter(study.reference)).astype(np.float32))
+    crop = brain_crop(study, plan)
+    images = network_input(study, plan, crop)
+    masks = torch.from_numpy(region_masks(crop.take(study.reference)).astype(np.float32))
     # A region of the grid's voxel is what fills more than half of it, as a prediction's.
-    labels = labels_from_regions(resample(masks, frame.shape).numpy())
-    x, y, z = frame.shape
+    labels = labels_from_regions(resample(masks, crop.network_shape).numpy())
+    x, y, z = crop.network_shape
     return TrainingCase(
         fit_into(images.numpy().astype(np.float16), config.volume),
         fit_into(labels.astype(np.uint8), config.volume),

@@ -25,7 +25,7 @@ import torch
 import typer
 
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.inference.preprocessing import InputPlan, frame_of, on_crop
+from napari_uncseg.inference.preprocessing import InputPlan, brain_crop
 from napari_uncseg.inference.resampling import resample
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import Region, labels_from_regions, region_masks
@@ -55,10 +55,10 @@ def through_grid(study: Study, plan: InputPlan, *, fractions: bool) -> dict[Regi
         Keep what share of a voxel belongs to a region, instead of whether more than half of it does.
     """
     assert study.reference is not None
-    frame = frame_of(study, plan)
-    regions = np.ascontiguousarray(frame.enter(region_masks(study.reference)), dtype=np.float32)
-    there = resample(torch.from_numpy(regions), frame.shape)
-    back = frame.leave(on_crop(there if fractions else (there > 0.5).float(), frame).numpy())
+    crop = brain_crop(study, plan)
+    regions = np.ascontiguousarray(crop.take(region_masks(study.reference)), dtype=np.float32)
+    there = resample(torch.from_numpy(regions), crop.network_shape)
+    back = crop.put_back(resample(there if fractions else (there > 0.5).float(), crop.shape).numpy())
     return region_dice(labels_from_regions(back), study.reference, study.voxel_ml)
 
 

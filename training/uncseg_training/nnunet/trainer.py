@@ -27,7 +27,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import Tensor, nn
 
-from napari_uncseg.inference.sliding_window import predict_logits
+from napari_uncseg.inference.sliding_window import sliding_window_logits
 from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import region_probabilities
 from napari_uncseg.models.importers.checkpoint import read_checkpoint
@@ -293,7 +293,7 @@ class nnUNetTrainerUncertainty(nnUNetTrainer):  # type: ignore[misc]
         network = (self.network if network is None else network).eval()
         volume = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
         precision = torch.float16 if self.device.type == "cuda" else torch.float32
-        return predict_logits(network, volume, self.configuration_manager.patch_size, precision=precision).cpu()
+        return sliding_window_logits(network, volume, self.configuration_manager.patch_size, precision=precision).cpu()
 
     def probabilities(self, output: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
         """WT, TC, ET ``(3, x, y, z)`` of a raw output."""

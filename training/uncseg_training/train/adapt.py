@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.evaluation.calibration_studies import Origin
-from napari_uncseg.inference.postprocessing import smallest_of
+from napari_uncseg.inference.prediction_plan import smallest_of
 from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.results import find_results, read_result

@@ -16,7 +16,7 @@ from typing import Any
 from napari_uncseg.evaluation.calibration_studies import Origin
 from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.matching import Pair, match
-from napari_uncseg.evaluation.runner import Settings, evaluate_pairs
+from napari_uncseg.evaluation.runner import EvaluationSettings, evaluate_pairs
 from napari_uncseg.evaluation.summary import Summary, summarise
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.study import Study
@@ -218,7 +218,7 @@ def _evaluate(results: Path, sources: Sequence[Path], out: Path, command: str) -
     for source in sources:
         pairs |= {pair.id: pair for pair in match(results, source).pairs if pair.problem is None}
     ordered = [pairs[name] for name in sorted(pairs)]
-    measured, failures = evaluate_pairs(ordered, Settings(out), workers=1)
+    measured, failures = evaluate_pairs(ordered, EvaluationSettings(out), workers=1)
     summary = summarise(merge(measured, failures))
     folders = {"predictions": str(results), "references": ", ".join(map(str, sources))}
     write_report(summary, Making(command, versions("numpy", "scipy", "nibabel"), folders=folders), out)

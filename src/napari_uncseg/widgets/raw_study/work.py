@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.arrays import Mask
-from napari_uncseg.dicom.files import holds_dicom
+from napari_uncseg.dicom.files import InputKind, kind_of
 from napari_uncseg.dicom.roles import Verdict, choose_series
 from napari_uncseg.dicom.series import Examination, Series, read_examination
 from napari_uncseg.dicom.voxels import middle_slice
-from napari_uncseg.errors import Cancelled, DicomError, StudyError
+from napari_uncseg.errors import Cancelled, DicomError
 from napari_uncseg.io.discovery import only_study
 from napari_uncseg.io.nifti import read_volume, write_volume
 from napari_uncseg.preparation.prepare import Options, Prepared, Registered, prepare_study
@@ -100,12 +100,8 @@ def look(path: Path, report: Report) -> Found:
         When it is neither an examination in DICOM nor four NIfTI files.
     """
     report.tell(0, 0, "Reading headers")
-    try:
+    if kind_of(path) is not InputKind.DICOM:
         only_study(path)
-    except StudyError:
-        if not holds_dicom(path):
-            raise
-    else:
         return Found(path)
     examination = read_examination(path)
     chosen = choose_series(examination)

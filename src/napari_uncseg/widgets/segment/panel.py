@@ -10,7 +10,7 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import ModelError, UncsegError
-from napari_uncseg.inference.pipeline import Settings
+from napari_uncseg.inference.pipeline import PredictionSettings
 from napari_uncseg.viewer.layers import add_prediction, add_study, adopt_layers
 from napari_uncseg.viewer.tags import open_studies, tag_of
 from napari_uncseg.widgets.common import PathRow, choice, form, heading
@@ -85,7 +85,7 @@ class SegmentWidget(JobPanel):
     def _request(self) -> Request:
         folder = self._folder()
         members = self.members.members_for(folder)
-        settings = Settings(Path(), members=members, calibration=self.calibration.chosen_for(folder, members))
+        settings = PredictionSettings(Path(), members=members, calibration=self.calibration.chosen_for(folder, members))
         return Request(self.study.loader(), settings, self.device.currentText(), folder)
 
     def _on_returned(self, outcome: Outcome) -> None:

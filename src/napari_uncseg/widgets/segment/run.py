@@ -34,7 +34,7 @@ class Request:
     ----------
     load : callable
         Reads or builds the study.
-    settings : Settings
+    settings : PredictionSettings
         Of the pipeline; where the result goes is chosen later.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
@@ -43,7 +43,7 @@ class Request:
     """
 
     load: Callable[[], Study]
-    settings: pipeline.Settings
+    settings: pipeline.PredictionSettings
     device: str
     model_folder: Path | None
 
@@ -83,7 +83,8 @@ def run(request: Request, report: Report) -> Outcome:
     report.tell(0, 0, "Loading the model")
     folder = request.model_folder or settings.members.stand_in
     predictor = pipeline.make_predictor(folder, request.device, report.notify)
-    prediction = pipeline.predict_study(study, predictor, settings, progress=report.tell, cancelled=report.cancelled)
+    kwargs = settings.predict_kwargs()
+    prediction = predictor.predict(study, progress=report.tell, cancelled=report.cancelled, **kwargs)
     return Outcome(study, prediction, request)
 
 
@@ -97,7 +98,7 @@ def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> jobs.
     """
     study, request = outcome.study, outcome.request
     if request is None:
-        return pipeline.save_study(outcome.prediction, pipeline.Settings(out, overwrite))
+        return pipeline.save_study(outcome.prediction, pipeline.PredictionSettings(out, overwrite))
     settings = replace(request.settings, out=out, overwrite=overwrite, resample=study.resampled)
     command = jobs.command_of(study, settings.options(request.device, request.model_folder))
     return pipeline.save_study(outcome.prediction, settings, command)
