@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import ndimage
 
-from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
+from napari_uncseg.evaluation.calibration import ErrorCalibration, ProbabilityCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
@@ -91,7 +91,7 @@ def histogram_metrics(case: Case) -> list[Metric]:
     maps = [(name, region) for region in REGIONS for name in case.uncertainties(region)]
     metrics: list[Metric] = [Discrimination(name, region, one) for name, region in maps for one in SETS]
     metrics += [QUBraTS(name, region) for name, region in maps]
-    metrics += [Calibration(region, one) for region in REGIONS for one in SETS]
+    metrics += [ProbabilityCalibration(region, one) for region in REGIONS for one in SETS]
     return metrics + [ErrorCalibration("unc_output", Region.WT, one) for one in SETS]
 
 

@@ -9,7 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
+from napari_uncseg.evaluation.calibration import ErrorCalibration, ProbabilityCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound, error_rate_bound, reliability, top_label_reliability
@@ -48,7 +48,7 @@ def test_agrees_with_scikit_learn_and_a_loop(case, region, voxel_set, bins):
     chosen = case.voxels(voxel_set, region)
     p = case.probability(region)[chosen].astype(np.float64)
     y = case.reference[REGIONS.index(region)][chosen]
-    metric = Calibration(region, voxel_set, bins)
+    metric = ProbabilityCalibration(region, voxel_set, bins)
     statistic, ours = metric.measure(case), numbers(metric, case)
     assert ours["brier"] == pytest.approx(brier_score_loss(y, p, pos_label=True), abs=1e-6)
     observed, claimed = calibration_curve(y, p, n_bins=bins)
@@ -73,13 +73,13 @@ def test_bins_of_equal_mass_agree_with_sorted_voxels():
     order = np.argsort(p, kind="stable")
     groups = np.split(order, 15)
     expected = np.mean([abs(p[group].mean(dtype=np.float64) - y[group].mean()) for group in groups])
-    assert numbers(Calibration(), case_of(p, y))["aece_equal_mass"] == pytest.approx(expected, abs=2e-4)
+    assert numbers(ProbabilityCalibration(), case_of(p, y))["aece_equal_mass"] == pytest.approx(expected, abs=2e-4)
 
 
 def test_calibrated_probabilities_have_no_error():
     generator = np.random.default_rng(0)
     p = generator.random(200_000)
-    ours = numbers(Calibration(), case_of(p, generator.random(p.size) < p))
+    ours = numbers(ProbabilityCalibration(), case_of(p, generator.random(p.size) < p))
     for name in ("ece_classwise", "ece_top_label", "ace_uniform", "aece_equal_mass"):
         assert ours[name] < 0.006
     assert ours["brier"] == pytest.approx(1 / 6, abs=2e-3)
@@ -89,17 +89,20 @@ def test_classwise_and_top_label_differ():
     """Too low by 0.2 on both sides of 0.5: as a claim of being right, one makes up for the other."""
     p = np.array([0.78] * 10 + [0.22] * 10)
     y = np.array([True] * 10 + [True] * 4 + [False] * 6)
-    ours = numbers(Calibration(), case_of(p, y))
+    ours = numbers(ProbabilityCalibration(), case_of(p, y))
     assert ours["ece_classwise"] == pytest.approx(0.2)
     assert ours["ece_top_label"] == pytest.approx(0.02)
 
 
 def test_empty_set_and_sparse_bins_are_undefined():
-    read = {value.metric: value for value in Calibration().read(Calibration().measure(case_of([0.2] * 5, [False] * 5)))}
+    read = {
+        value.metric: value
+        for value in ProbabilityCalibration().read(ProbabilityCalibration().measure(case_of([0.2] * 5, [False] * 5)))
+    }
     assert read["mce"].undefined == "no bin of 100 voxels"
     assert read["brier"].value == pytest.approx(0.04)
     assert read["brier"].bins is None
-    metric = Calibration(voxel_set=VoxelSet.UNION)
+    metric = ProbabilityCalibration(voxel_set=VoxelSet.UNION)
     empty = metric.read(metric.measure(case_of([0.2] * 5, [False] * 5)))
     assert all(math.isnan(value.value) and value.undefined == "empty voxel set" and not value.count for value in empty)
 
@@ -117,14 +120,17 @@ def test_map_that_claims_errors(case):
 
 
 def test_what_is_no_probability_is_refused():
-    makers = [lambda: ErrorCalibration("entropy"), *(partial(Calibration, bins=bins) for bins in (0, 7, 100))]
+    makers = [
+        lambda: ErrorCalibration("entropy"),
+        *(partial(ProbabilityCalibration, bins=bins) for bins in (0, 7, 100)),
+    ]
     for make in makers:
         with pytest.raises(EvaluationError):
             make()
 
 
 def test_pooled_is_that_of_all_voxels(cases):
-    metric = Calibration(Region.ET, VoxelSet.UNION)
+    metric = ProbabilityCalibration(Region.ET, VoxelSet.UNION)
     for case in cases:
         metric.add(case)
     chosen = [case.voxels(VoxelSet.UNION, Region.ET) for case in cases]
@@ -139,12 +145,12 @@ def test_pooled_is_that_of_all_voxels(cases):
 def test_many_voxels_are_counted_exactly():
     """float32 sums of this many equal numbers are off by per cents."""
     p = np.full(3_000_000, 0.1, dtype=np.float32)
-    ours = numbers(Calibration(), case_of(p, np.zeros(p.size, dtype=bool)))
+    ours = numbers(ProbabilityCalibration(), case_of(p, np.zeros(p.size, dtype=bool)))
     assert ours["ece_classwise"] == pytest.approx(float(np.float32(0.1)), abs=1e-12)
 
 
 def test_diagram_of_the_more_probable_class(case):
-    curve = top_label_reliability(Calibration().measure(case))
+    curve = top_label_reliability(ProbabilityCalibration().measure(case))
     assert curve.counts[:7].sum() == 0
     assert curve.counts.sum() == case.brain.sum()
     assert curve.edges.shape == (16,)
@@ -170,7 +176,7 @@ def test_no_calibration_error_exceeds_the_bound(seed, sharpness, share):
         return
     bound = ece_bound(2 * float((prediction & reference).sum()) / float(size))
     for voxel_set in (VoxelSet.REFERENCE, VoxelSet.PREDICTION, VoxelSet.UNION):
-        ours = numbers(Calibration(voxel_set=voxel_set), case)
+        ours = numbers(ProbabilityCalibration(voxel_set=voxel_set), case)
         for name in ("ece_classwise", "ece_top_label"):
             assert math.isnan(ours[name]) or ours[name] <= bound + 1e-9
 

@@ -58,7 +58,7 @@ def test_map_with_the_name_of_a_region_is_that_regions(case):
 
 
 def test_variance_between_members_is_not_made_up(case):
-    several = dataclasses.replace(case, members=8)
+    several = dataclasses.replace(case, member_count=8)
     assert several.uncertainties(Region.TC) == ("entropy",)
     with pytest.raises(EvaluationError, match="variance"):
         several.uncertainty("variance", Region.TC)

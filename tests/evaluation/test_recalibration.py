@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss, log_loss
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.calibration import Calibration
+from napari_uncseg.evaluation.calibration import ProbabilityCalibration
 from napari_uncseg.evaluation.case import case_from_arrays
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps, fit_region, judge
 from napari_uncseg.labels import Region
@@ -57,7 +57,7 @@ def test_figures_agree_with_scikit_learn_and_the_evaluation(case, voxel_set):
         assert ours["nll"].value == pytest.approx(-np.log(np.where(y, clipped, 1 - clipped)).mean(), rel=1e-9)
         assert ours["nll"].value == pytest.approx(log_loss(y, clipped, labels=[False, True]), rel=1e-6)
         assert ours["brier"].value == pytest.approx(brier_score_loss(y, p, pos_label=True), abs=2e-5)
-        peer = Calibration(region, voxel_set)
+        peer = ProbabilityCalibration(region, voxel_set)
         ece = next(v.value for v in peer.read(peer.measure(case)) if v.metric == "ece_classwise")
         assert ours["ece_classwise"].value == pytest.approx(ece, abs=5e-5)
         assert ours["nll"].count == chosen.sum()

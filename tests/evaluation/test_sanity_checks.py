@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.estimates import OUT_OF_FOLD
-from napari_uncseg.evaluation.sanity_checks import Evidence, Severity, patient_of, run_checks
+from napari_uncseg.evaluation.error_models import OUT_OF_FOLD
+from napari_uncseg.evaluation.sanity_checks import CohortEvidence, Severity, patient_of, run_checks
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.metrics.overlap import better_numbering, confusion, region_dice
@@ -33,7 +33,7 @@ EXPECTED = [MetricResult("expected_dice", 0.9, "case", "a", Region.WT)]
 
 def rules(*records: Record, **evidence: Any) -> dict[str, Severity]:
     """What is told of some studies, less that they are few and without expected Dice."""
-    found = run_checks(Evidence(to_frame(evidence.pop("values", ())), records, **evidence))
+    found = run_checks(CohortEvidence(to_frame(evidence.pop("values", ())), records, **evidence))
     return {result.rule: result.severity for result in found if result.rule not in ("few studies", "no expected Dice")}
 
 
@@ -65,7 +65,9 @@ def test_the_published_contradiction_is_found():
 def test_labels_that_were_mixed_up_are_found(swapped, words):
     mixed = np.array(GOOD)[:, [0, *swapped]].tolist()
     (result,) = (
-        each for each in run_checks(Evidence(to_frame([]), [record(confusion=mixed)])) if each.rule == "label mix-up"
+        each
+        for each in run_checks(CohortEvidence(to_frame([]), [record(confusion=mixed)]))
+        if each.rule == "label mix-up"
     )
     assert result.severity is Severity.ERROR
     assert words in result.message
@@ -134,7 +136,7 @@ def test_missing_regions_are_told():
     small = {"reference": {"WT": 5.0, "TC": 0.4, "ET": 0.0}, "prediction": {"WT": 5.0, "TC": 1.0, "ET": 0.5}}
     results = [
         each
-        for each in run_checks(Evidence(to_frame([]), [record(volumes_ml=small)]))
+        for each in run_checks(CohortEvidence(to_frame([]), [record(volumes_ml=small)]))
         if each.rule == "missing regions"
     ]
     assert len(results) == 2
@@ -167,19 +169,19 @@ def test_a_score_that_follows_the_volume_is_told():
 
 
 def test_a_result_that_tells_no_expected_dice_is_named():
-    found = run_checks(Evidence(to_frame(EXPECTED), [record("a"), record("old")]))
+    found = run_checks(CohortEvidence(to_frame(EXPECTED), [record("a"), record("old")]))
     assert {check.rule: check.studies for check in found}["no expected Dice"] == ("old",)
 
 
 def test_errors_come_first():
     twins = [record("a", inputs={"reference": "r"}, brain="none"), record("b", inputs={"reference": "r"})]
-    order = [result.severity for result in run_checks(Evidence(to_frame([]), twins, unpredicted=["c"]))]
+    order = [result.severity for result in run_checks(CohortEvidence(to_frame([]), twins, unpredicted=["c"]))]
     assert order == sorted(order, key=list(Severity).index)
     assert order[0] is Severity.ERROR
 
 
 def test_few_studies():
-    assert [result.rule for result in run_checks(Evidence(to_frame(EXPECTED), [record()]))] == ["few studies"]
+    assert [result.rule for result in run_checks(CohortEvidence(to_frame(EXPECTED), [record()]))] == ["few studies"]
     records = [record(str(number)) for number in range(10)]
     values = [MetricResult("expected_dice", 0.9, "case", str(number), Region.WT) for number in range(10)]
-    assert run_checks(Evidence(to_frame(values), records)) == []
+    assert run_checks(CohortEvidence(to_frame(values), records)) == []

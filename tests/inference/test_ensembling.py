@@ -95,7 +95,7 @@ def test_flips_of_a_network_that_treats_all_sides_alike_agree(study, model_of, t
 
 def test_flips_of_another_network_differ_and_average(study, model):
     prediction = predict(model, study, "tta:8")
-    assert prediction.members == 8
+    assert prediction.member_count == 8
     assert prediction.method == "tta:8"
     assert prediction.maps["variance"].max() > 1e-4
     assert prediction.maps["mutual_information"].max() > 1e-4

@@ -129,7 +129,7 @@ def test_a_stopped_run_keeps_the_members_that_are_done(study, predictor):
     prediction = stopped(predictor, study, "tta:8", after=2)
     np.testing.assert_array_equal(prediction.probabilities, whole.probabilities)
     np.testing.assert_array_equal(prediction.maps["variance"], whole.maps["variance"])
-    assert prediction.members == 2
+    assert prediction.member_count == 2
     assert str(prediction.partial) == "partial: 2 of 8"
     assert prediction.title("unc_output") == "unc_output · partial: 2 of 8"
     assert prediction.title("variance") == "variance (WT) · partial: 2 of 8"
@@ -269,7 +269,7 @@ def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study, model_of
     network.register_forward_pre_hook(greedy)
     said = []
     prediction = Predictor(model_of(network), device="cpu", notify=said.append).predict(study, members="tta:3")
-    assert prediction.members == 3
+    assert prediction.member_count == 3
     assert sizes.count((16, 16, 16)) == 1
     assert len(said) == 1
     assert prediction.provenance["run"]["tile"] == [8, 16, 16]
@@ -277,7 +277,7 @@ def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study, model_of
 
 def test_a_model_is_run_with_the_members_it_was_judged_with(study, model_of):
     model = model_of()
-    assert Predictor(model, device="cpu").predict(study).members == 1
+    assert Predictor(model, device="cpu").predict(study).member_count == 1
     judged = dataclasses.replace(model, provenance={**model.provenance, "members": "tta:2"})
     assert Predictor(judged, device="cpu").predict(study).method == "tta:2"
-    assert Predictor(judged, device="cpu").predict(study, members="single").members == 1
+    assert Predictor(judged, device="cpu").predict(study, members="single").member_count == 1

@@ -219,7 +219,7 @@ def test_another_result_is_kept_unless_overwritten(tiny_prediction, tmp_path):
     assert contents(tmp_path) == before
     replaced = save_prediction(other, tmp_path, overwrite=True)
     assert sorted(path.name for path in replaced.files) == sorted(contents(saved.folder))
-    assert load_prediction(replaced.folder).members == 2
+    assert load_prediction(replaced.folder).member_count == 2
 
 
 def test_an_input_is_never_overwritten(tiny_prediction, study_folder):

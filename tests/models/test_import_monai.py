@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 from typer.testing import CliRunner
 
@@ -173,7 +174,6 @@ def test_the_public_bundle_is_known_by_name(tmp_path: Path) -> None:
 
 
 def test_a_bundle_may_be_yaml_and_lack_its_metadata(tmp_path: Path) -> None:
-    yaml = pytest.importorskip("yaml")
     write_bundle(tmp_path / PUBLIC, metadata=None)
     config = configuration()
     config["preprocessing"]["transforms"] += [

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_prediction
-from napari_uncseg.evaluation.estimates import evidence_of
+from napari_uncseg.evaluation.error_models import evidence_of
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.results import load_prediction

@@ -12,7 +12,7 @@ import pytest
 from napari_uncseg.errors import CalibrationError, EvaluationError
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, Perceptron, fit_perceptron
-from napari_uncseg.uncertainty.expected_dice import ExpectedDice, RegionFit
+from napari_uncseg.uncertainty.expected_dice import DiceModel, ExpectedDice
 from napari_uncseg.uncertainty.recalibration.io import Calibration, load_calibration
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY
 
@@ -109,7 +109,7 @@ def test_risk_is_a_probability_in_the_brain_and_zero_elsewhere() -> None:
 
 
 def calibration() -> Calibration:
-    fit = RegionFit((0.0,) * 4, (1.0,) * 4, (0.5, 0.1, 0.2, 0.0), 1.0, (-1.0, 0.0, 1.0), (3, 2))
+    fit = DiceModel((0.0,) * 4, (1.0,) * 4, (0.5, 0.1, 0.2, 0.0), 1.0, (-1.0, 0.0, 1.0), (3, 2))
     return Calibration(
         dict.fromkeys(REGIONS, IDENTITY),
         "sha",

@@ -12,7 +12,7 @@ from napari_uncseg.uncertainty.expected_dice import (
     EMPTY_ML,
     Quality,
     agreement_of,
-    fit_region,
+    fit_dice_model,
     half_width,
     out_of_fold,
     soft_dice_of,
@@ -66,7 +66,7 @@ def test_intervals_hold_their_share_of_new_studies(count):
     held = []
     for seed in range(24):
         qualities, dice, _ = made_up(count, seed)
-        model = fit_region(qualities, dice)
+        model = fit_dice_model(qualities, dice)
         fresh, truth, _ = made_up(200, 100 + seed)
         estimates = [model.estimate(quality) for quality in fresh]
         held += [e.low <= value <= e.high for e, value in zip(estimates, truth, strict=True)]
@@ -85,15 +85,15 @@ def test_interval_rests_on_studies_that_the_model_was_fitted_without():
     apart = []
     for out in range(12):
         rest = [index for index in range(12) if index != out]
-        model = fit_region([qualities[index] for index in rest], [dice[index] for index in rest])
+        model = fit_dice_model([qualities[index] for index in rest], [dice[index] for index in rest])
         apart.append(np.log(dice[out] / (1 - dice[out])) - model.logit(qualities[out].features))
-    assert fit_region(qualities, dice).residuals == pytest.approx(sorted(apart))
+    assert fit_dice_model(qualities, dice).residuals == pytest.approx(sorted(apart))
 
 
 def test_empty_region_is_told_by_how_often_it_was_right():
     qualities, dice, _ = made_up(20, 3)
     qualities += [Quality(1.0, 0.0, EMPTY_ML / 2)] * 3
-    model = fit_region(qualities, [*dice, 1.0, 1.0, 0.0])
+    model = fit_dice_model(qualities, [*dice, 1.0, 1.0, 0.0])
     estimate = model.estimate(Quality(1.0, 0.0, 0.0))
     assert estimate.value == pytest.approx(3 / 5)
     assert (estimate.low, estimate.high) == (0, 1)
@@ -102,4 +102,4 @@ def test_empty_region_is_told_by_how_often_it_was_right():
 def test_too_few_studies_are_refused():
     qualities, dice, _ = made_up(20, 3)
     with pytest.raises(EvaluationError):
-        fit_region(qualities[:4], dice[:4])
+        fit_dice_model(qualities[:4], dice[:4])

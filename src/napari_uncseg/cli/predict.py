@@ -229,7 +229,7 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     """
     from napari_uncseg.cli.console import note, print_lines, print_table
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-    from napari_uncseg.uncertainty.expected_dice import estimates_of
+    from napari_uncseg.uncertainty.expected_dice import expected_dice_of
 
     blocks = {"volumes_ml": ("{} mL", 1), "dice": ("Dice {}", 3)}
     if not any(outcome.provenance.get("dice") for outcome in outcomes):
@@ -243,7 +243,7 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
         for block, (_, digits) in blocks.items():
             numbers = outcome.provenance.get(block) or {}
             cells += [_number(numbers.get(region), digits) for region in REGIONS]
-        estimate = estimates_of(outcome.provenance).get(Region.WT)
+        estimate = expected_dice_of(outcome.provenance).get(Region.WT)
         triage = _number(outcome.provenance.get("triage_score"), 4)
         cells.append(triage if not expected else "–" if estimate is None else str(estimate))
         cells += ["–" if outcome.error else f"{outcome.seconds:.1f} s", str(outcome.status)]

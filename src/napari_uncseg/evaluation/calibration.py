@@ -25,7 +25,7 @@ NO_VOXELS = "empty voxel set"
 
 
 @dataclass(eq=False)
-class Calibration(Metric):
+class ProbabilityCalibration(Metric):
     """Calibration of the probabilities of a region against the reference.
 
     Parameters
@@ -72,7 +72,7 @@ class ErrorCalibration(Metric):
     region : Region
     voxel_set : VoxelSet
     bins : int
-        As for :class:`Calibration`.
+        As for :class:`ProbabilityCalibration`.
     """
 
     name: ClassVar[str] = "error_calibration"
@@ -94,7 +94,7 @@ class ErrorCalibration(Metric):
         return _sums(case, self.map, self.region, self.voxel_set, IS_ERROR)
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
-        """Those of :class:`Calibration`, but for the top label, with the map for p and failure for y."""
+        """Those of :class:`ProbabilityCalibration`, but for the top label, with the map for p and failure for y."""
         errors = calibration_errors(statistic, self.bins)
         del errors["ece_top_label"]
         named = {f"error_{name.removesuffix('_classwise')}": error for name, error in errors.items()}

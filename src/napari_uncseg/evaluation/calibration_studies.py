@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_uncseg.errors import Cancelled, EvaluationError, StudyError
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.estimates import Sample, fit_estimates, quality_of, sample_of
+from napari_uncseg.evaluation.error_models import Sample, fit_error_models, quality_of, sample_of
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.evaluation.recalibration import ECE_BINS, ProbabilitySteps, RegionFit, fit_region
@@ -222,11 +222,11 @@ class Collected:
         """
         settings, failures = self.settings, failures or {}
         fits = {metric.region: fit_region(metric, settings.method, settings.alpha) for metric in self._metrics}
-        estimates = fit_estimates(self.samples)
+        models = fit_error_models(self.samples)
         notes = (
             *(note for fit in fits.values() for note in fit.notes),
             *_remarks(self.hashes, failures),
-            *estimates.notes,
+            *models.notes,
         )
         calibration = Calibration(
             maps={region: fit.map for region, fit in fits.items()},
@@ -248,8 +248,8 @@ class Collected:
                 "versions": versions("numpy", "scipy", "nibabel"),
                 "command": command,
             },
-            error_risk=estimates.error_risk,
-            expected_dice=estimates.expected_dice,
+            error_risk=models.error_risk,
+            expected_dice=models.expected_dice,
         )
         return Fit(calibration, fits, tuple(self.hashes), failures, notes)
 

@@ -19,7 +19,7 @@ from napari_uncseg.maps import MapName, Measure
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.surface import boundary_shells
 from napari_uncseg.metrics.voxel_sets import VoxelSet
-from napari_uncseg.uncertainty.expected_dice import Estimate, estimates_of
+from napari_uncseg.uncertainty.expected_dice import Estimate, expected_dice_of
 from napari_uncseg.uncertainty.prediction_maps import DERIVED, derives
 
 P = ParamSpec("P")
@@ -63,7 +63,7 @@ class Case:
         Voxels of the brain.
     spacing : tuple of float
         Voxel size along x, y and z, mm.
-    members : int
+    member_count : int
         Passes the probabilities are the mean of; with several, p(1−p) is not their variance.
     brain_known : bool
         Whether ``brain`` is a mask; without one it is the whole volume, and nothing is measured over it.
@@ -84,7 +84,7 @@ class Case:
     maps: Mapping[str, Floats32]
     brain: Mask
     spacing: tuple[float, float, float]
-    members: int = 1
+    member_count: int = 1
     brain_known: bool = True
     expected_dice: Mapping[Region, Estimate] = field(default_factory=dict)
     images: Floats32 | None = None
@@ -204,7 +204,7 @@ class Case:
         return cast(T, self._kept[key])
 
     def _derives(self, name: str) -> bool:
-        return self.probabilities is not None and derives(name, self.members)
+        return self.probabilities is not None and derives(name, self.member_count)
 
 
 def case_from_prediction(prediction: Prediction, reference: AnyInts, *, brain: Mask | None = None) -> Case:
@@ -235,9 +235,9 @@ def case_from_prediction(prediction: Prediction, reference: AnyInts, *, brain: M
         brain=brain,
         spacing=prediction.spacing,
         id=prediction.study_id,
-        members=prediction.members,
+        member_count=prediction.member_count,
     )
-    return replace(case, expected_dice=estimates_of(prediction.provenance))
+    return replace(case, expected_dice=expected_dice_of(prediction.provenance))
 
 
 def case_from_arrays(
@@ -249,7 +249,7 @@ def case_from_arrays(
     brain: npt.ArrayLike | None = None,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     id: str = "case",  # noqa: A002 - the name of the field
-    members: int = 1,
+    member_count: int = 1,
 ) -> Case:
     """Make a case of anyone's arrays.
 
@@ -268,7 +268,7 @@ def case_from_arrays(
         Voxel size along x, y and z, mm.
     id : str
         The study's id.
-    members : int
+    member_count : int
         Passes the probabilities are the mean of.
 
     Returns
@@ -310,6 +310,6 @@ def case_from_arrays(
         maps=arrays,
         brain=np.ones(shape, bool) if brain is None else shaped(brain, f"Case {id}: the brain mask", shape) != 0,
         spacing=voxel_size(spacing, f"Case {id}: the spacing"),
-        members=members,
+        member_count=member_count,
         brain_known=brain is not None,
     )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.aggregation import MeanUncertainty
-from napari_uncseg.evaluation.calibration import Calibration, ErrorCalibration, ShellCalibration
+from napari_uncseg.evaluation.calibration import ErrorCalibration, ProbabilityCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import Case
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
@@ -27,7 +27,7 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
-_OF_REGIONS = (Overlap, Lesionwise2023, DiceForecast, Calibration, ShellCalibration)
+_OF_REGIONS = (Overlap, Lesionwise2023, DiceForecast, ProbabilityCalibration, ShellCalibration)
 _OF_MAPS = (ErrorCalibration, Discrimination, Alignment, QUBraTS, MeanUncertainty)
 
 METRICS: Mapping[str, type[Metric]] = {kind.name: kind for kind in (*_OF_REGIONS, *_OF_MAPS)}
@@ -172,7 +172,7 @@ def metrics_for(case: Case) -> list[Metric]:
     brain = case.brain_known and case.brain.any()
 
     def fits(metric: Metric) -> bool:
-        if case.probabilities is None and isinstance(metric, (Calibration, ShellCalibration)):
+        if case.probabilities is None and isinstance(metric, (ProbabilityCalibration, ShellCalibration)):
             return False
         if isinstance(metric, DiceForecast) and metric.region not in case.expected_dice:
             return False
@@ -221,7 +221,7 @@ def meanings_of(metrics: Iterable[str]) -> list[tuple[str, str]]:
 def _metrics_of(region: Region, maps: Sequence[str]) -> list[Metric]:
     """Metrics of one region, with the maps that it has."""
     metrics: list[Metric] = [Overlap(region), Lesionwise2023(region), DiceForecast(region)]
-    metrics += [Calibration(region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.UNION)]
+    metrics += [ProbabilityCalibration(region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR, VoxelSet.UNION)]
     metrics.append(ShellCalibration(region))
     for name in maps:
         metrics += [Discrimination(name, region, voxels) for voxels in (VoxelSet.BRAIN, VoxelSet.TUMOUR)]

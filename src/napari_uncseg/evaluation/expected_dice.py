@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.estimates import REVIEWED
+from napari_uncseg.evaluation.error_models import REVIEWED
 from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.selective import augrc, aurc, e_aurc, share_interval, spearman_interval, triage_auroc

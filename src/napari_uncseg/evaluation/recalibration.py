@@ -50,7 +50,8 @@ class ProbabilitySteps(Metric):
     Notes
     -----
     ``nll`` is the mean negative log-likelihood in nats per voxel, with probabilities kept a quarter of a step off 0 and
-    1; ``brier`` and ``ece_classwise`` are those of :class:`~napari_uncseg.evaluation.calibration.Calibration`.
+    1; ``brier`` and ``ece_classwise`` are those of
+    :class:`~napari_uncseg.evaluation.calibration.ProbabilityCalibration`.
     """
 
     name: ClassVar[str] = "probability_steps"

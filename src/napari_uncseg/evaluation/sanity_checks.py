@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.estimates import OUT_OF_FOLD
+from napari_uncseg.evaluation.error_models import OUT_OF_FOLD
 from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME
 from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Label, Region
@@ -71,7 +71,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class CohortEvidence:
     """All that the rules look at.
 
     Parameters
@@ -104,12 +104,12 @@ def studies_in_words(count: int) -> str:
     return f"{count} {'study' if count == 1 else 'studies'}"
 
 
-def run_checks(evidence: Evidence) -> list[CheckResult]:
+def run_checks(evidence: CohortEvidence) -> list[CheckResult]:
     """Check an evaluation.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : CohortEvidence
 
     Returns
     -------
@@ -121,7 +121,7 @@ def run_checks(evidence: Evidence) -> list[CheckResult]:
     return sorted(results, key=lambda result: order.index(result.severity))
 
 
-def impossible_ece(evidence: Evidence) -> Iterator[CheckResult]:
+def impossible_ece(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """A calibration error above what the Dice of the same study allows.
 
     With Dice D precision and recall are at least J = D / (2 - D), so on the reference, the prediction or their union at
@@ -137,7 +137,7 @@ def impossible_ece(evidence: Evidence) -> Iterator[CheckResult]:
             yield from _told("impossible ECE", [row.case], row=row, dice=overlap, bound=ece_bound(overlap))
 
 
-def label_mix_up(evidence: Evidence) -> Iterator[CheckResult]:
+def label_mix_up(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """Another numbering of the predicted labels that fits the reference much better."""
     told = {record.study: record.checks["confusion"] for record in evidence.records if "confusion" in record.checks}
     counts = {study: np.asarray(confusion, dtype=np.int64) for study, confusion in told.items()}
@@ -154,7 +154,7 @@ def label_mix_up(evidence: Evidence) -> Iterator[CheckResult]:
         yield from _told("label mix-up", studies, Severity.ERROR if everywhere else Severity.WARNING, swap=swap)
 
 
-def same_file(evidence: Evidence) -> Iterator[CheckResult]:
+def same_file(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """A reference that is the prediction, or one reference under two names."""
     copies = evidence.studies(_is_copy)
     perfect = evidence.studies(lambda record: _identical(record.checks.get("confusion")))
@@ -167,7 +167,7 @@ def same_file(evidence: Evidence) -> Iterator[CheckResult]:
         yield from _told("one reference twice", studies if len(studies) > 1 else (), names=" and ".join(studies))
 
 
-def leakage(evidence: Evidence) -> Iterator[CheckResult]:
+def leakage(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """Studies, references or patients that are in both calibration and test."""
     calibration = evidence.calibration or {}
     yield from _told("leakage", sorted(evidence.studies(lambda record: record.study in calibration)))
@@ -180,14 +180,14 @@ def leakage(evidence: Evidence) -> Iterator[CheckResult]:
     yield from _told("leakage of a patient", sorted(visits))
 
 
-def disagreement(evidence: Evidence) -> Iterator[CheckResult]:
+def disagreement(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """A segmentation that is not what its own probabilities say."""
     agreements = {record.study: (record.checks.get("agreement") or {}).values() for record in evidence.records}
     found = [study for study, dice in agreements.items() if min(dice, default=1.0) < _LEAST_AGREEMENT]
     return _told("segmentation and probabilities", found, least=_LEAST_AGREEMENT)
 
 
-def mixed_predictions(evidence: Evidence) -> Iterator[CheckResult]:
+def mixed_predictions(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """Predictions of more than one model, that are not the folds of a cross-validation, or setting in one table."""
     checks = [record.checks for record in evidence.records]
     folds = all(OUT_OF_FOLD.items() <= (each.get("settings") or {}).items() for each in checks)
@@ -198,7 +198,7 @@ def mixed_predictions(evidence: Evidence) -> Iterator[CheckResult]:
             yield _result("mixed predictions", what=what, count=len(different))
 
 
-def volume_confounder(evidence: Evidence) -> Iterator[CheckResult]:
+def volume_confounder(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """Scores that order studies by the size of the tumour."""
     ranked = evidence.rankings
     if ranked is None or ranked.empty:
@@ -215,7 +215,7 @@ def volume_confounder(evidence: Evidence) -> Iterator[CheckResult]:
         yield _result("volume confounder", severity=Severity.WARNING if leads else Severity.NOTE, **words)
 
 
-def all_voxels(evidence: Evidence) -> Iterator[CheckResult]:
+def all_voxels(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """An AUROC over the brain much above the one around the tumour."""
     means = select(evidence.table, metric="auroc", aggregation="mean").dropna(subset="value")
     wide = means.pivot(index=["region", "map"], columns="voxel_set", values="value")
@@ -227,7 +227,7 @@ def all_voxels(evidence: Evidence) -> Iterator[CheckResult]:
             yield _result("all-voxel AUROC", region=region, voxels=VoxelSet.BRAIN, found=found)
 
 
-def missing_regions(evidence: Evidence) -> Iterator[CheckResult]:
+def missing_regions(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """Regions that the reference lacks or has less than 1 mL of."""
     volumes = {each.study: each.checks["volumes_ml"] for each in evidence.records if each.checks.get("volumes_ml")}
     for region in REGIONS:
@@ -240,7 +240,7 @@ def missing_regions(evidence: Evidence) -> Iterator[CheckResult]:
         yield from _told("missing regions", sorted(absent + small), region=region, least=SMALL_ML, **counts)
 
 
-def one_class(evidence: Evidence) -> Iterator[CheckResult]:
+def one_class(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """AUROC that does not exist because all voxels are right, or all are misclassified."""
     cases = select(evidence.table, metric="auroc", aggregation="case")
     for (region, voxels), rows in cases[cases["value"].isna()].groupby(["region", "voxel_set"], sort=False):
@@ -248,7 +248,7 @@ def one_class(evidence: Evidence) -> Iterator[CheckResult]:
         yield from _told("one-class AUROC", rows["case"].unique(), region=region, voxels=voxels)
 
 
-def what_is_missing(evidence: Evidence) -> Iterator[CheckResult]:
+def what_is_missing(evidence: CohortEvidence) -> Iterator[CheckResult]:
     """Expected Dice or brain that are not known, references without a prediction, too few studies for an interval."""
     told = set(by_case(evidence.table, metric=EXPECTED_DICE[0], region=Region.WT).index)
     yield from _told("no expected Dice", evidence.studies(lambda record: record.study not in told))
@@ -258,7 +258,7 @@ def what_is_missing(evidence: Evidence) -> Iterator[CheckResult]:
         yield _result("few studies", count=studies_in_words(len(evidence.records)))
 
 
-RULES: tuple[Callable[[Evidence], Iterator[CheckResult]], ...] = (
+RULES: tuple[Callable[[CohortEvidence], Iterator[CheckResult]], ...] = (
     *(impossible_ece, label_mix_up, same_file, leakage, disagreement, mixed_predictions, volume_confounder),
     *(all_voxels, missing_regions, one_class, what_is_missing),
 )

@@ -20,7 +20,7 @@ from napari_uncseg.evaluation.expected_dice import (
     rankings,
     review,
 )
-from napari_uncseg.evaluation.sanity_checks import CheckResult, Evidence, run_checks
+from napari_uncseg.evaluation.sanity_checks import CheckResult, CohortEvidence, run_checks
 from napari_uncseg.evaluation.table import KEYS, by_case, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain
 from napari_uncseg.labels import REGIONS, Region
@@ -116,7 +116,7 @@ def summarise(cohort: Cohort, calibration: Cohort | None = None, bound: float | 
         tuple(forecasts(table, RESAMPLES)),
         review(table, reasons, bound, RESAMPLES),
         by_case(table, metric=EXPECTED_DICE[0], region=Region.WT).sort_index().sort_values(kind="stable"),
-        tuple(run_checks(Evidence(table, cohort.records, known, cohort.unpredicted, ranked))),
+        tuple(run_checks(CohortEvidence(table, cohort.records, known, cohort.unpredicted, ranked))),
         next((str(name) for name in leading if name in maps), None),
     )
 

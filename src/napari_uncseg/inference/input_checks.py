@@ -176,10 +176,11 @@ def _same_image(glance: Glance) -> Iterator[Reason]:
 
 def _swapped(glance: Glance) -> Iterator[Reason]:
     t2, t1 = swap_scores(glance)
-    for score, bound, names in ((t2, SWAPPED_T2, "FLAIR and T2w"), (t1, SWAPPED_T1, "T1c and T1n")):
-        if score < bound:
-            why = "CSF is dark in T2w and bright in FLAIR" if bound == SWAPPED_T2 else "T1n enhances more than T1c"
-            yield Reason.of("modalities_swapped", titles=names, why=why)
+    if t2 < SWAPPED_T2:
+        why = "CSF is dark in T2w and bright in FLAIR"
+        yield Reason.of("modalities_swapped", titles="FLAIR and T2w", why=why)
+    if t1 < SWAPPED_T1:
+        yield Reason.of("modalities_swapped", titles="T1c and T1n", why="T1n enhances more than T1c")
 
 
 def swap_scores(glance: Glance) -> tuple[float, float]:

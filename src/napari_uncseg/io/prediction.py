@@ -62,7 +62,7 @@ class Prediction(OnGrid):
     header: nib.Nifti1Header | None = None
 
     @property
-    def members(self) -> int:
+    def member_count(self) -> int:
         """Number of members (passes) the probabilities are the mean of."""
         partial = self.partial
         return partial.done if partial else int(self.provenance.get("settings", {}).get("members", 1))

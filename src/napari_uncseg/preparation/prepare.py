@@ -199,16 +199,8 @@ def prepare_study(
         return Prepared(_study_files(raw.id, folder, files), there, files["brain"])
     clock, t1c = _Clock(), raw.scans["t1c"]
     if registered is None:
-        found: dict[str, Registration] = {}
-        for place, role in enumerate(MODALITIES[1:]):
-            progress(place, _STEPS, f"Registering {MODALITY_TITLES[role]}")
-            with clock("registration"):
-                scan = raw.scans[role]
-                found[role] = register(t1c.values, t1c.affine, scan.values, scan.affine, cancelled=cancelled)
-        progress(3, _STEPS, "Resampling")
-        with clock("resampling"):
-            registered = Registered.of(raw, found)
-    images, found = registered.images, dict(registered.found)
+        registered = _register(raw, clock, progress, cancelled)
+    images, found = registered.images, registered.found
     _check(cancelled)
     progress(4, _STEPS, "Finding the brain")
     with clock("brain"):
@@ -216,7 +208,6 @@ def prepare_study(
     _check_head(raw, brain, registered.covered)
     _check(cancelled)
     progress(5, _STEPS, "Saving")
-    reasons = [*_failed(found)]
     record: dict[str, Any] = {
         "format": "napari-uncseg preparation",
         "schema": SCHEMA,
@@ -227,7 +218,7 @@ def prepare_study(
         "settings": settings,
         "registration": {role: _registered(each) for role, each in found.items()},
         "brain": {"source": how, "ml": round(float(brain.sum()) * voxel_ml(t1c.affine), 1)},
-        "needs_review": [{"code": reason.code, "text": reason.text} for reason in reasons],
+        "needs_review": [{"code": reason.code, "text": reason.text} for reason in _failed(found)],
     }
     with clock("page"):
         page = draw_page(raw.id, images, brain, t1c.affine, found, record)
@@ -243,6 +234,19 @@ def prepare_study(
     contents[files["json"]] = (json.dumps(plain(record), indent=2, ensure_ascii=False) + "\n").encode()
     write_files(contents)
     return Prepared(_study_files(raw.id, folder, files), record, files["brain"], registered)
+
+
+def _register(raw: RawStudy, clock: _Clock, progress: Progress, cancelled: Callable[[], bool]) -> Registered:
+    """Three images registered to T1c, and all on its grid."""
+    t1c, found = raw.scans["t1c"], {}
+    for place, role in enumerate(MODALITIES[1:]):
+        progress(place, _STEPS, f"Registering {MODALITY_TITLES[role]}")
+        with clock("registration"):
+            scan = raw.scans[role]
+            found[role] = register(t1c.values, t1c.affine, scan.values, scan.affine, cancelled=cancelled)
+    progress(3, _STEPS, "Resampling")
+    with clock("resampling"):
+        return Registered.of(raw, found)
 
 
 def _told(scan: Scan) -> dict[str, Any]:

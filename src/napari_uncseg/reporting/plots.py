@@ -13,7 +13,7 @@ import pandas as pd
 
 from napari_uncseg.arrays import Floats64
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.calibration import Calibration
+from napari_uncseg.evaluation.calibration import ProbabilityCalibration
 from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
 from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME, study_scores
 from napari_uncseg.evaluation.metric import Statistic
@@ -139,7 +139,7 @@ def reliability_of(summary: Summary) -> Figure | None:
     """Reliability of the probabilities around the tumour."""
     curves, errors, cases = {}, {}, {}
     for metric in summary.cohort.metrics:
-        if isinstance(metric, Calibration) and metric.voxel_set is _VOXELS:
+        if isinstance(metric, ProbabilityCalibration) and metric.voxel_set is _VOXELS:
             region, bins = metric.region, metric.bins
             cases[region] = np.array([reliability(each, bins).observed for each in metric.cases.values()])
             estimate = summary.estimate("ece_classwise", region, voxel_set=_VOXELS)

@@ -19,7 +19,7 @@ from napari_uncseg.review.findings import EXPECTED_ERRORS, Findings
 from napari_uncseg.review.session import judged
 from napari_uncseg.review.verdicts import Record, StudyVerdict, latest
 from napari_uncseg.review.volumes import RegionSize, region_sizes, volume_intervals
-from napari_uncseg.uncertainty.expected_dice import estimates_of
+from napari_uncseg.uncertainty.expected_dice import expected_dice_of
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 LISTED = 8
@@ -88,7 +88,7 @@ def compose(material: Material, findings: Findings) -> Page:
     model = prediction.provenance.get("model") or {}
     making = [
         f"Model: {model.get('name', 'unknown')} ({str(model.get('sha256', ''))[:12] or 'no hash'}), "
-        f"{prediction.members} {'pass' if prediction.members == 1 else 'members'}.",
+        f"{prediction.member_count} {'pass' if prediction.member_count == 1 else 'members'}.",
         f"Result: {fingerprint(prediction.provenance)[:12] or 'without a fingerprint'}; made by: "
         f"{prediction.provenance.get('command') or 'no command told'}.",
         f"Report: napari-uncseg {__version__}; findings, contours and expected volumes are those of the "
@@ -150,7 +150,7 @@ def _bundled() -> Calibration | None:
 
 def _subtitle(material: Material) -> str:
     provenance = material.prediction.provenance
-    score, estimates = provenance.get("triage_score"), estimates_of(provenance)
+    score, estimates = provenance.get("triage_score"), expected_dice_of(provenance)
     parts = [f"voxels {' × '.join(f'{size:.3g}' for size in material.study.spacing)} mm"]
     if estimates:
         parts.append("expected Dice " + ", ".join(f"{region} {each}" for region, each in estimates.items()))

@@ -15,7 +15,7 @@ from napari_uncseg.io.results import JSON_SUFFIX, find_results, read_result
 from napari_uncseg.labels import Region
 from napari_uncseg.review import verdicts
 from napari_uncseg.review.verdicts import Log, Record, Status, StudyVerdict
-from napari_uncseg.uncertainty.expected_dice import Estimate, estimates_of
+from napari_uncseg.uncertainty.expected_dice import Estimate, expected_dice_of
 
 _NOT_MAPS = ("segmentation", "probabilities")
 _DECIDED = {Status.NEEDS_CORRECTION: 1, Status.REJECTED: 2, Status.ACCEPTED: 3}
@@ -274,7 +274,7 @@ def _result(path: Path) -> ListedCase:
         maps=result.files,
         volumes_ml={Region(name): ml for name, ml in volumes.items() if ml is not None},
         triage_score=content.get("triage_score"),
-        expected_dice=estimates_of(content).get(Region.WT),
+        expected_dice=expected_dice_of(content).get(Region.WT),
         reasons=tuple(str(reason.get("text")) for reason in content.get("needs_review") or ()),
         note=f"Partial result: {partial.done} of {partial.wanted} members." if partial is not None else "",
         made=made_by(content),

@@ -80,7 +80,7 @@ class Estimate:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-def estimates_of(provenance: Mapping[str, Any]) -> dict[Region, Estimate]:
+def expected_dice_of(provenance: Mapping[str, Any]) -> dict[Region, Estimate]:
     """Expected Dice that a result tells; empty where it tells none."""
     told = provenance.get("expected_dice") or {}
     ends = ("value", "low", "high")
@@ -132,7 +132,7 @@ def soft_dice_of(probability: Any) -> float:
 
 
 @dataclass(frozen=True)
-class RegionFit:
+class DiceModel:
     """The model of one region.
 
     Parameters
@@ -181,7 +181,7 @@ def half_width(residuals: Sequence[float], coverage: float) -> float:
     return float(special.stdtrit(len(residuals) - 1, (1 + coverage) / 2)) * spread
 
 
-def fit_region(qualities: Sequence[Quality], dice: Sequence[float], ridge: float = _RIDGE) -> RegionFit:
+def fit_dice_model(qualities: Sequence[Quality], dice: Sequence[float], ridge: float = _RIDGE) -> DiceModel:
     """Fit the model of one region.
 
     Parameters
@@ -220,7 +220,7 @@ def out_of_fold(
     estimates: list[Estimate | None] = [None] * len(dice)
     for fold in np.unique(groups):
         rest = np.flatnonzero(groups != fold).tolist()
-        model = fit_region([qualities[i] for i in rest], [dice[i] for i in rest])
+        model = fit_dice_model([qualities[i] for i in rest], [dice[i] for i in rest])
         for index in np.flatnonzero(groups == fold).tolist():
             estimates[index] = model.estimate(qualities[index], coverage)
     return [estimate for estimate in estimates if estimate is not None]
@@ -232,12 +232,12 @@ class ExpectedDice:
 
     Parameters
     ----------
-    regions : mapping of Region to RegionFit
+    regions : mapping of Region to DiceModel
     bound : float
         Expected Dice of the whole tumour below which a study needs review: a quarter of the studies it was fitted on.
     """
 
-    regions: Mapping[Region, RegionFit]
+    regions: Mapping[Region, DiceModel]
     bound: Fraction
 
     def __post_init__(self) -> None:
@@ -251,12 +251,12 @@ class ExpectedDice:
         return {region: self.regions[region].estimate(qualities[region]) for region in REGIONS}
 
 
-def _ridge(features: Floats64, target: Floats64, penalty: float) -> RegionFit:
+def _ridge(features: Floats64, target: Floats64, penalty: float) -> DiceModel:
     centre, scale = features.mean(0), np.maximum(features.std(0), 1e-6)
     standard, middle = (features - centre) / scale, float(target.mean())
     gram = standard.T @ standard + penalty * np.eye(features.shape[1])
     weights = np.linalg.solve(gram, standard.T @ (target - middle))
-    return RegionFit(tuple(map(float, centre)), tuple(map(float, scale)), tuple(map(float, weights)), middle, ())
+    return DiceModel(tuple(map(float, centre)), tuple(map(float, scale)), tuple(map(float, weights)), middle, ())
 
 
 def _logit(value: float) -> float:

@@ -37,7 +37,7 @@ def maps_of(prediction: Prediction, region: Region) -> tuple[MapName, ...]:
         The most telling first. ``variance`` is derived for one pass only: that between members is nowhere else.
     """
     stored = [name for name in map(MapName.parse, prediction.maps) if name.region is region]
-    derived = [MapName(measure, region) for measure in DERIVED if derives(measure, prediction.members)]
+    derived = [MapName(measure, region) for measure in DERIVED if derives(measure, prediction.member_count)]
     return tuple(sorted(dict.fromkeys((*stored, *derived)), key=lambda name: name.place))
 
 
@@ -62,7 +62,7 @@ def map_values(prediction: Prediction, name: MapName) -> Floats32:
     """
     if str(name) in prediction.maps:
         return prediction.maps[str(name)]
-    if not derives(name.measure, prediction.members):
+    if not derives(name.measure, prediction.member_count):
         known = ", ".join(map(str, maps_of(prediction, name.region))) or "none"
         raise UnknownMap(f"The result of {prediction.study_id} has no map {str(name)!r} (there is: {known}).")
     probability = prediction.probabilities[REGIONS.index(name.region)]

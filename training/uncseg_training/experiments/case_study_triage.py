@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
-from napari_uncseg.evaluation.estimates import FEWEST
+from napari_uncseg.evaluation.error_models import FEWEST
 from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME, forecasts, study_scores
 from napari_uncseg.evaluation.table import MetricResult, by_case, to_frame
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.statistics import TwoGroups, mann_whitney, partial_spearman
-from napari_uncseg.uncertainty.expected_dice import fit_region
+from napari_uncseg.uncertainty.expected_dice import fit_dice_model
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.case_study_tables import ENTROPY, NATS, Judged, Pair, Row, all_of, told_p, with_p
 
@@ -42,7 +42,7 @@ def numbers_of(judged: Judged) -> pd.DataFrame:
         if len(others) < FEWEST:
             continue
         qualities = [judged.parts[name].quality[study][region] for study, name in others]
-        fitted = fit_region(qualities, [float(true[study]) for study, _ in others])
+        fitted = fit_dice_model(qualities, [float(true[study]) for study, _ in others])
         for study, quality in judged.parts[part].quality.items():
             value, low, high = asdict(fitted.estimate(quality[region])).values()
             name = EXPECTED_DICE[0]

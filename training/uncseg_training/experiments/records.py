@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.evaluation.aggregation import MeanUncertainty
-from napari_uncseg.evaluation.calibration import Calibration
+from napari_uncseg.evaluation.calibration import ProbabilityCalibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
 from napari_uncseg.evaluation.metric import Metric, from_npz, to_npz
@@ -117,7 +117,7 @@ def case_of(prediction: Prediction, study: Study) -> Case:
         brain=study.brain,
         spacing=study.spacing,
         id=study.id,
-        members=prediction.members,
+        member_count=prediction.member_count,
     )
 
 
@@ -131,7 +131,7 @@ def metrics_of(case: Case) -> list[Metric]:
     metrics: list[Metric] = []
     for region in REGIONS:
         metrics.append(Overlap(region))
-        metrics += [Calibration(region, voxels) for voxels in (*CALIBRATED_SETS, VoxelSet.UNION)]
+        metrics += [ProbabilityCalibration(region, voxels) for voxels in (*CALIBRATED_SETS, VoxelSet.UNION)]
         for name in case.uncertainties(region):
             if name.startswith(scaled("")):
                 metrics += [Discrimination(name, region, voxels) for voxels in SETS]
@@ -214,7 +214,7 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
         prediction = predictor.predict(study, members=task.members, maps=task.maps)
         seconds.append(time.perf_counter() - started)
         quality[study.id] = prediction.provenance["quality"]
-        passes = parse_ensemble(task.members).passes or prediction.members
+        passes = parse_ensemble(task.members).passes or prediction.member_count
         case = case_of(prediction, study)
         for metric in metrics_of(case):
             metric.add(case)

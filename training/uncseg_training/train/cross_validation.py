@@ -10,7 +10,14 @@ import numpy as np
 
 from napari_uncseg.evaluation.calibration_studies import Collected, FitSettings
 from napari_uncseg.evaluation.case import case_from_prediction
-from napari_uncseg.evaluation.estimates import OUT_OF_FOLD, Estimates, Sample, evidence_of, fit_estimates, in_folds
+from napari_uncseg.evaluation.error_models import (
+    OUT_OF_FOLD,
+    ErrorModels,
+    Sample,
+    evidence_of,
+    fit_error_models,
+    in_folds,
+)
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.results import find_results, load_prediction, read_result
 from napari_uncseg.io.saving import State, check_target, save_prediction
@@ -188,8 +195,8 @@ def _require_unseen(model: Model, fold: int, held_out: Sequence[str]) -> None:
         stage = stage.previous_stage
 
 
-def fit_left_out(samples: Sequence[Sample]) -> dict[int, Estimates]:
+def fit_left_out(samples: Sequence[Sample]) -> dict[int, ErrorModels]:
     """For each fold what is fitted on the others, to judge by."""
     samples = in_folds(samples)
     folds = sorted({sample.fold for sample in samples})
-    return {fold: fit_estimates([sample for sample in samples if sample.fold != fold]) for fold in folds}
+    return {fold: fit_error_models([sample for sample in samples if sample.fold != fold]) for fold in folds}

@@ -7,11 +7,12 @@ MONAI bundle specification (docs.monai.io, "MONAI Bundle"); ``brats_mri_segmenta
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.io.files import is_file, read_json, read_text
@@ -98,17 +99,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        When it cannot be read, or is YAML and nothing here reads it.
+        When it cannot be read.
     """
     if path.suffix == ".json":
         return read_json(path, ModelError, "copy it again")
     text = read_text(path, ModelError)
     try:
-        content = importlib.import_module("yaml").safe_load(text)
-    except ImportError as error:
-        raise ModelError(f"{path} is YAML, which needs pyyaml; install it with: pip install pyyaml.") from error
-    except Exception as error:
-        # pyyaml's own errors, which cannot be named where it is not installed
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ModelError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}); copy it again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} does not hold names and values; copy it again.")

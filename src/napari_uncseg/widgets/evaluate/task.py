@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_uncseg import __version__
 from napari_uncseg.errors import Cancelled
-from napari_uncseg.evaluation.calibration import Calibration
+from napari_uncseg.evaluation.calibration import ProbabilityCalibration
 from napari_uncseg.evaluation.case import Case, case_from_prediction
 from napari_uncseg.evaluation.discrimination import Discrimination
 from napari_uncseg.evaluation.metric import Metric
@@ -84,7 +84,7 @@ class Evaluated:
         """Reliability of the probabilities of each region; None without voxels."""
         found: dict[Region, Reliability | None] = dict.fromkeys(REGIONS)
         for metric in self.metrics:
-            if isinstance(metric, Calibration) and metric.voxel_set is voxel_set:
+            if isinstance(metric, ProbabilityCalibration) and metric.voxel_set is voxel_set:
                 bins = reliability(metric.cases[self.study_id], metric.bins)
                 found[metric.region] = bins if bins.counts.any() else None
         return found
@@ -145,7 +145,7 @@ def _metrics(case: Case, sets: tuple[VoxelSet, ...]) -> tuple[Metric, ...]:
     metrics: list[Metric] = []
     for region in REGIONS:
         metrics.append(Overlap(region))
-        metrics += [Calibration(region, chosen, DEFAULT_BINS) for chosen in sets]
+        metrics += [ProbabilityCalibration(region, chosen, DEFAULT_BINS) for chosen in sets]
         for name in (FORECAST, ENTROPY):
             if name in case.uncertainties(region):
                 metrics += [Discrimination(name, region, chosen) for chosen in sets]

@@ -19,7 +19,7 @@ from napari_uncseg.inference import jobs, pipeline
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGION_TITLES, REGIONS
-from napari_uncseg.uncertainty.expected_dice import estimates_of
+from napari_uncseg.uncertainty.expected_dice import expected_dice_of
 from napari_uncseg.viewer.orientation import study_notes
 from napari_uncseg.widgets.common import Note, PathRow, button, column, heading
 from napari_uncseg.widgets.job import STOPPED, Job, Report
@@ -183,11 +183,11 @@ def _summary(prediction: Prediction) -> list[str]:
     said, partial = [], prediction.partial
     if partial is not None:
         said.append(f"Stopped early, {partial} members ({prediction.method}): run again for all.")
-    elif prediction.members > 1:
-        said.append(f"Mean of {prediction.members} members ({prediction.method}).")
+    elif prediction.member_count > 1:
+        said.append(f"Mean of {prediction.member_count} members ({prediction.method}).")
     if prediction.recalibrated:
         said.append("The probabilities are recalibrated.")
-    score, estimates = prediction.provenance.get("triage_score"), estimates_of(prediction.provenance)
+    score, estimates = prediction.provenance.get("triage_score"), expected_dice_of(prediction.provenance)
     if not prediction.segmentation.any():
         said.append("No tumour was found. Look at the images: a missed tumour leaves no uncertainty behind.")
     elif estimates:

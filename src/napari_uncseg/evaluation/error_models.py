@@ -22,7 +22,7 @@ from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, fit_perceptron
-from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, fit_region, out_of_fold
+from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, fit_dice_model, out_of_fold
 
 NEAR, FAR = 6000, 3000
 """Voxels drawn from a study near the tumour and in the rest of the brain; each stands for as many as there are."""
@@ -31,7 +31,7 @@ REVIEWED = 0.25
 """Share of the studies that the bound on expected Dice sends to review."""
 
 OUT_OF_FOLD = {"estimates": "fitted out of fold"}
-"""What the settings of a result say that was made by a network, and told of by estimates, that never saw its study."""
+"""What the settings of a result say that was made by a network, and by error models, that never saw its study."""
 
 FEWEST = 5
 """Of fewer studies nothing is learnt."""
@@ -84,7 +84,7 @@ def evidence_of(case: Case) -> tuple[Evidence, tuple[slice, ...]]:
     box = bounding_box(case.brain)
     if case.probabilities is None or box is None:
         raise EvaluationError(f"Case {case.id} has no probabilities or no brain, so nothing tells of its errors.")
-    asked = {"channel": Measure.UNC_OUTPUT_UNMASKED, "variance": Measure.VARIANCE if case.members > 1 else ""}
+    asked = {"channel": Measure.UNC_OUTPUT_UNMASKED, "variance": Measure.VARIANCE if case.member_count > 1 else ""}
     there = {name: case.maps[measure] for name, measure in asked.items() if measure in case.maps}
     maps = {name: np.ascontiguousarray(volume[box]) for name, volume in there.items()}
     if case.images is not None:
@@ -125,7 +125,7 @@ def quality_of(provenance: Mapping[str, Any]) -> dict[Region, Quality] | None:
 
 
 @dataclass(frozen=True)
-class Estimates:
+class ErrorModels:
     """Error risk and expected Dice, as far as the studies allow; what they do not is among the notes."""
 
     error_risk: ErrorRisk | None = None
@@ -133,19 +133,19 @@ class Estimates:
     notes: tuple[str, ...] = ()
 
 
-def fit_estimates(samples: Sequence[Sample]) -> Estimates:
+def fit_error_models(samples: Sequence[Sample]) -> ErrorModels:
     """Fit error risk and expected Dice on all studies."""
     samples, notes = in_folds(samples), []
     if len(samples) < FEWEST:
         told = "results that tell their own quality" if samples else "results of this version"
-        return Estimates(notes=(f"Error risk and expected Dice need {FEWEST} {told}; here are {len(samples)}.",))
+        return ErrorModels(notes=(f"Error risk and expected Dice need {FEWEST} {told}; here are {len(samples)}.",))
     fitted: dict[str, Any] = {}
     for name, fit in (("error_risk", fit_error_risk), ("expected_dice", fit_expected_dice)):
         try:
             fitted[name] = fit(samples)
         except EvaluationError as error:
             notes.append(str(error))
-    return Estimates(**fitted, notes=tuple(notes))
+    return ErrorModels(**fitted, notes=tuple(notes))
 
 
 def in_folds(samples: Sequence[Sample]) -> list[Sample]:
@@ -186,6 +186,6 @@ def fit_expected_dice(samples: Sequence[Sample]) -> ExpectedDice:
     folds = [sample.fold for sample in samples]
     qualities = {region: [sample.quality[region] for sample in samples] for region in REGIONS}
     true = {region: [sample.dice[region] for sample in samples] for region in REGIONS}
-    fits = {region: fit_region(qualities[region], true[region]) for region in REGIONS}
+    fits = {region: fit_dice_model(qualities[region], true[region]) for region in REGIONS}
     whole = out_of_fold(qualities[Region.WT], true[Region.WT], folds)
     return ExpectedDice(fits, round(float(np.quantile([each.value for each in whole], REVIEWED)), 3))

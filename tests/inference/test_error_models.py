@@ -17,7 +17,7 @@ from napari_uncseg.models.identity import CALIBRATION, identify
 from napari_uncseg.models.model import load_model
 from napari_uncseg.uncertainty.accumulators import MemberReducer
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, Perceptron
-from napari_uncseg.uncertainty.expected_dice import ExpectedDice, RegionFit
+from napari_uncseg.uncertainty.expected_dice import DiceModel, ExpectedDice
 from napari_uncseg.uncertainty.recalibration.io import Calibration
 from napari_uncseg.uncertainty.recalibration.models import IDENTITY
 
@@ -39,7 +39,7 @@ def copies(features: tuple[str, ...], name: str) -> Perceptron:
 
 def bring(folder: Path, members: str, *, bound: float = 0.5, told_by: str = "") -> Calibration:
     features = names(several=members != "single", images=bool(told_by))
-    fit = RegionFit((0.0,) * 4, (1.0,) * 4, (0.0,) * 4, 0.0, tuple(np.linspace(-1, 1, 41)))
+    fit = DiceModel((0.0,) * 4, (1.0,) * 4, (0.0,) * 4, 0.0, tuple(np.linspace(-1, 1, 41)))
     made = Calibration(
         dict.fromkeys(REGIONS, IDENTITY),
         identify(folder).sha256,

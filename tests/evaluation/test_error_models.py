@@ -9,9 +9,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation import estimates
+from napari_uncseg.evaluation import error_models
 from napari_uncseg.evaluation.case import Case, case_from_arrays
-from napari_uncseg.evaluation.estimates import Sample, fit_error_risk, fit_expected_dice, sample_of
+from napari_uncseg.evaluation.error_models import Sample, fit_error_risk, fit_expected_dice, sample_of
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.uncertainty.expected_dice import Quality
 
@@ -52,8 +52,8 @@ def samples() -> list[Sample]:
 def test_every_voxel_of_the_brain_is_stood_for(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = case(0)
     assert samples[0].weights.sum() == pytest.approx(whole.brain.sum(), rel=1e-4)
-    monkeypatch.setattr(estimates, "NEAR", 10**6)
-    monkeypatch.setattr(estimates, "FAR", 10**6)
+    monkeypatch.setattr(error_models, "NEAR", 10**6)
+    monkeypatch.setattr(error_models, "FAR", 10**6)
     every = sample_of(whole, quality(0.9), 0)
     assert len(every.weights) == whole.brain.sum()
     for index, region in enumerate(REGIONS):
