@@ -63,6 +63,7 @@ def predict(
     A study in DICOM is prepared first (see `uncseg prepare`), in OUT/<id>/prepared.
     """
     from napari_uncseg.cli.prepare import options_of, prepare_jobs
+    from napari_uncseg.dicom.files import InputKind, kind_of
     from napari_uncseg.inference.jobs import find_jobs, job_of_files
     from napari_uncseg.inference.pipeline import PredictionSettings
     from napari_uncseg.preparation.cohort import RawJob
@@ -82,7 +83,7 @@ def predict(
     settings.predict_kwargs()  # a calibration that cannot be read stops the run before its first study
     check_writable(out)
     options = settings.options(device.value, model)
-    raw = [path for path in paths if prepare or _is_raw(path)]
+    raw = [path for path in paths if prepare or kind_of(path) is InputKind.DICOM]
     jobs, failures = find_jobs([path for path in paths if path not in raw], options)
     if files:
         jobs = [job_of_files(files, study_id, options)]
@@ -112,12 +113,6 @@ def _check_named(files: Mapping[str, Path], paths: Sequence[Path], study_id: str
     missing = [f"--{modality}" for modality in MODALITIES if modality not in files]
     if by_file and missing:
         raise typer.BadParameter(f"a study needs four files: {', '.join(missing)} missing", param_hint=missing[0])
-
-
-def _is_raw(path: Path) -> bool:
-    from napari_uncseg.dicom.files import InputKind, kind_of
-
-    return kind_of(path) is InputKind.DICOM
 
 
 @contextmanager

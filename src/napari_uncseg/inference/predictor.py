@@ -14,7 +14,7 @@ from napari_uncseg.inference.forward_pass import SECOND_STAGE_STEP, TILE_STEP, F
 from napari_uncseg.inference.input_checks import check_input
 from napari_uncseg.inference.postprocessing import accumulate, make_prediction
 from napari_uncseg.inference.prediction_plan import PredictionPlan, cancer_mask_of, possible, smallest_of, usual_maps
-from napari_uncseg.inference.preprocessing import BrainCrop, brain_crop
+from napari_uncseg.inference.preprocessing import brain_crop
 from napari_uncseg.inference.progress import Progress, Reporter
 from napari_uncseg.inference.sliding_window import count_tiles
 from napari_uncseg.io.files import versions
@@ -165,7 +165,9 @@ class Predictor:
         plan = self._plan(members, maps, calibration)
         provenance = self._provenance(study, command, plan)
         crop = brain_crop(study, plan.ensemble.input_plan)
-        report = self._report(plan.ensemble, crop, progress, cancelled)
+        tiles = count_tiles(crop.network_shape, plan.ensemble.input_plan.patch_size, TILE_STEP)
+        stages = 1 if self.model.previous_stage is None else 2
+        report = Reporter(progress, cancelled, tiles, plan.ensemble.spec.passes or 1, stages)
         report(0, "Preparing the images")
         input_reasons = check_input(study)
         forward = ForwardPass(study, crop, self.device, report, tell)
@@ -209,17 +211,6 @@ class Predictor:
         error_models = calibration or self._own_calibration(ensemble)
         mask, smallest = cancer_mask_of(self.model.plans), smallest_of(self.model.plans)
         return PredictionPlan(ensemble, names, calibration, error_models, mask, smallest)
-
-    def _report(
-        self,
-        ensemble: EnsemblePlan,
-        crop: BrainCrop,
-        progress: Progress | None,
-        cancelled: Callable[[], bool] | None,
-    ) -> Reporter:
-        tiles = count_tiles(crop.network_shape, ensemble.input_plan.patch_size, TILE_STEP)
-        stages = 1 if self.model.previous_stage is None else 2
-        return Reporter(progress, cancelled, tiles, ensemble.spec.passes or 1, stages)
 
     def _own_calibration(self, ensemble: EnsemblePlan) -> Calibration | None:
         """What the model brings along to tell how good its predictions are, when it was fitted for these members."""
