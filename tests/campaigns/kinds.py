@@ -15,7 +15,7 @@ import SimpleITK  # noqa: F401 (what a library takes when it is loaded is no nee
 
 from napari_uncseg.cli import calibrate, errors, evaluate, predict  # noqa: F401 (the child forks after the imports)
 from napari_uncseg.cli.series import print_series
-from napari_uncseg.dicom.files import holds_dicom
+from napari_uncseg.dicom.files import kind_of
 from napari_uncseg.dicom.roles import choose_series
 from napari_uncseg.dicom.series import read_examination
 from napari_uncseg.dicom.voxels import middle_slice, read_voxels
@@ -122,7 +122,7 @@ def _examinations(folder: Path) -> Iterable[Kind]:
 
     def look(path: Path) -> None:
         tempfile.tempdir = str(folder / "unpacked")  # a child leaves without tidying up
-        holds_dicom(path)
+        kind_of(path)
         found = read_examination(path)
         found.patient, print_series(found, choose_series(found))
         problems = []
