@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from napari_uncseg.arrays import Floats64
 from napari_uncseg.errors import EvaluationError
@@ -177,6 +176,8 @@ def half_width(residuals: Sequence[float], coverage: float) -> float:
     A quantile of the residuals themselves would need at least nineteen studies, and with few more be as wide as the
     two worst of them are apart.
     """
+    from scipy import special  # not for a help text
+
     spread = float(np.sqrt(np.mean(np.square(residuals))))
     return float(special.stdtrit(len(residuals) - 1, (1 + coverage) / 2)) * spread
 
