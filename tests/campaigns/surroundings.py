@@ -41,13 +41,18 @@ def commands(folder: Path) -> dict[str, list[object]]:
             *("evaluate", folder / "results", "--reference", folder / "studies", "-o", folder / "evaluation"),
             *("--workers", "1"),
         ],
-        "calibrate": ["calibrate", "--help"],
+        "calibrate": [
+            *("calibrate", folder / "out", "--reference", folder / "studies", "-o", folder / "calibration.json"),
+        ],
         "series": ["series", images],
-        "model": ["model", "--help"],
+        "prepare": ["prepare", images, "-o", folder / "prepared"],
+        "export": ["export", folder / "results" / study.id, "--dicom", folder / "dicom", "--source", images],
+        "model": ["model", "import", folder / "nothing", "-o", folder / "imported"],
         "view": ["view", images, "--screenshot", folder / "view.png"],
+        "review": ["review", folder / "results", "--screenshot", folder / "review.png"],
         "info": ["info"],
         "info --check": ["info", "--check"],
-        "demo": ["demo", "--help"],
+        "demo": ["demo", "-o", folder / "demo", "--model", model, "--screenshot", folder / "demo.png"],
     }
 
 

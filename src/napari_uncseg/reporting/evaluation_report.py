@@ -117,9 +117,10 @@ def write_report(summary: Summary, making: Making, out: Path) -> list[Path]:
     figures |= {out / FIGURES / f"{name}.svg": encode_figure(figure, "svg") for name, figure in drawn.items()}
     if figures:
         write_files(figures)
+    # The JSON first: where a disk fails between two of them, it tells the next run that the rest is of these studies.
     files = {
-        out / CSV: csv_text(summary.cohort.table).encode(),
         out / JSON: (json.dumps(summary_json(summary, asdict(making)), indent=2) + "\n").encode(),
+        out / CSV: csv_text(summary.cohort.table).encode(),
         out / HTML: report_html(summary, making, pictures).encode(),
     }
     write_files(files)
