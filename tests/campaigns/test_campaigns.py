@@ -8,10 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from napari_uncseg.evaluation import summary
+from napari_uncseg.reporting import evaluation_report
 from tests.campaigns import disks, kills, mutated_files, surroundings, two_at_once
 from tests.campaigns.harness import CODE, CRASH, HANG, READ, REFUSED, Tally, in_child
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the savers make quicker is as it was after each test."""
+    monkeypatch.setattr(evaluation_report, "illustrate", evaluation_report.illustrate)
+    monkeypatch.setattr(summary, "RESAMPLES", summary.RESAMPLES)
 
 
 def _crash() -> None:

@@ -22,6 +22,7 @@ from uncseg_training.data.cases import Cases, write_phantom_cases
 from uncseg_training.experiments import (
     ablation,
     harness,
+    input_checks,
     limits,
     outline,
     paper1,
@@ -324,3 +325,14 @@ def test_six_cases_are_drawn_from_the_smallest_tumour_to_the_largest() -> None:
     assert drawn_cases(volumes) == ["1", "3", "5", "7", "9", "11"]
     assert drawn_cases({"a": 5, "b": 0, "c": 1}) == ["c", "a"]
     assert drawn_cases({"b": 0}) == []
+
+
+def test_faults_put_into_studies_are_counted_and_kept(study_folder: Path, tmp_path: Path) -> None:
+    run(input_checks.main, study_folder, "-o", tmp_path)
+    told = json.loads((tmp_path / "input_checks.json").read_text())
+    assert told["studies"] == 1
+    assert {row["check"] for row in told["faults"]} >= {"modalities_swapped", "unfamiliar_input"}
+    (record,) = (tmp_path / "records").iterdir()
+    before = record.stat().st_mtime_ns
+    run(input_checks.main, study_folder, "-o", tmp_path)
+    assert record.stat().st_mtime_ns == before

@@ -1,17 +1,20 @@
 """What the glance at the input finds: ``python -m uncseg_training.experiments.input_checks STUDIES -o OUT``.
 
 Every study is looked at as it is, and once with each fault put in; faults with a size are put in at several sizes, in a
-direction drawn at random. Two tables: studies in which each check raises an alarm although nothing was put in, and the
-share of faults that are found, by size, with the size at which half are. Beside them ``familiar.json``, the ranges of
-what images look like, which the package brings along, and the studies that lie outside of the others' ranges.
+direction drawn at random. What is found of each study is kept, so that a command that was cut goes on. Two tables:
+studies in which each check raises an alarm although nothing was put in, and the share of faults that are found, by
+size, with the size at which half are. Beside them ``familiar.json``, the ranges of what images look like, which the
+package brings along, and the studies that lie outside of the others' ranges.
 """
 
 from __future__ import annotations
 
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -166,30 +169,37 @@ def _far_from_others(name: str, look: dict[str, float], looks: dict[str, dict[st
     return max(familiar.distances(look, others).values()) > familiar.MARGIN
 
 
+def looked_at(study: Study) -> dict[str, Any]:
+    """What is kept of a study: alarms as it is, how long that took, what its images look like, and faults found."""
+    started = time.perf_counter()
+    usual = {reason.code for reason in check_input(study)}
+    seconds, glance = time.perf_counter() - started, Glance.of(study)
+    found: list[tuple[str, str, float, bool]] = []
+    for code, what, size, faulty in faults(study, np.random.default_rng(zlib.crc32(study.id.encode()))):
+        # An alarm that the study raises by itself finds nothing.
+        raised = {each.code for each in check_input(faulty)} - usual
+        # An image that looks like none may also be told by what else is wrong with it.
+        found.append((code, what, size, bool(raised) if code == "unfamiliar_input" else code in raised))
+    look = familiar.features(study, glance.images, glance.brain)
+    return {"alarms": sorted(usual), "seconds": seconds, "look": look, "faults": found}
+
+
 @harness.experiment
-def main(folders: harness.StudyFolders, out: harness.Out) -> None:
+def main(folders: harness.StudyFolders, out: harness.Out, minutes: harness.Minutes = None) -> None:
     """Count alarms of studies as they are, and faults that are found."""
-    random, seconds = np.random.default_rng(0), []
-    looks: dict[str, dict[str, float]] = {}
+    clock, records = harness.Clock(minutes), dict[str, dict[str, Any]]()
+    for study in (study for folder in folders for study in usable(folder)):
+        clock.check()
+        records[study.id] = harness.kept(out / "records" / f"{study.id}.json", partial(looked_at, study))
+    count, seconds = len(records), [record["seconds"] for record in records.values()]
+    looks = {name: record["look"] for name, record in records.items()}
     alarms: dict[str, list[str]] = defaultdict(list)
     found: dict[tuple[str, str], dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    count = 0
-    for folder in folders:
-        for study in usable(folder):
-            count, started = count + 1, time.perf_counter()
-            reasons = check_input(study)
-            seconds.append(time.perf_counter() - started)
-            glance = Glance.of(study)
-            looks[study.id] = familiar.features(study, glance.images, glance.brain)
-            usual = {reason.code for reason in reasons}
-            for code in usual:
-                alarms[code].append(study.id)
-            for code, what, size, faulty in faults(study, random):
-                # An alarm that the study raises by itself finds nothing.
-                raised = {each.code for each in check_input(faulty)} - usual
-                # An image that looks like none may also be told by what else is wrong with it.
-                hit = bool(raised) if code == "unfamiliar_input" else code in raised
-                found[code, what][size].append(hit)
+    for name, record in records.items():
+        for code in record["alarms"]:
+            alarms[code].append(name)
+        for code, what, size, hit in record["faults"]:
+            found[code, what][size].append(hit)
     alarmed = sorted({name for names in alarms.values() for name in names})
     rows: list[Row] = [{"check": code, "studies": ", ".join(names)} for code, names in sorted(alarms.items())]
     rows.append({"check": "any", "studies": f"{len(alarmed)} of {count}"})
