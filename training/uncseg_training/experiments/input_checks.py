@@ -213,7 +213,7 @@ def main(folders: harness.StudyFolders, out: harness.Out, minutes: harness.Minut
     typer.echo((out / "alarms.md").read_text() + "\n" + (out / "faults.md").read_text())
     typer.echo(f"median {np.median(seconds):.2f} s a study")
     told: dict[str, Any] = {"studies": count, "seconds": round(float(np.median(seconds)), 3), "alarms": dict(alarms)}
-    far = [name for name, look in looks.items() if _far_from_others(name, look, looks)]
+    far = [name for name, look in looks.items() if count > 1 and _far_from_others(name, look, looks)]
     typer.echo(f"{len(far)} of {count} are unlike all the others: {', '.join(far) or 'none'}")
     harness.write_json(told | {"faults": table, "unlike_the_others": far}, out / "input_checks.json")
     ranges = {name: [round(low, 4), round(high, 4)] for name, (low, high) in familiar.ranges_of(looks.values()).items()}
