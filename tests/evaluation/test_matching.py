@@ -33,6 +33,13 @@ def test_a_reference_alone_is_found_by_its_name(tmp_path, name):
     assert pair.reference.path == reference
 
 
+def test_letters_with_accents_may_be_spelt_in_two_ways(tmp_path):
+    label_file(tmp_path / "pred" / "M\u00fcller.nii.gz")
+    label_file(tmp_path / "ref" / "Mu\u0308ller" / "Mu\u0308ller-seg.nii.gz")
+    (pair,) = match(tmp_path / "pred", tmp_path / "ref").pairs
+    assert (pair.id, pair.problem) == ("M\u00fcller", None)
+
+
 def test_results_of_ours_are_matched_with_studies(tmp_path, study_folder, tiny_prediction: Prediction):
     save_prediction(tiny_prediction, tmp_path / "out")
     (pair,) = match(tmp_path / "out", study_folder.parent).pairs

@@ -21,6 +21,7 @@ NAMINGS = {
     "lower": ["t1gd.nii", "t1.nii", "flair.nii", "t2.nii", "seg.nii"],
     "UCSF-PDGM-0004": [f"UCSF-PDGM-0004_{t}.nii.gz" for t in ("T1c", "T1", "FLAIR", "T2", "tumor_segmentation")],
     "bids": [f"sub-01_{token}.nii.gz" for token in ("ce-gadolinium_T1w", "T1w", "FLAIR", "T2w", "seg")],
+    "words": ["x T1 post contrast.nii.gz", "x T1 pre contrast.nii.gz", "x FLAIR.nii.gz", "x T2.nii.gz", "x seg.nii.gz"],
     "plus": ["x T1+C.nii.gz", "x T1.nii.gz", "x T2_FLAIR.nii.gz", "x T2.nii.gz", "x seg.nii.gz"],
 }
 
@@ -210,6 +211,60 @@ def test_one_study_may_be_written_in_two_ways(tmp_path, write_study, monkeypatch
     assert one.same_images(two)
     with pytest.raises(StudyError):
         study_files(Path("a/a_t1c.nii.gz"), folder / "a_t1c.nii.gz", folder / "a_t2f.nii.gz", folder / "a_t2w.nii.gz")
+
+
+def test_a_folder_to_which_several_names_lead_counts_once(tmp_path, study_folder):
+    (tmp_path / "again").symlink_to(study_folder)
+    (tmp_path / "round").symlink_to(tmp_path)
+    assert find_studies(tmp_path) == find_studies(study_folder)
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "p1").symlink_to(study_folder)
+    assert [study.id for study in find_studies(tmp_path / "cohort")] == ["p1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Mu\u0308ller", "M\u00fcller"),
+        ("a\udcffb", "a_b"),
+        ("a\\b", "a_b"),
+        ("a\nb", "a_b"),
+        ("S1 .", "S1"),
+        ("S 1", "S 1"),
+    ],
+)
+def test_an_id_is_written_as_every_system_takes_it(name, plain, write_study):
+    (study,) = find_studies(write_study(name, {m: f"{name}-{m}.nii.gz" for m in MODALITIES}))
+    assert (study.id, study.problem) == (plain, None)
+
+
+def test_a_file_named_after_another_study_is_told(write, write_study):
+    names = {m: f"P1-{m}.nii.gz" for m in MODALITIES} | {"t2f": "P2-t2f.nii.gz"}
+    (study,) = find_studies(write_study("P1", names))
+    assert [warning.split()[0] for warning in study.warnings] == ["P2-t2f.nii.gz"]
+    paths = {m: write(f"mixed/{name}") for m, name in names.items()}
+    assert [warning.split()[0] for warning in study_files(**paths).warnings] == ["P2-t2f.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("sub-01_acq-3d_ce-gd_T1w", "sub-01_acq-3d_T1w", "sub-01_acq-2d_FLAIR", "sub-01_acq-2d_T2w"),
+        ("001_t1c", "002_t1n", "003_t2f", "004_t2w"),
+        ("P1_t1c", "P1_t1n", "P1_ax_t2f", "t2w"),
+    ],
+)
+def test_names_that_differ_in_more_than_the_patient_are_none_of_another_study(names, write):
+    paths = [write(f"p/{name}.nii.gz") for name in names]
+    assert study_files(*paths).warnings == ()
+
+
+def test_a_link_that_leads_nowhere_is_told(study_folder):
+    (image,) = study_folder.glob("*t2w*")
+    image.unlink()
+    image.symlink_to("annex/objects/1")
+    with pytest.raises(StudyError, match="link to annex/objects/1"):
+        load_study(study_folder)
 
 
 def test_a_study_below_a_study_is_named(tmp_path, study_folder):

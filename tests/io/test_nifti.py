@@ -165,6 +165,16 @@ def test_degenerate_sform_falls_back_on_the_qform(write, tiny_study):
     assert "degenerate sform" in volume.warnings[0]
 
 
+def test_forms_that_name_other_sides_are_told(write, tiny_study):
+    path = write("a.nii.gz")
+    image = nib.load(path)
+    for flipped, told in ((False, 0), (True, 1)):
+        image.set_sform(tiny_study.affine @ np.diag([-1 if flipped else 1, 1, 1, 1]), 1)
+        image.set_qform(tiny_study.affine, 1)
+        image.to_filename(path)
+        assert len(read_volume(path).warnings) == told
+
+
 def test_file_without_orientation_is_read_with_a_warning(write):
     volume = read_volume(_edit_header(write("a.nii.gz"), sform_code=0, qform_code=0))
     assert "left and right" in volume.warnings[0]

@@ -204,6 +204,36 @@ def test_a_changed_file_of_the_same_result_is_kept(tiny_prediction, tmp_path):
     assert saved.files[0].read_bytes() == b"changed"
 
 
+def test_a_result_whose_json_is_unreadable_names_that_json(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    _edit_json(saved.files[-1], schema=99)
+    with pytest.raises(ForeignFile, match=re.escape(str(saved.files[-1]))):
+        save_prediction(tiny_prediction, tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["settings", "model", "inputs", "members", "needs_review", "warnings"])
+def test_null_in_a_json_says_as_much_as_nothing(name, tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    _edit_json(saved.files[-1], **{name: None})
+    prediction = load_prediction(saved.folder)
+    assert (prediction.members, prediction.method, prediction.recalibrated) == (1, "single", False)
+    assert prediction.provenance.get(name, {}) == {}
+
+
+def test_a_file_name_that_is_no_text_does_not_spoil_a_result(tiny_prediction, tmp_path):
+    command = "uncseg predict /data/\udcff -o out"
+    provenance = dict(tiny_prediction.provenance) | {"command": command}
+    saved = save_prediction(dataclasses.replace(tiny_prediction, provenance=provenance), tmp_path)
+    assert load_prediction(saved.folder).provenance["command"] == command
+
+
+@pytest.mark.parametrize("study_id", ["", " ", ".", "..", "a/b", "a\\b"])
+def test_an_id_that_names_no_folder_is_refused(study_id, tiny_prediction, tmp_path):
+    with pytest.raises(SaveError, match="id"):
+        save_prediction(dataclasses.replace(tiny_prediction, study_id=study_id), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def _other(prediction):
     return dataclasses.replace(prediction, provenance=dict(prediction.provenance) | {"settings": {"members": 2}})
 
@@ -440,6 +470,7 @@ DAMAGE = {
     "another format": lambda files: files[-1].write_text("{}"),
     "a later version": lambda files: _edit_json(files[-1], schema=99),
     "no files": lambda files: _edit_json(files[-1], files={}),
+    "warnings that are none": lambda files: _edit_json(files[-1], warnings=3),
     "a list of files": lambda files: _edit_json(files[-1], files=["x"]),
     "a file elsewhere": lambda files: _edit_json(files[-1], files={"entropy": {"file": "../x", "sha256": ""}}),
     "no probabilities": lambda files: _edit_json(files[-1], files={"entropy": {"file": "x", "sha256": ""}}),

@@ -120,7 +120,7 @@ def find_source(prediction: Prediction, path: Path) -> Series:
     DicomError
         When it is not there.
     """
-    told = (prediction.provenance.get("preparation") or {}).get("inputs", {}).get("t1c") or {}
+    told = ((prediction.provenance.get("preparation") or {}).get("inputs") or {}).get("t1c") or {}
     alike = [
         series
         for series in read_examination(path).series

@@ -10,7 +10,7 @@ from napari_uncseg.errors import EvaluationError, StudyError
 from napari_uncseg.io.discovery import StudyFiles, find_studies
 from napari_uncseg.io.files import entries, is_dir, is_file
 from napari_uncseg.io.label_coding import DATASET_JSON, read_dataset
-from napari_uncseg.io.naming import REFERENCE, read_name
+from napari_uncseg.io.naming import REFERENCE, plain_id, read_name
 from napari_uncseg.io.nifti import is_nifti, stem
 from napari_uncseg.io.results import JSON_SUFFIX, is_result, read_result
 from napari_uncseg.labels import Coding
@@ -167,15 +167,16 @@ def _predictions_in(folder: Path) -> Iterator[Pair]:
         results = [entry for entry in entries(place) if is_result(entry)]
         for path in results:
             try:
-                yield Pair(read_result(path).study_id, LabelFile(path))
+                yield Pair(plain_id(read_result(path).study_id), LabelFile(path))
             except StudyError as error:
-                yield Pair(path.name.removesuffix(JSON_SUFFIX), LabelFile(path), problem=str(error))
+                yield Pair(plain_id(path.name.removesuffix(JSON_SUFFIX)), LabelFile(path), problem=str(error))
         listed = {file for path in results for file in _own_files(path)}
         labels = {key: path for key, path in _label_files_in(place) if path.resolve() not in listed}
         if place != folder:
             # A folder of one study may hold its probabilities too; the label file has the study's name.
-            chosen = labels.get(place.name) or (next(iter(labels.values())) if len(labels) == 1 else None)
-            labels = {place.name: chosen} if chosen is not None and not results else {}
+            own = plain_id(place.name)
+            chosen = labels.get(own) or (next(iter(labels.values())) if len(labels) == 1 else None)
+            labels = {own: chosen} if chosen is not None and not results else {}
         yield from (Pair(key, _label_file(path, folder)) for key, path in labels.items())
 
 
@@ -225,8 +226,8 @@ def _label_files(folder: Path) -> dict[str, Path]:
         segmentations = [path for path in files.values() if _is_segmentation(path)]
         if place.name.startswith("labels"):
             found |= files
-        elif place.name in files or len(segmentations) == 1:
-            found[place.name] = files.get(place.name) or segmentations[0]
+        elif (own := plain_id(place.name)) in files or len(segmentations) == 1:
+            found[own] = files.get(own) or segmentations[0]
     return {**found, **dict(_label_files_in(folder))}
 
 
@@ -235,10 +236,10 @@ def _label_files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     files = [entry for entry in entries(folder) if is_nifti(entry) and is_file(entry)]
     for path in files:
         if read_name(path) is None:
-            yield stem(path), path
+            yield plain_id(stem(path)), path
     for path in files:
         if _is_segmentation(path) and (named := read_name(path)) is not None:
-            yield named.prefix.strip(_SEPARATORS) or folder.name, path
+            yield plain_id(named.prefix.strip(_SEPARATORS) or folder.name), path
 
 
 def _is_segmentation(path: Path) -> bool:

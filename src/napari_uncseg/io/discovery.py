@@ -62,6 +62,9 @@ class StudyFiles:
     warnings: tuple[str, ...] = ()
     folder: Path = field(default=Path(), compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", naming.plain_id(self.id))
+
     @property
     def paths(self) -> dict[str, Path]:
         """File of each modality, whatever its channel."""
@@ -97,7 +100,7 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
         raise StudyError(f"{path} does not exist; check how it is written.")
     if not is_dir(path):
         return [_study_of_file(path)]
-    studies = _search(path, _DEPTH)
+    studies = _search(path, _DEPTH, set())
     if not studies:
         there = [entry.name for entry in entries(path) if is_nifti(entry)][:2]
         hint = f" There are {' and '.join(there)}: name each file with --t1c, --t1n, --t2f and --t2w." if there else ""
@@ -152,13 +155,24 @@ def study_files(
     named = [name for name in map(naming.read_name, paths.values()) if name is not None]
     coding = naming.implied_coding(named) if len(named) == len(paths) else None
     expert = Path(reference) if reference is not None else None
+    files = [*paths.values(), *([expert] if expert is not None else [])]
     warnings = tuple(
         f"{path.name} is given as {role}, but its name says {name.role}; check which is which."
-        for role, path in (*paths.items(), *([(REFERENCE, expert)] if expert is not None else []))
+        for role, path in zip((*MODALITIES, REFERENCE), files, strict=False)
         if (name := naming.read_name(path)) is not None and name.role != role
     )
+    warnings += tuple(_strangers(name for name in map(naming.read_name, files) if name is not None))
     study_id = id or _common_id(list(paths.values()), named)
     return StudyFiles(study_id, dict(paths), expert, coding, warnings=warnings)
+
+
+def _strangers(files: Iterable[NamedFile]) -> Iterator[str]:
+    """Of files that are taken for one study, those named after another one than most, a sentence each."""
+    named = [(file, naming.subject_of(file.prefix)) for file in files]
+    (most, count), *_ = Counter(subject for _, subject in named).most_common() or [("", 0)]
+    for file, subject in named:
+        if count > 1 and subject and most and not (subject.startswith(most) or most.startswith(subject)):
+            yield f"{file.path.name} is named after another study than the others ({most}); check whose it is."
 
 
 def _common_id(paths: list[Path], named: list[NamedFile]) -> str:
@@ -185,22 +199,23 @@ def _study_of_file(path: Path) -> StudyFiles:
     raise StudyError(f"{path} is one image that belongs to no study; give a folder with T1c, T1n, FLAIR (T2f) and T2w.")
 
 
-def _search(folder: Path, depth: int) -> list[StudyFiles]:
-    """Studies of a folder, or else of the folders below it."""
+def _search(folder: Path, depth: int, seen: set[str]) -> list[StudyFiles]:
+    """Studies of a folder, or else of the folders below it; a folder to which several names lead counts once."""
+    seen.add(os.path.realpath(folder))
     here = _studies_in(folder)
     if here and not any(is_dir(folder / name) for name in IMAGE_FOLDERS):
         return [replace(here[0], warnings=(*here[0].warnings, *_left_out(folder))), *here[1:]]
     if here or depth == 0:
         return here
     found: list[StudyFiles] = []
-    for entry in entries(folder):
-        if entry.name.startswith(".") or is_nifti(entry):
+    for entry in sorted(entries(folder), key=os.path.islink):  # its own name comes before those of links to it
+        if entry.name.startswith(".") or is_nifti(entry) or os.path.realpath(entry) in seen:
             continue
         try:
-            found += _search(entry, depth - 1) if is_dir(entry) else []
+            found += _search(entry, depth - 1, seen) if is_dir(entry) else []
         except StudyError as error:  # a bad folder does not hide its neighbours
             found.append(StudyFiles(entry.name, {}, problem=str(error), folder=entry))
-    return found
+    return sorted(found, key=lambda study: study.folder)
 
 
 def _left_out(folder: Path) -> Iterator[str]:
@@ -263,7 +278,8 @@ def _named_study(study_id: str, folder: Path, named: list[NamedFile]) -> StudyFi
             problem = f"{folder} holds {what}; keep one or name the files one by one."
     modalities = {modality: by_role[modality][0] for modality in MODALITIES if modality in by_role}
     reference, coding = next(iter(by_role[REFERENCE]), None), naming.implied_coding(named)
-    return _checked(StudyFiles(study_id, modalities, reference, coding, problem=problem, folder=folder))
+    told = tuple(_strangers(name for name in named if name.path in (*modalities.values(), reference)))
+    return _checked(StudyFiles(study_id, modalities, reference, coding, problem=problem, warnings=told, folder=folder))
 
 
 def _checked(study: StudyFiles) -> StudyFiles:

@@ -252,6 +252,9 @@ def _reading(path: Path, error: Error) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as reason:
+        if os.path.islink(path):
+            to = os.readlink(path)
+            raise error(f"{path} is a link to {to}, which is not there; fetch or copy that file.") from reason
         raise error(f"{path} does not exist; check how it is written.") from reason
     except (OSError, ValueError) as reason:
         raise error(f"{path} cannot be read ({reason_of(reason)}); check its name and its permissions.") from reason

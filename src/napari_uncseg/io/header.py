@@ -158,6 +158,13 @@ def read_geometry(
             f"{path} has voxels of {max(voxel_sizes(affine)):.3g} mm and is {width / 1000:.3g} m wide, as no head is; "
             "correct the voxel size in its header."
         )
+    if clean["sform_code"] > 0 and clean["qform_code"] > 0 and _usable(qform := clean.get_qform()):
+        used, other = ("".join(map(str, nib.aff2axcodes(each))) for each in (affine, qform))
+        if used != other:
+            warnings.append(
+                f"{path.name} has voxels that run {used} by its sform, which was used, but {other} by its "
+                "qform; check left and right."
+            )
     if not (clean["sform_code"] > 0 or clean["qform_code"] > 0):
         warnings.append(f"{path.name} does not say how it is oriented; left and right may be swapped.")
     return affine, clean, tuple(warnings)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_uncseg.errors import StudyError, UncsegError
-from napari_uncseg.io.files import read_json
+from napari_uncseg.errors import ForeignFile, StudyError, UncsegError
+from napari_uncseg.io.files import exists, read_json
 
 
 class JsonFormat(BaseModel):
@@ -38,6 +38,32 @@ class JsonFormat(BaseModel):
         return cls.parse(read_json(path, cls.error, cls.do), path)
 
     @classmethod
+    def check_replaceable(cls, path: Path, *, damaged: bool = False) -> None:
+        """Make sure that what stands where a file of this format would be written, if anything, is one of any version.
+
+        Parameters
+        ----------
+        path : Path
+        damaged : bool
+            Whether a file that holds no JSON at all may be replaced, too.
+
+        Raises
+        ------
+        ForeignFile
+            When it is something else, which nobody may replace.
+        """
+        if not exists(path):
+            return
+        key, version = cls.version
+        try:
+            content = read_json(path)
+        except UncsegError:
+            content = {"research_use_only": damaged}
+        if content.get("research_use_only") and str(content.get(key, "")).startswith(str(version).rstrip("0123456789")):
+            return
+        raise ForeignFile(f"{path} is no {cls.what} and is not replaced; move it away or choose another name.")
+
+    @classmethod
     def parse(cls, content: object, where: object) -> Self:
         """The same of JSON values that were read already; ``where`` names the file, and the line if it has several."""
         key, version = cls.version
@@ -49,7 +75,10 @@ class JsonFormat(BaseModel):
                 f"or {cls.do}."
             )
         try:
-            return cls.model_validate_json(json.dumps(content), strict=True)  # strictly as JSON has its types
+            # Strictly as JSON has its types; a file name that is no text on this system is data all the same.
+            return cls.model_validate_json(
+                json.dumps(content, ensure_ascii=False).encode(errors="replace"), strict=True
+            )
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))

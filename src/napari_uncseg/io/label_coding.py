@@ -102,6 +102,8 @@ def decode_reference(
     """
     nonzero = values != 0
     present = np.unique(values[nonzero])
+    if np.isnan(present).any():
+        raise StudyError(f"{name} holds NaN where a label should be; write 0 for the background.")
     if not np.isfinite(present).all() or (np.abs(present - np.rint(present)) > 1e-3).any():
         raise StudyError(f"{name} holds values that are no labels, for they are not whole numbers; take it out.")
     if present.size and np.abs(present).max() > 2**31:
@@ -248,5 +250,11 @@ def _check_values(found: set[int], coding: Coding, name: str) -> None:
         raise StudyError(f"{what}; give another coding with --coding.")
 
 
+_LISTED = 8
+"""Values that a sentence names; a grey image in the place of labels has hundreds."""
+
+
 def _listing(values: Iterable[int]) -> str:
-    return ", ".join(str(value) for value in sorted(values)) or "none"
+    listed = [str(value) for value in sorted(values)]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED + 1 else ""
+    return ", ".join(listed[:_LISTED] if more else listed) + more or "none"

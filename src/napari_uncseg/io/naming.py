@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,12 @@ _TOKENS: tuple[tuple[str, str], ...] = (
         r"t1w?[-_ +]?(?:c|ce|gd|gad|km|post|contrast)(?:[-_ ]?(?:gd|contrast))?|ce-[a-z0-9]+_t1w?",
     ),
     ("t2f", r"(?:t2w?[-_ ]?)?(?:flair|fla)|t2f"),
-    ("t1n", r"t1w?[-_ ]?(?:pre|native)|t1n|t1w?"),
+    ("t1n", r"t1w?[-_ ]?(?:pre(?:[-_ ]?(?:gd|contrast))?|native)|t1n|t1w?"),
     ("t2w", r"t2w?"),
     (REFERENCE, r"(?:tumou?r[-_ ])?seg(?:m|mentation)?"),
 )
 _PATTERNS = tuple(
-    (role, re.compile(rf"(?P<prefix>.*?)(?P<separator>^|[-_. ])(?P<token>{token})", re.IGNORECASE))
+    (role, re.compile(rf"(?P<prefix>.*?)(?P<separator>^|[-_. ])(?P<token>{token})", re.IGNORECASE | re.DOTALL))
     for role, token in _TOKENS
 )
 _CHANNEL = re.compile(r"(?P<prefix>.+)_(?P<number>\d{4})")
@@ -81,6 +82,19 @@ def channel_of_name(path: Path) -> tuple[str, int] | None:
     return (match["prefix"], int(match["number"])) if match else None
 
 
+_NO_NAME = re.compile("[\\x00-\\x1f\\x7f\\\\\ud800-\udfff]")
+"""What stands in no name of a file somewhere: control characters, the backslash, bytes that are no text."""
+
+
+def plain_id(name: str) -> str:
+    """An id as it is written everywhere, whatever system the name comes from.
+
+    Letters with accents have two spellings, of which a Mac writes the other one; what some system takes in no file name
+    becomes ``_``, and dots and spaces at the ends go.
+    """
+    return _NO_NAME.sub("_", unicodedata.normalize("NFC", name)).strip(" .") or name
+
+
 _PLACE = r"anat|mri?|mris|images?|nii|nifti|scans?|raw|data|derivatives|processed|preprocessed"
 """Folders that tell what is in them, and not whose it is."""
 
@@ -126,6 +140,11 @@ def name_of_study(folder: Path, prefix: str = "") -> str:
 def says_whose(name: str) -> bool:
     """Whether a name may be that of a patient or study, rather than ``anat`` or ``pre``."""
     return bool(name) and not _says_no_name(name)
+
+
+def subject_of(prefix: str) -> str:
+    """What the beginning of a file name says of patient and visit: of BIDS without its other entities."""
+    return re.sub(r"_(?!ses-)[a-zA-Z]+-[a-zA-Z0-9]+", "", prefix) if prefix.startswith("sub-") else prefix
 
 
 def implied_coding(files: list[NamedFile]) -> Coding | None:

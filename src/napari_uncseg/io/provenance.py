@@ -63,6 +63,10 @@ class _Reason(_Block):
     text: str
 
 
+class _Preparation(_Block):
+    inputs: dict[str, _Hashed] | None = None
+
+
 class _Estimate(_Block):
     value: Fraction
     low: Fraction
@@ -87,6 +91,8 @@ class Provenance(JsonFormat):
     dice: dict[Region, float | None] | None = None
     expected_dice: dict[Region, _Estimate] | None = None
     needs_review: list[_Reason] | None = None
+    warnings: list[str] | None = None
+    preparation: _Preparation | None = None
 
 
 def made_by(provenance: Mapping[str, Any]) -> str:

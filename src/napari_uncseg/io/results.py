@@ -169,7 +169,7 @@ def read_result(path: Path) -> SavedResult:
     listed = Provenance.parse(content, path).files
     return SavedResult(
         path,
-        {key: value for key, value in content.items() if key != "files"},
+        {key: value for key, value in content.items() if key != "files" and value is not None},  # null says nothing
         {what: path.parent / entry.file for what, entry in listed.items()},
         {what: entry.sha256 for what, entry in listed.items()},
     )
@@ -234,12 +234,18 @@ def load_prediction(folder: Path) -> Prediction:
     result = read_result(folder)
     if missing := {SEGMENTATION, PROBABILITIES} - set(result.files):
         raise StudyError(f"{result.path} lists no {' and no '.join(sorted(missing))}; run the prediction again.")
+    for path in result.files.values():
+        if not is_file(path):
+            raise StudyError(f"{path} is not there, and {result.path.name} lists it; copy it back, or predict again.")
     with ThreadPoolExecutor() as pool:
         volumes = dict(zip(result.files, pool.map(read_volume, result.files.values()), strict=True))
     first = volumes[SEGMENTATION]
     for what, volume in volumes.items():
         if volume.sha256 != result.hashes[what]:
-            raise StudyError(f"{volume.path} is not the file that was saved with {result.path.name}; predict again.")
+            raise StudyError(
+                f"{volume.path} was changed since it was saved with {result.path.name}; put the saved one back, or "
+                "move this one away and predict again."
+            )
         expected = len(REGIONS) if what == PROBABILITIES else 1
         if volume.channels != expected or not same_grid(first.shape, first.affine, volume.shape, volume.affine):
             raise StudyError(f"{volume.path} does not lie on the grid of {first.path.name}; predict again.")

@@ -100,7 +100,7 @@ def check_target(
         When the id cannot name a folder, a name is too long, the folder cannot be written, or a file to be replaced is
         an input of the prediction.
     """
-    if Path(study_id).name != study_id or study_id in ("", ".", ".."):
+    if Path(study_id).name != study_id or not study_id.strip(" .") or "\\" in study_id:
         raise SaveError(f"The id {study_id!r} cannot name a folder; choose an id of letters, digits, '-' and '_'.")
     folder = Path(out) / study_id
     json_path = folder / f"{study_id}{JSON_SUFFIX}"
@@ -110,8 +110,8 @@ def check_target(
     if is_file(json_path, SaveError):
         with suppress(StudyError):
             result = read_result(json_path)
-    ours = {json_path, *result.files.values()} if result is not None else set()
-    targets = {folder / name for name in names} | ours
+    saved = {path: result.hashes[what] for what, path in result.files.items()} if result is not None else {}
+    targets = {*(folder / name for name in names), *saved}
     hashes = {path: sha256_of(path, SaveError) for path in sorted(targets) if is_file(path, SaveError)}
     inputs = set(input_hashes(provenance).values())
     for path, digest in hashes.items():
@@ -119,17 +119,17 @@ def check_target(
             raise SaveError(f"{path} is an input of this study and would be overwritten; choose another output folder.")
     mark = fingerprint(provenance)
     same = result is not None and result.fingerprint == mark != ""
-    whole = result is not None and all(hashes.get(path) == result.hashes[what] for what, path in result.files.items())
+    whole = result is not None and all(hashes.get(path) == digest for path, digest in saved.items())
     if same and whole and result is not None and result.partial is None:
         return Target(folder, State.SAME, result)
     check_writable(folder)
-    foreign = sorted(hashes.keys() - ours)
-    if foreign and json_path not in foreign:
-        cut = _hashes_of_cut_saves(folder)
-        foreign = [path for path in foreign if hashes[path] not in cut]
-    if foreign:
-        why = "cannot be read as the JSON of a result" if foreign[0] == json_path else "belongs to no result"
-        return Target(folder, State.FOREIGN, result, f"{foreign[0]} {why}")
+    if result is None and json_path in hashes:
+        return Target(folder, State.FOREIGN, what=f"{json_path} cannot be read as the JSON of a result")
+    foreign = sorted(hashes.keys() - saved.keys() - {json_path})
+    cut = _hashes_of_cut_saves(folder) if foreign else set()
+    for path in foreign:
+        if hashes[path] not in cut:
+            return Target(folder, State.FOREIGN, result, f"{path} belongs to no result")
     if result is None:
         return Target(folder, State.FREE)
     if same and whole:
