@@ -125,6 +125,23 @@ def test_no_space_left_is_told(study_folder: Path, tmp_path: Path, tiny_model_fo
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("words", [["predict", "", "-o", "out"], ["predict", "a", "-o", ""], ["view", ""]])
+def test_an_empty_word_does_not_stand_for_the_folder_one_is_in(words, study_folder, monkeypatch):
+    monkeypatch.chdir(study_folder)
+    before = contents(study_folder)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "empty" in result.output
+    assert contents(study_folder) == before
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "folder" in refusal("predict", "P1", "-o", "out")
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -65,12 +65,23 @@ def test_fits_saves_and_tells(folder, tiny_prediction, run):
     assert calibration.apply(tiny_prediction.probabilities).shape == tiny_prediction.probabilities.shape
 
 
-def test_what_stands_there_is_kept_unless_told_otherwise(folder, run):
-    (folder / "calibration.json").write_text("mine")
+@pytest.mark.parametrize("text", ["mine", "[1]", '{"schema": 1, "research_use_only": "a result"}'])
+def test_what_is_no_calibration_is_never_replaced(text, folder, run):
+    (folder / "calibration.json").write_text(text)
+    for words in ((), ("--overwrite",)):
+        result = run(folder, "--voxels", "tumour", *words)
+        assert result.exit_code == 1
+        assert str(folder / "calibration.json") in result.stderr
+    assert (folder / "calibration.json").read_text() == text
+
+
+def test_a_calibration_that_stands_there_is_kept_unless_told_otherwise(folder, run):
+    assert run(folder, "--voxels", "tumour").exit_code == 0
+    before = (folder / "calibration.json").read_text()
     result = run(folder, "--voxels", "tumour")
     assert result.exit_code == 1
     assert "--overwrite" in result.stderr
-    assert (folder / "calibration.json").read_text() == "mine"
+    assert (folder / "calibration.json").read_text() == before
     assert run(folder, "--voxels", "tumour", "--method", "platt", "--overwrite").exit_code == 0
     content = json.loads((folder / "calibration.json").read_text())
     assert content["regions"]["WT"]["kind"] == "platt"

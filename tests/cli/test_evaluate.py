@@ -147,11 +147,11 @@ def test_calibration_from_an_earlier_evaluation(folder, evaluate):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_a_foreign_report_is_kept_unless_told_otherwise(folder, evaluate):
+def test_a_foreign_report_is_never_replaced(folder, evaluate):
     (folder / "out").mkdir()
     (folder / "out" / "metrics.csv").write_text("mine\n")
-    result = evaluate(folder)
-    assert result.exit_code == 1
-    assert "--overwrite" in result.stderr
+    for words in ((), ("--overwrite",)):
+        result = evaluate(folder, *words)
+        assert result.exit_code == 1
+        assert str(folder / "out" / "metrics.csv") in result.stderr
     assert (folder / "out" / "metrics.csv").read_text() == "mine\n"
-    assert evaluate(folder, "--overwrite").exit_code == 0

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_uncseg.errors import Cancelled, EvaluationError, SaveError
+from napari_uncseg.errors import Cancelled, EvaluationError, ForeignFile, SaveError
 from napari_uncseg.evaluation import runner as measuring
 from napari_uncseg.evaluation.cache import read_record, write_record
 from napari_uncseg.evaluation.cohort import merge
@@ -83,6 +83,16 @@ def test_half_written_statistics_are_measured_again(folder, tmp_path):
     path.write_text("{")
     assert not evaluate_study(pair, settings).kept
     read_record(path)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_json_that_is_no_record_is_never_replaced(overwrite, folder, tmp_path):
+    (tmp_path / "out" / "studies").mkdir(parents=True)
+    mine = tmp_path / "out" / "studies" / "first.json"
+    mine.write_text('{"age": 61}')
+    with pytest.raises(ForeignFile):
+        evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "out", overwrite))
+    assert mine.read_text() == '{"age": 61}'
 
 
 def test_statistics_of_an_earlier_version_are_measured_again_and_still_fix_thresholds(folder, tmp_path):

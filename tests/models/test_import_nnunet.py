@@ -316,6 +316,12 @@ def test_command_imports_every_fold(tmp_path: Path) -> None:
     again = run.invoke(app, ["model", "import", str(folder), "-o", str(tmp_path / "out"), "--fold", "1"])
     assert again.exit_code == 1
     assert str(tmp_path / "out") in again.output
+    dataset = tmp_path / "mine" / "dataset.json"
+    dataset.parent.mkdir()
+    dataset.write_text("{}")
+    words = ["model", "import", str(folder), "-o", str(dataset.parent), "--fold", "1", "--overwrite"]
+    assert run.invoke(app, words).exit_code == 1, "only a model is replaced"
+    assert dataset.read_text() == "{}"
     one = run.invoke(app, ["model", "import", str(folder), "-o", str(tmp_path / "one"), "--fold", "1"])
     assert one.exit_code == 0, one.output
     assert load_model(tmp_path / "one").orientation is None

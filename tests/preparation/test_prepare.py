@@ -84,6 +84,9 @@ def test_same_preparation_is_kept_and_another_one_is_not_replaced(tmp_path, raw,
     with pytest.raises(AnotherResult):
         prepare_study(other, out, Options(mask))
     assert not prepare_study(other, out, Options(mask, overwrite=True)).already_there
+    (out / f"{raw.id}_preparation.json").write_text('{"age": 61}')
+    with pytest.raises(ForeignFile):
+        prepare_study(raw, out, Options(mask, overwrite=True))
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / first.files.paths["t1n"].name).write_bytes(b"mine")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.reporting.conftest import forecast
 
-from napari_uncseg.errors import EvaluationError
+from napari_uncseg.errors import EvaluationError, ForeignFile
 from napari_uncseg.evaluation import Case, case_from_arrays
 from napari_uncseg.evaluation import expected_dice as forecasting
 from napari_uncseg.evaluation import summary as summaries
@@ -182,9 +182,9 @@ def test_calibration_studies_fix_the_bound_and_leaks_are_told(cohort):
 
 def test_files_of_others_are_not_replaced(written, tmp_path):
     (tmp_path / CSV).write_text("mine\n")
-    with pytest.raises(EvaluationError):
-        check_free(tmp_path, [], overwrite=False)
-    check_free(tmp_path, [], overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(ForeignFile):
+            check_free(tmp_path, [], overwrite=overwrite)
     out = written[-1].parent
     check_free(out, [f"case-{seed}" for seed in range(5)], overwrite=False)
     with pytest.raises(EvaluationError, match="case-0"):

@@ -30,7 +30,7 @@ def calibrate(
     alpha: Annotated[float, typer.Option(help="Find thresholds that miss at most this share of a region.")] = ALPHA,
     images: Images = None,
     coding: LabelCoding = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another calibration.")] = False,
     debug: Debug = False,
 ) -> None:
     """Fit the calibration of a model and its members on studies with references.
@@ -46,6 +46,7 @@ def calibrate(
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")
     if is_dir(out, SaveError):
         raise SaveError(f"{out} is a folder; name the file to write, such as {out / 'calibration.json'}.")
+    CalibrationFormat.check_replaceable(out)
     if exists(out, SaveError) and not overwrite:
         raise SaveError(f"{out} is there already; choose another name, or replace it with --overwrite.")
     check_writable(out.parent)

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TextIO, cast
 import typer
 from typer.core import TyperGroup
 
-from napari_uncseg.errors import AnotherResult, Cancelled, UncsegError, is_out_of_memory
+from napari_uncseg.errors import AnotherResult, Cancelled, UncsegError, is_out_of_memory, reason_of
 
 P = ParamSpec("P")
 
@@ -40,6 +40,12 @@ NO_MEMORY = "there is not enough memory for this study; close other programs, or
 
 class CommandGroup(TyperGroup):
     """The commands; what is wrong with an option is reported in plain words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse a word without a letter, which would stand for the folder one is in."""
+        if "" in args:
+            ctx.fail("An argument is empty; perhaps it comes from a variable that is not set.")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Read the options of a command and run it."""
@@ -86,6 +92,9 @@ def report(error: Exception, *, debug: bool, study: str = "") -> None:
     sentence = str(error)
     if is_out_of_memory(error):
         sentence = NO_MEMORY
+    elif isinstance(error, OSError):
+        what = error.filename or "The folder that the command was started in"
+        sentence = f"{what} cannot be used ({reason_of(error)}); check that it is there, and its permissions."
     elif not isinstance(error, UncsegError):
         sentence = f"unexpected {type(error).__name__}: {' '.join(sentence.split()) or 'no message'}"
         sentence += "" if debug else " (--debug shows the traceback)"

@@ -47,7 +47,7 @@ def import_model(
     outputs: Annotated[str | None, typer.Option(help="As tc,wt,et or background,ncr,ed,et.")] = None,
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile, such as 128,128,128.")] = None,
     spacing: Annotated[str | None, typer.Option(help="Voxel size in mm it was trained with, such as 1,1,1.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands in the model folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another model.")] = False,
     debug: Debug = False,
 ) -> None:
     """Make a model that runs here of a network that was trained elsewhere.
@@ -97,6 +97,7 @@ def _write(makers: Makers, overwrite: bool) -> None:
     """Make the models and write them, once it is sure that all their folders are free; and say how to run one."""
     from napari_uncseg.cli.console import note
     from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+    from napari_uncseg.models.identity import read_provenance
     from napari_uncseg.models.model import save_model
 
     for target in makers:
@@ -104,6 +105,8 @@ def _write(makers: Makers, overwrite: bool) -> None:
             raise ModelError(f"{target} is a file where a model folder is to be written; name another one with -o.")
         if exists(target, ModelError) and entries(target, ModelError) and not overwrite:
             raise ModelError(f"{target} is not empty; name another folder with -o, or replace it with --overwrite.")
+        if exists(target, ModelError) and entries(target, ModelError):
+            read_provenance(target)  # an error where there is no model to replace, but files of somebody's
     for target, make in makers.items():
         saved = save_model(make(), target)
         kind = f"{saved.head}, {'with' if saved.has_uncertainty else 'without'} an uncertainty channel"

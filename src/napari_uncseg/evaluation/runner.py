@@ -105,6 +105,7 @@ def evaluate_study(pair: Pair, settings: EvaluationSettings) -> Measured:
     if pair.problem is not None:
         raise EvaluationError(pair.problem)
     path, inputs = record_path(settings.out, pair.id), input_hashes(pair)
+    Record.check_replaceable(path, damaged=True)
     codings: dict[str, str | None] = {"coding": settings.coding, "prediction_coding": settings.prediction_coding}
     decisive: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "study": pair.id, "inputs": inputs}
     decisive["settings"] = {**codings, "metrics": sorted(metric.key for metric in default_metrics(KNOWN_MAPS))}

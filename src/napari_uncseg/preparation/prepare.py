@@ -289,6 +289,8 @@ def _look(
     if not same and not options.overwrite:
         what = f"{folder} holds another preparation of {study_id}"
         raise AnotherResult(f"{what}; choose another output folder, or overwrite it.")
+    if not isinstance(record.get("files"), Mapping):
+        raise ForeignFile(f"{files['json']} is no JSON of a preparation and is not replaced; move it away.")
     return None
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.errors import EvaluationError
+from napari_uncseg.errors import EvaluationError, ForeignFile
+from napari_uncseg.evaluation.cache import STUDIES
 from napari_uncseg.evaluation.evaluation import meanings_of
 from napari_uncseg.evaluation.sanity_checks import studies_in_words
 from napari_uncseg.evaluation.summary import RESAMPLES, SEED, Summary, summary_json
@@ -55,6 +56,7 @@ class Making:
 class SummaryFile(JsonFormat):
     """What ``summary.json`` must hold to be one of ours."""
 
+    what = "summary of an evaluation"
     error = EvaluationError
 
     studies: dict[str, Any]
@@ -71,16 +73,22 @@ def check_free(out: Path, studies: Collection[str], *, overwrite: bool) -> None:
     studies : collection of str
         Ids of the studies that are to be evaluated.
     overwrite : bool
-        Replace whatever is there.
+        Replace an evaluation of other studies or of another version.
 
     Raises
     ------
     EvaluationError
-        When files of other origin carry our names, or the report there is of studies that these do not include, and
-        ``overwrite`` is off.
+        When the report there is of another version, or of studies that these do not include, and ``overwrite`` is off.
+    ForeignFile
+        When files of other origin carry our names; they are never replaced.
     """
     there = [name for name in (CSV, JSON, HTML) if exists(out / name, EvaluationError)]
-    if not there or overwrite:
+    if not there:
+        return
+    SummaryFile.check_replaceable(out / JSON)
+    if JSON not in there and not any((out / STUDIES).glob("*.json")):  # a run that was cut leaves these
+        raise ForeignFile(f"{out / there[0]} is of no evaluation and is not replaced; move it away.")
+    if overwrite:
         return
     try:
         others = sorted(set(SummaryFile.read(out / JSON).studies) - set(studies))
