@@ -91,7 +91,7 @@ def test_a_json_that_is_no_record_is_never_replaced(overwrite, folder, tmp_path)
     mine = tmp_path / "out" / "studies" / "first.json"
     mine.write_text('{"age": 61}')
     with pytest.raises(ForeignFile):
-        evaluate_study(pairs_of(folder)[0], Settings(tmp_path / "out", overwrite))
+        evaluate_study(pairs_of(folder)[0], EvaluationSettings(tmp_path / "out", overwrite))
     assert mine.read_text() == '{"age": 61}'
 
 

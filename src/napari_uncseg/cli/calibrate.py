@@ -41,6 +41,7 @@ def calibrate(
     from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
     from napari_uncseg.evaluation.matching import match
     from napari_uncseg.io.command import command_line
+    from napari_uncseg.uncertainty.recalibration.io import CalibrationFormat
 
     if not 0 < alpha < 1:
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")
