@@ -58,9 +58,8 @@ def test_the_result_of_another_patient_is_refused(tiny_study: Study, results: Pa
 
 
 def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path, uncseg) -> None:
-    (tmp_path / "cohort").mkdir()
     for name in ("a", "b"):
-        (tmp_path / "cohort" / name).symlink_to(study_folder, target_is_directory=True)
+        shutil.copytree(study_folder, tmp_path / "cohort" / name)
     result = uncseg("view", tmp_path / "cohort")
     assert result.exit_code == 1
     assert "2 studies" in result.stderr

@@ -216,7 +216,7 @@ def test_null_in_a_json_says_as_much_as_nothing(name, tiny_prediction, tmp_path)
     saved = save_prediction(tiny_prediction, tmp_path)
     _edit_json(saved.files[-1], **{name: None})
     prediction = load_prediction(saved.folder)
-    assert (prediction.members, prediction.method, prediction.recalibrated) == (1, "single", False)
+    assert (prediction.member_count, prediction.method, prediction.recalibrated) == (1, "single", False)
     assert prediction.provenance.get(name, {}) == {}
 
 

@@ -11,7 +11,6 @@ from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.io.files import check_writable, read_text, versions
-from napari_uncseg.io.naming import plain_id
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ def print_summary(summary: Summary, place: Path) -> None:
 
 def _read_ids(path: Path, known: list[str]) -> set[str]:
     """Ids of calibration studies; each must be there, for a typing error would put it among the test studies."""
+    from napari_uncseg.io.naming import plain_id
+
     lines = read_text(path, EvaluationError).splitlines()
     ids = {plain_id(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#")}
     if not ids:
