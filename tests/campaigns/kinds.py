@@ -28,7 +28,7 @@ from napari_uncseg.io.files import sha256
 from napari_uncseg.io.label_coding import read_dataset
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import read_volume
-from napari_uncseg.io.provenance import differences, made_by
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, differences, made_by
 from napari_uncseg.io.results import load_prediction, read_result
 from napari_uncseg.io.saving import check_target, save_prediction
 from napari_uncseg.models.identity import calibration_of, identify
@@ -165,9 +165,8 @@ def _results(folder: Path) -> Iterable[Kind]:
     yield Kind("record of an evaluation", "JSON", record, partial(read_record, record), mutations.damage_json)
     yield Kind("statistics .npz", "logs", npz, lambda: from_npz(npz.read_bytes(), npz), mutations.damage_archive)
     summary = folder / "evaluation" / "summary.json"
-    summary.write_text(
-        json.dumps({"schema": 1, "studies": {prediction.study_id: {}}, "estimates": [{"metric": "dice"}]})
-    )
+    told = {"studies": {prediction.study_id: {}}, "estimates": [{"metric": "dice"}]}
+    summary.write_text(json.dumps({"schema": 1, "research_use_only": RESEARCH_USE_ONLY, **told}))
     free = partial(check_free, folder / "evaluation", [prediction.study_id], overwrite=False)
     yield Kind("summary of an evaluation", "JSON", summary, free, mutations.damage_json)
 
