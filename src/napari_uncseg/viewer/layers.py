@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from napari.utils.events import EventEmitter
 from napari.utils.notifications import show_warning
 
 from napari_uncseg.io.prediction import Prediction
@@ -29,7 +28,7 @@ from napari_uncseg.viewer.colormaps import (
 )
 from napari_uncseg.viewer.orientation import display_grid, to_display
 from napari_uncseg.viewer.outlines import RegionLabels
-from napari_uncseg.viewer.picture import fit_to_brain, model_of, say_how_it_is_shown, volumes_table
+from napari_uncseg.viewer.picture import fit_to_brain, layer_events, say_how_it_is_shown, volumes_table
 from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, tagged
 
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
@@ -290,20 +289,6 @@ def exchange_layers(
         layer.name = layer.metadata[KEY].title  # napari may have numbered it
     if earlier:
         layer_events(viewer)[-1]()
-
-
-def layer_events(viewer: ViewerModel) -> tuple[EventEmitter, ...]:
-    """Events after which a viewer may show something else.
-
-    Returns
-    -------
-    tuple of EventEmitter
-        Layers came, went or were renamed, as napari tells; and they show other data (:func:`exchange_layers`).
-    """
-    events = model_of(viewer).layers.events
-    if "exchanged" not in events.emitters:
-        events.add(exchanged=None)
-    return events.inserted, events.removed, events.renamed, events.exchanged
 
 
 def _exchange(there: Layer, layer: Layer) -> None:

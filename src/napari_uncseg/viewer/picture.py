@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from napari.layers import Image, Layer
+from napari.utils.events import EventEmitter
 
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import LABEL_TITLES, MODALITY_TITLES, Label
@@ -49,6 +50,21 @@ _captions: WeakKeyDictionary[ViewerModel, Caption] = WeakKeyDictionary()
 def model_of(viewer: ViewerModel) -> ViewerModel:
     """The viewer itself: plugins are handed a proxy, a new one each time."""
     return getattr(viewer, "__wrapped__", viewer)
+
+
+def layer_events(viewer: ViewerModel) -> tuple[EventEmitter, ...]:
+    """Events after which a viewer may show something else.
+
+    Returns
+    -------
+    tuple of EventEmitter
+        Layers came, went or were renamed, as napari tells; and they show other data
+        (:func:`napari_uncseg.viewer.layers.exchange_layers`).
+    """
+    events = model_of(viewer).layers.events
+    if "exchanged" not in events.emitters:
+        events.add(exchanged=None)
+    return events.inserted, events.removed, events.renamed, events.exchanged
 
 
 def caption_viewer(viewer: ViewerModel) -> None:

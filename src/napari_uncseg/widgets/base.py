@@ -18,7 +18,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.viewer.bindings import bind_viewer
-from napari_uncseg.viewer.layers import layer_events
+from napari_uncseg.viewer.picture import layer_events
 from napari_uncseg.widgets.common import Note, column, weakly
 from napari_uncseg.widgets.drop import qt_viewer_of, take_drops
 

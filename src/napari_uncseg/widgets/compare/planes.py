@@ -25,9 +25,9 @@ from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.maps import MapName
 from napari_uncseg.viewer.bindings import declared_key, show_modality
 from napari_uncseg.viewer.colormaps import drawn_from
-from napari_uncseg.viewer.layers import layer_events, show_only_map
+from napari_uncseg.viewer.layers import show_only_map
 from napari_uncseg.viewer.orientation import PLANES
-from napari_uncseg.viewer.picture import NOTE, model_of, shown_image, shown_study
+from napari_uncseg.viewer.picture import NOTE, layer_events, model_of, shown_image, shown_study
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of, tagged
 from napari_uncseg.widgets.base import Connections, Watch
 from napari_uncseg.widgets.common import button, choice, offer, opacity_slider, row

@@ -23,7 +23,7 @@ from napari_uncseg.io.study import Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES
 from napari_uncseg.models import identity
 from napari_uncseg.uncertainty.recalibration.io import Calibration
-from napari_uncseg.viewer.layers import layer_events
+from napari_uncseg.viewer.picture import layer_events
 from napari_uncseg.viewer.tags import tag_of
 from napari_uncseg.viewer.volumes import study_from_layers
 from napari_uncseg.widgets.base import Watch
