@@ -198,10 +198,10 @@ def test_files_that_no_json_tells_of_are_kept(tiny_prediction, tmp_path):
 
 def test_a_changed_file_of_the_same_result_is_kept(tiny_prediction, tmp_path):
     saved = save_prediction(tiny_prediction, tmp_path)
-    saved.files[0].write_bytes(b"changed")
+    saved.files[1].write_bytes(b"changed")
     with pytest.raises(AnotherResult):
         save_prediction(tiny_prediction, tmp_path)
-    assert saved.files[0].read_bytes() == b"changed"
+    assert saved.files[1].read_bytes() == b"changed"
 
 
 def test_a_result_whose_json_is_unreadable_names_that_json(tiny_prediction, tmp_path):
@@ -383,10 +383,26 @@ def test_interrupted_renaming_is_noticed(tiny_prediction, tmp_path, monkeypatch)
     monkeypatch.setattr(atomic.os, "replace", fail_at_the_end)
     with pytest.raises(SaveError, match="Input/output error"):
         save_prediction(other, tmp_path, overwrite=True)
-    assert not [name for name in contents(tmp_path) if name.endswith(".tmp")]
+    assert len([name for name in contents(tmp_path) if name.endswith(".tmp")]) == 1  # it vouches for the others
     assert state(tiny_prediction, tmp_path) is State.OTHER
     with pytest.raises(StudyError):
         load_prediction(saved.folder)
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    assert not save_prediction(other, tmp_path, overwrite=True).skipped
+    assert load_prediction(saved.folder).provenance["model"] == other.provenance["model"]
+
+
+def test_a_segmentation_that_somebody_changed_is_never_replaced(tiny_prediction, tmp_path):
+    saved = save_prediction(tiny_prediction, tmp_path)
+    drawn = saved.folder / f"{tiny_prediction.study_id}_seg.nii.gz"
+    drawn.write_bytes(b"an expert's")
+    before = contents(tmp_path)
+    for prediction in (tiny_prediction, _other(tiny_prediction)):
+        with pytest.raises(ForeignFile, match="_seg"):
+            save_prediction(prediction, tmp_path, overwrite=True)
+    assert contents(tmp_path) == before
+    drawn.unlink()
+    assert not save_prediction(tiny_prediction, tmp_path, overwrite=True).skipped
 
 
 @pytest.mark.parametrize("renames", [1, 3])

@@ -131,7 +131,8 @@ def write_files(contents: Mapping[Path, bytes], *, new: bool = False) -> None:
     NameTaken
         When they are to be new and one is there.
     SaveError
-        When the folder cannot be made or written, or the disk is full; no temporary file stays behind.
+        When the folder cannot be made or written, or the disk is full. No temporary file stays behind; but where files
+        were replaced already, the last one does, which vouches for them.
     """
     for target in contents:
         if is_dir(target, SaveError):
@@ -158,7 +159,8 @@ def write_files(contents: Mapping[Path, bytes], *, new: bool = False) -> None:
         raise SaveError(f"{what}; free some space or choose another output folder, and save again.") from error
     finally:
         if renamed < len(contents):  # also when the user interrupts
-            for name in (*temporary, *fresh):
+            gone = list(temporary)[: -1 if renamed > len(fresh) else None]
+            for name in (*gone, *fresh):
                 with contextlib.suppress(OSError):
                     name.unlink()
             for folder in reversed(made):

@@ -64,7 +64,7 @@ class Target:
         Raises
         ------
         ForeignFile
-            When files stand in the way that no result lists.
+            When files stand in the way that no result lists, or a segmentation that was changed since it was saved.
         AnotherResult
             When another result stands there and ``overwrite`` is off.
         """
@@ -126,10 +126,14 @@ def check_target(
     if result is None and json_path in hashes:
         return Target(folder, State.FOREIGN, what=f"{json_path} cannot be read as the JSON of a result")
     foreign = sorted(hashes.keys() - saved.keys() - {json_path})
-    cut = _hashes_of_cut_saves(folder) if foreign else set()
+    drawn = result.files.get(SEGMENTATION) if result is not None else None
+    edited = drawn is not None and drawn in hashes and hashes[drawn] != saved[drawn]
+    cut = _hashes_of_cut_saves(folder) if foreign or edited else set()
     for path in foreign:
         if hashes[path] not in cut:
             return Target(folder, State.FOREIGN, result, f"{path} belongs to no result")
+    if edited and drawn is not None and hashes[drawn] not in cut:
+        return Target(folder, State.FOREIGN, result, f"{drawn} was changed since it was saved")
     if result is None:
         return Target(folder, State.FREE)
     if same and whole:
@@ -171,7 +175,8 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     out : Path
         Output folder; it is made when missing.
     overwrite : bool
-        Replace another result of the same study; files that no result lists stay in any case.
+        Replace another result of the same study; files that no result lists, and a segmentation that somebody changed,
+        stay in any case.
 
     Returns
     -------
@@ -206,7 +211,7 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
 
 
 def _hashes_of_cut_saves(folder: Path) -> set[str]:
-    """Hashes of what was saved by runs that were killed between two renames.
+    """Hashes of what was saved by runs that were cut or killed between two renames.
 
     Their JSON, renamed last, still has its temporary name, and vouches for the files that have theirs.
     """
