@@ -175,8 +175,7 @@ def test_each_result_is_told_by_what_was_fitted_without_it(site: Path, adapted: 
         risk, prediction = left_out[sample.fold].error_risk, load_prediction(results / sample.id)
         assert risk is not None
         study = studies[sample.id]()
-        case = case_from_prediction(prediction, study.reference, brain=study.brain)
-        case = replace(case, images=study.images)
+        case = case_from_prediction(prediction, study.reference, brain=study.brain, images=study.images)
         evidence, box = evidence_of(case)
         np.testing.assert_allclose(
             prediction.maps["error_risk-et"][box], risk.apply(evidence, case.brain[box])[2], atol=1e-4

@@ -207,7 +207,9 @@ class Case:
         return self.probabilities is not None and derives(name, self.member_count)
 
 
-def case_from_prediction(prediction: Prediction, reference: AnyInts, *, brain: Mask | None = None) -> Case:
+def case_from_prediction(
+    prediction: Prediction, reference: AnyInts, *, brain: Mask | None = None, images: Floats32 | None = None
+) -> Case:
     """Set a prediction beside a reference.
 
     Parameters
@@ -217,6 +219,8 @@ def case_from_prediction(prediction: Prediction, reference: AnyInts, *, brain: M
         Values of :class:`napari_uncseg.labels.Label`, on the prediction's grid.
     brain : ndarray of bool, shape (x, y, z), optional
         Voxels of the brain; the whole volume stands for it when it is not known, and a note says so.
+    images : ndarray of float32, shape (4, x, y, z), optional
+        T1c, T1n, T2f and T2w, where error risk is to learn from them.
 
     Returns
     -------
@@ -237,7 +241,7 @@ def case_from_prediction(prediction: Prediction, reference: AnyInts, *, brain: M
         id=prediction.study_id,
         member_count=prediction.member_count,
     )
-    return replace(case, expected_dice=expected_dice_of(prediction.provenance))
+    return replace(case, expected_dice=expected_dice_of(prediction.provenance), images=images)
 
 
 def case_from_arrays(

@@ -99,8 +99,8 @@ def read_case(
     if prediction is None:
         case = case_from_arrays(segmentation, reference, brain=brain, spacing=spacing(affine), id=pair.id)
     else:
-        case = replace(case_from_prediction(prediction, reference, brain=brain), id=pair.id)
-        case = replace(case, images=images if keep_images else None)
+        kept = images if keep_images else None
+        case = replace(case_from_prediction(prediction, reference, brain=brain, images=kept), id=pair.id)
     checks["confusion"] = confusion(segmentation, reference)
     checks["volumes_ml"] = {
         what: {str(region): int(mask.sum()) * case.voxel_ml for region, mask in zip(REGIONS, masks, strict=True)}

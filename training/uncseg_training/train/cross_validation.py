@@ -118,7 +118,7 @@ def collect(
         saved = read_result(path)
         study, prediction = studies[saved.study_id](), load_prediction(path)
         assert study.reference is not None  # it would not be among these otherwise
-        case = replace(case_from_prediction(prediction, study.reference, brain=study.brain), images=study.images)
+        case = case_from_prediction(prediction, study.reference, brain=study.brain, images=study.images)
         collected.add(case, saved.provenance, {source.role: source.sha256 for source in study.sources})
     return collected
 
@@ -166,7 +166,7 @@ def write_left_out(
     for sample in in_folds(samples):
         study, prediction = studies[sample.id](), load_prediction(results / sample.id)
         assert study.reference is not None  # it would not be among these otherwise
-        case = replace(case_from_prediction(prediction, study.reference, brain=study.brain), images=study.images)
+        case = case_from_prediction(prediction, study.reference, brain=study.brain, images=study.images)
         found, provenance, maps = left_out[sample.fold], dict(prediction.provenance), {}
         provenance["settings"] = {**provenance["settings"], **OUT_OF_FOLD}
         if found.error_risk is not None:
