@@ -85,6 +85,18 @@ def test_one_that_is_being_read_ahead_is_waited_for(qtbot, desk, disk, cases):
     assert disk.read == ["b"]
 
 
+def test_what_somebody_reads_already_is_not_read_again(qtbot, desk, disk, cases):
+    reader, told = desk
+    reader.expect(cases["b"], lambda: OpenedCase(cases["b"], None, None))
+    reader.read(cases["b"])
+    qtbot.waitUntil(lambda: told == ["b"], timeout=PATIENCE)
+    assert disk.read == []
+    reader.expect(cases["b"], lambda: OpenedCase(cases["b"], None, None))
+    reader.read(cases["c"])
+    qtbot.waitUntil(lambda: told == ["b", "c"], timeout=PATIENCE)
+    assert disk.read == ["c"], "another one was wanted"
+
+
 def test_another_one_than_was_read_ahead_is_the_one_that_is_told(qtbot, desk, disk, cases):
     reader, told = desk
     disk.go_on.clear()

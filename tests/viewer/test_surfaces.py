@@ -8,8 +8,8 @@ from napari_uncseg.labels import LABEL_COLOURS, Label, region_masks
 from napari_uncseg.maps import MapName
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.watershed import build_watershed
+from napari_uncseg.viewer.cases import show_case
 from napari_uncseg.viewer.corrections import correction_layer, start_correction
-from napari_uncseg.viewer.exchange import show_case
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import world_of

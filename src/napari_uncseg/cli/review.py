@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,9 @@ from napari_uncseg.cli.options import Debug, Screenshot
 if TYPE_CHECKING:
     from napari import Viewer
     from qtpy.QtWidgets import QMainWindow, QWidget
+
+    from napari_uncseg.review.opened_case import OpenedCase
+    from napari_uncseg.review.worklist import ListedCase
 
 PANEL = "Review"
 CONTROLS, LIST, ROOMY = "layer controls", "layer list", 1500
@@ -36,6 +41,8 @@ def review(
     from napari_uncseg.cli.console import note
     from napari_uncseg.cli.window import has_display, run_or_save, splash
     from napari_uncseg.errors import UncsegError
+    from napari_uncseg.review.opened_case import open_case
+    from napari_uncseg.review.state import recall_case, state_folder
     from napari_uncseg.review.worklist import list_cases
 
     listed = list_cases(results, images)
@@ -43,13 +50,19 @@ def review(
         raise UncsegError("There is no display to open a window on: run it on a desktop, or under xvfb-run.")
     what = f"{len(listed.cases)} {'study' if len(listed.cases) == 1 else 'studies'} of {results}"
     note(f"Opening {what} …")
-    with splash(f"Opening {what} …"):
-        viewer = build_review(results, images)
+    first = listed.case(recall_case(state_folder(), results, images)) or next(iter(listed.cases), None)
+    # It is read while napari is imported, which takes as long.
+    with ThreadPoolExecutor(1) as reader:
+        expected = (first, reader.submit(open_case, first).result) if first is not None else None
+        with splash(f"Opening {what} …"):
+            viewer = build_review(results, images, expected)
     if (saved := run_or_save(viewer, screenshot)) is not None:
         typer.echo(f"picture of the window saved as {saved}")
 
 
-def build_review(results: Path, images: Path | None) -> Viewer:
+def build_review(
+    results: Path, images: Path | None, expected: tuple[ListedCase, Callable[[], OpenedCase]] | None = None
+) -> Viewer:
     """Open napari with the panel *Review* on a folder of results; the first case is read while the window is there.
 
     Parameters
@@ -57,6 +70,8 @@ def build_review(results: Path, images: Path | None) -> Viewer:
     results : Path
     images : Path, optional
         Folder of the studies.
+    expected : tuple of ListedCase and callable, optional
+        The first case, which is being read already, and what waits for it.
 
     Returns
     -------
@@ -72,6 +87,8 @@ def build_review(results: Path, images: Path | None) -> Viewer:
     viewer = make_viewer(f"napari-uncseg: {results.name}")
     _, panel = viewer.window.add_plugin_dock_widget("napari-uncseg", PANEL)
     panel.cases.show_folders(results, images)
+    if expected is not None:
+        panel.cases.expect(*expected)
     panel.cases.open_chosen()
     window = panel.window()
     screen = window.screen().availableSize()

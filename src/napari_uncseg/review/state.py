@@ -8,6 +8,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from platformdirs import user_config_path
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -27,6 +28,11 @@ MOST_STUDIES = 500
 
 _MOST_LISTS = 100
 _BETWEEN = "|"
+
+
+def state_folder() -> Path:
+    """Folder for what the plugin remembers of a user's reviews."""
+    return user_config_path("napari-uncseg", appauthor=False)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from napari_uncseg.viewer.picture import (
     shown_study,
     tell,
 )
-from napari_uncseg.viewer.tags import CORRECTION_KEY, OUTLINE_KEY, hide_layers, show_layers, tag_of, tagged
+from napari_uncseg.viewer.tags import CORRECTION_KEY, OUTLINE_KEY, hide_layers, set_visible, show_layers, tag_of, tagged
 
 HELP_PANEL = "Keys"
 """Name of the panel in the manifest that lists all keys."""
@@ -192,7 +192,7 @@ def show_modality(viewer: ViewerModel, modality: str) -> None:
     images = list(tagged(viewer, shown_study(viewer) or None, "image"))
     if any(tag.name == modality for _, tag in images):
         for layer, tag in images:
-            layer.visible = tag.name == modality
+            set_visible(layer, tag.name == modality)
 
 
 def next_window(viewer: ViewerModel) -> None:

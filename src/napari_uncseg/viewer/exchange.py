@@ -1,59 +1,103 @@
-"""The next case in the layers of the one before."""
+"""Layers in the place of others, all at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from weakref import WeakSet
+
 from napari.components import ViewerModel
-from napari.layers import Layer
+from napari.layers import Image, Layer
 
-from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.study import Study
-from napari_uncseg.viewer import layers as show
-from napari_uncseg.viewer.corrections import correction_layers
-from napari_uncseg.viewer.picture import caption_viewer, fit_to_brain
-from napari_uncseg.viewer.surfaces import hide_surfaces
-from napari_uncseg.viewer.tags import tagged
+from napari_uncseg.viewer.picture import layer_events, model_of
+from napari_uncseg.viewer.tags import KEY
+
+_adding: WeakSet[ViewerModel] = WeakSet()
 
 
-def show_case(viewer: ViewerModel, before: str, study: Study | None, prediction: Prediction | None) -> None:
-    """Show a case in place of another one, whose corrections go; what else the reviewer made stays.
+@contextmanager
+def added_at_once(viewer: ViewerModel) -> Iterator[None]:
+    """Add layers with one layout of the canvas and one change of selection; the last one is selected, as ever.
 
-    What was hidden, dimmed or put on top stays so.
+    After each of a dozen layers napari would lay out the canvas with all overlays, and show the layer's controls.
+    Within another one it does nothing.
+    """
+    model = model_of(viewer)
+    if model in _adding:
+        yield
+        return
+    selection = viewer.layers.selection
+    before = set(selection)
+    _adding.add(model)
+    with viewer.layers.batched_update():
+        try:
+            with selection.events.blocker_all():
+                yield
+        finally:
+            _adding.discard(model)
+            with selection.events.blocker_all():
+                after = set(selection)
+                viewer.layers.selection = before  # as listeners know it
+            viewer.layers.selection = after
+
+
+def exchange_layers(
+    viewer: ViewerModel, layers: Sequence[Layer], earlier: Sequence[Layer], above: Layer | None = None
+) -> None:
+    """Show layers in the place of earlier ones: those of the same role and name stay, and show other data.
+
+    napari takes seconds to remove a dozen layers and to add them anew; what was hidden, dimmed or moved stays so.
 
     Parameters
     ----------
     viewer : ViewerModel
-    before : str
-        Id of the case that goes; empty when there is none.
-    study : Study, optional
-    prediction : Prediction, optional
+    layers : sequence of Layer
+        From the bottom up, each with its :class:`Tag`; napari may have added them already.
+    earlier : sequence of Layer
+        In the viewer, with tags; those without a successor are removed.
+    above : Layer, optional
+        What new layers are inserted below, where no earlier ones tell; the top of the list if not given.
     """
-    hide_surfaces(viewer)
-    painted = correction_layers(viewer, before)
-    for layer in painted:
+    left = {(tag.role, tag.name): layer for layer in earlier if (tag := layer.metadata[KEY])}
+    if earlier:
+        higher = list(viewer.layers)[viewer.layers.index(earlier[-1]) + 1 :]
+        above = next((layer for layer in higher if layer not in layers), None)
+    missing: list[tuple[Layer, Layer | None]] = []
+    for layer in reversed(layers):
+        there = left.pop((layer.metadata[KEY].role, layer.metadata[KEY].name), None)
+        if there is None:
+            missing.append((layer, above))
+        else:
+            _exchange(there, layer)
+            above = there
+    fresh = [layer for layer, _ in missing]
+    for layer in (*left.values(), *(layer for layer in layers if layer in viewer.layers and layer not in fresh)):
         viewer.layers.remove(layer)
-    left = [layer for layer, _ in tagged(viewer, before)] if before else []
-    if left:
-        _exchange_all(viewer, left, study, prediction)
-    else:
-        if study is not None:
-            show.add_study(viewer, study)
-        if prediction is not None:
-            show.add_prediction(viewer, prediction)
-    if painted and prediction is not None:  # what they lay over was hidden
-        for layer, _ in tagged(viewer, prediction.study_id, "segmentation"):
-            layer.visible = True
+    if missing:
+        with added_at_once(viewer):
+            for layer, over in reversed(missing):
+                _put(viewer, layer, over)
+    if earlier:
+        layer_events(viewer)[-1]()
 
 
-def _exchange_all(viewer: ViewerModel, left: list[Layer], study: Study | None, prediction: Prediction | None) -> None:
-    new = show.study_layers(study) if study is not None else []
-    new += show.prediction_layers(prediction) if prediction is not None else []
-    ids = {study.id if study is not None else "", prediction.study_id if prediction is not None else ""}
-    for layer, tag in tagged(viewer):
-        if tag.study_id in ids and layer not in left:  # opened by another way
-            viewer.layers.remove(layer)
-    show.exchange_layers(viewer, new, left)
-    fit_to_brain(viewer)
-    if prediction is not None:
-        show.show_best_slice(viewer, prediction)
-        show.show_flair_of_doubtful(viewer, prediction)
-    caption_viewer(viewer)  # it names the study
+def _put(viewer: ViewerModel, layer: Layer, over: Layer | None) -> None:
+    """Insert a layer below another one, or on top; one that napari has added already is moved there."""
+    place = len(viewer.layers) if over is None else viewer.layers.index(over)
+    if layer not in viewer.layers:
+        viewer.layers.insert(place, layer)
+        return
+    if over is not None:
+        viewer.layers.move(viewer.layers.index(layer), place)
+    layer.name = layer.metadata[KEY].title  # napari may have numbered it
+
+
+def _exchange(there: Layer, layer: Layer) -> None:
+    """Let a layer show what another one does."""
+    there.metadata = layer.metadata
+    there.data = layer.data
+    for name in ("scale", "translate"):
+        if tuple(getattr(there, name)) != tuple(getattr(layer, name)):
+            setattr(there, name, getattr(layer, name))
+    for name in ("contrast_limits_range", "contrast_limits") if isinstance(there, Image) else ("features", "editable"):
+        setattr(there, name, getattr(layer, name))

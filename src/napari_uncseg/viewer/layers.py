@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from napari.utils.events import Event
 from napari.utils.notifications import show_warning
 
 from napari_uncseg.io.prediction import Prediction
@@ -26,10 +27,11 @@ from napari_uncseg.viewer.colormaps import (
     segmentation_colormap,
     window_level,
 )
+from napari_uncseg.viewer.exchange import exchange_layers
 from napari_uncseg.viewer.orientation import display_grid, to_display
 from napari_uncseg.viewer.outlines import RegionLabels
-from napari_uncseg.viewer.picture import fit_to_brain, layer_events, say_how_it_is_shown, volumes_table
-from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, tagged
+from napari_uncseg.viewer.picture import fit_to_brain, say_how_it_is_shown, volumes_table
+from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, set_visible, tagged
 
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
 """From the bottom of the layer list to the top: what is looked at first lies on top."""
@@ -122,12 +124,26 @@ def map_layer(prediction: Prediction, name: str | MapName, *, visible: bool = Tr
         visible=visible,
         **Tag("map", str(key), prediction.study_id, prediction, array).as_kwargs(),
     )
-    layer.colorbar.visible = not is_error  # the legend names its two colours
     layer.colorbar.size = (16, 130)
     layer.colorbar.box = layer.name_overlay.box = False
     layer.name_overlay.position = "top_right"
-    layer.name_overlay.visible = True
+    if visible:
+        _name_map(layer)
+    else:
+        layer.events.visible.connect(_on_map_shown)
     return layer
+
+
+def _on_map_shown(event: Event) -> None:
+    """Napari draws the bars and names of hidden layers, too: a tenth of a second each, before the first picture."""
+    event.source.events.visible.disconnect(_on_map_shown)
+    _name_map(event.source)
+
+
+def _name_map(layer: Image) -> None:
+    """Let a map's colour bar and its name be seen with it."""
+    layer.colorbar.visible = MapName.parse(layer.metadata[KEY].name).measure != Measure.ERROR  # the legend names those
+    layer.name_overlay.visible = True
 
 
 def find_map_layer(viewer: ViewerModel, prediction: Prediction, key: MapName) -> Image | None:
@@ -172,7 +188,7 @@ def insert_quietly(viewer: ViewerModel, place: int, layer: Layer) -> None:
 def show_only_map(viewer: ViewerModel, prediction: Prediction, key: MapName) -> None:
     """Show one map of a prediction and hide its others."""
     for layer, tag in tagged(viewer, prediction.study_id, "map"):
-        layer.visible = tag.name == str(key)
+        set_visible(layer, tag.name == str(key))
 
 
 def show_best_slice(viewer: ViewerModel, prediction: Prediction) -> None:
@@ -245,61 +261,6 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
         show_best_slice(viewer, source)
         if not earlier:
             show_modality(viewer, BEST_SEEN_ON[MapName.parse(leading_map(source)).region])
-
-
-def exchange_layers(
-    viewer: ViewerModel, layers: Sequence[Layer], earlier: Sequence[Layer], above: Layer | None = None
-) -> None:
-    """Show layers in the place of earlier ones: those of the same role and name stay, and show other data.
-
-    napari takes seconds to remove a dozen layers and to add them anew; what was hidden, dimmed or moved stays so.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layers : sequence of Layer
-        From the bottom up, each with its :class:`Tag`; napari may have added them already.
-    earlier : sequence of Layer
-        In the viewer, with tags; those without a successor are removed.
-    above : Layer, optional
-        What new layers are inserted below, where no earlier ones tell; the top of the list if not given.
-    """
-    left = {(tag.role, tag.name): layer for layer in earlier if (tag := layer.metadata[KEY])}
-    if earlier:
-        higher = list(viewer.layers)[viewer.layers.index(earlier[-1]) + 1 :]
-        above = next((layer for layer in higher if layer not in layers), None)
-    missing: list[tuple[Layer, Layer | None]] = []
-    for layer in reversed(layers):
-        there = left.pop((layer.metadata[KEY].role, layer.metadata[KEY].name), None)
-        if there is None:
-            missing.append((layer, above))
-        else:
-            _exchange(there, layer)
-            above = there
-    fresh = [layer for layer, _ in missing]
-    for layer in (*left.values(), *(layer for layer in layers if layer in viewer.layers and layer not in fresh)):
-        viewer.layers.remove(layer)
-    for layer, over in reversed(missing):
-        place = len(viewer.layers) if over is None else viewer.layers.index(over)
-        if layer not in viewer.layers:
-            viewer.layers.insert(place, layer)
-            continue
-        if over is not None:  # what napari just added is on top already
-            viewer.layers.move(viewer.layers.index(layer), place)
-        layer.name = layer.metadata[KEY].title  # napari may have numbered it
-    if earlier:
-        layer_events(viewer)[-1]()
-
-
-def _exchange(there: Layer, layer: Layer) -> None:
-    """Let a layer show what another one does."""
-    there.metadata = layer.metadata
-    there.data = layer.data
-    for name in ("scale", "translate"):
-        if tuple(getattr(there, name)) != tuple(getattr(layer, name)):
-            setattr(there, name, getattr(layer, name))
-    for name in ("contrast_limits_range", "contrast_limits") if isinstance(there, Image) else ("features", "editable"):
-        setattr(there, name, getattr(layer, name))
 
 
 def close_others(viewer: ViewerModel, study_id: str) -> None:

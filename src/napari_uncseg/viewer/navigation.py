@@ -11,12 +11,12 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
-from platformdirs import user_config_path
 
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.findings import Finding, Findings
 from napari_uncseg.review.session import Session
+from napari_uncseg.review.state import state_folder
 from napari_uncseg.viewer.bindings import bind_viewer
 from napari_uncseg.viewer.layers import insert_quietly
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display, world_of
@@ -67,11 +67,6 @@ def review(viewer: ViewerModel, prediction: Prediction, otherwise: Path | None =
         folder = otherwise if folder is None and session.results is None else folder
         if folder is not None and folder != session.results:
             session.open_log(folder)
-
-
-def state_folder() -> Path:
-    """Folder for what the plugin remembers of a user's reviews."""
-    return user_config_path("napari-uncseg", appauthor=False)
 
 
 def go_to_voxel(viewer: ViewerModel, study_id: str, voxel: tuple[int, int, int] | None) -> None:

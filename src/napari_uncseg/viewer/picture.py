@@ -59,7 +59,7 @@ def layer_events(viewer: ViewerModel) -> tuple[EventEmitter, ...]:
     -------
     tuple of EventEmitter
         Layers came, went or were renamed, as napari tells; and they show other data
-        (:func:`napari_uncseg.viewer.layers.exchange_layers`).
+        (:func:`napari_uncseg.viewer.exchange.exchange_layers`).
     """
     events = model_of(viewer).layers.events
     if "exchanged" not in events.emitters:

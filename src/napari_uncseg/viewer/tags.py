@@ -138,6 +138,12 @@ def results_folder_of(viewer: ViewerModel, study_id: str) -> Path | None:
     return None
 
 
+def set_visible(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; where nothing changes, nothing is laid out anew, as napari would."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
 def hide_layers(layers: Iterable[Layer]) -> WeakSet[Layer]:
     """Hide layers; returns those that were seen, for :func:`show_layers`."""
     seen = WeakSet(layer for layer in layers if layer.visible)

@@ -173,6 +173,12 @@ class Panel(QWidget):
         if shown is not None:
             shown.canvas.native.setFocus(Qt.FocusReason.OtherFocusReason)
 
+    def paint_picture(self) -> None:
+        """Have the picture seen now, and not when everything else is done."""
+        shown = qt_viewer_of(self._viewer)
+        if shown is not None:
+            shown.canvas.native.repaint()
+
     def release(self) -> None:
         """Let go of viewer and session; called when napari takes the panel out of its dock, which deletes nothing."""
         self._connections.disconnect_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,13 +15,13 @@ from qtpy.QtWidgets import QLineEdit, QWidget
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.review.opened_case import OpenedCase
-from napari_uncseg.review.state import last_folders, recall_case, remember_case
+from napari_uncseg.review.state import last_folders, recall_case, remember_case, state_folder
 from napari_uncseg.review.verdicts import Status
 from napari_uncseg.review.worklist import CaseList, ListedCase, list_cases, results_root, with_verdicts
 from napari_uncseg.viewer.bindings import WORKLIST_KEYS
+from napari_uncseg.viewer.cases import show_case
 from napari_uncseg.viewer.corrections import leave_correction
-from napari_uncseg.viewer.exchange import show_case
-from napari_uncseg.viewer.navigation import go_to_voxel, session_of, state_folder
+from napari_uncseg.viewer.navigation import go_to_voxel, session_of
 from napari_uncseg.viewer.orientation import study_notes
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
@@ -156,6 +157,10 @@ class CaseBrowserWidget(Panel):
         if other and listed.cases:
             self.table.choose(self.shown if here else recall_case(self._state, results, studies))
 
+    def expect(self, case: ListedCase, read: Callable[[], OpenedCase]) -> None:
+        """Open a case, as soon as it is wanted, by waiting for what reads it already."""
+        self._reader.expect(case, read)
+
     def open_chosen(self) -> None:
         """Open the case that is chosen in the table."""
         case = self.table.chosen()
@@ -261,6 +266,7 @@ class CaseBrowserWidget(Panel):
         except UncsegError as error:
             notes.append(str(error))
         show_case(self._viewer, before, study, prediction)
+        self.paint_picture()  # findings and lists take their time
         notes += study_notes(study) if study is not None else ()
         if prediction is not None:
             self._session.look_at(case.id, fingerprint(prediction.provenance))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
@@ -39,6 +40,7 @@ class CaseReader(QObject):
         self._wanted: Stamp | None = None
         self._reading: Stamp | None = None
         self._ahead: tuple[Stamp, OpenedCase] | None = None
+        self._expected: tuple[Stamp, Callable[[], OpenedCase]] | None = None
         self._job = Job(self, "reading a study")
         self._job.returned.connect(self._on_read)
         self._job.failed.connect(self._on_failed)
@@ -47,6 +49,10 @@ class CaseReader(QObject):
     def busy(self) -> bool:
         """Whether a case is being read."""
         return self._job.running
+
+    def expect(self, case: ListedCase, read: Callable[[], OpenedCase]) -> None:
+        """Get the next case by this, in the thread, if it is that one: somebody reads it already."""
+        self._expected = _stamp(case), read
 
     def read(self, case: ListedCase) -> None:
         """Read a case, or take what was read ahead if its result is still the same."""
@@ -69,7 +75,9 @@ class CaseReader(QObject):
 
     def _start(self, case: ListedCase) -> None:
         self._reading = _stamp(case)
-        self._job.start(partial(_read, case))
+        expected, self._expected = self._expected, None
+        known = expected is not None and expected[0] == self._reading
+        self._job.start(partial(_read, expected[1] if expected and known else partial(open_case, case)))
 
     def _on_read(self, opened: OpenedCase) -> None:
         wanted, self._wanted = self._wanted, None
@@ -84,8 +92,8 @@ class CaseReader(QObject):
             self.failed.emit(error)
 
 
-def _read(case: ListedCase, _report: Report) -> OpenedCase:
-    return open_case(case)
+def _read(read: Callable[[], OpenedCase], _report: Report) -> OpenedCase:
+    return read()
 
 
 def _stamp(case: ListedCase) -> Stamp:

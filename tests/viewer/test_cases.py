@@ -1,0 +1,118 @@
+"""The next case in the layers of the one before, in a viewer model without a window."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_uncseg.viewer.cases import show_case
+from napari_uncseg.viewer.corrections import correction_layers, start_correction
+from napari_uncseg.viewer.outlines import OUTLINES
+from napari_uncseg.viewer.picture import TITLE
+from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of
+
+
+@pytest.fixture
+def first(tiny_study, tiny_prediction):
+    return tiny_study, tiny_prediction
+
+
+@pytest.fixture
+def second(tiny_study, tiny_prediction):
+    """Another patient: brighter, with another tumour, and without an expert's reference."""
+    study = dataclasses.replace(tiny_study, id="second", images=2 * tiny_study.images, reference=None)
+    maps = {name: values / 2 for name, values in tiny_prediction.maps.items() if name != "error"}
+    labels = np.roll(tiny_prediction.segmentation, 3, axis=0)
+    result = dataclasses.replace(tiny_prediction, study_id="second", segmentation=labels, maps=maps)
+    return study, result
+
+
+@pytest.fixture
+def viewer(first):
+    model = ViewerModel()
+    show_case(model, "", *first)
+    return model
+
+
+def test_layers_stay_and_show_the_other_patient(viewer, first, second):
+    before = {layer.name: layer for layer in viewer.layers}
+    show_case(viewer, first[0].id, *second)
+    now = {layer.name: layer for layer in viewer.layers}
+    assert set(before) - set(now) == {"Reference", "error (WT)"}
+    assert all(before[name] is layer for name, layer in now.items())
+    assert list(open_studies(viewer)) == list(open_predictions(viewer)) == ["second"]
+    for layer in now.values():
+        tag = tag_of(layer)
+        assert tag is not None, "the data is the other case's own"
+        assert tag.study_id == "second"
+    assert now["T1c"].contrast_limits == pytest.approx([2 * limit for limit in _windows(first)["T1c"]])
+    assert viewer.canvas.overlays[TITLE].text.startswith("second")
+    assert viewer.title.startswith("second")
+
+
+def _windows(case):
+    model = ViewerModel()
+    show_case(model, "", *case)
+    return {layer.name: tuple(layer.contrast_limits) for layer in model.layers if hasattr(layer, "contrast_limits")}
+
+
+def test_lines_are_those_of_the_other_patient(viewer, first, second):
+    show_case(viewer, first[0].id, *second)
+    (drawn,) = viewer.scene.overlays[OUTLINES].lines
+    other = ViewerModel()
+    show_case(other, "", *second)
+    other.dims.point = viewer.dims.point
+    (expected,) = other.scene.overlays[OUTLINES].lines
+    assert np.array_equal(drawn.points, expected.points)
+
+
+def test_there_and_back_is_the_first_case_again(viewer, first, second):
+    names = [layer.name for layer in viewer.layers]
+    show_case(viewer, first[0].id, *second)
+    show_case(viewer, "second", *first)
+    assert [layer.name for layer in viewer.layers] == names
+    assert np.array_equal(viewer.layers["Segmentation"].data, _shown(first, "Segmentation"))
+
+
+def _shown(case, name):
+    model = ViewerModel()
+    show_case(model, "", *case)
+    return model.layers[name].data
+
+
+def test_what_was_hidden_dimmed_or_added_stays(viewer, first, second):
+    viewer.layers["unc_output"].visible = False
+    viewer.layers["entropy (WT)"].opacity = 0.3
+    own = viewer.add_points(np.zeros((1, 3)), name="mine")
+    show_case(viewer, first[0].id, *second)
+    assert not viewer.layers["unc_output"].visible
+    assert viewer.layers["entropy (WT)"].opacity == 0.3
+    assert own in viewer.layers
+
+
+def test_a_correction_goes_with_its_case(viewer, first, second):
+    start_correction(viewer, first[1])
+    assert not viewer.layers["Segmentation"].visible
+    show_case(viewer, first[0].id, *second)
+    assert correction_layers(viewer, first[0].id) == []
+    assert viewer.layers["Segmentation"].visible
+
+
+def test_a_doubtful_case_begins_with_flair(viewer, first, second):
+    viewer.layers["FLAIR (T2f)"].visible = False
+    viewer.layers["T1c"].visible = True
+    show_case(viewer, first[0].id, *second)
+    assert viewer.layers["T1c"].visible, "the reviewer's choice stays"
+    empty = dataclasses.replace(first[1], segmentation=np.zeros_like(first[1].segmentation))
+    show_case(viewer, "second", first[0], empty)
+    assert [name for name in ("T1c", "FLAIR (T2f)") if viewer.layers[name].visible] == ["FLAIR (T2f)"]
+
+
+def test_a_case_without_images_or_without_a_result(viewer, first, second):
+    show_case(viewer, first[0].id, None, second[1])
+    assert open_studies(viewer) == {}
+    assert list(open_predictions(viewer)) == ["second"]
+    show_case(viewer, "second", first[0], None)
+    assert list(open_studies(viewer)) == [first[0].id]
+    assert open_predictions(viewer) == {}
