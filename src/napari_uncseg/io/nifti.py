@@ -73,9 +73,10 @@ class Volume:
         scaled = (self.slope, self.intercept) != (1.0, 0.0)
         # A double keeps only what a float32 can: what lies beyond becomes inf, and is reported as such.
         with np.errstate(over="ignore", invalid="ignore"):
-            values = np.ascontiguousarray(data, dtype=np.float64 if data.dtype.itemsize > 2 and scaled else dtype)
+            values = np.array(data, dtype=np.float64 if data.dtype.itemsize > 2 and scaled else dtype, order="C")
             if scaled:  # plain numbers leave an array's type as it is
-                values = values * self.slope + self.intercept
+                values *= self.slope
+                values += self.intercept
             return values.astype(dtype, copy=False)
 
 

@@ -249,15 +249,18 @@ def load_prediction(folder: Path) -> Prediction:
         expected = len(REGIONS) if what == PROBABILITIES else 1
         if volume.channels != expected or not same_grid(first.shape, first.affine, volume.shape, volume.affine):
             raise StudyError(f"{volume.path} does not lie on the grid of {first.path.name}; predict again.")
-    segmentation = first.values().astype(np.int64)
-    if not np.isin(segmentation, (0, *Label)).all():
+    segmentation = first.values()
+    if not 0 <= segmentation.min() <= segmentation.max() <= max(Label):
         raise StudyError(f"{first.path} holds other values than 0, 1, 2, 3; run the prediction again.")
     probabilities = volumes[PROBABILITIES]
+    uppers = [MapName.parse(what).upper for what in result.maps]
+    with ThreadPoolExecutor() as pool:
+        maps = pool.map(_fractions, (volumes[what] for what in result.maps), uppers)
     return Prediction(
         study_id=result.study_id,
         probabilities=np.stack([_fractions(probabilities, 1.0, channel) for channel in range(len(REGIONS))]),
         segmentation=segmentation.astype(np.uint8),
-        maps={what: _fractions(volumes[what], MapName.parse(what).upper) for what in result.maps},
+        maps=dict(zip(result.maps, maps, strict=True)),
         affine=first.affine,
         provenance=result.provenance,
         header=first.header,
