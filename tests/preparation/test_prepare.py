@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 import shutil
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -19,13 +21,15 @@ from napari_uncseg.inference.input_checks import check_input
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import write_volume
 from napari_uncseg.io.results import load_prediction
-from napari_uncseg.labels import MODALITIES
+from napari_uncseg.labels import MODALITIES, REGIONS
 from napari_uncseg.preparation import brain, prepare
 from napari_uncseg.preparation.brain import Method
 from napari_uncseg.preparation.prepare import Options, Prepared, prepare_study
 from napari_uncseg.preparation.registration import Registration
 from napari_uncseg.preparation.scans import RawStudy, read_dicom
 from napari_uncseg.reporting.study_report import Material, write_study_report
+from napari_uncseg.uncertainty.recalibration.io import Calibration
+from napari_uncseg.uncertainty.recalibration.models import Temperature
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +147,28 @@ def check_nameless(folder: Path) -> None:
             assert not any(word in data for word in planted), path
 
 
-def test_no_output_of_a_prediction_names_the_patient(tmp_path, folder, mask, uncseg, quick_prediction):
+def test_no_output_of_a_prediction_names_the_patient(
+    tmp_path, folder, mask, uncseg, quick_prediction, tiny_model_folder
+):
     out = tmp_path / "Plantedname^Anna" / "OUT"
     mask = shutil.copy(mask, folder.parent / "Plantedname_Anna_mask.nii.gz")
-    result = uncseg("predict", folder, "-o", out, "--brain-mask", mask)
+    models = shutil.copytree(tiny_model_folder, folder.parent / "Plantedname_Anna_models" / "tiny")
+    Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "0" * 64, "single").save(models.parent / "site.json")
+    options = ("--model", models, "--calibration", models.parent / "site.json")
+    result = uncseg("predict", folder, "-o", out, "--brain-mask", mask, *options)
     assert result.exit_code == 0, result.output
     (found,) = out.rglob("*_uncseg.json")
     told = json.loads(found.read_text())
     assert told["study"].startswith("study-")
-    assert str(tmp_path) not in told["command"]
+    words = shlex.split(told["command"])
+    assert dict(pairwise(words))["-o"] == "."
+    assert words[-3:] == ["tiny", "--calibration", "site.json"]
+    assert (out / dict(pairwise(words))["--t1c"]).is_file()
     assert set(told["inputs"]) == set(MODALITIES)
+    again = tmp_path / "again"
+    result = uncseg("predict", found.parent / "prepared", "-o", again, *options)  # the prepared study, taken for itself
+    assert result.exit_code == 0, result.output
+    check_nameless(again)
     prediction = load_prediction(found.parent)
     study = load_study(found.parent.parent / told["study"] / "prepared")
     write_study_report(Material(study, prediction), found.parent)
@@ -178,6 +194,9 @@ def quick_prediction(monkeypatch: pytest.MonkeyPatch, tiny_prediction) -> None:
     from napari_uncseg.inference import pipeline
 
     class OnItsGrid(QuickPredictor):
+        def provenance(self, study, command=None, **asked):
+            return {**super().provenance(study, command, **asked), "preparation": study.preparation}
+
         def predict(self, study, **asked):
             shape = study.shape
             empty = np.zeros(shape, dtype=np.float32)

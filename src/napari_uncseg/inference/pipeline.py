@@ -15,6 +15,7 @@ from napari_uncseg.errors import Cancelled
 from napari_uncseg.inference.ensemble_spec import AUTO, EnsembleSpec
 from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
 from napari_uncseg.inference.progress import Progress, silent
+from napari_uncseg.io.command import seen_from
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
@@ -227,12 +228,16 @@ def _predict(
 def save_study(prediction: Prediction, settings: PredictionSettings, command: str | None = None) -> Outcome:
     """Save a prediction where the settings say, with the command that remakes it unless it holds that already.
 
+    The command of a raw study, which was prepared, names no folder above the results.
+
     Raises
     ------
     SaveError
         As :func:`napari_uncseg.io.saving.save_prediction`.
     """
+    command = command or prediction.provenance.get("command")
     if command is not None:
+        command = seen_from(settings.out.absolute(), command) if "preparation" in prediction.provenance else command
         prediction = replace(prediction, provenance={**prediction.provenance, "command": command})
     saved = save_prediction(prediction, settings.out, overwrite=settings.overwrite)
     status = Status.SKIPPED if saved.skipped else Status.PARTIAL if prediction.partial else Status.SAVED

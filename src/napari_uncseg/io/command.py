@@ -41,6 +41,37 @@ def command_line(command: str, *arguments: object, options: Mapping[str, object]
     return shlex.join(["uncseg", command, *map(str, arguments), *option_words(options)])
 
 
+def seen_from(out: Path, command: str) -> str:
+    """A command as it is typed in the folder of its results, without the folders above them.
+
+    Parameters
+    ----------
+    out : Path
+        Absolute; the folder of results.
+    command : str
+        With absolute paths.
+
+    Returns
+    -------
+    str
+        What lies in or beside ``out`` by a relative path, everything else by its last name alone: folders may bear a
+        patient's name.
+    """
+    return shlex.join(_seen_from(out, word) for word in _split(command))
+
+
+def _seen_from(out: Path, word: str) -> str:
+    kind, colon, folders = word.partition(":")
+    if kind == "ensemble":
+        return kind + colon + ",".join(_seen_from(out, folder) for folder in folders.split(","))
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    if path.is_relative_to(out):
+        return path.relative_to(out).as_posix()
+    return f"../{path.name}" if path.parent == out.parent else path.name
+
+
 def find_inputs(study: str, result: Path, searched: dict[Path, dict[str, StudyFiles]]) -> StudyFiles | None:
     """Images that a result says it was made from, if they still stand there.
 
@@ -59,8 +90,8 @@ def find_inputs(study: str, result: Path, searched: dict[Path, dict[str, StudyFi
 
     Notes
     -----
-    Commands of the package name images by absolute paths. Those of older results may be relative: they are tried from
-    the folder of results and three above, then from the current one.
+    Commands of the package name images by absolute paths. Those of prepared studies and of older results are relative:
+    they are tried from the folder of results and three above, then from the current one.
 
     Raises
     ------
@@ -84,11 +115,16 @@ def find_inputs(study: str, result: Path, searched: dict[Path, dict[str, StudyFi
 
 def _words(command: Any) -> list[str]:
     """What follows ``uncseg predict``; empty when the command is another."""
-    try:
-        words = shlex.split(command) if isinstance(command, str) else []
-    except ValueError:  # unbalanced quotes: somebody edited it
-        return []
+    words = _split(command)
     return words[2:] if words[:2] == ["uncseg", "predict"] else []
+
+
+def _split(command: Any) -> list[str]:
+    """Words of a command; none where it is no text, or one with unbalanced quotes: somebody edited it."""
+    try:
+        return shlex.split(command) if isinstance(command, str) else []
+    except ValueError:
+        return []
 
 
 def _studies_at(path: Path) -> dict[str, StudyFiles]:

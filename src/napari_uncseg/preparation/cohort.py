@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from napari_uncseg.cluster import as_completed, cluster
 from napari_uncseg.errors import ClusterError, reason_of
 from napari_uncseg.inference import pipeline
-from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status
+from napari_uncseg.inference.jobs import Outcome, PredictionJob, Status, job_of_files
 from napari_uncseg.inference.pipeline import PredictionSettings
 from napari_uncseg.inference.progress import Progress, silent
-from napari_uncseg.io.command import command_line
 from napari_uncseg.preparation.prepare import Options, prepare_study
 from napari_uncseg.preparation.scans import read_raw
 
@@ -70,8 +69,6 @@ def prepare_job(
 ) -> PredictionJob:
     """Prepare a raw study in ``OUT/<id>/prepared``.
 
-    The command of what comes out is to be run in OUT and names nothing above it, for folders may bear a patient's name.
-
     Raises
     ------
     UncsegError
@@ -80,9 +77,7 @@ def prepare_job(
     raw = read_raw(job.path, None, job.study_id, progress=progress, cancelled=cancelled)
     folder = settings.out / raw.id / "prepared"
     done = prepare_study(raw, folder, job.preparation, progress=progress, cancelled=cancelled)
-    files = {f"--{role}": file.relative_to(settings.out) for role, file in done.files.paths.items()}
-    options = {**files, "--id": raw.id, **job.options, "-o": "."}
-    return PredictionJob(done.files, command_line("predict", options=options))
+    return job_of_files(done.files.paths, raw.id, job.options)
 
 
 def name_of(job: PredictionJob | RawJob) -> str:
