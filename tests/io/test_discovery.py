@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.inference.jobs import find_jobs
 from napari_uncseg.io.discovery import find_studies, study_files
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.naming import name_of_study, read_name
@@ -81,6 +82,14 @@ def test_folders_of_the_same_name_get_distinct_ids(tmp_path, write_study):
     assert [study.id for study in find_studies(tmp_path)] == ["north_p1", "south_p1"]
 
 
+def test_ids_that_differ_in_case_alone_are_one_on_some_disks(tmp_path, write_study):
+    for place in ("north/P1", "south/p1"):
+        write_study(place, dict(zip(MODALITIES, NAMINGS["patient07"], strict=False)))
+    assert [study.id for study in find_studies(tmp_path)] == ["north_P1", "south_p1"]
+    with pytest.raises(StudyError):
+        find_jobs([tmp_path / "north", tmp_path / "south"], {})
+
+
 def test_flat_folder_holds_several_studies(tmp_path, write_study):
     for name in ("p1", "p2"):
         write_study("flat", {m: f"{name}_{m}.nii.gz" for m in MODALITIES})
@@ -94,6 +103,14 @@ def test_nothing_of_a_study(tmp_path, write):
         find_studies(tmp_path / "nowhere")
     with pytest.raises(StudyError):
         find_studies(write("alone/scan.nii.gz"))
+
+
+@pytest.mark.parametrize("ending", ["mha", "nrrd", "img", "nii.bz2", "NII.ZST"])
+def test_images_of_another_format_are_named(tmp_path, ending):
+    for modality in MODALITIES:
+        (tmp_path / f"{modality}.{ending}").touch()
+    with pytest.raises(StudyError, match=rf"t1c\.{ending}.*NIfTI"):
+        find_studies(tmp_path)
 
 
 @pytest.mark.parametrize("as_regions", [False, True])

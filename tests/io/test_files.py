@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_what_is_no_json_object_is_refused(content, tmp_path):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(StudyError, match=r"x\.json.*; mend it"):
         files.read_json(tmp_path / "x.json", do="mend it")
+
+
+@pytest.mark.parametrize("read", [files.read_bytes, files.read_text, files.sha256_of])
+def test_what_may_never_end_is_not_read(read, tmp_path):
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(StudyError):
+            read(path)
 
 
 def test_the_hash_of_json_does_not_depend_on_the_order_of_keys():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.discovery import find_studies, study_files
 from napari_uncseg.io.loading import load_study, study_from_arrays
+from napari_uncseg.io.study import z_scores
 from napari_uncseg.labels import MODALITIES, Coding
 
 
@@ -99,6 +102,26 @@ def test_values_that_are_not_finite_count_as_zero(value, rewrite, study_folder, 
     study = load_study(study_folder)
     assert np.array_equal(study.images, tiny_study.images)
     assert "T1n held" in study.warnings[0]
+
+
+@pytest.mark.parametrize("reasons", [5, [1], [{"code": 3}]])
+def test_a_damaged_record_of_a_preparation_is_refused(reasons, study_folder):
+    sha256 = load_study(study_folder).inputs["t1c"]["sha256"]
+    record = {"schema": 1, "files": {"t1c": {"sha256": sha256}}, "needs_review": reasons}
+    path = study_folder / f"{study_folder.name}_preparation.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(StudyError, match=path.name):
+        load_study(study_folder)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-12, 1e30])
+def test_values_beyond_what_is_computed_with_are_scaled(scale, rewrite, study_folder, tiny_study):
+    rewrite("t2w", tiny_study.images[3].astype(np.float64) * scale)
+    study = load_study(study_folder)
+    assert any("scaled" in warning for warning in study.warnings)
+    assert 0.5 <= study.images[3].max() <= 1
+    scores, expected = (z_scores(each.images[3], tiny_study.brain) for each in (study, tiny_study))
+    assert np.abs(scores - expected).max() < 1e-3
 
 
 def test_ambiguous_labels_ask_for_the_coding(rewrite, study_folder, tiny_study):

@@ -23,6 +23,7 @@ from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import differences, fingerprint
 from napari_uncseg.io.results import (
     check_made_from,
+    doubt_about,
     find_result_of,
     find_results,
     is_own_segmentation,
@@ -317,15 +318,19 @@ def test_results_are_found_in_their_folder_and_above_it(tiny_prediction, tmp_pat
     assert not is_own_segmentation(saved.files[2])
 
 
-def test_a_result_is_made_from_the_files_of_its_study_alone(tiny_prediction, study_folder, tmp_path):
+def test_a_result_is_made_from_the_files_of_its_study_alone(tiny_study, tiny_prediction, study_folder, tmp_path):
     study = load_study(study_folder)
-    assert made_from(tiny_prediction.provenance, study)
+    assert made_from(tiny_prediction.provenance, study.inputs)
     swapped = dataclasses.replace(study, sources=tuple(dataclasses.replace(s, sha256="2" * 64) for s in study.sources))
-    assert not made_from(tiny_prediction.provenance, swapped)
+    assert not made_from(tiny_prediction.provenance, swapped.inputs)
     assert other_inputs(tiny_prediction.provenance, swapped.inputs) == MODALITIES
     with pytest.raises(StudyError):
         check_made_from(tiny_prediction.provenance, swapped.inputs, study.id, tmp_path)
-    assert made_from({}, study), "of which nothing is known"
+    assert not doubt_about(tiny_prediction.provenance, swapped.inputs, study.id)
+    without_hashes = {name: {"file": each["file"]} for name, each in tiny_prediction.provenance["inputs"].items()}
+    for told in ({}, {"inputs": without_hashes}, {"inputs": tiny_study.inputs}):
+        assert made_from(told, study.inputs), "of which nothing is known"
+        assert doubt_about(told, study.inputs, study.id)
 
 
 def test_a_result_under_another_id_is_found_by_its_images(tiny_prediction, study_folder, tmp_path):
@@ -339,8 +344,8 @@ def test_a_result_under_another_id_is_found_by_its_images(tiny_prediction, study
 def test_arrays_in_memory_tell_studies_apart_too(tiny_study):
     other = dataclasses.replace(tiny_study, images=tiny_study.images + 1)
     provenance = {"inputs": tiny_study.inputs}
-    assert made_from(provenance, dataclasses.replace(tiny_study))
-    assert not made_from(provenance, other)
+    assert made_from(provenance, dataclasses.replace(tiny_study).inputs)
+    assert not made_from(provenance, other.inputs)
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "link"])

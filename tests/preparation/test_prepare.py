@@ -88,6 +88,12 @@ def test_same_preparation_is_kept_and_another_one_is_not_replaced(tmp_path, raw,
     with pytest.raises(AnotherResult):
         prepare_study(other, out, Options(mask))
     assert not prepare_study(other, out, Options(mask, overwrite=True)).already_there
+    drawn = out / f"{raw.id}_brain.nii.gz"
+    saved = drawn.read_bytes()
+    drawn.write_bytes(gzip.compress(gzip.decompress(saved), 1))
+    with pytest.raises(ForeignFile):  # somebody corrected it
+        prepare_study(raw, out, Options(mask, overwrite=True))
+    drawn.write_bytes(saved)
     (out / f"{raw.id}_preparation.json").write_text('{"age": 61}')
     with pytest.raises(ForeignFile):
         prepare_study(raw, out, Options(mask, overwrite=True))
@@ -115,6 +121,7 @@ def test_the_bundled_network_finds_the_brain_when_nobody_gives_a_mask(tmp_path, 
 
 def test_tools_that_are_absent_masks_of_nothing_and_half_a_head_are_refused(tmp_path, raw, mask, monkeypatch):
     monkeypatch.setattr(brain.shutil, "which", lambda _: None)
+    monkeypatch.setattr(prepare, "register", None)  # all that follows is told before
     with pytest.raises(NoBrainMask):
         prepare_study(raw, tmp_path / "out", Options(brain=Method.HD_BET))
     affine, shape = grid("t1c")
@@ -123,6 +130,7 @@ def test_tools_that_are_absent_masks_of_nothing_and_half_a_head_are_refused(tmp_
     write_volume(tmp_path / "tiny.nii.gz", tiny, affine)
     with pytest.raises(NoBrainMask):
         prepare_study(raw, tmp_path / "out", Options(tmp_path / "tiny.nii.gz"))
+    monkeypatch.undo()
     t1c = raw.scans["t1c"]
     half = type(t1c)(np.ascontiguousarray(t1c.values[:, :55]), t1c.affine, t1c.sha256)
     with pytest.raises(CutHead):

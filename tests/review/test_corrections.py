@@ -122,6 +122,17 @@ def test_another_grid_is_refused(tmp_path, shell_prediction):
         load_correction(path, other)
 
 
+def test_a_correction_of_another_patient_is_refused(tmp_path, tiny_prediction):
+    """As when the folders of two patients of one name are mixed up: all BraTS studies lie on one grid."""
+    path = save_correction(tiny_prediction, tiny_prediction.segmentation, tmp_path, reviewer="R1")
+    inputs = {name: {**each, "sha256": "2" * 64} for name, each in tiny_prediction.inputs.items()}
+    other = dataclasses.replace(tiny_prediction, provenance={**tiny_prediction.provenance, "inputs": inputs})
+    with pytest.raises(StudyError, match=path.name):
+        load_correction(path, other)
+    model = {**tiny_prediction.provenance, "model": {"name": "another", "sha256": "3" * 64}}
+    assert load_correction(path, dataclasses.replace(tiny_prediction, provenance=model)).any()
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, shell_prediction):
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError):

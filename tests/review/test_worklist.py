@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,14 @@ def test_a_damaged_result_does_not_hide_the_others(results):
     assert "cannot be read as JSON" in listed.case("unsure").problem
     with pytest.raises(StudyError, match="cannot be read as JSON"):
         open_case(listed.case("unsure"))
+
+
+def test_two_results_of_one_study_are_told(results):
+    shutil.copytree(results / "sure", results / "sure (copy)")
+    case = list_cases(results).case("sure")
+    assert "(copy)" in case.problem
+    with pytest.raises(StudyError):
+        open_case(case)
 
 
 def test_foreign_numbers_are_not_trusted(results, tiny_prediction):

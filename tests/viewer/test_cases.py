@@ -1,13 +1,16 @@
 """The next case in the layers of the one before, in a viewer model without a window."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_uncseg.errors import SaveError
 from napari_uncseg.viewer.cases import show_case
-from napari_uncseg.viewer.corrections import correction_layers, start_correction
+from napari_uncseg.viewer.corrections import correction_layer, correction_layers, leave_correction, start_correction
+from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.outlines import OUTLINES
 from napari_uncseg.viewer.picture import TITLE
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of
@@ -89,6 +92,21 @@ def test_what_was_hidden_dimmed_or_added_stays(viewer, first, second):
     assert not viewer.layers["unc_output"].visible
     assert viewer.layers["entropy (WT)"].opacity == 0.3
     assert own in viewer.layers
+
+
+def test_a_correction_is_not_of_another_patient_of_the_same_name(viewer, first, second):
+    """Opened by other ways than the list, one after the other: all BraTS studies lie on one grid."""
+    study, result = first
+    painted = start_correction(viewer, dataclasses.replace(result, provenance={"inputs": study.inputs}))
+    painted.data[:3] = 1
+    study = dataclasses.replace(second[0], id=study.id)
+    result = dataclasses.replace(second[1], study_id=study.id, provenance={"inputs": study.inputs})
+    add_study(viewer, study)
+    assert not painted.visible
+    add_prediction(viewer, result)
+    assert correction_layer(viewer, result) is None
+    with pytest.raises(SaveError):  # it could be kept beside the other's result alone
+        leave_correction(viewer, study.id, Path("nowhere"))
 
 
 def test_a_correction_goes_with_its_case(viewer, first, second):

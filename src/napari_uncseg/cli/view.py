@@ -37,6 +37,7 @@ def view(
     from napari_uncseg.cli.window import build_window, has_display, run_or_save, splash
     from napari_uncseg.io.discovery import only_study
     from napari_uncseg.io.loading import load_study
+    from napari_uncseg.io.results import doubt_about
 
     try:
         files = only_study(study)
@@ -55,6 +56,8 @@ def view(
         found = result_of(loaded, results, (study, study.parent, Path(), DEMO_FOLDER))
         if found is None and screenshot is None:
             note(f"No result of {loaded.id} was found; the panel makes one, and so does `uncseg predict`.")
+        if found is not None and (doubt := doubt_about(found[0].provenance, loaded.inputs, loaded.id)):
+            note(f"note: {doubt}")
         viewer = build_window(loaded, *(found or (None, None)))
     if (saved := run_or_save(viewer, screenshot)) is not None:
         typer.echo(f"picture of the window saved as {saved}")
@@ -126,7 +129,7 @@ def result_of(study: Study, named: Path | None, nearby: Sequence[Path]) -> tuple
 
     found = [path for folder in ([named] if named else nearby) if (path := find_result_of(study, folder)) is not None]
     if named is None:
-        found = [path for path in found if made_from(read_result(path).provenance, study)]
+        found = [path for path in found if made_from(read_result(path).provenance, study.inputs)]
         if not found:
             return None
     elif not found:

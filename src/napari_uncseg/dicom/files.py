@@ -101,6 +101,8 @@ def find_files(path: Path) -> Found:
     if not files and sealed:
         what = f"None of the {len(sealed)} DICOM files in {path} can be read ({sealed[0].name} is encrypted or damaged)"
         raise DamagedDicom(f"{what}; export them again without encryption.")
+    if not files and not is_dir(path):
+        raise NoDicom(f"{path} is an archive without DICOM; unpack it, and give the folder with the images.")
     if not files:
         raise NoDicom(f"{path} holds no DICOM among its {others} files; give the folder of the examination.")
     return Found(tuple(files), tuple(sealed), others)

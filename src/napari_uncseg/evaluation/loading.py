@@ -18,7 +18,7 @@ from napari_uncseg.io.geometry import describe_grid, same_grid, spacing
 from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
-from napari_uncseg.io.results import check_made_from, load_prediction, other_inputs, read_result
+from napari_uncseg.io.results import check_made_from, doubt_about, load_prediction, other_inputs, read_result
 from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
 from napari_uncseg.metrics.overlap import confusion, dice
 
@@ -88,6 +88,9 @@ def read_case(
         checks |= {name: prediction.provenance.get(name) for name in ("model", "settings", "needs_review")}
         if other_inputs(prediction.provenance, {"reference": {"file": volume.path.name, "sha256": volume.sha256}}):
             notes.append(f"{pair.id} was predicted beside another reference than {volume.path}.")
+        if pair.images is not None:
+            named = {role: {"file": path.name, "sha256": "of any"} for role, path in pair.images.paths.items()}
+            notes += filter(None, (doubt_about(prediction.provenance, named, pair.id),))
     if not same_grid(shape, affine, volume.shape, volume.affine):
         there, here = describe_grid(volume.shape, volume.affine), describe_grid(shape, affine)
         raise EvaluationError(

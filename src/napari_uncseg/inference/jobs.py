@@ -96,7 +96,7 @@ def find_jobs(paths: Sequence[Path], options: Mapping[str, object]) -> tuple[lis
             # Absolute, so that the command makes the result again, and its images are found, from any folder.
             own = _own_path(files, path, len(found)).absolute()
             job = PredictionJob(files, command_line("predict", own, options=options))
-            known = jobs.setdefault(files.id, job)
+            known = jobs.setdefault(files.id.casefold(), job)  # some disks know no case
             if not known.files.same_images(files):
                 what = f"Two studies are called {files.id} ({known.files.folder} and {files.folder})"
                 raise StudyError(f"{what}; predict them in two runs with different output folders.")

@@ -102,9 +102,12 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
         return [_study_of_file(path)]
     studies = _search(path, _DEPTH, set())
     if not studies:
-        there = [entry.name for entry in entries(path) if is_nifti(entry)][:2]
-        hint = f" There are {' and '.join(there)}: name each file with --t1c, --t1n, --t2f and --t2w." if there else ""
-        raise StudyError(f"{path} holds no study: no four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w.{hint}")
+        what = f"{path} holds no study: no four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w."
+        there = [entry for entry in entries(path) if is_file(entry, None) and not entry.name.startswith(".")]
+        read = [entry for entry in there if is_nifti(entry)]
+        names = " and ".join(entry.name for entry in (read or there)[:2])
+        do = "name each file with --t1c, --t1n, --t2f and --t2w" if read else "convert images to NIfTI (.nii.gz)"
+        raise StudyError(f"{what} There are {names}: {do}." if names else what)
     return _distinct(studies)
 
 
@@ -192,7 +195,7 @@ def _common_id(paths: list[Path], named: list[NamedFile]) -> str:
 def _study_of_file(path: Path) -> StudyFiles:
     """The study that an image file belongs to."""
     if not is_nifti(path):
-        raise StudyError(f"{path} is not a NIfTI file (.nii or .nii.gz); give a study folder.")
+        raise StudyError(f"{path} is not a NIfTI file (.nii or .nii.gz); convert it, or give a study folder.")
     for study in _studies_in(path.parent):
         if path in (*study.paths.values(), study.reference):
             return study
@@ -320,9 +323,9 @@ def _distinct(found: list[StudyFiles]) -> list[StudyFiles]:
     """
     places = [study.folder for study in found]
     for _ in range(_DEPTH + 1):
-        counts = Counter(study.id for study in found)
+        counts = Counter(study.id.casefold() for study in found)  # some disks know no case
         for index, study in enumerate(found):
-            if counts[study.id] > 1:
+            if counts[study.id.casefold()] > 1:
                 places[index] = next((p for p in places[index].parents if p.name not in study.id), places[index])
                 found[index] = replace(study, id=f"{places[index].name}_{study.id}")
     return found

@@ -53,12 +53,14 @@ def entries(folder: Path, error: Error = StudyError) -> list[Path]:
 
 def read_bytes(path: Path, error: Error = StudyError) -> bytes:
     """All bytes of a file; an error of the package's when it cannot be read."""
+    _check_no_pipe(path, error)
     with _reading(path, error):
         return path.read_bytes()
 
 
 def read_text(path: Path, error: Error = StudyError) -> str:
     """A text file in UTF-8, with or without its mark; an error of the package's when it cannot be read."""
+    _check_no_pipe(path, error)
     with _reading(path, error):
         return path.read_text(encoding="utf-8-sig")
 
@@ -99,6 +101,7 @@ def sha256_of(path: Path, error: Error = StudyError) -> str:
     """Hash of a file's bytes, in hexadecimal; an error of the package's when it cannot be read."""
     import hashlib
 
+    _check_no_pipe(path, error)
     with _reading(path, error), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -217,6 +220,13 @@ def check_writable(folder: Path) -> None:
     if not is_dir(nearest, SaveError) or not os.access(nearest, os.W_OK | os.X_OK):
         why = "may not be written" if is_dir(nearest, SaveError) else "is not a folder"
         raise SaveError(f"Results cannot be written to {folder}: {nearest} {why}; choose another output folder.")
+
+
+def _check_no_pipe(path: Path, error: Error) -> None:
+    """Refuse what may never end, or never begin."""
+    mode = _mode(path, error)
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise error(f"{path} is a pipe or a device; give a file.")
 
 
 def _mode(path: Path, error: Error | None) -> int:

@@ -23,6 +23,7 @@ from napari_uncseg.io.header import geometry_header
 from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.naming import REFERENCE
 from napari_uncseg.io.nifti import Volume, finite, read_volume, stem
+from napari_uncseg.io.provenance import PreparationRecord
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Coding, Label
 
@@ -32,6 +33,9 @@ _THICK_MM = 2.5
 
 PREPARATION_SUFFIX = "_preparation.json"
 """What follows the study's id in the name of the JSON that tells how raw images were prepared."""
+
+_SMALLEST, _LARGEST = 1e-6, 1e12
+"""An image whose largest value lies outside is scaled: numbers of 32 bits, and their squares, would not carry it."""
 
 _FEWEST = 5
 """Voxels along an axis that a study has at the least."""
@@ -176,6 +180,11 @@ def study_from_arrays(
             notes.append(f"{MODALITY_TITLES[modality]} held {count} values that are NaN or inf; they count as 0.")
         if cleaned[index].min() == cleaned[index].max():
             raise StudyError(f"{names[modality]} holds but one finite value; give another file.")
+        largest = float(np.abs(cleaned[index]).max())
+        if not _SMALLEST <= largest <= _LARGEST:
+            cleaned = cleaned.copy() if np.shares_memory(cleaned, images) else cleaned
+            cleaned[index] = np.ldexp(cleaned[index], -int(np.frexp(largest)[1]))
+            notes.append(f"{MODALITY_TITLES[modality]} held values up to {largest:.0e}; they were scaled to 1.")
     brain = brain_mask(cleaned)
     if not brain.any():
         raise StudyError(f"No brain stands out in the images of study {id}; check that they are the MRI and not masks.")
@@ -205,10 +214,13 @@ def _preparation(t1c: Volume) -> Mapping[str, Any] | None:
     path = t1c.path.with_name(stem(t1c.path).removesuffix("-t1c") + PREPARATION_SUFFIX)
     if not is_file(path, None):
         return None
-    record = read_json(path, do="prepare the study again")
+    record = read_json(path, do=PreparationRecord.do)
     listed = record.get("files")
     entry = listed.get("t1c") if isinstance(listed, Mapping) else None
-    return record if isinstance(entry, Mapping) and entry.get("sha256") == t1c.sha256 else None
+    if not isinstance(entry, Mapping) or entry.get("sha256") != t1c.sha256:
+        return None
+    PreparationRecord.parse(record, path)
+    return record
 
 
 def _channel(files: StudyFiles, modality: str, volume: Volume) -> int:

@@ -82,8 +82,8 @@ def channel_of_name(path: Path) -> tuple[str, int] | None:
     return (match["prefix"], int(match["number"])) if match else None
 
 
-_NO_NAME = re.compile("[\\x00-\\x1f\\x7f\\\\\ud800-\udfff]")
-"""What stands in no name of a file somewhere: control characters, the backslash, bytes that are no text."""
+_NO_NAME = re.compile("[\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\x00-\\x1f\\x7f\\\\\ud800-\udfff]")
+"""What is in no file name somewhere, or turns letters round: control characters, backslash, bytes that are no text."""
 
 
 def plain_id(name: str) -> str:

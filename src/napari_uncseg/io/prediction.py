@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -51,6 +52,8 @@ class Prediction(OnGrid):
         Model hash, versions, settings, input hashes, command; plain JSON values.
     header : nibabel.Nifti1Header, optional
         Header of the study's T1c file.
+    path : Path, optional
+        JSON that it was read from; None for one that was made here.
     """
 
     study_id: str
@@ -60,6 +63,7 @@ class Prediction(OnGrid):
     affine: Floats64
     provenance: Mapping[str, Any] = field(default_factory=dict)
     header: nib.Nifti1Header | None = None
+    path: Path | None = None
 
     @property
     def member_count(self) -> int:
@@ -76,6 +80,11 @@ class Prediction(OnGrid):
     def partial(self) -> Partial | None:
         """How many members there are of how many, when the run was stopped early; else None."""
         return partial_of(self.provenance)
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, str | None]]:
+        """Name and hash of each file that it was made from, by role, as a study has them; empty where nothing tells."""
+        return self.provenance.get("inputs") or {}
 
     @property
     def recalibrated(self) -> bool:

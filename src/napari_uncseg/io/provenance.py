@@ -67,6 +67,15 @@ class _Preparation(_Block):
     inputs: dict[str, _Hashed] | None = None
 
 
+class PreparationRecord(JsonFormat):
+    """What ``<id>_preparation.json`` says: the fields that a reader of the study relies on."""
+
+    what: ClassVar[str] = "JSON of a preparation"
+    do: ClassVar[str] = "prepare the study again"
+
+    needs_review: list[_Reason] | None = None
+
+
 class _Estimate(_Block):
     value: Fraction
     low: Fraction

@@ -194,14 +194,27 @@ def other_inputs(provenance: Mapping[str, Any], inputs: Inputs) -> tuple[str, ..
     return tuple(
         role
         for role in (*MODALITIES, "reference")
-        if (there := told.get(role)) and (here := inputs.get(role)) and bool(there.get("file")) == bool(here["file"])
-        if there.get("sha256") and there["sha256"] != here["sha256"]
+        if _comparable(there := told.get(role) or {}, here := inputs.get(role) or {})
+        if there["sha256"] != here["sha256"]
     )
 
 
-def made_from(provenance: Mapping[str, Any], study: Study) -> bool:
+def _comparable(there: Mapping[str, str | None], here: Mapping[str, str | None]) -> bool:
+    """Whether two inputs have hashes of the same kind: of files, or of arrays in memory."""
+    return all(each.get("sha256") for each in (there, here)) and bool(there.get("file")) == bool(here.get("file"))
+
+
+def made_from(provenance: Mapping[str, Any], inputs: Inputs) -> bool:
     """Whether a result was made from the images of a study: False when the hash of one of them is another one."""
-    return not set(MODALITIES) & set(other_inputs(provenance, study.inputs))
+    return not set(MODALITIES) & set(other_inputs(provenance, inputs))
+
+
+def doubt_about(provenance: Mapping[str, Any], inputs: Inputs, study_id: str) -> str:
+    """What to say where a result does not tell from which files it was made, a sentence; empty where it does."""
+    told = provenance.get("inputs") or {}
+    if any(_comparable(told.get(role) or {}, inputs.get(role) or {}) for role in MODALITIES):
+        return ""
+    return f"The result of {study_id} does not tell from which image files it was made; check that they are these."
 
 
 def check_made_from(
@@ -210,7 +223,7 @@ def check_made_from(
     """Refuse, with an error, a result (``where`` it stands) that was made from other images than those of a study."""
     other = [MODALITY_TITLES[role] for role in other_inputs(provenance, inputs) if role in MODALITY_TITLES]
     if other:
-        what = f"The result {where} was made from other images than study {study_id} has ({', '.join(other)})"
+        what = f"The result {where} was made from other image files than study {study_id} has ({', '.join(other)})"
         raise error(f"{what}; name the result of these images, or predict the study again.")
 
 
@@ -264,6 +277,7 @@ def load_prediction(folder: Path) -> Prediction:
         affine=first.affine,
         provenance=result.provenance,
         header=first.header,
+        path=result.path,
     )
 
 

@@ -39,8 +39,6 @@ from napari_uncseg.preparation.scans import RawStudy, Scan
 from napari_uncseg.uncertainty.needs_review import Reason
 
 SCHEMA = 1
-
-
 _STEPS = 6
 
 _CUT_CM2 = 40.0
@@ -190,7 +188,7 @@ def prepare_study(
         When ``cancelled()`` became true; then nothing was written.
     """
     inputs = {role: _told(scan) for role, scan in raw.scans.items()}
-    mask_hash = None if options.brain_mask is None else sha256_of(options.brain_mask)
+    mask_hash = sha256_of(options.brain_mask) if options.brain_mask else None
     settings = {"brain": "file" if options.brain_mask else str(options.brain), "brain_mask_sha256": mask_hash}
     if options.brain_mask is None and options.brain is Method.AUTO:
         settings["brain_network_sha256"] = sha256_of(BUNDLED)
@@ -198,6 +196,10 @@ def prepare_study(
     if (there := _look(folder, files, raw.id, inputs, settings, options)) is not None:
         return Prepared(_study_files(raw.id, folder, files), there, files["brain"])
     clock, t1c = _Clock(), raw.scans["t1c"]
+    if options.brain_mask is not None:  # what is missing is told before the long computation
+        read_mask(options.brain_mask, t1c.shape, t1c.affine)
+    elif options.brain is not Method.AUTO:
+        find_extractor(options.brain)
     if registered is None:
         registered = _register(raw, clock, progress, cancelled)
     images, found = registered.images, registered.found
@@ -209,9 +211,7 @@ def prepare_study(
     _check(cancelled)
     progress(5, _STEPS, "Saving")
     record: dict[str, Any] = {
-        "format": "napari-uncseg preparation",
-        "schema": SCHEMA,
-        "study": raw.id,
+        **{"format": "napari-uncseg preparation", "schema": SCHEMA, "study": raw.id},
         "research_use_only": RESEARCH_USE_ONLY,
         "versions": versions("python", "numpy", "SimpleITK", "pydicom"),
         "inputs": inputs,
@@ -289,15 +289,19 @@ def _look(
     if not same and not options.overwrite:
         what = f"{folder} holds another preparation of {study_id}"
         raise AnotherResult(f"{what}; choose another output folder, or overwrite it.")
-    if not isinstance(record.get("files"), Mapping):
+    listed, mask = record.get("files"), files["brain"]
+    if not isinstance(listed, Mapping):
         raise ForeignFile(f"{files['json']} is no JSON of a preparation and is not replaced; move it away.")
+    known = (settings["brain_mask_sha256"], *(each["sha256"] for each in listed.values() if "sha256" in each))
+    if exists(mask) and sha256_of(mask) not in known:
+        raise ForeignFile(f"{mask} was changed since it was saved; give it with --brain-mask, or move it away.")
     return None
 
 
 def _brain(raw: RawStudy, registered: Registered, options: Options) -> tuple[Mask, str]:
     """The brain on T1c's grid, and where it comes from; an image that may lie elsewhere has no say."""
     t1c, images = raw.scans["t1c"], registered.images
-    if options.brain_mask is not None:
+    if options.brain_mask:
         return read_mask(options.brain_mask, t1c.shape, t1c.affine), "a mask by the user"
     if options.brain is Method.AUTO:
         stripped = brain_mask(images)

@@ -123,12 +123,15 @@ def read_raw(
     Raises
     ------
     StudyError
-        When the path holds neither.
+        When the path holds neither, or series are asked for where there are none.
     """
     if kind_of(path) is InputKind.DICOM:
         return read_dicom(path, asked, study_id, progress=progress, cancelled=cancelled)
+    files = only_study(path)
+    if asked:
+        raise StudyError(f"{path} holds NIfTI files, no series; leave out --{next(iter(asked))}, or name the files so.")
     progress(0, 0, "Reading the images")
-    return read_nifti(only_study(path), study_id)
+    return read_nifti(files, study_id)
 
 
 def read_nifti(files: StudyFiles, study_id: str | None = None) -> RawStudy:

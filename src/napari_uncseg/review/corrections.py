@@ -15,12 +15,12 @@ import numpy as np
 
 from napari_uncseg.arrays import AnyInts, Array, Labels
 from napari_uncseg.errors import EvaluationError, NameTaken, SaveError, StudyError
-from napari_uncseg.io.files import exists, sha256, sha256_of, versions, write_files
+from napari_uncseg.io.files import exists, is_file, read_json, sha256, sha256_of, versions, write_files
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import encode_volume, read_volume
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint, plain
-from napari_uncseg.labels import REGION_LABELS, REGIONS, Region
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint, input_hashes, plain
+from napari_uncseg.labels import MODALITIES, REGION_LABELS, REGIONS, Region
 from napari_uncseg.metrics.overlap import confusion
 from napari_uncseg.review.findings import Findings
 from napari_uncseg.review.verdicts import now
@@ -181,6 +181,7 @@ def save_correction(
             "segmentation_sha256": sha256(np.ascontiguousarray(prediction.segmentation).data),
             "model": prediction.provenance.get("model"),
         },
+        "inputs": prediction.inputs,
         **_changes_json(compare(prediction, labels, findings), findings),
         "versions": versions(),
         "research_use_only": RESEARCH_USE_ONLY,
@@ -221,8 +222,14 @@ def load_correction(path: Path, prediction: Prediction) -> Labels:
     Raises
     ------
     StudyError, EvaluationError
-        When it cannot be read, or does not lie on the prediction's grid.
+        When it cannot be read, was drawn on other images, or does not lie on the prediction's grid.
     """
+    told = _json_of(path)
+    if is_file(told):
+        theirs, own = input_hashes(read_json(told)), input_hashes(prediction.provenance)
+        if any(theirs.get(each) and own.get(each) and theirs[each] != own[each] for each in MODALITIES):
+            what = f"{path} corrects another result than that of {prediction.study_id}, made from other image files"
+            raise StudyError(f"{what}; move it to the folder of its own.")
     volume = read_volume(path)
     shape = prediction.segmentation.shape
     if volume.channels != 1 or not same_grid(shape, prediction.affine, volume.shape, volume.affine):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import load_prediction, made_from, other_inputs
+from napari_uncseg.io.results import doubt_about, load_prediction, made_from, other_inputs
 from napari_uncseg.io.study import Study
 from napari_uncseg.maps import Derivation, MapName
 from napari_uncseg.review.worklist import ListedCase
@@ -72,7 +72,9 @@ def open_case(case: ListedCase) -> OpenedCase:
     elif prediction is not None:
         other = other_inputs(prediction.provenance, study.inputs)
         if other:
-            gone = "" if made_from(prediction.provenance, study) else ", which are not shown"
+            gone = "" if made_from(prediction.provenance, study.inputs) else ", which are not shown"
             notes.append(f"The result of {case.id} was made from other files than these{gone} ({', '.join(other)}).")
             study = None if gone else study
+        elif doubt := doubt_about(prediction.provenance, study.inputs, case.id):
+            notes.append(doubt)
     return OpenedCase(case, study, prediction, tuple(notes))

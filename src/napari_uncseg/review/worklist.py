@@ -150,7 +150,12 @@ def list_cases(results: Path | None, studies: Path | None = None, reviewer: str 
     """
     if results is None and studies is None:
         raise StudyError("No folder is chosen; choose the folder that uncseg predict wrote, or one of studies.")
-    cases = {case.id: case for case in _results(results)} if results is not None else {}
+    cases: dict[str, ListedCase] = {}
+    for case in _results(results) if results is not None else ():
+        other = cases.setdefault(case.id, case)
+        if other is not case:
+            twice = f"{case.id} has two results, {other.result} and {case.result}; keep one in this folder."
+            cases[case.id] = replace(other, problem=other.problem or twice)
     images, problem = _images(studies, cases)
     if images is None:
         searched: dict[Path, dict[str, StudyFiles]] = {}

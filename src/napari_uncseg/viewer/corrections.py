@@ -13,6 +13,7 @@ from napari.layers import Labels
 
 from napari_uncseg.errors import SaveError, UncsegError
 from napari_uncseg.io.prediction import Prediction
+from napari_uncseg.io.results import Inputs, made_from
 from napari_uncseg.labels import REGIONS, Label
 from napari_uncseg.review.corrections import Correction
 from napari_uncseg.review.drafts import CorrectionDraft, delete_draft, draft_path, token_of, write_draft
@@ -35,6 +36,8 @@ class CorrectionTag:
     study_id : str
     affine : tuple of tuple of float
         Of the segmentation it began as, voxel indices to RAS+ millimetres.
+    inputs : mapping
+        The images of that result, as :attr:`napari_uncseg.io.prediction.Prediction.inputs` tells them.
     saved : ndarray of uint8, shape (x, y, z)
         The labels that a file holds: of the result, or of its last correction.
     anchor : ndarray of uint8, shape (i, p, l)
@@ -46,6 +49,7 @@ class CorrectionTag:
 
     study_id: str
     affine: tuple[tuple[float, ...], ...]
+    inputs: Inputs
     saved: npt.NDArray[np.uint8]
     anchor: npt.NDArray[np.uint8]
     token: str
@@ -71,11 +75,12 @@ def correction_layers(viewer: ViewerModel, study_id: str) -> list[Labels]:
 def correction_layer(viewer: ViewerModel, prediction: Prediction) -> Labels | None:
     """Layer on which a prediction is being corrected, or None.
 
-    A correction goes on when its result is read again or made anew on the same grid.
+    A correction goes on when its result is read again or made anew on the same grid and of the same images.
     """
     for layer in correction_layers(viewer, prediction.study_id):
-        same_place = np.allclose(tag_of_correction(layer).affine, prediction.affine)
-        if same_place and corrected_labels(layer, prediction).shape == prediction.segmentation.shape:
+        tag = tag_of_correction(layer)
+        same = made_from(prediction.provenance, tag.inputs) and np.allclose(tag.affine, prediction.affine)
+        if same and corrected_labels(layer, prediction).shape == prediction.segmentation.shape:
             return layer
     return None
 
@@ -109,7 +114,7 @@ def start_correction(
         shown = to_display(array, prediction.affine)
         token = secrets.token_hex(4) if draft is None else token_of(draft.path)
         affine = tuple(map(tuple, prediction.affine.tolist()))
-        tag = CorrectionTag(prediction.study_id, affine, saved, shown.copy(order="K"), token)
+        tag = CorrectionTag(prediction.study_id, affine, prediction.inputs, saved, shown.copy(order="K"), token)
         layer = RegionLabels(
             shown,
             name=f"Corrected segmentation · {prediction.study_id}",
@@ -194,15 +199,15 @@ def leave_correction(viewer: ViewerModel, study_id: str, results: Path | None, r
         When no draft can be kept; then the case is not to be left.
     """
     prediction, layers = open_predictions(viewer).get(study_id), correction_layers(viewer, study_id)
-    unsaved = [layer for layer in layers if prediction is None or is_unsaved(layer, prediction)]
+    current = correction_layer(viewer, prediction) if prediction is not None else None
+    unsaved = [layer for layer in layers if prediction is None or layer is not current or is_unsaved(layer, prediction)]
     if not unsaved:
         return ""
     what = f"The correction of {study_id} is not saved"
-    if prediction is None or results is None:
+    if prediction is None or results is None or unsaved != [current]:
         raise SaveError(f"{what}; save it under Correction, or delete its layer, then go on.")
     try:
-        for layer in unsaved:
-            keep_draft(layer, prediction, results / study_id, reviewer)
+        keep_draft(unsaved[0], prediction, results / study_id, reviewer)
     except UncsegError as error:
         raise SaveError(f"{what}, and no draft of it can be kept: {error}") from error
     return f"{what}; a draft of it is kept, and offered when the study is opened again."

@@ -273,26 +273,27 @@ def close_others(viewer: ViewerModel, study_id: str) -> None:
             layer.visible = False
         else:
             viewer.layers.remove(layer)
-    kept = ", ".join(sorted(corrected - {study_id}))
-    if kept:
+    if kept := ", ".join(sorted(corrected - {study_id})):
         show_warning(f"{kept} stays open, hidden, for its correction is open; {study_id} is shown now.")
 
 
 def _take_off_others(viewer: ViewerModel, source: Study | Prediction) -> None:
-    """Remove the result, or the images, of another patient whose study bears the same name."""
-    others = []
-    for layer, tag in tagged(viewer, _study_id(source)):
-        study, result = (source, tag.source) if isinstance(source, Study) else (tag.source, source)
-        if isinstance(study, Study) and isinstance(result, Prediction) and not made_from(result.provenance, study):
-            others.append(layer)
+    """Remove the result, or the images, of another patient whose study bears the same name; hide its correction."""
+    study_id, own = _study_id(source), source.inputs
+    for layer in viewer.layers:
+        tag = layer.metadata.get(CORRECTION_KEY)
+        if tag is not None and tag.study_id == study_id and not made_from({"inputs": tag.inputs}, own):
+            layer.visible = False
+    others = [
+        layer
+        for layer, tag in tagged(viewer, study_id)
+        if type(tag.source) is not type(source) and not made_from({"inputs": tag.source.inputs}, own)
+    ]  # what is of the same kind is exchanged
     for layer in others:
         viewer.layers.remove(layer)
     if others:
-        what = "result" if isinstance(source, Study) else "images"
-        show_warning(
-            f"The {what} shown of another study called {_study_id(source)} went: the result was not made from these "
-            "images."
-        )
+        what = f"The {'result' if isinstance(source, Study) else 'images'} shown of another study called"
+        show_warning(f"{what} {study_id} went: the result was not made from these images.")
 
 
 def _look_at(viewer: ViewerModel, layer: Layer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from napari_uncseg.viewer.layers import insert_quietly
 from napari_uncseg.viewer.orientation import display_grid, from_display, to_display, world_of
 from napari_uncseg.viewer.outlines import FINDING_COLOUR, RegionLabels
 from napari_uncseg.viewer.picture import fit, model_of
-from napari_uncseg.viewer.tags import OUTLINE_KEY, open_predictions, results_folder_of
+from napari_uncseg.viewer.tags import OUTLINE_KEY, open_predictions
 
 OUTLINE_NAME = "Current finding"
 KEEP_CLEAR = 0.15
@@ -44,7 +45,7 @@ def session_of(viewer: ViewerModel) -> Session:
 
 
 def review(viewer: ViewerModel, prediction: Prediction, otherwise: Path | None = None) -> None:
-    """Have a viewer's session look at a result, and read the log of the folder that it was opened from.
+    """Have a viewer's session look at a result, and read the log of the folder that it was read from.
 
     Parameters
     ----------
@@ -60,12 +61,13 @@ def review(viewer: ViewerModel, prediction: Prediction, otherwise: Path | None =
         When the log cannot be read.
     """
     session = session_of(viewer)
-    other = session.study != prediction.study_id
-    session.look_at(prediction.study_id, fingerprint(prediction.provenance))
-    if other or session.results is None:
-        folder = results_folder_of(viewer, prediction.study_id)
+    before, now = (session.study, session.result or ""), (prediction.study_id, fingerprint(prediction.provenance))
+    session.look_at(*now)
+    if before != now or session.results is None:
+        path = prediction.path
+        folder = path.parent.parent if path is not None and path.parent.name == prediction.study_id else None
         folder = otherwise if folder is None and session.results is None else folder
-        if folder is not None and folder != session.results:
+        if folder is not None and os.path.realpath(folder) != os.path.realpath(session.results or ""):
             session.open_log(folder)
 
 

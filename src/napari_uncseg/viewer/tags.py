@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -18,9 +17,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-from napari_uncseg.io.files import is_dir
 from napari_uncseg.io.prediction import Prediction
-from napari_uncseg.io.results import find_results
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITY_TITLES
 from napari_uncseg.viewer.orientation import display_grid
@@ -125,17 +122,6 @@ def open_studies(viewer: ViewerModel) -> dict[str, Study]:
 def open_predictions(viewer: ViewerModel) -> dict[str, Prediction]:
     """Predictions that have a layer in the viewer, by study id."""
     return {tag.study_id: tag.source for _, tag in tagged(viewer) if isinstance(tag.source, Prediction)}
-
-
-def results_folder_of(viewer: ViewerModel, study_id: str) -> Path | None:
-    """Folder that holds the folder of a study's saved result, as far as its layers tell where they were read from."""
-    for layer, _ in tagged(viewer, study_id, "map", "segmentation"):
-        path = layer.source.path
-        if path is not None:
-            found = find_results(Path(path) if is_dir(Path(path)) else Path(path).parent, study_id)
-            if found:
-                return found[0].parent.parent
-    return None
 
 
 def set_visible(layer: Layer, visible: bool) -> None:
