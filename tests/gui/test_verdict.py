@@ -161,6 +161,14 @@ def test_a_result_that_was_opened_has_its_folder(qtbot, viewer, dock, results, t
     assert len(read_log(log_path(results)).records) == 1
 
 
+def test_a_result_of_another_patient_of_the_same_name_has_its_own_folder(viewer, panel, tiny_prediction, tmp_path):
+    inputs = {name: {**each, "sha256": "2" * 64} for name, each in tiny_prediction.inputs.items()}
+    other = dataclasses.replace(tiny_prediction, provenance={**tiny_prediction.provenance, "inputs": inputs})
+    add_prediction(viewer, load_prediction(save_prediction(other, tmp_path / "elsewhere").folder))
+    panel.refresh()
+    assert session_of(viewer).results == panel.folder.path == tmp_path / "elsewhere"
+
+
 def test_a_torn_log_is_told(viewer, panel, results):
     decide(panel, Decision.ACCEPT)
     panel.save_button.click()
