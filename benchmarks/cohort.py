@@ -21,7 +21,7 @@ from napari_uncseg.inference.jobs import PredictionJob
 from napari_uncseg.inference.pipeline import PredictionSettings, make_predictor, predict_job
 from napari_uncseg.io.discovery import study_files
 from napari_uncseg.labels import MODALITIES
-from napari_uncseg.preparation.cohort import Run, predict_on_cluster
+from napari_uncseg.preparation.cohort import predict_on_cluster
 
 SAMPLE = Path(__file__).parents[1] / "src" / "napari_uncseg" / "sample"
 
@@ -53,13 +53,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         jobs = jobs_of(options.study, options.studies + 1, root / "studies")
-        predictor, settings = make_predictor(None, "cpu", print), PredictionSettings(root / "alone", members=members)
+        settings = PredictionSettings(root / "alone", ensemble=members, device="cpu")
+        predictor = make_predictor(settings, print)
         alone = timed(lambda each: predict_job(each, predictor, settings), jobs)
         print(f"one process, {os.cpu_count()} cores: {alone:7.0f} studies an hour")
         rates = {}
         for workers in sorted({1, options.workers}):
-            settings = PredictionSettings(root / f"workers-{workers}", members=members)
-            rates[workers] = on_cluster(jobs, Run(settings, "cpu", None), workers)
+            settings = PredictionSettings(root / f"workers-{workers}", ensemble=members, device="cpu")
+            rates[workers] = on_cluster(jobs, settings, workers)
             print(f"{workers} worker(s), a core each: {rates[workers]:7.0f} studies an hour")
         most = options.workers
         print(f"efficiency of {most} workers: {rates[most] / (rates[1] * most):.2f}")
@@ -74,16 +75,16 @@ def timed(predict: Any, jobs: list[PredictionJob]) -> float:
     return 3600 * (len(jobs) - 1) / (time.perf_counter() - start)
 
 
-def on_cluster(jobs: list[PredictionJob], run: Run, workers: int) -> float:
+def on_cluster(jobs: list[PredictionJob], settings: PredictionSettings, workers: int) -> float:
     """Studies an hour on so many workers, after one study on each."""
     from distributed import LocalCluster
 
     make: Any = LocalCluster
     with make(n_workers=workers, threads_per_worker=1, dashboard_address=None, protocol="tcp") as cluster:
         first = [PredictionJob(job.files, job.command) for job in jobs[:1] * workers]
-        predict_on_cluster(first, run, cluster.scheduler_address)
+        predict_on_cluster(first, settings, cluster.scheduler_address)
         start = time.perf_counter()
-        outcomes, _ = predict_on_cluster(jobs[1:], run, cluster.scheduler_address)
+        outcomes, _ = predict_on_cluster(jobs[1:], settings, cluster.scheduler_address)
         seconds = time.perf_counter() - start
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failed:

@@ -167,7 +167,7 @@ def measure(kind: str, study: Path, folder: Path, threads: int) -> Cost:
     predictor = Predictor(load_model(own.get(kind)), device="cpu")
     loaded = load_study(study)
     wall, processor = perf_counter(), process_time()
-    predictor.predict(loaded, members=words)
+    predictor.predict(loaded, ensemble=words)
     return Cost(perf_counter() - wall, process_time() - processor, peak_gb())
 
 

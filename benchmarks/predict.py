@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace, clock: Clock, folder: Path) -> int:
     with clock("read the study"):
         study = load_study(place)
     with clock("predict"):
-        prediction = Predictor(model, device=options.device).predict(study, members=options.members)
+        prediction = Predictor(model, device=options.device).predict(study, ensemble=options.members)
     with clock("save"):
         save_prediction(prediction, folder / "out")
     seconds, gb = sum(clock.wall.values()), peak_gb()

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK  # noqa: F401 (what a library takes when it is loaded is no need of a file)
 
 from napari_uncseg.cli import calibrate, errors, evaluate, predict  # noqa: F401 (the child forks after the imports)
-from napari_uncseg.cli.series import print_series
+from napari_uncseg.cli.prepare import print_series
 from napari_uncseg.dicom.files import kind_of
 from napari_uncseg.dicom.roles import choose_series
 from napari_uncseg.dicom.series import read_examination

@@ -47,8 +47,8 @@ class QuickPredictor:
         model = {"name": "quick", "sha256": self.sha256}
         found = {"study": study.id, "model": model, "inputs": inputs, "command": command}
         found["warnings"] = list(study.warnings)
-        if "members" in options:
-            settings = {**self.prediction.provenance["settings"], "members": 8, "method": options["members"].method}
+        if "ensemble" in options:
+            settings = {**self.prediction.provenance["settings"], "members": 8, "method": options["ensemble"].method}
             found |= {"settings": settings, "members": {"members_done": 8, "members_wanted": 8}}
         return dict(self.prediction.provenance) | found
 
@@ -74,5 +74,5 @@ class QuickPredictor:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tiny_prediction: Prediction) -> QuickPredictor:
     predictor = QuickPredictor(tiny_prediction)
-    monkeypatch.setattr(pipeline, "make_predictor", lambda model, device, notify: predictor)
+    monkeypatch.setattr(pipeline, "make_predictor", lambda settings, notify: predictor)
     return predictor

@@ -84,7 +84,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize(("token", "damage"), DAMAGES.values(), ids=DAMAGES)
 def test_a_bad_study_is_refused(token, damage, study_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: NeverAsked())
+    monkeypatch.setattr(batch, "make_predictor", lambda settings, notify: NeverAsked())
     damage(study_folder / f"{study_folder.name}-{token}.nii.gz")
     before = contents(tmp_path)
     sentence = refusal("predict", study_folder, "-o", tmp_path / "out")

@@ -133,7 +133,7 @@ def test_several_members_are_bound(folder, add_study, run):
     result = run(folder, "--voxels", "tumour")
     assert result.exit_code == 0, result.output
     calibration = load_calibration(folder / "calibration.json")
-    assert calibration.members == "tta:8"
+    assert calibration.ensemble == "tta:8"
     assert calibration.provenance["figures"]["regions"]["WT"]["after"]["nll"] is None, "no other study judges it"
 
 

@@ -258,8 +258,8 @@ def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: py
 
 
 def test_an_unusable_device_is_one_sentence(study_folder, tmp_path, monkeypatch, uncseg):
-    def refuse(model: object, device: str, notify: object) -> batch.Predictor:
-        raise DeviceError(f"{device} is not here.")
+    def refuse(settings: batch.PredictionSettings, notify: object) -> batch.Predictor:
+        raise DeviceError(f"{settings.device} is not here.")
 
     monkeypatch.setattr(batch, "make_predictor", refuse)
     result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cuda")
@@ -287,7 +287,7 @@ def test_interrupt_leaves_nothing_half_written(quick, copy_study, tmp_path, monk
 def test_predict_hands_on_members_and_maps(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     words = ("--members", "tta:8", "--maps", "entropy, variance-ET")
     assert uncseg("predict", study_folder, "-o", tmp_path / "out", *words).exit_code == 0
-    assert quick.asked == [{"members": parse_ensemble("tta:8"), "maps": ("entropy", "variance-et")}]
+    assert quick.asked == [{"ensemble": parse_ensemble("tta:8"), "maps": ("entropy", "variance-et")}]
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
     command = shlex.split(provenance["command"])
     assert command[-4:] == ["--members", "tta:8", "--maps", "entropy,variance-et"]
@@ -321,10 +321,10 @@ def test_the_bundled_calibration_is_named_by_a_word(quick, study_folder, tmp_pat
     assert shlex.split(provenance["command"])[-2:] == ["--calibration", "bundled"]
 
 
-def test_an_ensemble_loads_its_first_folder(quick, study_folder, tmp_path, monkeypatch, uncseg):
+def test_an_ensemble_loads_its_first_folder(study_folder, tmp_path, monkeypatch, uncseg):
     loaded: list[Path | None] = []
-    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: loaded.append(model) or quick)
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "ensemble:a,b").exit_code == 0
+    monkeypatch.setattr("napari_uncseg.models.model.load_model", loaded.append)
+    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "ensemble:a,b").exit_code == 1
     assert loaded == [Path("a")]
 
 

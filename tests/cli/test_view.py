@@ -153,7 +153,7 @@ def test_demo_saves_a_picture_in_which_all_is_seen(study_folder, tiny_prediction
         def predict(self, study: Study, **_: object) -> Prediction:
             return replace(tiny_prediction, provenance=self.provenance(study))
 
-    monkeypatch.setattr(batch, "make_predictor", lambda model, device, notify: Quick())
+    monkeypatch.setattr(batch, "make_predictor", lambda settings, notify: Quick())
     monkeypatch.chdir(tmp_path)
     # As on a server: the command has to provide a display itself.
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):

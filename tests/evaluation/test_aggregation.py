@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.case import case_from_arrays
+from napari_uncseg.evaluation.discrimination import MeanUncertainty
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.morphology import dilate_mm
 

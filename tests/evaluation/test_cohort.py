@@ -15,11 +15,10 @@ import pytest
 from napari_uncseg.errors import Cancelled, EvaluationError, ForeignFile, SaveError
 from napari_uncseg.evaluation import runner as measuring
 from napari_uncseg.evaluation.cache import read_record, write_record
-from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import LabelFile, Pair, match
-from napari_uncseg.evaluation.runner import EvaluationSettings, Measured, evaluate_pairs, evaluate_study
+from napari_uncseg.evaluation.runner import EvaluationSettings, Measured, evaluate_pairs, evaluate_study, merge
 from napari_uncseg.evaluation.table import by_case, csv_text, select
 from napari_uncseg.labels import Coding, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet

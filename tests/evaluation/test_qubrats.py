@@ -6,7 +6,7 @@ import pytest
 from napari_uncseg.evaluation.case import case_from_arrays, upper_bound
 from napari_uncseg.evaluation.discrimination import QUBraTS
 from napari_uncseg.labels import REGIONS, Region
-from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves, qubrats_scores
+from napari_uncseg.metrics.discrimination import THRESHOLDS, filter_curves, qubrats_scores
 
 
 def loop(case, name, region):

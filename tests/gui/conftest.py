@@ -103,7 +103,7 @@ def network(tiny_prediction, monkeypatch):
     """What stands in for the network of every panel."""
     fake = FakePredictor(tiny_prediction)
 
-    def make(_model, _device, notify):
+    def make(_settings, notify):
         fake.notify = notify
         return fake
 

@@ -63,7 +63,7 @@ def calibration_of(sha256, members="single", **provenance):
 def file(tmp_path):
     """Calibration of the bundled model as it is judged."""
     path = tmp_path / "mine.json"
-    calibration_of(identify().sha256, identify().members).save(path)
+    calibration_of(identify().sha256, identify().ensemble).save(path)
     return path
 
 
@@ -110,10 +110,10 @@ def test_snapshots_are_counted_and_auto_is_what_the_model_says(choice_of, tmp_pa
     assert choice.note.code == CalibrationError.code
     choice.look_at(tmp_path / "model", parse_ensemble("snapshots"))
     assert choice.note.text() == FITS.format("snapshots:3")
-    calibration_of(identify().sha256, identify().members).save(tmp_path / "own.json")
+    calibration_of(identify().sha256, identify().ensemble).save(tmp_path / "own.json")
     choose(choice, tmp_path / "own.json")
     choice.look_at(None, parse_ensemble("auto"))
-    assert choice.note.text() == FITS.format(identify().members)
+    assert choice.note.text() == FITS.format(identify().ensemble)
 
 
 def test_an_ensemble_is_known_by_its_folders(choice_of, tiny_model_folder, tmp_path):
@@ -142,7 +142,7 @@ def test_a_file_that_is_none_is_said_at_once(choice_of, tmp_path):
 def test_the_panel_says_what_does_not_fit_and_never_starts_it(panel, file, tiny_model_folder):
     choice = panel.calibration
     choose(choice, file)
-    assert choice.note.text() == FITS.format(identify().members)
+    assert choice.note.text() == FITS.format(identify().ensemble)
     panel.model_folder.line.setText(str(tiny_model_folder))
     panel.model.setCurrentIndex(OWN_FOLDER)
     assert choice.note.code == CalibrationError.code

@@ -124,7 +124,7 @@ def test_weights_of_stages_that_are_none_are_refused(study, cascade):
 
 def test_mirrored_members_of_a_cascade_agree_where_nothing_depends_on_the_side(study, cascade):
     plain = Predictor(cascade, device="cpu").predict(study)
-    members = Predictor(cascade, device="cpu").predict(study, members="tta:2")
+    members = Predictor(cascade, device="cpu").predict(study, ensemble="tta:2")
     np.testing.assert_allclose(members.probabilities, plain.probabilities, atol=0.05)
     assert members.provenance["quality"]["WT"]["agreement"] > 0.95
     assert plain.provenance["quality"]["WT"]["agreement"] == 1

@@ -19,7 +19,7 @@ def study(study_folder):
 
 
 def words_of(study, out, device="cpu", model=None, **settings):
-    return shlex.split(command_of(study, PredictionSettings(out, **settings).options(device, model)))
+    return shlex.split(command_of(study, PredictionSettings(out, device=device, model=model, **settings).options))
 
 
 def test_a_folder_that_holds_one_study(study, study_folder, tmp_path):
@@ -40,7 +40,7 @@ def test_files_that_are_no_folder_of_their_own_are_named_one_by_one(study, study
 
 
 def test_members_are_named_unless_they_are_the_usual_one(study, tmp_path):
-    words = words_of(study, tmp_path, members=parse_ensemble("tta:8"))
+    words = words_of(study, tmp_path, ensemble=parse_ensemble("tta:8"))
     assert words[-2:] == ["--members", "tta:8"]
     assert "--members" not in words_of(study, tmp_path)
 

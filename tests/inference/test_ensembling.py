@@ -21,7 +21,7 @@ BETWEEN = [name for name in EVERY_MAP if MapName.parse(name).between_members]
 
 
 def predict(model, study, members, **options):
-    return Predictor(model, device="cpu").predict(study, members=members, **options)
+    return Predictor(model, device="cpu").predict(study, ensemble=members, **options)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_mc_dropout_of_a_network_trained_with_it(study, model_of, unet_of):
 
 def test_mc_dropout_without_dropout_is_refused_before_it_runs(study, model):
     with pytest.raises(ModelError, match="dropout_injection:20"):
-        Predictor(model, device="cpu").provenance(study, members="mc_dropout:20")
+        Predictor(model, device="cpu").provenance(study, ensemble="mc_dropout:20")
 
 
 def test_snapshots_run_from_the_last_to_the_first(study, saved):

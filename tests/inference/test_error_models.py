@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def bring(folder: Path, members: str, *, bound: float = 0.5, told_by: str = "") 
 @pytest.mark.parametrize("members", ["single", "tta:2"])
 def test_a_model_tells_the_risk_of_every_region(members: str, tiny_model_folder: Path, tiny_study: Study) -> None:
     bring(tiny_model_folder, members)
-    prediction = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study, members=members)
+    prediction = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study, ensemble=members)
     assert list(prediction.maps)[:3] == RISKS
     middle = np.clip(prediction.probabilities, 1 / (1 + np.exp(4)), 1 / (1 + np.exp(-4)))
     for name, expected in zip(RISKS, middle, strict=True):
@@ -86,7 +87,7 @@ def test_other_members_get_no_estimate_that_was_not_fitted_for_them(tiny_model_f
     bring(tiny_model_folder, "tta:2")
     predictor = Predictor(load_model(tiny_model_folder), device="cpu")
     for members in ("single", "tta:4"):
-        prediction = predictor.predict(tiny_study, members=members)
+        prediction = predictor.predict(tiny_study, ensemble=members)
         assert not set(RISKS) & set(prediction.maps)
         assert "expected_dice" not in prediction.provenance
 
@@ -94,7 +95,7 @@ def test_other_members_get_no_estimate_that_was_not_fitted_for_them(tiny_model_f
 def test_a_chosen_map_leaves_the_risk_as_it_is(tiny_model_folder: Path, tiny_study: Study) -> None:
     bring(tiny_model_folder, "tta:2")
     predictor = Predictor(load_model(tiny_model_folder), device="cpu")
-    usual, chosen = (predictor.predict(tiny_study, members="tta:2", maps=maps) for maps in (None, ["entropy"]))
+    usual, chosen = (predictor.predict(tiny_study, ensemble="tta:2", maps=maps) for maps in (None, ["entropy"]))
     assert "variance" not in chosen.maps
     np.testing.assert_array_equal(usual.maps["error_risk"], chosen.maps["error_risk"])
 
@@ -110,8 +111,9 @@ def test_a_calibration_without_estimates_leaves_the_result_as_it_was(tiny_model_
 def test_a_core_without_a_tumour_round_it_is_a_tumour_in_what_is_told_of_quality() -> None:
     probabilities = torch.zeros(3, 4, 4, 4)
     probabilities[0, :2], probabilities[1, :2] = 0.3, 0.9
-    accumulated = Accumulated(MemberReducer(()))
+    forward = SimpleNamespace(stage_overlap=None, study=SimpleNamespace(voxel_ml=0.5))
+    accumulated = Accumulated(None, forward, MemberReducer(()))
     accumulated.add(MemberOutput("as it is", probabilities, None))
-    told = accumulated.quality(voxel_ml=0.5)
+    told = accumulated.quality()
     assert told[Region.WT] == told[Region.TC]
     assert told[Region.WT].volume_ml == 16

@@ -31,8 +31,8 @@ class Squeeze:
         assert probabilities.dtype == np.float32
         return np.where(probabilities > 0.5, probabilities * np.float32(self.factor), probabilities)
 
-    def check(self, model_sha256, members):
-        self.asked.append((model_sha256, members))
+    def check(self, model_sha256, ensemble):
+        self.asked.append((model_sha256, ensemble))
         if self.error is not None:
             raise self.error
 
@@ -58,13 +58,13 @@ def predictor(model_of, unet_of):
 
 def stopped(predictor, study, members, after, **options):
     stop = StopAfter(after)
-    return predictor.predict(study, members=members, progress=stop.progress, cancelled=stop, **options)
+    return predictor.predict(study, ensemble=members, progress=stop.progress, cancelled=stop, **options)
 
 
 def test_what_a_model_cannot_do_is_known_without_a_study(predictor):
     predictor.check()
-    predictor.check(members="tta:2", maps=["mutual_information"], calibration=Squeeze())
-    for asked in ({"members": "snapshots:9"}, {"maps": ["mutual_information"]}, {"members": "guess"}):
+    predictor.check(ensemble="tta:2", maps=["mutual_information"], calibration=Squeeze())
+    for asked in ({"ensemble": "snapshots:9"}, {"maps": ["mutual_information"]}, {"ensemble": "guess"}):
         with pytest.raises(UncsegError):
             predictor.check(**asked)
     with pytest.raises(UncsegError):
@@ -73,7 +73,7 @@ def test_what_a_model_cannot_do_is_known_without_a_study(predictor):
 
 def test_settings_tell_members_and_maps_apart(study, predictor):
     marks = {
-        fingerprint(predictor.provenance(study, members=members, maps=maps))
+        fingerprint(predictor.provenance(study, ensemble=members, maps=maps))
         for members, maps in [
             ("single", None),
             ("tta:8", None),
@@ -84,12 +84,12 @@ def test_settings_tell_members_and_maps_apart(study, predictor):
         ]
     }
     assert len(marks) == 6
-    usual = predictor.provenance(study, members="tta:8", maps=["variance", "entropy", "mutual_information"])
-    assert fingerprint(usual) == fingerprint(predictor.provenance(study, members="tta:8"))
+    usual = predictor.provenance(study, ensemble="tta:8", maps=["variance", "entropy", "mutual_information"])
+    assert fingerprint(usual) == fingerprint(predictor.provenance(study, ensemble="tta:8"))
 
 
 def test_what_a_result_of_several_says(study, predictor):
-    prediction = predictor.predict(study, members="tta:2", command="uncseg predict toy --members tta:2")
+    prediction = predictor.predict(study, ensemble="tta:2", command="uncseg predict toy --members tta:2")
     provenance = prediction.provenance
     assert json.loads(json.dumps(provenance, allow_nan=False)) == provenance
     assert provenance["settings"]["members"] == 2
@@ -99,12 +99,12 @@ def test_what_a_result_of_several_says(study, predictor):
     assert told["unc_output"] == "mean of the members'"
     assert prediction.partial is None
     assert prediction.title("variance") == "variance (WT)"
-    before = predictor.provenance(study, "uncseg predict toy --members tta:2", members="tta:2")
+    before = predictor.provenance(study, "uncseg predict toy --members tta:2", ensemble="tta:2")
     assert all(provenance[key] == value for key, value in before.items())
 
 
 def test_only_the_maps_that_were_chosen_are_made(study, predictor):
-    prediction = predictor.predict(study, members="tta:2", maps=["entropy-et", "disagreement", "var1shot"])
+    prediction = predictor.predict(study, ensemble="tta:2", maps=["entropy-et", "disagreement", "var1shot"])
     assert set(prediction.maps) == {
         *("entropy-et", "disagreement", "var1shot", "unc_output", "unc_output_unmasked", "error")
     }
@@ -125,7 +125,7 @@ def test_one_pass_has_maps_of_its_regions_but_none_between_members(study, predic
 
 
 def test_a_stopped_run_keeps_the_members_that_are_done(study, predictor):
-    whole = predictor.predict(study, members="tta:2")
+    whole = predictor.predict(study, ensemble="tta:2")
     prediction = stopped(predictor, study, "tta:8", after=2)
     np.testing.assert_array_equal(prediction.probabilities, whole.probabilities)
     np.testing.assert_array_equal(prediction.maps["variance"], whole.maps["variance"])
@@ -147,7 +147,7 @@ def test_one_member_of_several_has_no_maps_between_members(study, predictor):
 
 def test_stopped_before_the_first_member_is_done(study, predictor):
     with pytest.raises(Cancelled):
-        predictor.predict(study, members="tta:8", cancelled=lambda: True)
+        predictor.predict(study, ensemble="tta:8", cancelled=lambda: True)
     with pytest.raises(Cancelled):
         stopped(predictor, study, "tta:8", after=0)
 
@@ -163,14 +163,14 @@ def test_stopped_between_samples(study, model_of, unet_of, monkeypatch):
 
     monkeypatch.setattr(members_module, "sample_probabilities", sample)
     prediction = Predictor(model, device="cpu").predict(
-        study, members="logit_sampling:6", cancelled=lambda: len(sampled) == 2
+        study, ensemble="logit_sampling:6", cancelled=lambda: len(sampled) == 2
     )
     assert str(prediction.partial) == "partial: 2 of 6"
 
 
 def test_a_network_that_forecasts_the_errors_of_each_region(study, model_of, unet_of):
     model = model_of(unet_of(outputs=6), uncertainty=3, head="regions_auxiliary")
-    prediction = Predictor(model, device="cpu").predict(study, members="tta:2")
+    prediction = Predictor(model, device="cpu").predict(study, ensemble="tta:2")
     assert {"unc_output", "unc_output_unmasked", "unc_output-tc", "unc_output-et"} < set(prediction.maps)
     inside = prediction.maps["unc_output"] > 0
     np.testing.assert_array_equal(prediction.maps["unc_output"][inside], prediction.maps["unc_output_unmasked"][inside])
@@ -180,7 +180,7 @@ def test_a_network_that_forecasts_the_errors_of_each_region(study, model_of, une
 
 def test_a_partial_result_is_kept_apart_from_a_finished_one(study, predictor, tmp_path):
     partial, more = (stopped(predictor, study, "tta:4", after=count) for count in (2, 3))
-    whole = predictor.predict(study, members="tta:4")
+    whole = predictor.predict(study, ensemble="tta:4")
     mark = fingerprint(whole.provenance)
     assert fingerprint(partial.provenance) == mark
 
@@ -210,7 +210,7 @@ def test_a_partial_result_does_not_make_way_for_others(study, predictor, tmp_pat
 
 def test_saved_maps_come_back(study, predictor, tmp_path):
     names = ["expected_entropy", "mutual_information-tc", "variance-et", "disagreement", "var1shot", "one_minus_max"]
-    prediction = predictor.predict(study, members="tta:3", maps=names)
+    prediction = predictor.predict(study, ensemble="tta:3", maps=names)
     back = load_prediction(save_prediction(prediction, tmp_path).folder)
     assert list(back.maps) == list(prediction.maps)
     for name in names:
@@ -221,7 +221,7 @@ def test_saved_maps_come_back(study, predictor, tmp_path):
 
 def test_a_calibration_acts_on_the_mean_and_its_maps(study, predictor):
     calibration = Squeeze()
-    options = {"members": "tta:2", "maps": ["entropy", "variance", "mutual_information"]}
+    options = {"ensemble": "tta:2", "maps": ["entropy", "variance", "mutual_information"]}
     plain = predictor.predict(study, **options)
     prediction = predictor.predict(study, **options, calibration=calibration)
     assert set(calibration.asked) == {("0" * 64, "tta:2")}
@@ -250,7 +250,7 @@ def test_a_stopped_run_says_that_its_calibration_was_fitted_for_all(study, predi
 
 def test_progress_of_members_only_grows_and_ends(study, predictor):
     calls = []
-    predictor.predict(study, members="tta:3", progress=lambda *call: calls.append(call))
+    predictor.predict(study, ensemble="tta:3", progress=lambda *call: calls.append(call))
     done, totals, messages = zip(*calls, strict=True)
     assert list(done) == sorted(done)
     assert set(totals) == {totals[0]}
@@ -268,7 +268,7 @@ def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study, model_of
 
     network.register_forward_pre_hook(greedy)
     said = []
-    prediction = Predictor(model_of(network), device="cpu", notify=said.append).predict(study, members="tta:3")
+    prediction = Predictor(model_of(network), device="cpu", notify=said.append).predict(study, ensemble="tta:3")
     assert prediction.member_count == 3
     assert sizes.count((16, 16, 16)) == 1
     assert len(said) == 1
@@ -280,4 +280,4 @@ def test_a_model_is_run_with_the_members_it_was_judged_with(study, model_of):
     assert Predictor(model, device="cpu").predict(study).member_count == 1
     judged = dataclasses.replace(model, provenance={**model.provenance, "members": "tta:2"})
     assert Predictor(judged, device="cpu").predict(study).method == "tta:2"
-    assert Predictor(judged, device="cpu").predict(study, members="single").member_count == 1
+    assert Predictor(judged, device="cpu").predict(study, ensemble="single").member_count == 1

@@ -12,7 +12,6 @@ from napari_uncseg.errors import EvaluationError
 from napari_uncseg.metrics.statistics import (
     bootstrap_bca,
     hodges_lehmann,
-    holm,
     mann_whitney,
     paired_difference,
     partial_spearman,
@@ -115,24 +114,6 @@ def test_a_group_without_studies():
     assert found.undefined == "a group without studies"
     assert found.counts == (0, 2)
     assert math.isnan(hodges_lehmann([], [1.0]))
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
-    np.testing.assert_allclose(holm([0.5, math.nan, 0.6]), [1.0, math.nan, 1.0])
-    assert holm([]).size == 0
-    with pytest.raises(EvaluationError, match=r"outside 0\.\.1"):
-        holm([1.5])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.randoms())
-def test_holm_keeps_the_order_and_forgets_the_positions(p, shuffle):
-    adjusted = holm(p)
-    assert (adjusted >= np.array(p)).all()
-    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
-    order = list(range(len(p)))
-    shuffle.shuffle(order)
-    np.testing.assert_allclose(holm(np.array(p)[order]), adjusted[order])
 
 
 def test_partial_spearman_is_the_correlation_of_what_volume_leaves():

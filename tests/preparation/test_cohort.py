@@ -21,12 +21,12 @@ from napari_uncseg.inference.jobs import Status, find_jobs  # noqa: E402
 from napari_uncseg.inference.pipeline import PredictionSettings, make_predictor, predict_job  # noqa: E402
 from napari_uncseg.io.results import load_prediction  # noqa: E402
 from napari_uncseg.preparation import cohort  # noqa: E402
-from napari_uncseg.preparation.cohort import RawJob, Run, predict_on_cluster  # noqa: E402
+from napari_uncseg.preparation.cohort import RawJob, predict_on_cluster  # noqa: E402
 from napari_uncseg.preparation.prepare import Options  # noqa: E402
 
 
 def jobs_of(folder: Path, settings: PredictionSettings):
-    jobs, failures = find_jobs([folder.absolute()], settings.options("cpu", None))
+    jobs, failures = find_jobs([folder.absolute()], settings.options)
     assert not failures
     return jobs
 
@@ -43,16 +43,16 @@ def test_scheduler_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(ClusterError, match="tcp://nowhere:1"):
-        predict_on_cluster([], Run(PredictionSettings(tmp_path), "cpu", None), "tcp://nowhere:1")
+        predict_on_cluster([], PredictionSettings(tmp_path), "tcp://nowhere:1")
 
 
 def test_bad_study_stops_no_other_and_is_told(tmp_path, study_folder, monkeypatch, quick_network):
-    settings = PredictionSettings(tmp_path / "out")
+    settings = PredictionSettings(tmp_path / "out", device="cpu")
     (tmp_path / "raw").mkdir()
-    raw = RawJob(tmp_path / "raw", None, Options(), settings.options("cpu", None))
+    raw = RawJob(tmp_path / "raw", None, Options(), settings.options)
     jobs = [raw, *jobs_of(study_folder, settings)]
     with cluster_of(processes=False) as local:
-        outcomes, stopped = predict_on_cluster(jobs, Run(settings, "cpu", None), local.scheduler_address)
+        outcomes, stopped = predict_on_cluster(jobs, settings, local.scheduler_address)
     assert not stopped
     assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.SAVED]
     assert outcomes[0].error is not None
@@ -61,12 +61,12 @@ def test_bad_study_stops_no_other_and_is_told(tmp_path, study_folder, monkeypatc
 
 
 def test_a_study_whose_workers_all_died_is_a_failure_with_a_reason(tmp_path, study_folder, monkeypatch):
-    settings = PredictionSettings(tmp_path / "out")
+    settings = PredictionSettings(tmp_path / "out", device="cpu")
     lost: Future[None] = Future()
     lost.set_exception(distributed.KilledWorker("run_on_worker-1", SimpleNamespace(address="tcp://w:1"), 4))
     monkeypatch.setattr(cohort, "cluster", lambda scheduler: nullcontext())
     monkeypatch.setattr(cohort, "as_completed", lambda *words: (each for each in [(0, lost)]))
-    (outcome,), _ = predict_on_cluster(jobs_of(study_folder, settings), Run(settings, "cpu", None), "2")
+    (outcome,), _ = predict_on_cluster(jobs_of(study_folder, settings), settings, "2")
     assert outcome.status is Status.FAILED
     assert isinstance(outcome.error, ClusterError)
 
@@ -77,7 +77,7 @@ def quick_network(monkeypatch, tiny_prediction):
 
     from napari_uncseg.inference import pipeline
 
-    monkeypatch.setattr(pipeline, "make_predictor", lambda model, device, notify: QuickPredictor(tiny_prediction))
+    monkeypatch.setattr(pipeline, "make_predictor", lambda settings, notify: QuickPredictor(tiny_prediction))
     cohort._predictor.cache_clear()
     yield
     cohort._predictor.cache_clear()
@@ -85,13 +85,13 @@ def quick_network(monkeypatch, tiny_prediction):
 
 @pytest.mark.slow
 def test_results_are_those_of_one_process_bit_for_bit_though_a_worker_died(tmp_path, study_folder, tiny_model_folder):
-    settings = PredictionSettings(tmp_path / "out")
+    settings = PredictionSettings(tmp_path / "out", device="cpu")
     (job,) = jobs_of(study_folder, settings)
-    run = Run(settings, "cpu", tiny_model_folder)
+    settings = replace(settings, model=tiny_model_folder)
     with cluster_of(processes=True) as local, distributed.Client(local, set_as_default=False) as client:
         (process,) = client.run(os.getpid).values()
         with ThreadPoolExecutor(1) as thread:
-            predicted = thread.submit(predict_on_cluster, [job], run, local.scheduler_address)
+            predicted = thread.submit(predict_on_cluster, [job], settings, local.scheduler_address)
             os.kill(process, signal.SIGKILL)
             assert not predicted.done()
             (outcome,), stopped = predicted.result()
@@ -101,7 +101,7 @@ def test_results_are_those_of_one_process_bit_for_bit_though_a_worker_died(tmp_p
     threads = torch.get_num_threads()
     torch.set_num_threads(int(outcome.provenance["run"]["threads"]))
     try:
-        predictor, other = make_predictor(tiny_model_folder, "cpu", print), replace(settings, out=tmp_path / "other")
+        predictor, other = make_predictor(settings, print), replace(settings, out=tmp_path / "other")
         here = predict_job(job, predictor, other)
     finally:
         torch.set_num_threads(threads)

@@ -215,7 +215,7 @@ def quick_prediction(monkeypatch: pytest.MonkeyPatch, tiny_prediction) -> None:
             return replace(made, probabilities=probabilities, segmentation=labels, maps=maps, affine=study.affine)
 
     predictor = OnItsGrid(tiny_prediction)
-    monkeypatch.setattr(pipeline, "make_predictor", lambda model, device, notify: predictor)
+    monkeypatch.setattr(pipeline, "make_predictor", lambda settings, notify: predictor)
 
 
 @pytest.fixture

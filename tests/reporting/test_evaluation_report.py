@@ -17,10 +17,9 @@ from napari_uncseg.evaluation import Case, case_from_arrays
 from napari_uncseg.evaluation import expected_dice as forecasting
 from napari_uncseg.evaluation import summary as summaries
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.expected_dice import bound_of
-from napari_uncseg.evaluation.runner import Failure
+from napari_uncseg.evaluation.runner import Cohort, Failure
 from napari_uncseg.evaluation.summary import Summary, summarise, summary_json
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.reporting import evaluation_report as report

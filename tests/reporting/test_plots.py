@@ -10,7 +10,7 @@ from tests.reporting.conftest import forecast
 
 from napari_uncseg.evaluation import Case, evaluate
 from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.cohort import Cohort
+from napari_uncseg.evaluation.runner import Cohort
 from napari_uncseg.evaluation.summary import Summary, summarise
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import Reliability

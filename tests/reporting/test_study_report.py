@@ -204,7 +204,7 @@ def test_calibration_is_told_of_the_bundled_model_and_its_members_alone(tiny_pre
     known = bundled_calibration()
     assert known is not None
     model = {**tiny_prediction.provenance, "model": {"sha256": known.model_sha256}}
-    settings = {"members": 2, "method": known.members}
+    settings = {"members": 2, "method": known.ensemble}
     own = calibration_notes(dataclasses.replace(tiny_prediction, provenance={**model, "settings": settings}))
     figures = known.provenance["figures"]["regions"]["WT"]["before"]
     assert own[Region.WT].startswith(f"ECE {figures['ece_classwise']:.3f} over")

@@ -13,7 +13,7 @@ from napari_uncseg.evaluation.discrimination import QUBraTS
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.labels import Region, region_masks
 from napari_uncseg.maps import MapName
-from napari_uncseg.metrics.qubrats import filter_curves
+from napari_uncseg.metrics.discrimination import filter_curves
 from napari_uncseg.review.threshold_sweep import sweep_thresholds, value_histogram
 from napari_uncseg.review.watershed import STEPS
 

@@ -213,14 +213,14 @@ def test_relative_words_of_a_command_are_tried_near_the_results(
 
 def test_commands_name_images_and_output_by_absolute_paths(tmp_path, monkeypatch, study_folder):
     monkeypatch.chdir(tmp_path)
-    settings = PredictionSettings(Path("out"), calibration=Path("calibration.json"))
-    options = settings.options("cpu", Path("model"))
+    settings = PredictionSettings(Path("out"), calibration=Path("calibration.json"), device="cpu", model=Path("model"))
+    options = settings.options
     assert option_words(options) == [
         *("-o", str(tmp_path / "out"), "--device", "cpu", "--model", str(tmp_path / "model")),
         *("--calibration", str(tmp_path / "calibration.json")),
     ]
     bundled = PredictionSettings(Path("out"), calibration=Path("bundled"))
-    assert bundled.options("cpu", None)["--calibration"] == Path("bundled")
+    assert bundled.options["--calibration"] == Path("bundled")
     jobs, _ = find_jobs([Path(study_folder.name)], options)
     assert jobs[0].command == shlex.join(["uncseg", "predict", str(study_folder), *option_words(options)])
     files = {name: Path(study_folder.name) / f"{study_folder.name}-{name}.nii.gz" for name in MODALITIES}

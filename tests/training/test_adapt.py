@@ -77,9 +77,9 @@ def test_it_is_judged_on_studies_that_its_folds_never_saw(site: Path, adapted: P
 
 def test_it_says_how_good_it_is_for_its_own_members(site: Path, adapted: Path) -> None:
     calibration = load_calibration(adapted / CALIBRATION)
-    assert (calibration.model_sha256, calibration.members) == (load_model(adapted).sha256, "tta:2")
+    assert (calibration.model_sha256, calibration.ensemble) == (load_model(adapted).sha256, "tta:2")
     study = load_study(site / "studies" / "SITE-000")
-    prediction = Predictor(load_model(adapted), device="cpu").predict(study, members="tta:2")
+    prediction = Predictor(load_model(adapted), device="cpu").predict(study, ensemble="tta:2")
     assert (calibration.error_risk is None) == ("error_risk" not in prediction.maps)
 
 

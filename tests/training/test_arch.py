@@ -61,7 +61,7 @@ def test_command_line_trains_exports_and_predicts(anatomies, tmp_path, arch, dro
     assert any(not torch.equal(earlier[name], now[name]) for name in now)
     random = np.random.default_rng(0)
     study = study_from_arrays(random.random((4, 30, 36, 30), np.float32) + 1, np.diag([4.0, 4, 4, 1]), id="noise")
-    prediction = Predictor(model, device="cpu").predict(study, members="mc_dropout:4,p=0.5")
+    prediction = Predictor(model, device="cpu").predict(study, ensemble="mc_dropout:4,p=0.5")
     assert prediction.provenance["members"]["dropped_layers"] in dropped
     assert float(prediction.maps["variance"].max()) > 0
     assert "unc_output" in prediction.maps

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from napari_uncseg.errors import EvaluationError
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.labels import REGIONS, Region
@@ -30,6 +33,7 @@ from uncseg_training.experiments.case_study_tables import (
     calibration_rows,
     dice_rows,
     entropy_rows,
+    holm,
     ranking_rows,
     write_tables,
 )
@@ -266,3 +270,21 @@ def test_case_study_writes_every_table_and_figure_and_goes_on(anatomies: Path, t
     run(case_study.main, *words)
     assert json.loads((made / "case_study.json").read_text()) == told
     assert {path: path.stat().st_mtime_ns for path in measured} == measured
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(holm([0.5, math.nan, 0.6]), [1.0, math.nan, 1.0])
+    assert holm([]).size == 0
+    with pytest.raises(EvaluationError, match=r"outside 0\.\.1"):
+        holm([1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.randoms())
+def test_holm_keeps_the_order_and_forgets_the_positions(p, shuffle):
+    adjusted = holm(p)
+    assert (adjusted >= np.array(p)).all()
+    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+    order = list(range(len(p)))
+    shuffle.shuffle(order)
+    np.testing.assert_allclose(holm(np.array(p)[order]), adjusted[order])

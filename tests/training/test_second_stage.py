@@ -130,7 +130,7 @@ def test_second_stage_trains_is_exported_and_predicts_out_of_fold(work, previous
     first = Training.of_run(work / "run-lowres").averaged.state_dict()
     assert all(torch.allclose(began[name], first[name], atol=1e-3) for name in first)
     study = load_study(work / "studies" / NAMES[2])
-    found = Predictor(loaded, device="cpu").predict(study, members="snapshots")
+    found = Predictor(loaded, device="cpu").predict(study, ensemble="snapshots")
     assert found.probabilities.shape == (3, *study.shape)
     done = predict_out_of_fold({0: work / "model"}, SPLITS, [work / "studies"], work / "oof")
     assert done == {NAMES[2]: 0}

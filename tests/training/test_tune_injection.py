@@ -41,7 +41,7 @@ def test_figures_are_those_of_the_predictions(model, study):
     assert str(tuned.members) == f"dropout_injection:2,p={tuned.p}"
     for row in (tuned.one_pass, *tuned.rows):
         words = f"dropout_injection:2,p={row.p}" if row.p else "single"
-        predictions = [Predictor(model, device="cpu").predict(each, members=words) for each in studies]
+        predictions = [Predictor(model, device="cpu").predict(each, ensemble=words) for each in studies]
         for index, region in enumerate(REGIONS):
             p = np.concatenate([found.probabilities[index][study.brain] for found in predictions]).astype(float)
             y = np.concatenate([region_masks(each.reference)[index][each.brain] for each in studies])

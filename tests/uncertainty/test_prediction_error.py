@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
+from napari_uncseg.uncertainty.measures import compute_prediction_failure
 
 #                      agree  FP  FN  NCR for ET  ED for ET  agree
 PREDICTION = np.array([0, 2, 0, 1, 2, 3], np.uint8).reshape(6, 1, 1)

@@ -17,9 +17,8 @@ from napari_uncseg.cli.export import export
 from napari_uncseg.cli.import_model import model_app
 from napari_uncseg.cli.info import info
 from napari_uncseg.cli.predict import predict
-from napari_uncseg.cli.prepare import prepare
+from napari_uncseg.cli.prepare import prepare, series
 from napari_uncseg.cli.review import review
-from napari_uncseg.cli.series import series
 from napari_uncseg.cli.view import demo, view
 
 RETIRED = {

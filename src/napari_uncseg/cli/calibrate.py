@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_uncseg.cli.console import print_lines, print_table, stop_on_interrupt, study_progress
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import SaveError
 from napari_uncseg.io.files import check_writable, exists, is_dir
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.metrics.voxel_sets import FitSet, VoxelSet
-from napari_uncseg.uncertainty.conformal import ALPHA
+from napari_uncseg.uncertainty.conformal import ALPHA, GUARANTEE
+from napari_uncseg.uncertainty.recalibration.io import CalibrationFormat
 from napari_uncseg.uncertainty.recalibration.models import Method
 
 if TYPE_CHECKING:
@@ -37,11 +40,9 @@ def calibrate(
 
     Hand the file to `uncseg predict --calibration`. Use studies that neither train nor test the network.
     """
-    from napari_uncseg.cli.console import stop_on_interrupt, study_progress
     from napari_uncseg.evaluation.calibration_studies import FitSettings, calibrate_pairs
     from napari_uncseg.evaluation.matching import match
     from napari_uncseg.io.command import command_line
-    from napari_uncseg.uncertainty.recalibration.io import CalibrationFormat
 
     if not 0 < alpha < 1:
         raise typer.BadParameter("name a share between 0 and 1, such as 0.1", param_hint="--alpha")
@@ -67,10 +68,6 @@ def calibrate(
 
 def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
     """Print a table of figures before and after, the thresholds, what has to be known, and where the file is."""
-    from napari_uncseg.cli.console import print_lines, print_table
-    from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-    from napari_uncseg.uncertainty.conformal import GUARANTEE
-
     calibration = fit.calibration
     rows = []
     for region, found in fit.regions.items():
@@ -94,7 +91,7 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
         print_lines(f"{GUARANTEE} It holds for studies like these, not for a single one.")
     print_lines(
         *(f"note: {note}" for note in fit.notes),
-        f"Saved as {place}, for the members {calibration.members} of the model {calibration.model_sha256[:12]} alone.",
+        f"Saved as {place}, for the members {calibration.ensemble} of the model {calibration.model_sha256[:12]} alone.",
         RESEARCH_USE_ONLY,
     )
 

@@ -1,4 +1,4 @@
-"""What the command line prints: progress while it works, and tables."""
+"""What the command line prints: progress while it works, and tables; rich is loaded when something is printed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from napari_uncseg.inference.progress import Progress as ReportProgress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDE = 160
 """Columns of a table that goes to a file or a pipe, where nothing has to fit a screen."""
@@ -21,6 +20,8 @@ _WIDE = 160
 
 def console(*, stderr: bool = False) -> Console:
     """Console on stdout or stderr as they are now; wide when nobody's screen bounds it."""
+    from rich.console import Console
+
     stream = sys.stderr if stderr else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else _WIDE, highlight=False, markup=False)
 
@@ -52,6 +53,9 @@ def print_table(
     red : collection of int
         Rows that stand out.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(head):
         table.add_column(title, justify="left" if number in words else "right", overflow="fold")
@@ -74,6 +78,8 @@ def study_progress(title: str) -> Iterator[ReportProgress]:
     callable
         Takes what is done, the total (0 leaves the bar where it is) and what is going on.
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     screen = console(stderr=True)
     if not screen.is_terminal:
         stage = ""

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_uncseg.cli.console import note, print_lines, print_table, stop_on_interrupt, study_progress
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Debug, Images, LabelCoding, Reference
 from napari_uncseg.errors import Cancelled, EvaluationError
 from napari_uncseg.io.files import check_writable, read_text, versions
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import Coding
 
 if TYPE_CHECKING:
-    from napari_uncseg.evaluation.cohort import Cohort
+    from napari_uncseg.evaluation.matching import Matched
+    from napari_uncseg.evaluation.runner import Cohort, EvaluationSettings
     from napari_uncseg.evaluation.summary import Summary
 
 
@@ -40,10 +43,8 @@ def evaluate(
 
     Studies are matched by their id. What was measured is kept in OUT/studies: a run that was cut is started again.
     """
-    from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
-    from napari_uncseg.evaluation.cohort import merge
     from napari_uncseg.evaluation.matching import match
-    from napari_uncseg.evaluation.runner import EvaluationSettings, evaluate_pairs
+    from napari_uncseg.evaluation.runner import EvaluationSettings
     from napari_uncseg.evaluation.summary import summarise
     from napari_uncseg.io.command import command_line
     from napari_uncseg.reporting.evaluation_report import HTML, Making, check_free, write_report
@@ -56,21 +57,9 @@ def evaluate(
     check_free(out, [pair.id for pair in matched.pairs], overwrite=overwrite)
     chosen = None if calibration_ids is None else _read_ids(calibration_ids, [pair.id for pair in matched.pairs])
     earlier = None if calibration is None else _earlier(calibration)
-    with stop_on_interrupt() as cancelled, study_progress("Measuring") as progress:
-        try:
-            measured, failures = evaluate_pairs(
-                matched.pairs, settings, workers=workers, scheduler=scheduler, progress=progress, cancelled=cancelled
-            )
-        except Cancelled as stop:
-            note(f"{str(stop).rstrip('.')}; start the same command again to go on.")
-            raise
-    for failure in failures:
-        report(failure.error, debug=debug, study=failure.study)
-    if kept := sum(study.kept for study in measured):
-        note(f"{kept} of {len(measured)} studies were measured before and kept; {len(measured) - kept} are new.")
-    if not measured:
+    cohort = _measure(matched, settings, workers=workers, scheduler=scheduler, debug=debug)
+    if not cohort.records:
         raise EvaluationError(f"No study of {predictions} could be evaluated.")
-    cohort = merge(measured, failures, matched.unpredicted)
     test, fixing = _split(cohort, chosen, earlier)
     note("Computing intervals and drawing figures")
     summary = summarise(test, fixing, review_below)
@@ -83,13 +72,32 @@ def evaluate(
     making = Making(command, versions("numpy", "scipy", "nibabel", "matplotlib"), asked, places)
     write_report(summary, making, out)
     print_summary(summary, out / HTML)
-    exit_if_failed([failure.study for failure in failures], len(matched.pairs))
+    exit_if_failed([failure.study for failure in cohort.failures], len(matched.pairs))
+
+
+def _measure(
+    matched: Matched, settings: EvaluationSettings, *, workers: int | None, scheduler: str | None, debug: bool
+) -> Cohort:
+    """The records of all pairs, measured now or before; what failed is told."""
+    from napari_uncseg.evaluation.runner import evaluate_pairs, merge
+
+    with stop_on_interrupt() as cancelled, study_progress("Measuring") as progress:
+        try:
+            measured, failures = evaluate_pairs(
+                matched.pairs, settings, workers=workers, scheduler=scheduler, progress=progress, cancelled=cancelled
+            )
+        except Cancelled as stop:
+            note(f"{str(stop).rstrip('.')}; start the same command again to go on.")
+            raise
+    for failure in failures:
+        report(failure.error, debug=debug, study=failure.study)
+    if kept := sum(study.kept for study in measured):
+        note(f"{kept} of {len(measured)} studies were measured before and kept; {len(measured) - kept} are new.")
+    return merge(measured, failures, matched.unpredicted)
 
 
 def print_summary(summary: Summary, place: Path) -> None:
     """Print the tables per region, whom *needs review* marks, the gravest sanity checks and where the report is."""
-    from napari_uncseg.cli.console import print_lines, print_table
-    from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
     from napari_uncseg.reporting.tables import answer, forecast_grid, review_lines
 
     for grid in (answer(summary), forecast_grid(summary)):
@@ -120,8 +128,7 @@ def _read_ids(path: Path, known: list[str]) -> set[str]:
 def _earlier(folder: Path) -> Cohort:
     """The studies of an earlier evaluation."""
     from napari_uncseg.evaluation.cache import STUDIES
-    from napari_uncseg.evaluation.cohort import merge
-    from napari_uncseg.evaluation.runner import Measured
+    from napari_uncseg.evaluation.runner import Measured, merge
 
     paths = sorted((folder / STUDIES).glob("*.json"))
     if not paths:

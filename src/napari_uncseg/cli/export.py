@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from napari_uncseg.cli.console import print_lines
 from napari_uncseg.cli.errors import handle_errors
 from napari_uncseg.cli.options import Debug
+from napari_uncseg.io.files import check_writable, is_file, read_bytes, write_files
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 
 
 @handle_errors
@@ -23,12 +27,7 @@ def export(
     The objects carry the patient and the study of the source, which has to be named: a result does not say whose it is.
     UIDs are new at each call. Research use only.
     """
-    import io
-
-    from napari_uncseg.cli.console import print_lines
     from napari_uncseg.dicom.export import export_dicom, find_source
-    from napari_uncseg.io.files import check_writable, is_file, read_bytes, write_files
-    from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
     from napari_uncseg.io.results import load_prediction, read_result
 
     check_writable(dicom)

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_uncseg.cli.console import note
 from napari_uncseg.cli.errors import handle_errors
 from napari_uncseg.cli.options import Debug
 from napari_uncseg.errors import ModelError
 from napari_uncseg.io.files import entries, exists, is_dir
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
+from napari_uncseg.models.identity import read_provenance
 from napari_uncseg.models.importers import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -95,9 +98,6 @@ def _nnunet_makers(folder: Path, out: Path | None, fold: str | None, checkpoint:
 
 def _write(makers: Makers, overwrite: bool) -> None:
     """Make the models and write them, once it is sure that all their folders are free; and say how to run one."""
-    from napari_uncseg.cli.console import note
-    from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-    from napari_uncseg.models.identity import read_provenance
     from napari_uncseg.models.model import save_model
 
     for target in makers:

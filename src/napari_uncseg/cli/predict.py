@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_uncseg.cli.console import note, print_lines, print_table, stop_on_interrupt, study_progress
 from napari_uncseg.cli.errors import exit_if_failed, handle_errors, report
 from napari_uncseg.cli.options import Brain, BrainMask, Debug, Device, LabelCoding, ModelFolder, OnDevice, Resample
 from napari_uncseg.errors import Cancelled, StudyError, UncsegError
 from napari_uncseg.inference.ensemble_spec import EXAMPLES, EnsembleSpec, parse_ensemble
 from napari_uncseg.io.files import check_writable
+from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import MODALITIES, REGIONS, Region
 from napari_uncseg.maps import COMPUTED, parse_maps
 from napari_uncseg.models.identity import BUNDLED
+from napari_uncseg.uncertainty.expected_dice import expected_dice_of
 
 if TYPE_CHECKING:
     from napari_uncseg.inference.jobs import Outcome, PredictionJob
@@ -77,20 +81,18 @@ def predict(
         calibration = calibration if calibration in (None, Path(BUNDLED)) else calibration.absolute()
     files = {role: path for role, path in named.items() if path is not None}
     _check_named(files, paths, study_id)
-    settings = PredictionSettings(
-        out, overwrite, resample, coding, *_members_and_maps(members, maps, model), calibration
-    )
+    ensemble, names = _ensemble_and_maps(members, maps, model)
+    settings = PredictionSettings(out, overwrite, resample, coding, ensemble, names, calibration, device.value, model)
     settings.predict_kwargs()  # a calibration that cannot be read stops the run before its first study
     check_writable(out)
-    options = settings.options(device.value, model)
     raw = [path for path in paths if prepare or kind_of(path) is InputKind.DICOM]
-    jobs, failures = find_jobs([path for path in paths if path not in raw], options)
+    jobs, failures = find_jobs([path for path in paths if path not in raw], settings.options)
     if files:
-        jobs = [job_of_files(files, study_id, options)]
+        jobs = [job_of_files(files, study_id, settings.options)]
     elif study_id is not None and (jobs or len(raw) != 1):
         raise typer.BadParameter("it names one raw study, or one of four files", param_hint="--id")
     how = options_of(brain_mask, brain, overwrite=overwrite)
-    unprepared = [RawJob(path, study_id, how, options) for path in raw]
+    unprepared = [RawJob(path, study_id, how, settings.options) for path in raw]
     if scheduler is None and unprepared:
         ready, bad = prepare_jobs(unprepared, settings)
         jobs, failures, unprepared = [*jobs, *ready], [*failures, *bad], []
@@ -98,9 +100,9 @@ def predict(
         report(failure.error or StudyError(failure.study_id), debug=debug)
     everything: list[PredictionJob | RawJob] = [*jobs, *unprepared]
     if scheduler is not None and everything:
-        outcomes, stopped = run_on_cluster(everything, settings, device, model, scheduler, debug=debug)
+        outcomes, stopped = run_on_cluster(everything, settings, scheduler, debug=debug)
     else:
-        outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug) if jobs else ([], False)
+        outcomes, stopped = run_jobs(jobs, settings, debug=debug) if jobs else ([], False)
     finish([*outcomes, *failures], out, stopped=stopped, table=bool(everything) or len(failures) > 1)
 
 
@@ -124,7 +126,7 @@ def _wrong_usage_of(option: str) -> Iterator[None]:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
-def _members_and_maps(
+def _ensemble_and_maps(
     members: str, maps: str | None, model: Path | None
 ) -> tuple[EnsembleSpec, tuple[str, ...] | None]:
     """What the words stand for; wrong ones are wrong usage."""
@@ -137,15 +139,12 @@ def _members_and_maps(
     return wanted, names
 
 
-def run_jobs(
-    jobs: Sequence[PredictionJob], settings: PredictionSettings, device: Device, model: Path | None, *, debug: bool
-) -> tuple[list[Outcome], bool]:
+def run_jobs(jobs: Sequence[PredictionJob], settings: PredictionSettings, *, debug: bool) -> tuple[list[Outcome], bool]:
     """What became of each study, and whether the user stopped before the last one."""
-    from napari_uncseg.cli.console import note, stop_on_interrupt, study_progress
     from napari_uncseg.inference import pipeline
 
     def make() -> Predictor:
-        predictor = pipeline.make_predictor(model or settings.members.stand_in, device.value, note)
+        predictor = pipeline.make_predictor(settings, note)
         _check_settings(predictor, settings)
         return predictor
 
@@ -161,8 +160,6 @@ def run_jobs(
 
 def print_remarks(outcome: Outcome, *, debug: bool) -> None:
     """Print what a result warns of, or why there is none."""
-    from napari_uncseg.cli.console import note
-
     for warning in outcome.provenance.get("warnings", ()):
         note(f"note: {outcome.study_id}: {warning}")
     if outcome.error is not None:
@@ -170,24 +167,16 @@ def print_remarks(outcome: Outcome, *, debug: bool) -> None:
 
 
 def run_on_cluster(
-    jobs: Sequence[PredictionJob | RawJob],
-    settings: PredictionSettings,
-    device: Device,
-    model: Path | None,
-    scheduler: str,
-    *,
-    debug: bool,
+    jobs: Sequence[PredictionJob | RawJob], settings: PredictionSettings, scheduler: str, *, debug: bool
 ) -> tuple[list[Outcome], bool]:
     """What became of each study on the workers of a cluster, and whether the user stopped before the last one."""
-    from napari_uncseg.cli.console import note, stop_on_interrupt
     from napari_uncseg.inference import pipeline
-    from napari_uncseg.preparation.cohort import Run, predict_on_cluster
+    from napari_uncseg.preparation.cohort import predict_on_cluster
 
-    _check_settings(pipeline.make_predictor(model or settings.members.stand_in, Device.CPU, note), settings)
-    run = Run(settings, device.value, model or settings.members.stand_in)
+    _check_settings(pipeline.make_predictor(replace(settings, device="cpu"), note), settings)
     tell = lambda done, total, message: note(f"[{done}/{total}] {message}")  # noqa: E731
     with stop_on_interrupt() as cancelled:
-        outcomes, stopped = predict_on_cluster(jobs, run, scheduler, progress=tell, cancelled=cancelled)
+        outcomes, stopped = predict_on_cluster(jobs, settings, scheduler, progress=tell, cancelled=cancelled)
     for outcome in outcomes:
         print_remarks(outcome, debug=debug)
     return outcomes, stopped
@@ -198,8 +187,9 @@ def _check_settings(predictor: Predictor, settings: PredictionSettings) -> None:
     checked: dict[str, Any] = {}
     for name, value in settings.predict_kwargs().items():  # one by one, to know the option at fault
         checked[name] = value
-        folders = name == "members" and settings.members.folders  # a folder that is no model is none after --model too
-        with nullcontext() if folders else _wrong_usage_of(f"--{name}"):
+        option = "--members" if name == "ensemble" else f"--{name}"
+        folders = option == "--members" and settings.ensemble.folders  # no model folder is none after --model either
+        with nullcontext() if folders else _wrong_usage_of(option):
             predictor.check(**checked)
 
 
@@ -222,10 +212,6 @@ def print_outcomes(outcomes: Sequence[Outcome], out: Path) -> None:
     out : Path
         Folder that holds a folder per study.
     """
-    from napari_uncseg.cli.console import note, print_lines, print_table
-    from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
-    from napari_uncseg.uncertainty.expected_dice import expected_dice_of
-
     blocks = {"volumes_ml": ("{} mL", 1), "dice": ("Dice {}", 3)}
     if not any(outcome.provenance.get("dice") for outcome in outcomes):
         del blocks["dice"]

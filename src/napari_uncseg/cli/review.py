@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_uncseg.cli.console import note
 from napari_uncseg.cli.errors import handle_errors
 from napari_uncseg.cli.options import Debug, Screenshot
+from napari_uncseg.errors import UncsegError
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -38,9 +40,7 @@ def review(
     debug: Debug = False,
 ) -> None:
     """Review saved results: open the study to review first, or the one you stopped at; neither needs a network."""
-    from napari_uncseg.cli.console import note
     from napari_uncseg.cli.window import has_display, run_or_save, splash
-    from napari_uncseg.errors import UncsegError
     from napari_uncseg.review.opened_case import open_case
     from napari_uncseg.review.state import recall_case, state_folder
     from napari_uncseg.review.worklist import list_cases

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_uncseg.cli.console import note
 from napari_uncseg.cli.errors import handle_errors
 from napari_uncseg.cli.options import Debug, Device, LabelCoding, ModelFolder, OnDevice, Resample, Screenshot
 from napari_uncseg.errors import StudyError
@@ -33,7 +34,6 @@ def view(
     debug: Debug = False,
 ) -> None:
     """Open napari with a study and, if there is one, its result."""
-    from napari_uncseg.cli.console import note
     from napari_uncseg.cli.window import build_window, has_display, run_or_save, splash
     from napari_uncseg.io.discovery import only_study
     from napari_uncseg.io.loading import load_study
@@ -85,9 +85,9 @@ def demo(
     path = study if study is not None else phantom_folder()
     only_study(path)
     check_writable(out)
-    settings = PredictionSettings(out, out == DEMO_FOLDER, resample, coding)
-    jobs, _ = find_jobs([path], settings.options(device.value, model))
-    outcomes, stopped = run_jobs(jobs, settings, device, model, debug=debug)
+    settings = PredictionSettings(out, out == DEMO_FOLDER, resample, coding, device=device.value, model=model)
+    jobs, _ = find_jobs([path], settings.options)
+    outcomes, stopped = run_jobs(jobs, settings, debug=debug)
     finish(outcomes, out, stopped=stopped)
     if screenshot is None and is_watched():
         view(path, results=out, resample=resample, coding=coding, debug=debug)

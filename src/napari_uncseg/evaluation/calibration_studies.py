@@ -17,6 +17,7 @@ from napari_uncseg.io.files import versions
 from napari_uncseg.io.results import read_result
 from napari_uncseg.labels import REGIONS, Coding, Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.models.identity import Identity
 from napari_uncseg.uncertainty.conformal import ALPHA
 from napari_uncseg.uncertainty.recalibration.io import SINGLE, Calibration
 from napari_uncseg.uncertainty.recalibration.models import Method
@@ -46,25 +47,6 @@ class FitSettings:
     coding: Coding | None = None
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What all predictions of a calibration share.
-
-    Parameters
-    ----------
-    model : str
-        Name of the model.
-    sha256 : str
-        Its hash.
-    members : str
-        Such as ``single`` or ``tta:8``.
-    """
-
-    model: str
-    sha256: str
-    members: str
-
-
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A calibration, and how it came about.
@@ -88,7 +70,7 @@ class Fit:
     notes: tuple[str, ...]
 
 
-def common_origin(pairs: Sequence[Pair]) -> Origin:
+def common_origin(pairs: Sequence[Pair]) -> Identity:
     """Model and members that all predictions share.
 
     Parameters
@@ -98,7 +80,7 @@ def common_origin(pairs: Sequence[Pair]) -> Origin:
 
     Returns
     -------
-    Origin
+    Identity
 
     Raises
     ------
@@ -114,7 +96,7 @@ def common_origin(pairs: Sequence[Pair]) -> Origin:
         raise EvaluationError(next((pair.problem for pair in pairs if pair.problem), "There is no prediction."))
     (first, origin), *others = origins.items()
     for study, other in others:
-        models, members = (origin.sha256[:12], other.sha256[:12]), (origin.members, other.members)
+        models, members = (origin.sha256[:12], other.sha256[:12]), (origin.ensemble, other.ensemble)
         for what, (here, there) in (("models", models), ("members", members)):
             if here != there:
                 raise EvaluationError(
@@ -206,13 +188,13 @@ class Collected:
         self.hashes[case.id] = hashes
 
     def fit(
-        self, origin: Origin, *, failures: Mapping[str, Exception] | None = None, command: str | None = None
+        self, origin: Identity, *, failures: Mapping[str, Exception] | None = None, command: str | None = None
     ) -> Fit:
         """Fit the calibration of a model and its members.
 
         Parameters
         ----------
-        origin : Origin
+        origin : Identity
             Whose calibration it is. The studies may be predicted by other networks of its kind, each by one that had
             not seen it: the folds of a cross-validation.
         failures : mapping of str to Exception, optional
@@ -231,10 +213,10 @@ class Collected:
         calibration = Calibration(
             maps={region: fit.map for region, fit in fits.items()},
             model_sha256=origin.sha256,
-            members=origin.members,
+            ensemble=origin.ensemble,
             controls={region: fit.control for region, fit in fits.items() if fit.control is not None},
             provenance={
-                "model": {"name": origin.model, "sha256": origin.sha256},
+                "model": {"name": origin.name, "sha256": origin.sha256},
                 "method": str(settings.method),
                 "voxel_set": str(settings.voxel_set),
                 "figures": {
@@ -254,7 +236,7 @@ class Collected:
         return Fit(calibration, fits, tuple(self.hashes), failures, notes)
 
 
-def _origin(pair: Pair) -> Origin:
+def _origin(pair: Pair) -> Identity:
     """Model and members of a prediction that can be calibrated."""
     result = read_result(pair.prediction.path)
     model, settings = (result.provenance.get(name) or {} for name in ("model", "settings"))
@@ -267,7 +249,7 @@ def _origin(pair: Pair) -> Origin:
         unsaid = "which members it is the mean of" if model.get("sha256") else "the hash of its model"
         why = f"does not tell {unsaid}; predict it again with a saved model"
     else:
-        return Origin(str(model.get("name") or ""), model["sha256"], method)
+        return Identity(str(model.get("name") or ""), model["sha256"], ensemble=method)
     raise EvaluationError(f"{pair.id} {why}.")
 
 

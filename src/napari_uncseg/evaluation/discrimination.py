@@ -1,23 +1,38 @@
-"""Does a map rise where the prediction fails? Ranking, QU-BraTS score and correlation, as metrics over studies."""
+"""Does a map rise where the prediction fails? Ranking, QU-BraTS score and correlation, as metrics over studies.
+
+And the mean of a map over a study, which needs no reference: what expected Dice is compared with. What is averaged over
+decides everything: a mean over the brain grows with the tumour, whatever the network knows.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from napari_uncseg.arrays import Array
-from napari_uncseg.evaluation.case import Case
+from napari_uncseg.evaluation.case import TUMOUR_MARGIN_MM, Case
 from napari_uncseg.evaluation.histograms import histogram
 from napari_uncseg.evaluation.metric import Metric, Statistic
 from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics import discrimination as formulas
 from napari_uncseg.metrics.histograms import BINS, IS_ERROR, in_set
-from napari_uncseg.metrics.qubrats import THRESHOLDS, count_kept, qubrats_scores
+from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.voxel_sets import VoxelSet
+
+MEAN_TUMOUR = "mean_tumour"
+"""The mean over the predicted tumour and 5 mm around it, by which studies are ordered where one map is to do it."""
+
+_SETS: Mapping[str, VoxelSet | None] = {
+    "mean_brain": VoxelSet.BRAIN,
+    "mean_prediction": VoxelSet.PREDICTION,
+    MEAN_TUMOUR: None,
+}
+"""Means by name, and the voxel set that they are taken over (None: no named set)."""
 
 NO_ERRORS, ONLY_ERRORS, NO_VOXELS = "no errors", "only errors", "empty voxel set"
 
@@ -79,7 +94,7 @@ class QUBraTS(Metric):
     Notes
     -----
     Dice and true positives are of the whole volume, true negatives of the brain. Formulas and source:
-    :func:`~napari_uncseg.metrics.qubrats.qubrats_scores`.
+    :func:`~napari_uncseg.metrics.discrimination.qubrats_scores`.
     """
 
     name: ClassVar[str] = "qubrats"
@@ -90,13 +105,15 @@ class QUBraTS(Metric):
 
     def measure(self, case: Case) -> Statistic:
         """True and false positives and negatives among the voxels kept at each of the 41 thresholds, int64 (41,)."""
-        return count_kept(histogram(case, self.map, self.region).counts)
+        return formulas.count_kept(histogram(case, self.map, self.region).counts)
 
     def read(self, statistic: Statistic) -> list[MetricResult]:
         """Areas of the three curves, the score and its gain over no uncertainty; always defined."""
         count = sum(int(statistic[kind][-1]) for kind in ("tp", "fp", "fn", "tn"))
-        scores, brain = qubrats_scores(statistic).items(), VoxelSet.BRAIN
-        return [self.result(name, score, count, voxel_set=brain, bins=len(THRESHOLDS)) for name, score in scores]
+        scores, brain = formulas.qubrats_scores(statistic).items(), VoxelSet.BRAIN
+        return [
+            self.result(name, score, count, voxel_set=brain, bins=len(formulas.THRESHOLDS)) for name, score in scores
+        ]
 
 
 @dataclass(eq=False)
@@ -153,3 +170,40 @@ class Alignment(Metric):
             found["spearman"] = formulas.correlation(rank_u, rank_v, rank_uv, 0.0, self.against)
         suffix = "" if self.against is None else f"_to_{self.against}"
         return [self.result(name + suffix, number, count, why) for name, (number, why) in found.items()]
+
+
+@dataclass(eq=False)
+class MeanUncertainty(Metric):
+    """Means of one map over a study: in the brain, in the predicted region, in the predicted tumour and round it.
+
+    None looks at the reference: each can be computed for a study that nobody has outlined. An empty prediction leaves
+    two of them undefined.
+
+    Parameters
+    ----------
+    map : str
+        Name of the map.
+    region : Region
+    """
+
+    name: ClassVar[str] = "mean_uncertainty"
+
+    map: str
+    region: Region
+
+    def measure(self, case: Case) -> Statistic:
+        """Means, and the number of voxels behind each."""
+        whole = case.predicted(Region.WT)
+        tumour = case.once("predicted tumour", lambda: dilate_mm(whole, case.spacing, TUMOUR_MARGIN_MM))
+        masks = (case.brain, case.predicted(self.region), tumour)
+        values = [case.uncertainty_at(self.map, self.region, np.flatnonzero(mask)) for mask in masks]
+        means = [each.mean(dtype=np.float64) if each.size else math.nan for each in values]
+        return {"means": np.array(means), "counts": np.array([each.size for each in values], dtype=np.int64)}
+
+    def read(self, statistic: Statistic) -> list[MetricResult]:
+        """See the class."""
+        numbers = zip(_SETS.items(), statistic["means"].tolist(), statistic["counts"].tolist(), strict=True)
+        return [
+            self.result(name, mean, count, "no brain" if voxels is VoxelSet.BRAIN else "empty prediction", voxels)
+            for (name, voxels), mean, count in numbers
+        ]

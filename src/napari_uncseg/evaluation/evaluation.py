@@ -16,10 +16,9 @@ from typing import Any
 import pandas as pd
 
 from napari_uncseg.errors import EvaluationError
-from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import ErrorCalibration, ProbabilityCalibration, ShellCalibration
 from napari_uncseg.evaluation.case import Case
-from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
+from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, MeanUncertainty, QUBraTS
 from napari_uncseg.evaluation.metric import Metric
 from napari_uncseg.evaluation.overlap import DiceForecast, Lesionwise2023, Overlap
 from napari_uncseg.evaluation.table import MetricResult, csv_text, over_cases, result_of, select, to_frame

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
+from napari_uncseg.evaluation.discrimination import MEAN_TUMOUR
 from napari_uncseg.evaluation.error_models import REVIEWED
 from napari_uncseg.evaluation.table import by_case, select
 from napari_uncseg.labels import REGIONS, Region

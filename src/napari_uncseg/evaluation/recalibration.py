@@ -140,11 +140,14 @@ def fit_region(metric: ProbabilitySteps, method: Method, alpha: float | None = N
     total, studies = metric.total(), list(metric.cases.values())
     counts = counts_of(total)
     fitted = fit(method, counts)
-    count = sum(bool(statistic["found"].any()) for statistic in studies)
+    # Where there is nothing to miss, the promise is empty.
+    losses = [false_negative_rates(statistic["found"]) for statistic in studies if statistic["found"].any()]
+    count = len(losses)
     before = judge([(IDENTITY, counts)])
     after = judge(_left_out(studies, total, method)) if len(studies) > 1 else dict.fromkeys(before, math.nan)
-    control = None if alpha is None else _control(studies, count, alpha)
-    marked = None
+    control = marked = None
+    if alpha is not None:
+        control = control_risk(np.sum(losses, axis=0) if losses else np.zeros(STEPS), count, alpha, thresholds())
     if control is not None and control.threshold is not None and counts.positives:
         marked = float(counts.count[counts.probability > control.threshold].sum() / counts.positives)
     notes = [f"{fitted.note}."] if fitted.note else []
@@ -224,9 +227,3 @@ def _left_out(studies: Sequence[Statistic], total: Statistic, method: Method) ->
     for statistic in studies:
         others = {key: total[key] - statistic[key] for key in ("count", "true")}
         yield fit(method, counts_of(others)).map, counts_of(statistic)
-
-
-def _control(studies: Sequence[Statistic], count: int, alpha: float) -> RiskControl:
-    # Where there is nothing to miss, the promise is empty.
-    losses = [false_negative_rates(statistic["found"]) for statistic in studies if statistic["found"].any()]
-    return control_risk(np.sum(losses, axis=0) if losses else np.zeros(STEPS), count, alpha, thresholds())

@@ -1,4 +1,4 @@
-"""Many studies: each measured by one pure function in a process of its own, and kept on disk."""
+"""Many studies: each measured by one pure function in a process of its own, kept on disk, and all put together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 from napari_uncseg import __version__
 from napari_uncseg.cluster import as_completed, cluster
 from napari_uncseg.errors import Cancelled, EvaluationError, SaveError, UncsegError
-from napari_uncseg.evaluation.cache import SCHEMA, Record, is_current, record_path, write_record
-from napari_uncseg.evaluation.evaluation import default_metrics, metrics_for
+from napari_uncseg.evaluation.cache import SCHEMA, Record, is_current, read_record, record_path, write_record
+from napari_uncseg.evaluation.evaluation import Evaluation, default_metrics, metric_of_key, metrics_for
 from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import Pair
 from napari_uncseg.inference.progress import Progress
@@ -30,6 +30,10 @@ from napari_uncseg.maps import UNCERTAINTIES
 
 KNOWN_MAPS = tuple(map(str, UNCERTAINTIES))
 """Maps whose default metrics every run measures where it finds them."""
+
+
+_RETIRED = ('"metric":"spatial"', '"metric":"aggregates"')
+"""Metrics that records of earlier versions hold and that this one no longer reads."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,33 @@ class Failure:
     def why(self) -> str:
         """What to tell a reader."""
         return str(self.error) if isinstance(self.error, UncsegError) else f"unexpected {self.error!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort(Evaluation):
+    """What was measured on many studies.
+
+    Parameters
+    ----------
+    metrics : tuple of Metric
+        Fed with all studies.
+    records : tuple of Record
+        One per study.
+    failures : tuple of Failure
+        Studies that could not be evaluated.
+    unpredicted : tuple of str
+        References that no prediction was made for.
+    """
+
+    records: tuple[Record, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    unpredicted: tuple[str, ...] = ()
+
+    def without(self, studies: set[str]) -> Cohort:
+        """The cohort less some studies."""
+        metrics = (metric.without(studies) for metric in self.metrics)
+        records = tuple(record for record in self.records if record.study not in studies)
+        return replace(self, records=records, metrics=tuple(metric for metric in metrics if metric.cases))
 
 
 def evaluate_study(pair: Pair, settings: EvaluationSettings) -> Measured:
@@ -179,6 +210,37 @@ def evaluate_pairs(
     ordered = [results[pair.id] for pair in pairs]
     failures = [result for result in ordered if isinstance(result, Failure)]
     return [result for result in ordered if isinstance(result, Measured)], failures
+
+
+def merge(measured: Sequence[Measured], failures: Sequence[Failure] = (), unpredicted: Sequence[str] = ()) -> Cohort:
+    """Put the statistics of many studies together.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+    failures : sequence of Failure
+    unpredicted : sequence of str
+        References that no prediction was made for.
+
+    Returns
+    -------
+    Cohort
+
+    Raises
+    ------
+    EvaluationError
+        When statistics are missing or damaged.
+    """
+    metrics = {metric.key: metric for metric in default_metrics(KNOWN_MAPS)}
+    records = []
+    for study in measured:
+        record, statistics = read_record(study.path)
+        records.append(record)
+        for key, statistic in statistics.items():
+            if not any(kind in key for kind in _RETIRED):
+                metrics.setdefault(key, metric_of_key(key)).put(record.study, statistic)
+    fed = tuple(metric for metric in metrics.values() if metric.cases)
+    return Cohort(fed, tuple(records), tuple(failures), tuple(unpredicted))
 
 
 def _finished(

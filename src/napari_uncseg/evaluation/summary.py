@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from napari_uncseg.evaluation.cohort import Cohort
 from napari_uncseg.evaluation.expected_dice import (
     EXPECTED_DICE,
     POOR_WT,
@@ -20,6 +19,7 @@ from napari_uncseg.evaluation.expected_dice import (
     rankings,
     review,
 )
+from napari_uncseg.evaluation.runner import Cohort
 from napari_uncseg.evaluation.sanity_checks import CheckResult, CohortEvidence, run_checks
 from napari_uncseg.evaluation.table import KEYS, by_case, select, to_records
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, plain

@@ -38,13 +38,13 @@ def generator_of(*words: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def dropout_layers(network: nn.Module, members: EnsembleSpec, name: str) -> list[tuple[nn.Module, float]]:
+def dropout_layers(network: nn.Module, spec: EnsembleSpec, name: str) -> list[tuple[nn.Module, float]]:
     """Modules whose output is to be dropped, with the share of channels.
 
     Parameters
     ----------
     network : nn.Module
-    members : EnsembleSpec
+    spec : EnsembleSpec
         ``mc_dropout``: the network's own dropout layers; ``dropout_injection``: its convolution blocks.
     name : str
         What to call the model in an error.
@@ -54,25 +54,25 @@ def dropout_layers(network: nn.Module, members: EnsembleSpec, name: str) -> list
     ModelError
         When the network has no such layers there.
     """
-    if members.kind is Kind.MC_DROPOUT:
+    if spec.kind is Kind.MC_DROPOUT:
         own = [module for module in network.modules() if isinstance(module, _Dropout) and module.p > 0]
         if not own:
-            instead = f"choose dropout_injection:{members.count}, which puts dropout into a trained network"
+            instead = f"choose dropout_injection:{spec.count}, which puts dropout into a trained network"
             raise ModelError(f"Model {name} was trained without dropout, so mc_dropout would tell nothing; {instead}.")
         dropped: list[nn.Module] = list(own)
     else:
         dropped = _blocks(network)
-    layers = [(module, float(getattr(module, "p", 0.0)) if members.p is None else members.p) for module in dropped]
-    if members.layers is not Layers.ALL:
-        part = getattr(network, str(members.layers), None)
+    layers = [(module, float(getattr(module, "p", 0.0)) if spec.p is None else spec.p) for module in dropped]
+    if spec.layers is not Layers.ALL:
+        part = getattr(network, str(spec.layers), None)
         if not isinstance(network, _UNets) or not isinstance(part, nn.Module):
-            raise ModelError(f"The network of model {name} has no {members.layers} to put dropout in; use layers=all.")
+            raise ModelError(f"The network of model {name} has no {spec.layers} to put dropout in; use layers=all.")
         inside = set(part.modules())
-        if members.layers is Layers.DECODER:
+        if spec.layers is Layers.DECODER:
             inside -= set(network.encoder.modules())  # nnU-Net's decoder knows its encoder
         layers = [(module, p) for module, p in layers if module in inside]
     if not layers:
-        raise ModelError(f"The {members.layers} of model {name} has no layers that dropout could work in.")
+        raise ModelError(f"The {spec.layers} of model {name} has no layers that dropout could work in.")
     return layers
 
 

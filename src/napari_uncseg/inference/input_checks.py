@@ -261,15 +261,11 @@ def _alike(
     here: Floats64, moving: Floats32, points: Floats64, centre: Floats64, move: Floats64, spacing: Floats64
 ) -> float:
     """Mean squared cosine between gradients, with the second image moved by mm and degrees."""
-    turn = _rotation(move[3:])
-    there = turn.T @ _sampled(moving, (points - centre) @ turn.T + centre + move[:3], spacing)
-    return float(((here * there).sum(0) ** 2).mean())
-
-
-def _rotation(degrees: Floats64) -> Floats64:
     from scipy.spatial.transform import Rotation
 
-    return np.asarray(Rotation.from_euler("xyz", degrees, degrees=True).as_matrix())
+    turn = Rotation.from_euler("xyz", move[3:], degrees=True).as_matrix()
+    there = turn.T @ _sampled(moving, (points - centre) @ turn.T + centre + move[:3], spacing)
+    return float(((here * there).sum(0) ** 2).mean())
 
 
 def _thick_slices(study: Study) -> Iterator[Reason]:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from napari_uncseg.uncertainty.recalibration.io import Calibration
 
 
-def make_predictor(model: Path | None, device: str, notify: Callable[[str], None]) -> Predictor:
-    """Predictor of a model folder (``None``: the bundled one) on a device; loads torch.
+def make_predictor(settings: PredictionSettings, notify: Callable[[str], None]) -> Predictor:
+    """The predictor that settings ask for; loads torch.
 
     Raises
     ------
@@ -40,12 +40,12 @@ def make_predictor(model: Path | None, device: str, notify: Callable[[str], None
     from napari_uncseg.inference.predictor import Predictor
     from napari_uncseg.models.model import load_model
 
-    return Predictor(load_model(model), device=device, notify=notify)
+    return Predictor(load_model(settings.model or settings.ensemble.stand_in), device=settings.device, notify=notify)
 
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How the studies of one run are read and saved.
+    """How the studies of one run are read, predicted and saved.
 
     Parameters
     ----------
@@ -57,36 +57,44 @@ class PredictionSettings:
         Whether modalities on another grid are put on T1c's.
     coding : Coding, optional
         Label coding of the references; ``None`` takes it from the names.
-    members : EnsembleSpec
+    ensemble : EnsembleSpec
         What the probabilities are the mean of.
     maps : tuple of str, optional
         Maps to make; ``None`` for the usual ones.
     calibration : Path, optional
         File of a calibration that the mean probability goes through, or ``bundled``.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
+    model : Path, optional
+        Folder of a model; ``None`` for the bundled one.
     """
 
     out: Path
     overwrite: bool = False
     resample: bool = False
     coding: Coding | None = None
-    members: EnsembleSpec = AUTO
+    ensemble: EnsembleSpec = AUTO
     maps: tuple[str, ...] | None = None
     calibration: Path | None = None
+    device: str = "auto"
+    model: Path | None = None
 
-    def options(self, device: str, model: Path | None) -> dict[str, object]:
+    @property
+    def options(self) -> dict[str, object]:
         """Options that decide what comes out, by their names on a command line; paths are absolute."""
         calibration = self.calibration
         if calibration is not None and str(calibration) != BUNDLED:
             calibration = calibration.absolute()
-        members = self.members if self.members != AUTO else None
-        maps = ",".join(self.maps) if self.maps is not None else None
-        said: dict[str, object] = {
+        return {
             "-o": self.out.absolute(),
-            "--device": device,
-            "--model": model.absolute() if model else None,
+            "--device": self.device,
+            "--model": self.model.absolute() if self.model else None,
+            "--members": self.ensemble if self.ensemble != AUTO else None,
+            "--maps": ",".join(self.maps) if self.maps is not None else None,
+            "--calibration": calibration,
+            "--resample": self.resample,
+            "--coding": self.coding,
         }
-        said |= {"--members": members, "--maps": maps, "--calibration": calibration}
-        return {**said, "--resample": self.resample, "--coding": self.coding}
 
     def predict_kwargs(self) -> dict[str, Any]:
         """What a predictor is asked for besides the usual, by the names of its arguments.
@@ -96,7 +104,7 @@ class PredictionSettings:
         UncsegError
             When the calibration cannot be read.
         """
-        kwargs: dict[str, Any] = {"members": self.members} if self.members != AUTO else {}
+        kwargs: dict[str, Any] = {"ensemble": self.ensemble} if self.ensemble != AUTO else {}
         kwargs |= {"maps": self.maps} if self.maps is not None else {}
         if self._calibration is not None:
             kwargs["calibration"] = self._calibration

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from skimage.morphology import remove_small_objects
 
-from napari_uncseg.arrays import Floats32, Floats64, Labels, Mask
+from napari_uncseg.arrays import Floats32, Labels, Mask
 from napari_uncseg.errors import Cancelled
 from napari_uncseg.inference.ensembling import MemberOutput
 from napari_uncseg.inference.forward_pass import ForwardPass
 from napari_uncseg.inference.prediction_plan import VARIANCE, PredictionPlan, possible
-from napari_uncseg.inference.preprocessing import BrainCrop
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study, z_scores
 from napari_uncseg.labels import REGIONS, Region, labels_from_regions, region_masks
@@ -25,8 +24,8 @@ from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.uncertainty.accumulators import VOTE, MemberReducer, RunningMean
 from napari_uncseg.uncertainty.error_risk import Evidence
 from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, agreement_of, soft_dice_of
+from napari_uncseg.uncertainty.measures import compute_prediction_failure
 from napari_uncseg.uncertainty.needs_review import Reason, reasons_to_doubt, told_by
-from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
 
 
 @dataclass(eq=False)
@@ -35,6 +34,10 @@ class Accumulated:
 
     Parameters
     ----------
+    plan : PredictionPlan
+        Without error models where they were fitted for more members than are done.
+    forward : ForwardPass
+        Of the study.
     reducer : MemberReducer
         Their probabilities in the brain's box.
     unc_output : RunningMean
@@ -43,15 +46,14 @@ class Accumulated:
         Who they are, in the order they ran.
     votes : Tensor of uint8 or int16, shape (3, x, y, z), optional
         How many of them put a voxel into WT, TC and ET.
-    stages : ndarray of float64, shape (3,), optional
-        Of a cascade, the Dice between its stages in WT, TC and ET: the mean over members.
     """
 
+    plan: PredictionPlan
+    forward: ForwardPass
     reducer: MemberReducer[torch.Tensor]
     unc_output: RunningMean[torch.Tensor] = field(default_factory=RunningMean)
     names: list[str] = field(default_factory=list)
     votes: torch.Tensor | None = None
-    stages: Floats64 | None = None
 
     def add(self, output: MemberOutput) -> None:
         """Take in a member; its uncertainty channels unless those of other members are others."""
@@ -63,16 +65,20 @@ class Accumulated:
         drawn = (_nested(output.probabilities) > VOTE).to(torch.int16)
         self.votes = drawn if self.votes is None else self.votes.add_(drawn)
 
-    def quality(self, voxel_ml: float) -> dict[Region, Quality]:
+    def put_back(self, volumes: torch.Tensor) -> Floats32:
+        """Volumes in the brain's box, put on the study's grid."""
+        return self.forward.crop.put_back(volumes.numpy())
+
+    def quality(self) -> dict[Region, Quality]:
         """What the members tell of the quality of their mean's segmentation."""
         assert self.votes is not None  # there is at least one member
-        mean = _nested(self.reducer.mean)
+        mean, stages, voxel_ml = _nested(self.reducer.mean), self.forward.stage_overlap, self.forward.study.voxel_ml
         return {
             region: Quality(
                 agreement_of(self.votes[index], len(self.names)),
                 soft_dice_of(mean[index]),
                 int((mean[index] > VOTE).sum()) * voxel_ml,
-                1.0 if self.stages is None else float(self.stages[index]),
+                1.0 if stages is None else float(stages[index]),
             )
             for index, region in enumerate(REGIONS)
         }
@@ -93,7 +99,7 @@ def accumulate(plan: PredictionPlan, forward: ForwardPass) -> Accumulated:
     Cancelled
         When the user stops before a member is done.
     """
-    accumulated = Accumulated(MemberReducer(plan.accumulated_maps))
+    accumulated = Accumulated(plan, forward, MemberReducer(plan.accumulated_maps))
     try:
         with torch.inference_mode():
             for output in plan.ensemble.outputs(forward):
@@ -102,7 +108,8 @@ def accumulate(plan: PredictionPlan, forward: ForwardPass) -> Accumulated:
     except Cancelled:
         if not accumulated.names:
             raise
-    accumulated.stages = forward.stage_overlap
+    if len(accumulated.names) < plan.ensemble.count:
+        accumulated.plan = replace(plan, error_models=None)
     if plan.ensemble.count > 1:
         forward.report.finish_without_stopping()
     return accumulated
@@ -133,80 +140,71 @@ def segment(probabilities: Floats32, voxel_ml: float, smallest_ml: float = 0.0) 
 
 
 def make_prediction(
-    forward: ForwardPass,
-    accumulated: Accumulated,
-    plan: PredictionPlan,
-    provenance: Mapping[str, Any],
-    input_reasons: Sequence[Reason] = (),
+    accumulated: Accumulated, provenance: Mapping[str, Any], input_reasons: Sequence[Reason] = ()
 ) -> Prediction:
     """Bring what the members gave onto the study's grid; everything costly happens in the brain's box alone.
 
     Parameters
     ----------
-    forward : ForwardPass
-        Of the study.
     accumulated : Accumulated
-    plan : PredictionPlan
-        Without error models where they were fitted for more members than are done.
     provenance : mapping
         What is known of the run; numbers of the result are added to it.
     input_reasons : sequence of Reason
         Why the study needs review whatever the network makes of it.
     """
-    study, crop, check = forward.study, forward.crop, forward.report.check
+    plan, forward, mean = accumulated.plan, accumulated.forward, accumulated.reducer.mean
+    study, check, put_back = forward.study, forward.report.check, accumulated.put_back
     with torch.inference_mode():
-        mean = accumulated.reducer.mean
-        segmentation = crop.put_back(segment(mean.numpy(), study.voxel_ml, plan.smallest_ml))
+        segmentation = forward.crop.put_back(segment(mean.numpy(), study.voxel_ml, plan.smallest_ml))
         check()
         calibrated = mean if plan.calibration is None else torch.from_numpy(plan.calibration.apply(mean.numpy()))
-        probabilities = crop.put_back(calibrated.numpy())
+        probabilities = put_back(calibrated)
         check()
         cancer_mask = plan.cancer_mask.of(segmentation > 0, study.spacing)
         check()
-        channels = uncertainty_maps(accumulated, crop, cancer_mask)
-        measures = member_maps(accumulated, plan.maps, calibrated, crop)
+        channels = uncertainty_maps(accumulated, cancer_mask)
+        measures = member_maps(accumulated, calibrated)
         entropy = measures.get("entropy")
         if entropy is None:
-            entropy = crop.put_back(accumulated.reducer.map(MapName(Measure.ENTROPY), calibrated).numpy())
+            entropy = put_back(accumulated.reducer.map(MapName(Measure.ENTROPY), calibrated))
         check()
         leading = {name: channels[name] for name in ("unc_output",) if name in channels}
-        maps = {**error_risk_maps(forward, accumulated, plan), **leading, **measures, **channels}
+        maps = {**error_risk_maps(accumulated), **leading, **measures, **channels}
         check()
     if study.reference is not None:
         maps["error"] = compute_prediction_failure(segmentation, study.reference).astype(np.float32)
     expected = None if plan.error_models is None else plan.error_models.expected_dice
-    told = describe_result(study, segmentation, accumulated.quality(study.voxel_ml), expected, input_reasons)
+    told = describe_result(study, segmentation, accumulated.quality(), expected, input_reasons)
     score = float(entropy[cancer_mask].mean(dtype=np.float64)) if cancer_mask.any() else None
     forward.report(forward.report.total, "The result is ready")
     told = {**provenance, **told, "triage_score": score}
     return Prediction(study.id, probabilities, segmentation, maps, study.affine, told, study.header)
 
 
-def member_maps(
-    accumulated: Accumulated, maps: Sequence[MapName], calibrated: torch.Tensor, crop: BrainCrop
-) -> dict[str, Floats32]:
+def member_maps(accumulated: Accumulated, calibrated: torch.Tensor) -> dict[str, Floats32]:
     """The maps of a plan that the members allow; of one member alone the variance is p(1-p)."""
     reducer, found = accumulated.reducer, {}
-    for name in possible(maps, reducer.count):
+    for name in possible(accumulated.plan.maps, reducer.count):
         alone = reducer.count == 1 and name.measure == Measure.VARIANCE
         source = MapName(Measure.VAR1SHOT, name.region) if alone else name
-        found[str(name)] = crop.put_back(reducer.map(source, calibrated).numpy())
+        found[str(name)] = accumulated.put_back(reducer.map(source, calibrated))
     return found
 
 
-def uncertainty_maps(accumulated: Accumulated, crop: BrainCrop, cancer_mask: Mask) -> dict[str, Floats32]:
+def uncertainty_maps(accumulated: Accumulated, cancer_mask: Mask) -> dict[str, Floats32]:
     """``unc_output`` of WT as it is and masked, and masked ones of TC and ET where all networks have them."""
     if accumulated.unc_output.count != accumulated.reducer.count:
         return {}
-    whole, *others = (crop.put_back(channel.numpy()) for channel in accumulated.unc_output.value)
+    whole, *others = map(accumulated.put_back, accumulated.unc_output.value)
     named = {f"unc_output-{region.lower()}": each for region, each in zip(REGIONS[1:], others, strict=False)}
     masked = {name: each * cancer_mask for name, each in named.items()}
     return {"unc_output": whole * cancer_mask, "unc_output_unmasked": whole, **masked}
 
 
-def error_risk_maps(forward: ForwardPass, accumulated: Accumulated, plan: PredictionPlan) -> dict[str, Floats32]:
+def error_risk_maps(accumulated: Accumulated) -> dict[str, Floats32]:
     """``error_risk`` of WT, TC and ET; nothing when the members that are done lack what it was fitted on."""
-    error_risk = None if plan.error_models is None else plan.error_models.error_risk
+    models, forward = accumulated.plan.error_models, accumulated.forward
+    error_risk = None if models is None else models.error_risk
     if error_risk is None:
         return {}
     study, crop, reducer, channel = forward.study, forward.crop, accumulated.reducer, accumulated.unc_output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 from napari_uncseg.errors import UncsegError
@@ -30,7 +29,7 @@ from napari_uncseg.uncertainty.recalibration.io import Calibration
 class Asked(TypedDict, total=False):
     """What a prediction may be asked for, see :meth:`Predictor.predict`."""
 
-    members: EnsembleSpec | str
+    ensemble: EnsembleSpec | str
     maps: Sequence[str] | None
     calibration: Calibration | None
 
@@ -68,7 +67,7 @@ class Predictor:
         Parameters
         ----------
         **asked
-            ``members``, ``maps`` and ``calibration`` as for :meth:`predict`.
+            ``ensemble``, ``maps`` and ``calibration`` as for :meth:`predict`.
 
         Raises
         ------
@@ -86,7 +85,7 @@ class Predictor:
         command : str, optional
             The command that remakes the result.
         **asked
-            ``members``, ``maps`` and ``calibration`` as for :meth:`predict`.
+            ``ensemble``, ``maps`` and ``calibration`` as for :meth:`predict`.
 
         Returns
         -------
@@ -104,7 +103,7 @@ class Predictor:
         self,
         study: Study,
         *,
-        members: EnsembleSpec | str = AUTO,
+        ensemble: EnsembleSpec | str = AUTO,
         maps: Sequence[str] | None = None,
         calibration: Calibration | None = None,
         progress: Progress | None = None,
@@ -116,7 +115,7 @@ class Predictor:
         Parameters
         ----------
         study : Study
-        members : EnsembleSpec or str
+        ensemble : EnsembleSpec or str
             Ensembling or test-time augmentation method: ``single``, ``tta:8``, ``mc_dropout:20,p=0.2`` ..., see
             :func:`napari_uncseg.inference.ensemble_spec.parse_ensemble`; by default the one that the model was judged
             with.
@@ -162,7 +161,7 @@ class Predictor:
             if self._notify is not None:
                 self._notify(message)
 
-        plan = self._plan(members, maps, calibration)
+        plan = self._plan(ensemble, maps, calibration)
         provenance = self._provenance(study, command, plan)
         crop = brain_crop(study, plan.ensemble.input_plan)
         tiles = count_tiles(crop.network_shape, plan.ensemble.input_plan.patch_size, TILE_STEP)
@@ -176,7 +175,6 @@ class Predictor:
         if done < wanted:
             fitted = "; its calibration was fitted for all of them" if calibration is not None else ""
             said.append(f"Stopped early, so this result is partial: {done} of {wanted} members{fitted}.")
-            plan = replace(plan, error_models=None)  # which were fitted for all of them
         report(report.total - 1, "Putting the result onto the study's grid")
         provenance["warnings"] += said
         assert forward.run_info is not None  # there is at least one member
@@ -190,34 +188,34 @@ class Predictor:
                 **plan.ensemble.details,
                 **dict.fromkeys(("probabilities", "unc_output"), "mean of the members'"),
             }
-        return make_prediction(forward, accumulated, plan, provenance, input_reasons)
+        return make_prediction(accumulated, provenance, input_reasons)
 
     def _plan(
         self,
-        members: EnsembleSpec | str = AUTO,
+        ensemble: EnsembleSpec | str = AUTO,
         maps: Sequence[str] | None = None,
         calibration: Calibration | None = None,
     ) -> PredictionPlan:
         own = str(self.model.provenance.get("members", SINGLE))
-        spec = parse_ensemble(members).resolved(self.model.snapshots, own)
+        spec = parse_ensemble(ensemble).resolved(self.model.snapshots, own)
         if spec not in self._ensembles:
             self._ensembles[spec] = plan_ensemble(spec, self.model)
-        ensemble = self._ensembles[spec]
-        names = usual_maps(ensemble) if maps is None else parse_maps(maps)
-        if undefined := [str(name) for name in names if name not in possible(names, ensemble.count)]:
+        ready = self._ensembles[spec]
+        names = usual_maps(ready) if maps is None else parse_maps(maps)
+        if undefined := [str(name) for name in names if name not in possible(names, ready.count)]:
             raise UncsegError(f"{undefined[0]} is a map between members; choose several (tta:8), or leave it out.")
         if calibration is not None:
-            calibration.check(str(ensemble.identity["sha256"]), ensemble.spec.method)
-        error_models = calibration or self._own_calibration(ensemble)
+            calibration.check(str(ready.identity["sha256"]), ready.spec.method)
+        error_models = calibration or self._own_calibration(ready)
         mask, smallest = cancer_mask_of(self.model.plans), smallest_of(self.model.plans)
-        return PredictionPlan(ensemble, names, calibration, error_models, mask, smallest)
+        return PredictionPlan(ready, names, calibration, error_models, mask, smallest)
 
     def _own_calibration(self, ensemble: EnsemblePlan) -> Calibration | None:
         """What the model brings along to tell how good its predictions are, when it was fitted for these members."""
         own, identity = self._brought, (ensemble.identity["sha256"], ensemble.spec.method)
         if own is None or (own.error_risk is None and own.expected_dice is None):
             return None
-        return own if (own.model_sha256, own.members) == identity else None
+        return own if (own.model_sha256, own.ensemble) == identity else None
 
     def _provenance(self, study: Study, command: str | None, plan: PredictionPlan) -> dict[str, Any]:
         ensemble = plan.ensemble

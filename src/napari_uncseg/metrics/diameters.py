@@ -57,6 +57,7 @@ def axial_diameters(mask: Mask, affine: AnyFloats) -> Diameters | None:
     not even by corners, are measured apart. Both lines are those of the convex hull: an indentation does not shorten
     them, and the one across need not cross the middle of the longest.
     """
+    from scipy.spatial import ConvexHull
     from skimage.measure import find_contours  # half a second to import
 
     box = bounding_box(mask)
@@ -69,31 +70,22 @@ def axial_diameters(mask: Mask, affine: AnyFloats) -> Diameters | None:
     best, at, hull = 0.0, 0, np.zeros((0, 2))
     boxes = [bounding_box(each) for each in slices]
     # No line is longer than the diagonal of the box: most slices need not be looked at.
-    spans = [float(np.hypot(*(_lengths(one) * sizes))) if one is not None else 0.0 for one in boxes]
+    lengths = [[part.stop - part.start for part in one or ()] for one in boxes]
+    spans = [float(np.hypot(*(sides * sizes))) if sides else 0.0 for sides in lengths]
     for index in np.argsort(spans)[::-1].tolist():
         if spans[index] <= best:
             break
         for contour in find_contours(slices[index].astype(np.float32), 0.5, fully_connected="high"):
             if np.hypot(*(np.ptp(contour, axis=0) * sizes)) <= best:
                 continue
-            corners = _hull(contour * sizes)
+            points = contour * sizes
+            corners = points[ConvexHull(points).vertices]
             length = float(np.sqrt(_squares(corners).max()))
             if length > best:
                 best, at, hull = length, index, corners
     number = box[axial].start + at
     from_below = number + 1 if axes[axial, 1] > 0 else mask.shape[axial] - number
     return Diameters(best, _across(hull), from_below)
-
-
-def _lengths(box: tuple[slice, ...]) -> Floats64:
-    return np.array([part.stop - part.start for part in box], dtype=np.float64)
-
-
-def _hull(points: Floats64) -> Floats64:
-    """Corners of the convex hull, in order."""
-    from scipy.spatial import ConvexHull
-
-    return np.asarray(points[ConvexHull(points).vertices])
 
 
 def _squares(points: Floats64) -> Floats64:

@@ -1,4 +1,7 @@
-"""Does the uncertainty rank the errors first? AUROC, average precision, what a reviewer would find, and correlation."""
+"""Does the uncertainty rank the errors first? AUROC, average precision, what a reviewer would find, and correlation.
+
+And the score of the BraTS challenge on uncertainty, QU-BraTS: leaving voxels out should raise Dice and cost little.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,18 @@ from typing import TypeAlias
 import numpy as np
 
 from napari_uncseg.arrays import Array, Floats64, Ints64, Mask
+from napari_uncseg.metrics.histograms import BRAIN, CODES, PREDICTED, TRUE, bin_edges
+from napari_uncseg.metrics.overlap import dice_of_counts
 
 Split: TypeAlias = Mapping[str, Array]
 """Histograms of a map, of shape (4096,) each: of the voxels that are ``correct``, of those that are a ``failure``, and
 the ``levels`` that tell ties from values that differ; all additive."""
+
+Kept: TypeAlias = Mapping[str, Array]
+"""``tp``, ``fp``, ``fn`` and ``tn`` (in the brain) among the voxels kept at each of 41 thresholds; additive."""
+
+THRESHOLDS: Floats64 = np.linspace(0.0, 100.0, 41)
+"""Uncertainties, in per cent of the map's largest possible value, up to which voxels are kept."""
 
 SMALLEST_VARIANCE = 1e-12
 """A map that varies less has no correlation."""
@@ -234,6 +245,76 @@ def correlation(uu: float, vv: float, uv: float, smallest: float, against: str |
     return min(max(uv / math.sqrt(uu * vv), -1.0), 1.0), ""
 
 
+def count_kept(histogram: Ints64) -> dict[str, Array]:
+    """Voxels kept at each threshold.
+
+    Parameters
+    ----------
+    histogram : ndarray of int64, shape (16, 4096)
+        Voxels by code and bin, see :mod:`~napari_uncseg.metrics.histograms`.
+
+    Returns
+    -------
+    dict of str to ndarray of int64, shape (41,)
+        See :data:`Kept`.
+    """
+    last = np.searchsorted(bin_edges(100.0)[1:], THRESHOLDS - 1e-9)
+    predicted, true, brain = (CODES & PREDICTED) > 0, (CODES & TRUE) > 0, (CODES & BRAIN) > 0
+    kinds = {"tp": predicted & true, "fp": predicted & ~true, "fn": ~predicted & true, "tn": ~predicted & ~true & brain}
+    return {kind: np.cumsum(histogram[chosen].sum(axis=0))[last] for kind, chosen in kinds.items()}
+
+
+def filter_curves(kept: Kept) -> dict[str, Floats64]:
+    """What happens when voxels more uncertain than a threshold are left out.
+
+    Parameters
+    ----------
+    kept : mapping of str to ndarray, shape (41,)
+        See :data:`Kept`.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (41,)
+        ``dice`` of the voxels kept at each of :data:`THRESHOLDS`, 1 when none of them is predicted or true;
+        ``filtered_true_positives`` and ``filtered_true_negatives``, the share of the true positives, and of the true
+        negatives in the brain, that were left out; 0 when there are none.
+    """
+    dice = dice_of_counts(kept["tp"], kept["fp"], kept["fn"])
+    return {"dice": dice, "filtered_true_positives": _lost(kept["tp"]), "filtered_true_negatives": _lost(kept["tn"])}
+
+
+def qubrats_scores(kept: Kept) -> dict[str, float]:
+    """Areas of the three curves, the score and its gain over no uncertainty; always defined.
+
+    Parameters
+    ----------
+    kept : mapping of str to ndarray, shape (41,)
+        See :data:`Kept`.
+
+    Returns
+    -------
+    dict of str to float
+        ``qubrats_score`` = (AUC of Dice + 1 − AUC of filtered true positives + 1 − AUC of filtered true negatives) / 3.
+        No uncertainty at all scores (Dice + 2) / 3, which is hard to beat when Dice is high: ``qubrats_gain`` is the
+        score beyond that. The challenge ranked teams by ranks of the parts, not by this mean.
+
+    References
+    ----------
+    Mehta et al. 2022, MELBA 1:026, arXiv 2112.10074.
+    """
+    curves = filter_curves(kept)
+    # By trapezoids over thresholds scaled to 0..1.
+    dice, positives, negatives = (float(np.trapezoid(curve, THRESHOLDS / 100)) for curve in curves.values())
+    score = (dice + (1 - positives) + (1 - negatives)) / 3
+    return {
+        "qubrats_dice_auc": dice,
+        "qubrats_ftp_auc": positives,
+        "qubrats_ftn_auc": negatives,
+        "qubrats_score": score,
+        "qubrats_gain": score - (float(curves["dice"][-1]) + 2) / 3,
+    }
+
+
 def _cumulated(counts: Ints64) -> Floats64:
     """Cumulated share from the last bin down, starting at 0."""
     cumulated = np.concatenate([[0], np.cumsum(counts[::-1])]).astype(np.float64)
@@ -245,3 +326,7 @@ def _first_crossing(level: float, rising: Floats64, other: Floats64) -> float:
     after = int(np.searchsorted(rising, level))
     low, high = rising[after - 1], rising[after]
     return float(other[after - 1] + (level - low) / (high - low) * (other[after] - other[after - 1]))
+
+
+def _lost(kept: Array) -> Floats64:
+    return 1 - kept / float(kept[-1]) if kept[-1] else np.zeros(kept.shape)

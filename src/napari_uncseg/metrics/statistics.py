@@ -1,4 +1,4 @@
-"""Statistics over studies: intervals, differences, two groups, many tests, and correlation given the volume.
+"""Statistics over studies: intervals, differences, two groups, and correlation given the volume.
 
 The unit is always the patient: voxels of one study are not independent, and neither are the folds of an ensemble.
 Studies without a value (``nan``) are left out and their number is what ``count`` lacks.
@@ -243,39 +243,6 @@ def hodges_lehmann(first: Numbers, second: Numbers) -> float:
     """Median of the differences of all pairs, the first minus the second; ``nan`` when a group is empty."""
     a, b = defined(first), defined(second)
     return float(np.median(np.subtract.outer(a, b))) if a.size and b.size else math.nan
-
-
-def holm(p_values: Numbers) -> Floats64:
-    """Adjust p-values for many tests by Holm's step-down method.
-
-    Parameters
-    ----------
-    p_values : sequence of float, length m
-        ``nan`` for a test that could not be made; it stays ``nan`` and does not count as a test.
-
-    Returns
-    -------
-    ndarray of float64, shape (m,)
-        In 0..1, never below the p-values.
-
-    Raises
-    ------
-    EvaluationError
-        When a p-value is outside 0..1.
-
-    References
-    ----------
-    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979), 65–70.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full(p.shape, math.nan)
-    made = np.flatnonzero(~np.isnan(p))
-    if ((p[made] < 0) | (p[made] > 1)).any():
-        raise EvaluationError("A p-value lies outside 0..1; give p-values as the tests return them.")
-    order = made[np.argsort(p[made], kind="stable")]
-    steps = p[order] * np.arange(order.size, 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
 
 
 def partial_spearman(x: Numbers, y: Numbers, given: Numbers) -> Correlation:

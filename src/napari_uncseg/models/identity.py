@@ -46,14 +46,14 @@ class Identity:
         Hash over weights, plans, data set description and snapshots.
     snapshots : int
         How many networks of its run it holds, the last one included.
-    members : str
+    ensemble : str
         Ensembling method that it was judged with, and is run with when nobody chooses.
     """
 
     name: str
     sha256: str
-    snapshots: int
-    members: str = "single"
+    snapshots: int = 1
+    ensemble: str = "single"
 
 
 def bundled_model_folder() -> Path:
@@ -80,8 +80,8 @@ def identify(folder: Path | None = None) -> Identity:
         sha256 = model_sha256(provenance["files"])
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder / PROVENANCE} does not name the model's files; {MEND}.") from error
-    members = str(provenance.get("members", "single"))
-    return Identity(str(provenance.get("name", folder.name)), sha256, 1 + len(snapshot_names(provenance)), members)
+    ensemble = str(provenance.get("members", "single"))
+    return Identity(str(provenance.get("name", folder.name)), sha256, 1 + len(snapshot_names(provenance)), ensemble)
 
 
 def calibration_of(folder: Path) -> Calibration | None:

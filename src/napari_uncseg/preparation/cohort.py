@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,23 +43,6 @@ class RawJob:
     options: Mapping[str, object]
 
 
-@dataclass(frozen=True)
-class Run:
-    """What is the same for all studies of a run.
-
-    Parameters
-    ----------
-    settings : PredictionSettings
-    device : str
-    model : Path, optional
-        Model folder; None for the bundled one.
-    """
-
-    settings: PredictionSettings
-    device: str
-    model: Path | None
-
-
 def prepare_job(
     job: RawJob,
     settings: PredictionSettings,
@@ -87,7 +70,7 @@ def name_of(job: PredictionJob | RawJob) -> str:
 
 def predict_on_cluster(
     jobs: Sequence[PredictionJob | RawJob],
-    run: Run,
+    settings: PredictionSettings,
     scheduler: str,
     *,
     progress: Progress = silent,
@@ -101,7 +84,7 @@ def predict_on_cluster(
     Parameters
     ----------
     jobs : sequence of PredictionJob or RawJob
-    run : Run
+    settings : PredictionSettings
     scheduler : str
         See :func:`napari_uncseg.cluster.cluster`.
     progress, cancelled : callable
@@ -120,7 +103,7 @@ def predict_on_cluster(
         When the scheduler cannot be reached.
     """
     outcomes: dict[int, Outcome] = {}
-    with cluster(scheduler) as executor, closing(as_completed(executor, run_on_worker, jobs, run)) as ended:
+    with cluster(scheduler) as executor, closing(as_completed(executor, run_on_worker, jobs, settings)) as ended:
         for end in ended:
             if end is None:
                 if cancelled():
@@ -132,7 +115,7 @@ def predict_on_cluster(
     return [outcomes[place] for place in sorted(outcomes)], len(outcomes) < len(jobs)
 
 
-def run_on_worker(job: PredictionJob | RawJob, run: Run) -> Outcome:
+def run_on_worker(job: PredictionJob | RawJob, settings: PredictionSettings) -> Outcome:
     """Prepare a study where it is raw, predict and save it; called on a worker.
 
     Returns
@@ -142,9 +125,8 @@ def run_on_worker(job: PredictionJob | RawJob, run: Run) -> Outcome:
     """
     try:
         if isinstance(job, RawJob):
-            job = prepare_job(job, run.settings)
-        predictor = _predictor(run.model, run.device)
-        return pipeline.predict_job(job, predictor, run.settings)
+            job = prepare_job(job, settings)
+        return pipeline.predict_job(job, _predictor(settings), settings)
     except Exception as error:  # a bad study does not stop the ones after it
         return Outcome(name_of(job), Status.FAILED, error=error)
 
@@ -158,7 +140,7 @@ def _outcome(name: str, future: Future[Outcome]) -> Outcome:
         return Outcome(name, Status.FAILED, error=ClusterError(what))
 
 
-@cache
-def _predictor(model: Path | None, device: str) -> Predictor:
+@lru_cache(1)
+def _predictor(settings: PredictionSettings) -> Predictor:
     """The model, loaded once in a process."""
-    return pipeline.make_predictor(model, device, lambda _sentence: None)
+    return pipeline.make_predictor(settings, lambda _sentence: None)

@@ -12,17 +12,15 @@ import numpy as np
 import pandas as pd
 
 from napari_uncseg.arrays import Floats64
-from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.calibration import ProbabilityCalibration
-from napari_uncseg.evaluation.discrimination import Discrimination, QUBraTS
+from napari_uncseg.evaluation.discrimination import MEAN_TUMOUR, Discrimination, QUBraTS
 from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME, study_scores
 from napari_uncseg.evaluation.metric import Statistic
 from napari_uncseg.evaluation.summary import Summary
 from napari_uncseg.evaluation.table import by_case
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import Reliability, reliability
-from napari_uncseg.metrics.discrimination import errors_caught_curve
-from napari_uncseg.metrics.qubrats import THRESHOLDS, filter_curves
+from napari_uncseg.metrics.discrimination import THRESHOLDS, errors_caught_curve, filter_curves
 from napari_uncseg.metrics.selective import risk_coverage
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import (

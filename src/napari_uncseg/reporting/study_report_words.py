@@ -128,8 +128,8 @@ def calibration_notes(prediction: Prediction) -> dict[Region, str]:
     model = prediction.provenance.get("model") or {}
     if known is None or model.get("sha256") != known.model_sha256:
         return dict.fromkeys(REGIONS, "The calibration of this model was not measured.")
-    if prediction.method != known.members or prediction.recalibrated:
-        how = f"Calibration was measured with the members {known.members} and without recalibration, not for this run."
+    if prediction.method != known.ensemble or prediction.recalibrated:
+        how = f"Calibration was measured with the members {known.ensemble} and without recalibration, not for this run."
         return dict.fromkeys(REGIONS, how)
     figures, studies = known.provenance["figures"], len(known.provenance["studies"])
     voxels = f"the voxel set {known.provenance['voxel_set']} of {studies} studies that it never saw"

@@ -1,17 +1,22 @@
-"""Uncertainty of a voxel, from one probability or from those of several members; for numpy and torch alike.
+"""Uncertainty of a voxel, from one probability or from those of several members, and whether it is wrong.
 
-torch is never imported here: a torch tensor can only arrive after its library was imported by the caller. What the maps
-are called is in :mod:`napari_uncseg.maps`.
+For numpy and torch alike. torch is never imported here: a torch tensor can only arrive after its library was imported
+by the caller. What the maps are called is in :mod:`napari_uncseg.maps`.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from functools import reduce
+from operator import or_
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from napari_uncseg.arrays import ArrayT
+from napari_uncseg.labels import REGION_LABELS, Region
+
+Failure = Literal["wt", "any_region", "per_region"]
 
 
 def entropy(probability: ArrayT) -> ArrayT:
@@ -116,6 +121,41 @@ def disagreement(votes_for: ArrayT) -> ArrayT:
     """
     share: Any = votes_for
     return cast(ArrayT, namespace(share).minimum(share, 1 - share))
+
+
+def compute_prediction_failure(prediction_labels: ArrayT, reference_labels: ArrayT, failure: Failure = "wt") -> ArrayT:
+    """Voxels where the prediction fails: the XOR of prediction and reference, false positives and negatives alike.
+
+    Parameters
+    ----------
+    prediction_labels, reference_labels : ndarray or torch.Tensor of int, one shape
+        Values of :class:`napari_uncseg.labels.Label`, 0 elsewhere.
+    failure : {"wt", "any_region", "per_region"}
+        ``wt``: tumour against not tumour, which is blind to a confusion of tissues inside the tumour;
+        ``any_region``: a failure of WT, TC or ET; ``per_region``: the three of them apart.
+
+    Returns
+    -------
+    ndarray or torch.Tensor of bool
+        Of the shape of the labels; for ``per_region`` with a first axis of three, WT, TC, ET.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or ``failure`` is none of the three.
+    """
+    prediction, reference = cast(Any, prediction_labels), cast(Any, reference_labels)
+    if prediction.shape != reference.shape:
+        raise ValueError(f"Labels of shapes {tuple(prediction.shape)} and {tuple(reference.shape)} cannot be compared.")
+    if failure not in ("wt", "any_region", "per_region"):
+        raise ValueError(f"Failure {failure!r} is none of 'wt', 'any_region' and 'per_region'.")
+
+    def inside(labels: Any, region: Region) -> Any:
+        return reduce(or_, [labels == int(label) for label in REGION_LABELS[region]])
+
+    regions = (Region.WT,) if failure == "wt" else Region
+    wrong = [inside(prediction, region) ^ inside(reference, region) for region in regions]
+    return cast(ArrayT, namespace(prediction).stack(wrong) if failure == "per_region" else reduce(or_, wrong))
 
 
 def _clipped(probability: Any) -> Any:

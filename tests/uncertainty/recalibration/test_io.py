@@ -70,7 +70,7 @@ def test_is_for_one_model_and_its_members_alone(calibration):
 def test_is_written_and_read_again(calibration, probabilities, tmp_path):
     calibration.save(tmp_path / "new" / "calibration.json")
     again = load_calibration(tmp_path / "new" / "calibration.json")
-    assert (dict(again.maps), again.model_sha256, again.members) == (MAPS, "a" * 64, "tta:8")
+    assert (dict(again.maps), again.model_sha256, again.ensemble) == (MAPS, "a" * 64, "tta:8")
     assert dict(again.controls) == CONTROLS
     assert again.sha256 == calibration.sha256
     assert again.provenance["studies"] == {"one": {}}
@@ -207,7 +207,7 @@ def test_every_kind_of_map_comes_back(change, tmp_path):
 def test_the_bundled_one_is_that_of_the_bundled_network(monkeypatch, calibration, tmp_path):
     shipped = bundled_calibration()
     assert shipped is not None
-    shipped.check(load_model().sha256, identity.identify().members)
+    shipped.check(load_model().sha256, identity.identify().ensemble)
     assert not {"/", "\\"} & set("".join(shipped.provenance["studies"])), "studies are told by name alone"
     monkeypatch.setattr(identity, "bundled_model_folder", lambda: tmp_path)
     assert bundled_calibration() is None

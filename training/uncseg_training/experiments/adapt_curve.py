@@ -97,7 +97,7 @@ def main(
         for name in fold["val"]:
             study = known[name]()
             assert study.reference is not None  # it would not be among these otherwise
-            found = predictor.predict(study, members=MEMBERS)
+            found = predictor.predict(study, ensemble=MEMBERS)
             dice[count].append(region_dice(found.segmentation, study.reference, study.voxel_ml))
     rows = rows_of(dice)
     harness.write_table(rows, out / "adapt_curve", f"Mean Dice of {len(fold['val'])} patients of fold 0")

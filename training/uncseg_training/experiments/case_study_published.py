@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_uncseg.arrays import Floats64
-from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
+from napari_uncseg.evaluation.discrimination import MEAN_TUMOUR
 from napari_uncseg.evaluation.recalibration import ECE_BINS, counts_of, fine_bins
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound, reliability

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from napari_uncseg.arrays import Floats64
-from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
+from napari_uncseg.errors import EvaluationError
+from napari_uncseg.evaluation.discrimination import MEAN_TUMOUR
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import ece_bound
-from napari_uncseg.metrics.statistics import defined, holm, paired_difference
+from napari_uncseg.metrics.statistics import Numbers, defined, paired_difference
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.judging import Measured
@@ -224,3 +225,36 @@ def with_p(rows: list[Row], p_values: Sequence[float]) -> list[Row]:
 def told_p(value: float) -> float | None:
     """A p-value for a table; None where it is undefined."""
     return float(f"{value:.2g}") if math.isfinite(value) else None
+
+
+def holm(p_values: Numbers) -> Floats64:
+    """Adjust p-values for many tests by Holm's step-down method.
+
+    Parameters
+    ----------
+    p_values : sequence of float, length m
+        ``nan`` for a test that could not be made; it stays ``nan`` and does not count as a test.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        In 0..1, never below the p-values.
+
+    Raises
+    ------
+    EvaluationError
+        When a p-value is outside 0..1.
+
+    References
+    ----------
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979), 65–70.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, math.nan)
+    made = np.flatnonzero(~np.isnan(p))
+    if ((p[made] < 0) | (p[made] > 1)).any():
+        raise EvaluationError("A p-value lies outside 0..1; give p-values as the tests return them.")
+    order = made[np.argsort(p[made], kind="stable")]
+    steps = p[order] * np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted

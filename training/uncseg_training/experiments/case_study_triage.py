@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
+from napari_uncseg.evaluation.discrimination import MEAN_TUMOUR
 from napari_uncseg.evaluation.error_models import FEWEST
 from napari_uncseg.evaluation.expected_dice import EXPECTED_DICE, VOLUME, forecasts, study_scores
 from napari_uncseg.evaluation.table import MetricResult, by_case, to_frame

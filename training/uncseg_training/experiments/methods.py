@@ -226,7 +226,7 @@ def draw_one(all_ways: Sequence[Way], part: Part, out: Path, device: str) -> Non
         task = way.task(out, part)
         if task is not None:
             prediction = Predictor(load_model(task.model), device=device).predict(
-                study, members=task.members, maps=task.maps
+                study, ensemble=task.members, maps=task.maps
             )
             cases[way.name] = case_of(prediction, study), [scaled(name) for name in way.maps]
     draw_maps(cases, study.images[0], out / "maps.png")

@@ -38,7 +38,7 @@ from napari_uncseg.metrics.statistics import bootstrap_bca, paired_difference
 from napari_uncseg.review.findings import find
 from napari_uncseg.review.threshold_sweep import leading_map, start_threshold, sweep_thresholds
 from napari_uncseg.review.watershed import PARTIAL_VOLUME_VOXELS, build_watershed
-from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
+from napari_uncseg.uncertainty.measures import compute_prediction_failure
 from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.splits import SPLITS, read_splits
 from uncseg_training.experiments import harness

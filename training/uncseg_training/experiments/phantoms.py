@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import typer
 
-from napari_uncseg.evaluation.aggregation import MEAN_TUMOUR
 from napari_uncseg.evaluation.case import case_from_prediction
+from napari_uncseg.evaluation.discrimination import MEAN_TUMOUR
 from napari_uncseg.evaluation.expected_dice import ENDS, EXPECTED_DICE
 from napari_uncseg.evaluation.table import MetricResult, to_frame
 from napari_uncseg.inference.predictor import Predictor
@@ -52,7 +52,7 @@ def study_of(phantom: Phantom, name: str) -> Study:
 def judged(predictor: Predictor, study: Study, members: str) -> dict[str, Any]:
     """What is kept of a study: volumes, Dice, mean entropy and expected Dice per region; the reasons for a review."""
     assert study.reference is not None  # phantoms have one
-    prediction = predictor.predict(study, members=members)
+    prediction = predictor.predict(study, ensemble=members)
     case, told = case_from_prediction(prediction, study.reference, brain=study.brain), prediction.provenance
     kept: dict[str, Any] = {"needs_review": [reason["code"] for reason in told["needs_review"]]}
     for index, region in enumerate(REGIONS):

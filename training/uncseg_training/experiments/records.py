@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from napari_uncseg.evaluation.aggregation import MeanUncertainty
 from napari_uncseg.evaluation.calibration import ProbabilityCalibration
 from napari_uncseg.evaluation.case import Case, case_from_arrays, upper_bound
-from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, QUBraTS
+from napari_uncseg.evaluation.discrimination import Alignment, Discrimination, MeanUncertainty, QUBraTS
 from napari_uncseg.evaluation.metric import Metric, from_npz, to_npz
 from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.evaluation.recalibration import ProbabilitySteps
@@ -211,7 +210,7 @@ def measure(task: Task, folder: Path, device: str = "auto") -> None:
     steps = {(region, voxels): ProbabilitySteps(region, voxels) for region in REGIONS for voxels in CALIBRATED_SETS}
     for study in task.source:
         started = time.perf_counter()
-        prediction = predictor.predict(study, members=task.members, maps=task.maps)
+        prediction = predictor.predict(study, ensemble=task.members, maps=task.maps)
         seconds.append(time.perf_counter() - started)
         quality[study.id] = prediction.provenance["quality"]
         passes = parse_ensemble(task.members).passes or prediction.member_count

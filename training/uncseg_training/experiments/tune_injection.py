@@ -205,7 +205,7 @@ def tune_injection(
         for number, (p, members) in enumerate(runs.items()):
             if progress is not None:
                 progress(number, len(runs), f"p={p:g}" if p else "one pass without dropout")
-            prediction = predictor.predict(study, members=members, maps=("entropy",), cancelled=cancelled)
+            prediction = predictor.predict(study, ensemble=members, maps=("entropy",), cancelled=cancelled)
             if prediction.partial is not None:
                 raise Cancelled(STOPPED)
             sums[p].add(prediction, study, reference)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_uncseg.arrays import AnyInts, Array, Floats32, Floats64, Mask
-from napari_uncseg.uncertainty.prediction_error import Failure
+from napari_uncseg.uncertainty.measures import Failure
 from uncseg_training.data.case_maps import Box, CaseMaps, Maps
 
 FloatT = TypeVar("FloatT", bound=np.floating)
@@ -69,7 +69,7 @@ def compute_prediction_error_probability(
     Parameters
     ----------
     failure : ndarray of bool or float, shape (..., x, y, z)
-        :func:`~napari_uncseg.uncertainty.prediction_error.compute_prediction_failure` of this visit.
+        :func:`~napari_uncseg.uncertainty.measures.compute_prediction_failure` of this visit.
     error : ndarray of float, shape (..., x, y, z)
         Average so far; what it holds where no visit was is ignored.
     visits : ndarray of int, shape (x, y, z)

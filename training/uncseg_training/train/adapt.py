@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_uncseg.evaluation.calibration_studies import Origin
 from napari_uncseg.inference.prediction_plan import smallest_of
 from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.files import write_files
 from napari_uncseg.io.results import find_results, read_result
 from napari_uncseg.labels import REGIONS
 from napari_uncseg.metrics.statistics import bootstrap_bca
-from napari_uncseg.models.identity import CALIBRATION, PREVIOUS_STAGE, bundled_model_folder
+from napari_uncseg.models.identity import CALIBRATION, PREVIOUS_STAGE, Identity, bundled_model_folder
 from napari_uncseg.models.model import Model, load_model
 from uncseg_training.data.splits import split_by_group, write_splits
 from uncseg_training.train.chain import SPLITS, Chain, Tell, patients_of
@@ -131,7 +130,7 @@ def adapt(
     predicted = chain.predict({0: start}, [{"val": list(studies)}], "before")
     left_out = chain.predict(models, folds, "out-of-fold")
     adapted = load_model(chain.train("all", out))
-    fitted = collect(left_out, studies).fit(Origin(adapted.name, adapted.sha256, settings.members))
+    fitted = collect(left_out, studies).fit(Identity(adapted.name, adapted.sha256, ensemble=settings.members))
     fitted.calibration.save(out / CALIBRATION)
     write_files({out / CARD: _card(adapted, before, predicted, left_out, settings).encode()})
     return adapted

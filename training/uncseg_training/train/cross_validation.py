@@ -83,13 +83,13 @@ def predict_out_of_fold(
         predictor = Predictor(model, device="auto")
         for name in held_out:
             study, folds[name] = studies[name](), fold
-            promised = predictor.provenance(study, members=members, maps=maps)
+            promised = predictor.provenance(study, ensemble=members, maps=maps)
             told = {**promised, "settings": {**promised["settings"], **OUT_OF_FOLD}}
             standing = (check_target(out, name, each, maps or tuple(Measure)).state for each in (promised, told))
             if State.SAME in standing:
                 tell(f"fold {fold}: {name} is there")
                 continue
-            save_prediction(predictor.predict(study, members=members, maps=maps), out, overwrite=overwrite)
+            save_prediction(predictor.predict(study, ensemble=members, maps=maps), out, overwrite=overwrite)
             tell(f"fold {fold}: {name}")
     return folds
 

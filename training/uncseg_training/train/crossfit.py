@@ -24,7 +24,7 @@ from napari_uncseg.labels import labels_from_regions
 from napari_uncseg.models.heads import Head, split
 from napari_uncseg.models.model import Model, save_model
 from napari_uncseg.models.unet import output_layer
-from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
+from napari_uncseg.uncertainty.measures import compute_prediction_failure
 from uncseg_training.data.case_manifest import MANIFEST, Manifest
 from uncseg_training.data.cases import Cases
 from uncseg_training.data.patches import Patches, whole_case

@@ -52,15 +52,17 @@ def calibrate_folds(
     alpha: Annotated[float, typer.Option(min=0.01, max=0.99, help="Share of a region a threshold may miss.")] = ALPHA,
 ) -> None:
     """Fit calibration, error risk and expected Dice out of fold; each result gets those that were fitted without it."""
-    from napari_uncseg.evaluation.calibration_studies import FitSettings, Origin
+    from dataclasses import replace
+
+    from napari_uncseg.evaluation.calibration_studies import FitSettings
     from napari_uncseg.models.identity import CALIBRATION, identify
     from uncseg_training.data.labelled_studies import labelled_studies
     from uncseg_training.train.cross_validation import collect, members_of, write_left_out
 
-    known, identity = labelled_studies(studies), identify(model)
+    known = labelled_studies(studies)
     members = members_of(results)
     collected = collect(results, known, FitSettings(alpha=alpha))
-    fit = collected.fit(Origin(identity.name, identity.sha256, members))
+    fit = collected.fit(replace(identify(model), ensemble=members))
     write_left_out(results, known, collected.samples, typer.echo)
     fit.calibration.save(model / CALIBRATION)
     for note in fit.notes:

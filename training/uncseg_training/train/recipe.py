@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_uncseg.evaluation.calibration_studies import Origin
-from napari_uncseg.evaluation.cohort import merge
 from napari_uncseg.evaluation.matching import Pair, match
-from napari_uncseg.evaluation.runner import EvaluationSettings, evaluate_pairs
+from napari_uncseg.evaluation.runner import EvaluationSettings, evaluate_pairs, merge
 from napari_uncseg.evaluation.summary import Summary, summarise
 from napari_uncseg.io.files import versions
 from napari_uncseg.io.study import Study
@@ -195,7 +193,7 @@ def _calibrate(
     collected = collect(results, studies)
     write_left_out(results, studies, collected.samples, chain.tell)
     first = identify(models[0])
-    fitted = collected.fit(Origin(first.name, first.sha256, chain.members))
+    fitted = collected.fit(replace(first, ensemble=chain.members))
     for fold, model in models.items():
         shutil.copytree(model, folders[fold], dirs_exist_ok=True)
         identity = identify(model)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_uncseg.arrays import AnyFloats, AnyInts
-from napari_uncseg.uncertainty.prediction_error import compute_prediction_failure
+from napari_uncseg.uncertainty.measures import compute_prediction_failure
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.paper1.variance import VarianceMaps
 

@@ -47,7 +47,7 @@ class Calibration:
         One for each region.
     model_sha256 : str
         Hash of the model it was fitted for.
-    members : str
+    ensemble : str
         Members whose mean it was fitted for, such as ``single`` or ``tta:8``.
     controls : mapping of Region to RiskControl
         Thresholds that keep a false-negative rate; empty when none were asked for.
@@ -61,7 +61,7 @@ class Calibration:
 
     maps: Mapping[Region, MonotoneMap]
     model_sha256: str
-    members: str
+    ensemble: str
     controls: Mapping[Region, RiskControl] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     error_risk: ErrorRisk | None = None
@@ -72,7 +72,7 @@ class Calibration:
         """Hash of all that decides what a prediction becomes with it; studies and figures do not."""
         decisive: dict[str, Any] = {
             "model": self.model_sha256,
-            "members": self.members,
+            "members": self.ensemble,
             "maps": [self.maps[region].content() for region in REGIONS],
             **self._estimates(),
         }
@@ -110,14 +110,14 @@ class Calibration:
             result[index] = self.maps[region].apply(values[index])
         return cast(ArrayT, result)
 
-    def check(self, model_sha256: str, members: str) -> None:
+    def check(self, model_sha256: str, ensemble: str) -> None:
         """Make sure that the calibration was fitted for a model and members.
 
         Parameters
         ----------
         model_sha256 : str
             Hash of the model about to run.
-        members : str
+        ensemble : str
             Its members, such as ``single`` or ``tta:8``.
 
         Raises
@@ -131,10 +131,10 @@ class Calibration:
                 f"The calibration was fitted for the model {f'{name} ' if name else ''}{self.model_sha256[:12]}, not "
                 f"for {model_sha256[:12] or 'one that was never saved'}; fit one for this model with uncseg calibrate."
             )
-        if members != self.members:
+        if ensemble != self.ensemble:
             raise CalibrationError(
-                f"The calibration was fitted for the members {self.members}, not for {members}; choose the members "
-                f"{self.members}, or fit one for {members} with uncseg calibrate."
+                f"The calibration was fitted for the members {self.ensemble}, not for {ensemble}; choose the members "
+                f"{self.ensemble}, or fit one for {ensemble} with uncseg calibrate."
             )
 
     def controlled_mask(self, probability: ArrayT, region: Region, *, recalibrated: bool = False) -> ArrayT:
@@ -174,7 +174,7 @@ class Calibration:
             "format": FORMAT,
             "research_use_only": RESEARCH_USE_ONLY,
             "model": {**self.provenance.get("model", {}), "sha256": self.model_sha256},
-            "members": self.members,
+            "members": self.ensemble,
             "regions": {str(region): self.maps[region].content() for region in REGIONS},
         }
         if self.controls:
@@ -222,7 +222,7 @@ def load_calibration(path: str | Path) -> Calibration:
     return Calibration(
         maps={region: read.regions[region] for region in REGIONS},
         model_sha256=read.model.sha256,
-        members=read.members,
+        ensemble=read.members,
         controls=read.conformal.regions if read.conformal is not None else {},
         provenance={key: value for key, value in content.items() if key not in _OWN or key == "model"},
         error_risk=read.error_risk,

@@ -191,7 +191,7 @@ class EnsembleChoice(QWidget):
         kept = sum(item.name.startswith("snapshot-") for item in found)
         self._snapshots, self._own = 1 + kept, "single"
         with suppress(ModelError):
-            self._own = identity.identify(model_folder).members
+            self._own = identity.identify(model_folder).ensemble
         title, _ = PRESETS[SNAPSHOTS]
         self.preset.setItemText(SNAPSHOTS, f"{title} ({self._snapshots})" if kept else f"{title} (none)")
         self._on_change()
@@ -324,14 +324,14 @@ def check_fit(calibration: Calibration, model_folder: Path | None, members: Ense
         )
     else:
         model = identity.identify(model_folder)
-        calibration.check(model.sha256, members.resolved(model.snapshots, model.members).method)
+        calibration.check(model.sha256, members.resolved(model.snapshots, model.ensemble).method)
 
 
 def fit_sentence(calibration: Calibration) -> str:
     """That a calibration fits, what it was fitted on, and the thresholds that keep what they miss."""
     studies = len(calibration.provenance.get("studies") or ())
     on = f", fitted on {studies} {'study' if studies == 1 else 'studies'}" if studies else ""
-    fits = f"Fits this model with the members {calibration.members}{on}; the segmentation stays as it is."
+    fits = f"Fits this model with the members {calibration.ensemble}{on}; the segmentation stays as it is."
     kept = {region: each for region, each in calibration.controls.items() if each.threshold is not None}
     if not kept:
         return fits

@@ -85,8 +85,9 @@ class SegmentWidget(JobPanel):
     def _request(self) -> Request:
         folder = self._folder()
         members = self.members.members_for(folder)
-        settings = PredictionSettings(Path(), members=members, calibration=self.calibration.chosen_for(folder, members))
-        return Request(self.study.loader(), settings, self.device.currentText(), folder)
+        calibration, device = self.calibration.chosen_for(folder, members), self.device.currentText()
+        settings = PredictionSettings(Path(), ensemble=members, calibration=calibration, device=device, model=folder)
+        return Request(self.study.loader(), settings)
 
     def _on_returned(self, outcome: Outcome) -> None:
         study, prediction = outcome.study, outcome.prediction
@@ -101,7 +102,7 @@ class SegmentWidget(JobPanel):
         if prediction.partial is not None:
             self.bar.status.tell(f"Stopped after {seconds:.0f} s; the result is {prediction.partial} members.")
         elif outcome.request is not None:
-            self.members.learn(outcome.request.settings.members, seconds)
+            self.members.learn(outcome.request.settings.ensemble, seconds)
 
     def _on_running(self) -> None:
         running = self.running

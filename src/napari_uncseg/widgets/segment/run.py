@@ -36,16 +36,10 @@ class Request:
         Reads or builds the study.
     settings : PredictionSettings
         Of the pipeline; where the result goes is chosen later.
-    device : str
-        ``auto``, ``cuda`` or ``cpu``.
-    model_folder : Path or None
-        Folder of a model; None for the bundled one.
     """
 
     load: Callable[[], Study]
     settings: pipeline.PredictionSettings
-    device: str
-    model_folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +75,7 @@ def run(request: Request, report: Report) -> Outcome:
     if report.cancelled():
         raise Cancelled(STOPPED)
     report.tell(0, 0, "Loading the model")
-    folder = request.model_folder or settings.members.stand_in
-    predictor = pipeline.make_predictor(folder, request.device, report.notify)
+    predictor = pipeline.make_predictor(settings, report.notify)
     kwargs = settings.predict_kwargs()
     prediction = predictor.predict(study, progress=report.tell, cancelled=report.cancelled, **kwargs)
     return Outcome(study, prediction, request)
@@ -100,7 +93,7 @@ def save(outcome: Outcome, out: Path, overwrite: bool, _report: Report) -> jobs.
     if request is None:
         return pipeline.save_study(outcome.prediction, pipeline.PredictionSettings(out, overwrite))
     settings = replace(request.settings, out=out, overwrite=overwrite, resample=study.resampled)
-    command = jobs.command_of(study, settings.options(request.device, request.model_folder))
+    command = jobs.command_of(study, settings.options)
     return pipeline.save_study(outcome.prediction, settings, command)
 
 
