@@ -29,6 +29,7 @@ from napari_uncseg.io.prediction import Prediction  # noqa: E402
 from napari_uncseg.io.saving import save_prediction  # noqa: E402
 from napari_uncseg.io.study import Study  # noqa: E402
 from napari_uncseg.labels import MODALITIES, Label, labels_from_regions, region_masks  # noqa: E402
+from tests.plans import make_plans  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -229,40 +230,7 @@ def write_model(folder: Path) -> Path:
     from napari_uncseg.models.model import Model, output_channels, save_model
     from napari_uncseg.models.unet import build_network
 
-    layers = {
-        "n_stages": 2,
-        "features_per_stage": [4, 8],
-        "kernel_sizes": [[3, 3, 3]] * 2,
-        "strides": [[1] * 3, [2] * 3],
-    }
-    operations = {
-        "conv_op": "torch.nn.modules.conv.Conv3d",
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-    plans = {
-        "configurations": {
-            "3d_fullres": {
-                "patch_size": [24, 24, 24],
-                "spacing": [3.0, 3.0, 3.0],
-                "normalization_schemes": ["ZScoreNormalization"] * 4,
-                "use_mask_for_norm": [True] * 4,
-                "architecture": {
-                    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-                    "arch_kwargs": {
-                        **layers,
-                        **operations,
-                        "n_conv_per_stage": [1, 1],
-                        "n_conv_per_stage_decoder": [1],
-                    },
-                },
-            }
-        },
-        "uncseg": {"head": "regions", "uncertainty_channels": 1, "orientation": "RAS"},
-    }
+    plans = make_plans(patch=(24, 24, 24), spacing=(3.0, 3.0, 3.0))
     torch.manual_seed(0)
     network = build_network(plans, len(MODALITIES), output_channels(plans))
     save_model(Model(network, plans, name="tiny"), folder)

@@ -18,12 +18,13 @@ from napari_uncseg.io.study import Study
 
 @pytest.fixture
 def uncseg() -> Callable[..., Result]:
-    """Run a command; whatever it is, no traceback may be seen and no exception may escape."""
+    """Run a command, which ends with a code; whatever it is, no traceback is seen and no exception escapes."""
 
-    def run(*words: object) -> Result:
+    def run(*words: object, code: int = 0) -> Result:
         result = CliRunner().invoke(app, [str(word) for word in words])
         assert "Traceback" not in result.output
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == code, result.output
         return result
 
     return run

@@ -33,7 +33,6 @@ from napari_uncseg.uncertainty.recalibration.models import Temperature
 def test_predict_writes_results_and_prints_a_table(quick, study_folder, tiny_study, tmp_path, uncseg):
     out = tmp_path / "a folder"
     result = uncseg("predict", study_folder, "-o", out)
-    assert result.exit_code == 0, result.output
     segmentation = nib.load(out / tiny_study.id / f"{tiny_study.id}_seg.nii.gz")
     assert segmentation.shape == tiny_study.shape
     np.testing.assert_array_equal(segmentation.affine, tiny_study.affine)
@@ -49,9 +48,8 @@ def test_predict_writes_results_and_prints_a_table(quick, study_folder, tiny_stu
 
 
 def test_predict_skips_what_is_there(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
+    uncseg("predict", study_folder, "-o", tmp_path / "out")
     again = uncseg("predict", study_folder, "-o", tmp_path / "out")
-    assert again.exit_code == 0
     assert quick.studies == [study_folder.name]
     assert "already there" in again.stdout
     assert "0.810" in again.stdout
@@ -59,18 +57,17 @@ def test_predict_skips_what_is_there(quick: Any, study_folder: Path, tmp_path: P
 
 def test_predict_keeps_other_results_unless_told(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     out = tmp_path / "out"
-    assert uncseg("predict", study_folder, "-o", out).exit_code == 0
+    uncseg("predict", study_folder, "-o", out)
     saved = out / study_folder.name / f"{study_folder.name}_uncseg.json"
     before = saved.read_bytes()
     quick.sha256 = "f" * 64
-    refused = uncseg("predict", study_folder, "-o", out)
-    assert refused.exit_code == 1
+    refused = uncseg("predict", study_folder, "-o", out, code=1)
     (sentence,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     for part in (str(saved.parent), "model (quick", "--overwrite"):
         assert part in sentence
     assert quick.studies == [study_folder.name]  # refused before anything was computed
     assert saved.read_bytes() == before
-    assert uncseg("predict", study_folder, "-o", out, "--overwrite").exit_code == 0
+    uncseg("predict", study_folder, "-o", out, "--overwrite")
     assert json.loads(saved.read_text())["model"]["sha256"] == "f" * 64
 
 
@@ -79,8 +76,7 @@ def test_predict_goes_on_after_a_bad_study(quick: Any, tmp_path: Path, copy_stud
     first, bad, last = (copy_study(f"BraTS-GLI-0000{n}-000", parent) for n in (1, 2, 3))
     truncated = bad / f"{bad.name}-t2f.nii.gz"
     truncated.write_bytes(truncated.read_bytes()[:2000])
-    result = uncseg("predict", parent, tmp_path / "nowhere", "-o", tmp_path / "out")
-    assert result.exit_code == 1
+    result = uncseg("predict", parent, tmp_path / "nowhere", "-o", tmp_path / "out", code=1)
     assert quick.studies == [first.name, last.name]
     assert truncated.name in result.stderr
     assert f"2 of 4 studies failed: {bad.name}, {tmp_path / 'nowhere'}" in result.stderr
@@ -100,8 +96,7 @@ def test_a_study_that_cannot_be_saved_is_told_in_its_turn(quick, copy_study, tmp
         return save(prediction, *args, **options)
 
     monkeypatch.setattr(batch, "save_prediction", fail)
-    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out")
-    assert result.exit_code == 1
+    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out", code=1)
     assert quick.studies == [folder.name for folder in cohort]
     assert f"error: {cohort[1].name}: the disk is full." in result.stderr
     rows = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("BraTS-GLI")]
@@ -137,7 +132,7 @@ def test_the_next_study_is_read_and_the_last_one_saved_beside_the_network(
     monkeypatch.setattr(batch, "load_study", loads)
     monkeypatch.setattr(quick, "predict", predicts)
     monkeypatch.setattr(batch, "save_prediction", saves)
-    assert uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out").exit_code == 0
+    uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out")
     assert reached == [True, True, True]
 
 
@@ -146,8 +141,7 @@ def test_predict_survives_an_unexpected_error(quick, study_folder, tmp_path, mon
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(quick, "predict", fail)
-    result = uncseg("predict", study_folder, "-o", tmp_path / "out")
-    assert result.exit_code == 1
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", code=1)
     assert f"error: {study_folder.name}: unexpected ZeroDivisionError: division by zero (--debug" in result.stderr
     told = CliRunner().invoke(app, ["predict", str(study_folder), "-o", str(tmp_path / "out"), "--debug"])
     assert "Traceback" in told.stderr
@@ -155,19 +149,17 @@ def test_predict_survives_an_unexpected_error(quick, study_folder, tmp_path, mon
 
 def test_predict_refuses_two_studies_of_one_id(quick, study_folder, tmp_path, copy_study, uncseg):
     twin = copy_study(study_folder.name, tmp_path / "other")
-    result = uncseg("predict", study_folder, twin, "-o", tmp_path / "out")
-    assert result.exit_code == 1
+    result = uncseg("predict", study_folder, twin, "-o", tmp_path / "out", code=1)
     for word in (study_folder.name, str(study_folder), str(twin)):
         assert word in result.stderr
     assert quick.studies == []
-    assert uncseg("predict", study_folder, study_folder, "-o", tmp_path / "out").exit_code == 0
+    uncseg("predict", study_folder, study_folder, "-o", tmp_path / "out")
     assert quick.studies == [study_folder.name]
 
 
 def test_predict_takes_files_one_by_one(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     files = [word for name in MODALITIES for word in (f"--{name}", study_folder / f"{study_folder.name}-{name}.nii.gz")]
-    result = uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
-    assert result.exit_code == 0, result.output
+    uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
     provenance = json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())
     assert shlex.split(provenance["command"])[:4] == ["uncseg", "predict", "--t1c", str(files[1])]
 
@@ -177,7 +169,6 @@ def test_a_file_named_after_another_modality_is_told(quick: Any, study_folder: P
     names = dict(zip(MODALITIES, ("t2f", "t1n", "t1c", "t2w"), strict=True))
     files = [word for m, n in names.items() for word in (f"--{m}", study_folder / f"{study_folder.name}-{n}.nii.gz")]
     result = uncseg("predict", *files, "--id", "mine", "-o", tmp_path / "out")
-    assert result.exit_code == 0, result.output
     warnings = json.loads((tmp_path / "out" / "mine" / "mine_uncseg.json").read_text())["warnings"]
     assert warnings[0].startswith(f"{study_folder.name}-t2f.nii.gz")
     assert f"note: mine: {warnings[0]}" in result.stderr
@@ -193,8 +184,7 @@ def test_what_the_model_cannot_do_is_refused_once_before_a_study_is_read(
     for number in (1, 2):
         copy_study(f"BraTS-GLI-0000{number}-000", tmp_path / "cohort")
     where = ("--model", tiny_model_folder, "--device", "cpu")
-    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out", *where, *words)
-    assert result.exit_code == 2
+    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out", *where, *words, code=2)
     assert result.stderr.count(f"Invalid value for {words[0]}") == 1
     assert "Reading the images" not in result.stderr
     assert not (tmp_path / "out").exists()
@@ -202,16 +192,14 @@ def test_what_the_model_cannot_do_is_refused_once_before_a_study_is_read(
 
 def test_a_calibration_of_another_model_is_wrong_usage(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "1" * 64, "single").save(tmp_path / "other.json")
-    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "other.json")
-    assert result.exit_code == 2
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "other.json", code=2)
     assert "Invalid value for --calibration" in result.stderr
     assert quick.studies == []
 
 
 def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(study_folder, tmp_path, tiny_model_folder, uncseg):
     members = f"ensemble:{tiny_model_folder},{tmp_path / 'nowhere'}"
-    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--members", members)
-    assert result.exit_code == 1
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--members", members, code=1)
     assert result.stderr.count("error: ") == 1
     assert "nowhere" in result.stderr
 
@@ -228,8 +216,7 @@ def test_a_network_of_an_ensemble_that_is_no_model_is_one_sentence(study_folder,
     ],
 )
 def test_wrong_options_are_told_in_plain_words(words: str, option: str, uncseg) -> None:
-    result = uncseg(*words.split())
-    assert result.exit_code == 2
+    result = uncseg(*words.split(), code=2)
     assert f"Invalid value for '{option}'" in result.stderr
     assert "Input should" not in result.stderr, "the library's words, which are put plainly"
 
@@ -253,7 +240,7 @@ def test_wrong_options_are_told_in_plain_words(words: str, option: str, uncseg) 
 )
 def test_wrong_usage_returns_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncseg) -> None:
     monkeypatch.chdir(tmp_path)
-    assert uncseg("predict", *words).exit_code == 2
+    uncseg("predict", *words, code=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -262,8 +249,8 @@ def test_an_unusable_device_is_one_sentence(study_folder, tmp_path, monkeypatch,
         raise DeviceError(f"{settings.device} is not here.")
 
     monkeypatch.setattr(batch, "make_predictor", refuse)
-    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cuda")
-    assert (result.exit_code, result.stderr.strip()) == (1, "error: cuda is not here.")
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--device", "cuda", code=1)
+    assert result.stderr.strip() == "error: cuda is not here."
 
 
 def test_interrupt_leaves_nothing_half_written(quick, copy_study, tmp_path, monkeypatch, uncseg):
@@ -277,8 +264,7 @@ def test_interrupt_leaves_nothing_half_written(quick, copy_study, tmp_path, monk
 
     monkeypatch.setattr(quick, "predict", interrupted)
     before = signal.getsignal(signal.SIGINT)
-    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out")
-    assert result.exit_code == 130
+    result = uncseg("predict", tmp_path / "cohort", "-o", tmp_path / "out", code=130)
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == [cohort[0].name]
     assert cohort[0].name in result.stdout
     assert signal.getsignal(signal.SIGINT) is before
@@ -286,7 +272,7 @@ def test_interrupt_leaves_nothing_half_written(quick, copy_study, tmp_path, monk
 
 def test_predict_hands_on_members_and_maps(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
     words = ("--members", "tta:8", "--maps", "entropy, variance-ET")
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out", *words).exit_code == 0
+    uncseg("predict", study_folder, "-o", tmp_path / "out", *words)
     assert quick.asked == [{"ensemble": parse_ensemble("tta:8"), "maps": ("entropy", "variance-et")}]
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
     command = shlex.split(provenance["command"])
@@ -295,13 +281,12 @@ def test_predict_hands_on_members_and_maps(quick: Any, study_folder: Path, tmp_p
 
 
 def test_without_such_options_nothing_is_handed_on(quick: Any, study_folder: Path, tmp_path: Path, uncseg) -> None:
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "auto").exit_code == 0
+    uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "auto")
     assert quick.asked == [{}]
 
 
 def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(quick, study_folder, tmp_path, uncseg):
-    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "none.json")
-    assert result.exit_code == 1
+    result = uncseg("predict", study_folder, "-o", tmp_path / "out", "--calibration", tmp_path / "none.json", code=1)
     assert "none.json" in result.stderr
     assert quick.studies == []
 
@@ -309,13 +294,12 @@ def test_a_calibration_that_cannot_be_read_stops_before_the_first_study(quick, s
 def test_the_bundled_calibration_is_named_by_a_word(quick, study_folder, tmp_path, monkeypatch, uncseg):
     monkeypatch.setattr(identity, "bundled_model_folder", lambda: tmp_path / "bundled")
     words = ("predict", study_folder, "-o", tmp_path / "out", "--calibration", "bundled")
-    absent = uncseg(*words)
-    assert absent.exit_code == 1
+    absent = uncseg(*words, code=1)
     assert absent.stderr == f"error: {identity.NO_BUNDLED}\n"
     assert quick.studies == []
     fitted = recalibrate.Calibration(dict.fromkeys(REGIONS, Temperature(2.0)), "0" * 64, "single")
     fitted.save(tmp_path / "bundled" / "calibration.json")
-    assert uncseg(*words).exit_code == 0
+    uncseg(*words)
     assert quick.asked[0]["calibration"].sha256 == fitted.sha256
     provenance = json.loads((tmp_path / "out" / study_folder.name / f"{study_folder.name}_uncseg.json").read_text())
     assert shlex.split(provenance["command"])[-2:] == ["--calibration", "bundled"]
@@ -324,7 +308,7 @@ def test_the_bundled_calibration_is_named_by_a_word(quick, study_folder, tmp_pat
 def test_an_ensemble_loads_its_first_folder(study_folder, tmp_path, monkeypatch, uncseg):
     loaded: list[Path | None] = []
     monkeypatch.setattr("napari_uncseg.models.model.load_model", loaded.append)
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "ensemble:a,b").exit_code == 1
+    uncseg("predict", study_folder, "-o", tmp_path / "out", "--members", "ensemble:a,b", code=1)
     assert loaded == [Path("a")]
 
 
@@ -347,15 +331,13 @@ def test_an_interrupted_run_of_members_saves_those_that_are_done_and_goes_on_nex
     words = ("predict", tmp_path / "cohort", "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model_folder)
     with monkeypatch.context() as patched:
         patched.setattr(Predictor, "predict", interrupted)
-        stopped = uncseg(*words, "--members", "tta:4")
-    assert stopped.exit_code == 130
+        stopped = uncseg(*words, "--members", "tta:4", code=130)
     assert "saved in part" in stopped.stdout
     assert "partial: 2 of 4 members" in stopped.stderr
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == [cohort[0].name]
     first = tmp_path / "out" / cohort[0].name / f"{cohort[0].name}_uncseg.json"
     assert json.loads(first.read_text())["members"]["members_done"] == 2
-    again = uncseg(*words, "--members", "tta:4")
-    assert again.exit_code == 0, again.output
+    uncseg(*words, "--members", "tta:4")
     assert json.loads(first.read_text())["members"]["members_done"] == 4
     assert uncseg(*words, "--members", "tta:4").stdout.count("already there") == 2
 
@@ -388,13 +370,12 @@ def test_why_a_study_needs_review_is_printed(study_folder: Path, quick: Any, tmp
     quick.prediction = replace(quick.prediction, provenance=provenance)
     for state in ("saved", "already there"):
         result = uncseg("predict", study_folder, "-o", tmp_path / "out")
-        assert result.exit_code == 0, result.output
         assert state in result.stdout
         assert f"{study_folder.name} needs review: {reason['text']}" in result.stderr
 
 
 def test_review_needs_no_torch(study_folder: Path, quick: Any, tmp_path: Path, uncseg) -> None:
-    assert uncseg("predict", study_folder, "-o", tmp_path / "out").exit_code == 0
+    uncseg("predict", study_folder, "-o", tmp_path / "out")
     code = (
         "import sys\nfrom pathlib import Path\nfrom napari_uncseg.cli.view import result_of\n"
         "from napari_uncseg.io.loading import load_study\nimport napari_uncseg.viewer.layers\n"
@@ -407,8 +388,7 @@ def test_review_needs_no_torch(study_folder: Path, quick: Any, tmp_path: Path, u
 
 
 def test_predict_with_a_real_network(study_folder: Path, tmp_path: Path, tiny_model_folder: Path, uncseg) -> None:
-    result = uncseg(*("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model_folder))
-    assert result.exit_code == 0, result.output
+    uncseg(*("predict", study_folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model_folder))
     saved = tmp_path / "out" / study_folder.name
     provenance = json.loads((saved / f"{study_folder.name}_uncseg.json").read_text())
     assert shlex.split(provenance["command"])[-2:] == ["--model", str(tiny_model_folder)]

@@ -26,15 +26,13 @@ def test_without_results_there_is_a_sentence(uncseg, tmp_path, there):
     folder = tmp_path / "results"
     if there:
         folder.mkdir()
-    result = uncseg("review", folder)
-    assert result.exit_code == 1
+    result = uncseg("review", folder, code=1)
     assert "results" in result.stderr
 
 
 def test_without_a_display_it_says_so(uncseg, results, monkeypatch):
     monkeypatch.setattr(window, "has_display", lambda: False)
-    result = uncseg("review", results)
-    assert result.exit_code == 1
+    result = uncseg("review", results, code=1)
     assert "display" in result.stderr
 
 

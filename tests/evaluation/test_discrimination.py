@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from napari_uncseg.evaluation.case import case_from_arrays
-from napari_uncseg.evaluation.discrimination import NO_ERRORS, NO_VOXELS, ONLY_ERRORS, Discrimination
+from napari_uncseg.evaluation.discrimination import NO_ERRORS, NO_VOXELS, ONLY_ERRORS, Discrimination, MeanUncertainty
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.discrimination import errors_caught_curve, roc_curve
+from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
@@ -164,3 +165,40 @@ def test_curves_without_errors_are_nan():
     statistic = Discrimination("mine").measure(case_of(np.zeros(5, dtype=bool), np.linspace(0, 1, 5)))
     assert np.isnan(roc_curve(statistic)[1]).all()
     assert math.isnan(errors_caught_curve(statistic)[1][0])
+
+
+def means_of(case, name="unc_output", region=Region.WT):
+    metric = MeanUncertainty(name, region)
+    metric.add(case)
+    return {value.metric: value for value in metric.per_case()}
+
+
+def test_means_by_hand(case):
+    found = means_of(case)
+    u, predicted = case.uncertainty("unc_output", Region.WT).astype(np.float64), case.prediction[0]
+    mask = dilate_mm(predicted, case.spacing, 5.0)
+    expected = {
+        "mean_brain": u[case.brain].mean(),
+        "mean_prediction": u[predicted].mean(),
+        "mean_tumour": u[mask].mean(),
+    }
+    assert {name: result.value for name, result in found.items()} == pytest.approx(expected, rel=1e-6)
+    assert found["mean_tumour"].count == mask.sum()
+
+
+def test_no_mean_looks_at_the_reference(case):
+    labels = np.where(case.prediction[0], 2, 0)
+    u = case.uncertainty("unc_output", Region.WT)
+    settings_ = {"maps": {"unc_output": u}, "brain": case.brain, "spacing": case.spacing}
+    one, other = (case_from_arrays(labels, reference, **settings_) for reference in (labels, labels * 0))
+    first, second = ([(v.metric, v.value) for v in means_of(each).values()] for each in (one, other))
+    assert first == second
+
+
+def test_an_empty_prediction_is_undefined_and_not_certain():
+    nothing = np.zeros((8, 8, 8), np.uint8)
+    found = means_of(case_from_arrays(nothing, nothing, maps={"unc_output": np.full((8, 8, 8), 0.25)}))
+    assert found["mean_brain"].value == pytest.approx(0.25)
+    for name in ("mean_prediction", "mean_tumour"):
+        assert math.isnan(found[name].value)
+        assert found[name].undefined == "empty prediction"

@@ -1,7 +1,6 @@
 """Small studies, plans and networks for the tests of this room."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,11 +10,12 @@ from torch import nn
 from napari_uncseg.io.study import Study
 from napari_uncseg.models.model import Model
 from napari_uncseg.models.unet import PlainConvUNet
+from tests.plans import TWO_LEVELS, make_plans
 
 SHAPE = (26, 30, 22)
 
 
-def make_study(*, spacing=(1.0, 1.0, 1.0), reference=True, seed=0) -> Study:
+def study_of(*, spacing=(1.0, 1.0, 1.0), reference=True, seed=0) -> Study:
     """A ball of brain with a bright ball of tumour off its middle, in RAS order."""
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")).astype(np.float32)
     brain = (
@@ -35,19 +35,8 @@ def make_study(*, spacing=(1.0, 1.0, 1.0), reference=True, seed=0) -> Study:
     )
 
 
-def make_plans(*, patch=(16, 16, 16), spacing=(1.0, 1.0, 1.0), orientation="RAS", head="regions", uncertainty=1):
-    return {
-        "configurations": {
-            "3d_fullres": {
-                "patch_size": list(patch),
-                "spacing": list(spacing),
-                "normalization_schemes": ["ZScoreNormalization"] * 4,
-                "use_mask_for_norm": [True] * 4,
-                "architecture": {"arch_kwargs": {"strides": [[1, 1, 1], [2, 2, 2]]}},
-            }
-        },
-        "uncseg": {"head": head, "uncertainty_channels": uncertainty, "orientation": orientation},
-    }
+def plans_of(*, spacing=(1.0, 1.0, 1.0), **plans):
+    return make_plans(spacing=spacing, **plans)
 
 
 class Threshold(nn.Module):
@@ -81,7 +70,7 @@ class Neighbourhood(nn.Module):
         return self.layers(x)
 
 
-def turn(study: Study, axes, signs) -> Study:
+def turn_study(study: Study, axes, signs) -> Study:
     """The same study with its voxel axes permuted and flipped, the affine along."""
     permuted = np.zeros((4, 4))
     permuted[3, 3] = 1
@@ -90,14 +79,14 @@ def turn(study: Study, axes, signs) -> Study:
         permuted[old, 3] = study.shape[old] - 1 if sign < 0 else 0
     return dataclasses.replace(
         study,
-        images=turn_array(study.images, axes, signs),
-        brain=turn_array(study.brain, axes, signs),
-        reference=None if study.reference is None else turn_array(study.reference, axes, signs),
+        images=turn_volumes(study.images, axes, signs),
+        brain=turn_volumes(study.brain, axes, signs),
+        reference=None if study.reference is None else turn_volumes(study.reference, axes, signs),
         affine=study.affine @ permuted,
     )
 
 
-def turn_array(array, axes, signs):
+def turn_volumes(array, axes, signs):
     lead = array.ndim - 3
     array = array.transpose(*range(lead), *(lead + axis for axis in axes))
     return np.ascontiguousarray(array[(..., *(slice(None, None, sign) for sign in signs))])
@@ -105,75 +94,19 @@ def turn_array(array, axes, signs):
 
 @pytest.fixture
 def study() -> Study:
-    return make_study()
+    return study_of()
 
 
-@pytest.fixture
-def study_of() -> Callable[..., Study]:
-    return make_study
+def model_of(network: nn.Module | None = None, **plans) -> Model:
+    return Model(Threshold() if network is None else network, plans_of(**plans), name="toy", sha256="0" * 64)
 
 
-@pytest.fixture
-def plans_of() -> Callable[..., dict]:
-    return make_plans
-
-
-@pytest.fixture
-def model_of() -> Callable[..., Model]:
-    def build(network: nn.Module | None = None, **plans) -> Model:
-        return Model(Threshold() if network is None else network, make_plans(**plans), name="toy", sha256="0" * 64)
-
-    return build
-
-
-@pytest.fixture
-def threshold_network() -> type[nn.Module]:
-    return Threshold
-
-
-@pytest.fixture
-def neighbourhood_network() -> type[nn.Module]:
-    return Neighbourhood
-
-
-@pytest.fixture
-def turn_study() -> Callable[..., Study]:
-    return turn
-
-
-@pytest.fixture
-def turn_volumes() -> Callable[..., np.ndarray]:
-    return turn_array
-
-
-UNET = {
-    "n_stages": 2,
-    "features_per_stage": [4, 8],
-    "kernel_sizes": [[3, 3, 3]] * 2,
-    "strides": [[1] * 3, [2] * 3],
-    "n_conv_per_stage": [1, 2],
-    "n_conv_per_stage_decoder": [2],
-    "conv_bias": True,
-    "norm_op": "torch.nn.InstanceNorm3d",
-    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-    "nonlin": "torch.nn.LeakyReLU",
-    "nonlin_kwargs": {"inplace": True},
-}
+UNET = {**TWO_LEVELS, "n_conv_per_stage": [1, 2], "n_conv_per_stage_decoder": [2]}
 """An nnU-Net of two levels, as plans describe it: three convolution blocks down, two up."""
 
 
-def make_unet(*, dropout: str | None = None, p: float = 0.2, seed: int = 0, outputs: int = 4) -> nn.Module:
+def unet_of(*, dropout: str | None = None, p: float = 0.2, seed: int = 0, outputs: int = 4) -> nn.Module:
     """It, with random weights."""
     kwargs = {**UNET, "dropout_op": dropout, "dropout_op_kwargs": {"p": p} if dropout else None}
     torch.manual_seed(seed)
     return PlainConvUNet(kwargs, 4, outputs).eval()
-
-
-@pytest.fixture
-def unet_arguments() -> dict[str, object]:
-    return dict(UNET)
-
-
-@pytest.fixture
-def unet_of() -> Callable[..., nn.Module]:
-    return make_unet

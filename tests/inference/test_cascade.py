@@ -17,6 +17,7 @@ from napari_uncseg.models.identity import PREVIOUS_PROVENANCE, identify
 from napari_uncseg.models.model import load_model, save_model
 from napari_uncseg.models.unet import build_network
 from napari_uncseg.uncertainty.needs_review import RESULT_CODES
+from tests.inference.conftest import UNET, Threshold, model_of, unet_of
 
 SIDES = st.tuples(*[st.integers(20, 180)] * 3)
 
@@ -70,9 +71,9 @@ class SecondStage(nn.Module):
 
 
 @pytest.fixture
-def cascade(model_of, threshold_network):
+def cascade():
     """A first stage at 2 mm and a second one at 1 mm."""
-    first = model_of(threshold_network(), spacing=(2.0, 2.0, 2.0), patch=(8, 8, 8))
+    first = model_of(Threshold(), spacing=(2.0, 2.0, 2.0), patch=(8, 8, 8))
     second = model_of(SecondStage())
     second.plans["uncseg"]["previous_stage"] = True
     return dataclasses.replace(second, previous_stage=first)
@@ -132,9 +133,9 @@ def test_mirrored_members_of_a_cascade_agree_where_nothing_depends_on_the_side(s
     assert not {reason["code"] for reason in plain.provenance["needs_review"]} & set(RESULT_CODES)
 
 
-def test_cascade_is_saved_whole_and_held_by_its_hashes(tmp_path, plans_of, unet_of, unet_arguments, model_of, study):
+def test_cascade_is_saved_whole_and_held_by_its_hashes(tmp_path, study):
     def with_unet(model, inputs, seed=0):
-        architecture = {"network_class_name": "PlainConvUNet", "arch_kwargs": unet_arguments}
+        architecture = {"network_class_name": "PlainConvUNet", "arch_kwargs": UNET}
         model.plans["configurations"]["3d_fullres"]["architecture"] = architecture
         torch.manual_seed(seed)
         return dataclasses.replace(model, network=build_network(model.plans, inputs, 4).eval())

@@ -9,9 +9,10 @@ from napari_uncseg.inference.dropout import SharedEncoder, can_share, dropout_la
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.sliding_window import sliding_window_logits
 from napari_uncseg.models.unet import ConvDropoutNormReLU
+from tests.inference.conftest import unet_of
 
 
-def injected(network, words="dropout_injection:2,p=0.5,layers=all"):
+def injected(network, words="dropout_injection:2, p=0.5, layers=all"):
     return dropout_layers(network, parse_ensemble(words), "toy")
 
 
@@ -21,13 +22,13 @@ def answer(network, x, layers, number, seed=0):
 
 
 @pytest.mark.parametrize(("layers", "count"), [("all", 5), ("encoder", 3), ("decoder", 2)])
-def test_injection_finds_the_blocks(unet_of, layers, count):
+def test_injection_finds_the_blocks(layers, count):
     found = injected(unet_of(), f"dropout_injection:2,p=0.3,layers={layers}")
     assert len(found) == count
     assert all(isinstance(module, ConvDropoutNormReLU) and p == 0.3 for module, p in found)
 
 
-def test_a_pass_is_the_same_again_and_another_is_not(unet_of):
+def test_a_pass_is_the_same_again_and_another_is_not():
     network, x = unet_of(), torch.randn(1, 4, 16, 16, 16)
     layers = injected(network)
     first, again, second, seeded = (answer(network, x, layers, *pass_) for pass_ in ((0,), (0,), (1,), (0, 7)))
@@ -36,7 +37,7 @@ def test_a_pass_is_the_same_again_and_another_is_not(unet_of):
     assert not torch.equal(first, seeded)
 
 
-def test_nothing_is_left_behind(unet_of):
+def test_nothing_is_left_behind():
     network, x = unet_of(), torch.randn(1, 4, 16, 16, 16)
     with torch.inference_mode():
         before = network(x)
@@ -60,13 +61,7 @@ def test_whole_channels_are_dropped_and_the_others_scaled():
     torch.testing.assert_close(ratio, (kept / 0.75)[None, :, None, None, None].expand_as(ratio))
 
 
-def test_nothing_dropped_is_the_plain_pass(unet_of):
-    network, x = unet_of(), torch.randn(1, 4, 16, 16, 16)
-    with torch.inference_mode():
-        assert torch.equal(answer(network, x, injected(network, "dropout_injection:2,p=0,layers=all"), 0), network(x))
-
-
-def test_all_tiles_of_a_pass_drop_the_same_channels(unet_of):
+def test_all_tiles_of_a_pass_drop_the_same_channels():
     """A volume of two equal halves that do not see each other: each tile must give the same answer."""
     network = unet_of()
     half = torch.randn(4, 16, 16, 16)
@@ -77,7 +72,7 @@ def test_all_tiles_of_a_pass_drop_the_same_channels(unet_of):
 
 
 @pytest.mark.parametrize("dropout", ["torch.nn.Dropout3d", "torch.nn.modules.dropout.Dropout3d"])
-def test_mc_dropout_uses_the_networks_own_layers(unet_of, dropout):
+def test_mc_dropout_uses_the_networks_own_layers(dropout):
     network, x = unet_of(dropout=dropout, p=0.4), torch.randn(1, 4, 16, 16, 16)
     layers = dropout_layers(network, parse_ensemble("mc_dropout:2"), "toy")
     assert len(layers) == 5
@@ -100,7 +95,7 @@ def test_voxel_dropout_stays_voxel_dropout():
     assert torch.equal(dropped, answer(network, x, layers, 0))
 
 
-def test_a_network_without_dropout_is_refused_with_a_hint(unet_of):
+def test_a_network_without_dropout_is_refused_with_a_hint():
     with pytest.raises(ModelError, match="dropout_injection:20"):
         dropout_layers(unet_of(), parse_ensemble("mc_dropout:20,p=0.2"), "toy")
     with pytest.raises(ModelError, match="dropout_injection:20"):
@@ -128,7 +123,7 @@ def passes(network, image, layers, shared=None, key="one"):
 
 
 @pytest.mark.parametrize("budget", [0, 100_000, 2**30])
-def test_a_shared_encoder_changes_nothing_and_spares_work(unet_of, budget):
+def test_a_shared_encoder_changes_nothing_and_spares_work(budget):
     network, image = unet_of(), torch.randn(4, 24, 16, 16)
     layers = injected(network, "dropout_injection:3,p=0.5,layers=decoder")
     calls = []
@@ -143,7 +138,7 @@ def test_a_shared_encoder_changes_nothing_and_spares_work(unet_of, budget):
     assert len(calls) == {0: 6, 100_000: 4, 2**30: 2}[budget]
 
 
-def test_other_tiles_are_encoded_anew(unet_of):
+def test_other_tiles_are_encoded_anew():
     network, layers = unet_of(), []
     shared = SharedEncoder(network)
     first, second = torch.randn(2, 4, 16, 16, 16)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_uncseg.errors import Cancelled, DeviceError, ModelError
+from napari_uncseg.errors import DeviceError, ModelError
 from napari_uncseg.inference import forward_pass as runner_module
 from napari_uncseg.inference.postprocessing import segment
 from napari_uncseg.inference.predictor import Predictor
@@ -18,11 +18,12 @@ from napari_uncseg.io.study import Source
 from napari_uncseg.labels import Coding
 from napari_uncseg.metrics.morphology import dilate_mm
 from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
+from tests.inference.conftest import Neighbourhood, Threshold, model_of, study_of, turn_study, turn_volumes
 
 MAPS = {"unc_output", "unc_output_unmasked", "entropy", "variance", "error"}
 
 
-def test_a_bright_ball_is_found_where_it_is(study, model_of):
+def test_a_bright_ball_is_found_where_it_is(study):
     prediction = Predictor(model_of(), device="cpu").predict(study)
     assert prediction.study_id == "toy"
     assert prediction.probabilities.shape == (3, *study.shape)
@@ -37,7 +38,7 @@ def test_a_bright_ball_is_found_where_it_is(study, model_of):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.5, 2.5)])
-def test_maps_follow_their_formulas(study_of, model_of, spacing):
+def test_maps_follow_their_formulas(spacing):
     study = study_of(spacing=spacing)
     prediction = Predictor(model_of(), device="cpu").predict(study)
     whole_tumour = prediction.probabilities[0]
@@ -52,7 +53,7 @@ def test_maps_follow_their_formulas(study_of, model_of, spacing):
     assert score == pytest.approx(float(prediction.maps["entropy"][mask].mean()), rel=1e-5)
 
 
-def test_error_and_dice_against_the_reference(study, model_of):
+def test_error_and_dice_against_the_reference(study):
     reference = study.reference.copy()
     reference[:, :, 12:] = 0
     prediction = Predictor(model_of(), device="cpu").predict(dataclasses.replace(study, reference=reference))
@@ -62,19 +63,19 @@ def test_error_and_dice_against_the_reference(study, model_of):
     assert prediction.provenance["dice"]["TC"] == 1.0  # both empty
 
 
-def test_without_a_reference_there_is_neither_error_nor_dice(study_of, model_of):
+def test_without_a_reference_there_is_neither_error_nor_dice():
     prediction = Predictor(model_of(), device="cpu").predict(study_of(reference=False))
     assert set(prediction.maps) == MAPS - {"error"}
     assert "dice" not in prediction.provenance
 
 
-def test_a_model_without_uncertainty_has_no_unc_output(study, model_of, threshold_network):
-    prediction = Predictor(model_of(threshold_network(uncertainty=False), uncertainty=0), device="cpu").predict(study)
+def test_a_model_without_uncertainty_has_no_unc_output(study):
+    prediction = Predictor(model_of(Threshold(uncertainty=False), uncertainty=0), device="cpu").predict(study)
     assert set(prediction.maps) == {"entropy", "variance", "error"}
 
 
-def test_an_empty_prediction_has_no_triage_score(study, model_of, threshold_network):
-    prediction = Predictor(model_of(threshold_network(shift=100.0)), device="cpu").predict(study)
+def test_an_empty_prediction_has_no_triage_score(study):
+    prediction = Predictor(model_of(Threshold(shift=100.0)), device="cpu").predict(study)
     assert not prediction.segmentation.any()
     assert not prediction.maps["unc_output"].any()
     assert prediction.maps["unc_output_unmasked"].any()
@@ -84,7 +85,7 @@ def test_an_empty_prediction_has_no_triage_score(study, model_of, threshold_netw
 
 
 @pytest.mark.parametrize(("head", "outputs"), [("labels4", 5), ("labels3_implicit_bg", 4)])
-def test_softmax_heads(study, model_of, head, outputs):
+def test_softmax_heads(study, head, outputs):
     layer = nn.Conv3d(4, outputs, 1)
     with torch.no_grad():
         layer.weight.zero_()
@@ -101,12 +102,10 @@ def test_softmax_heads(study, model_of, head, outputs):
 
 @pytest.mark.parametrize("axes", [(2, 0, 1), (1, 0, 2)])
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.5, 2.5)])
-def test_a_turned_study_gives_the_turned_result(
-    study_of, model_of, neighbourhood_network, turn_study, turn_volumes, axes, spacing
-):
+def test_a_turned_study_gives_the_turned_result(axes, spacing):
     signs = (-1, 1, -1)
     study = study_of(spacing=spacing)
-    predictor = Predictor(model_of(neighbourhood_network(), spacing=(1.5, 1.5, 1.5)), device="cpu")
+    predictor = Predictor(model_of(Neighbourhood(), spacing=(1.5, 1.5, 1.5)), device="cpu")
     expected, turned = predictor.predict(study), predictor.predict(turn_study(study, axes, signs))
     np.testing.assert_array_equal(turned.probabilities, turn_volumes(expected.probabilities, axes, signs))
     np.testing.assert_array_equal(turned.segmentation, turn_volumes(expected.segmentation, axes, signs))
@@ -114,21 +113,21 @@ def test_a_turned_study_gives_the_turned_result(
         np.testing.assert_array_equal(turned.maps[name], turn_volumes(values, axes, signs), err_msg=name)
 
 
-def test_the_same_input_gives_the_same_bits(study, model_of, neighbourhood_network):
-    model = model_of(neighbourhood_network(), spacing=(1.3, 1.3, 1.3))
+def test_the_same_input_gives_the_same_bits(study):
+    model = model_of(Neighbourhood(), spacing=(1.3, 1.3, 1.3))
     first, second = (Predictor(model, device="cpu").predict(study) for _ in range(2))
     assert np.array_equal(first.probabilities, second.probabilities)
     assert all(np.array_equal(first.maps[name], second.maps[name]) for name in first.maps)
     assert first.provenance == second.provenance
 
 
-def test_the_study_is_left_as_it_was(study, model_of):
+def test_the_study_is_left_as_it_was(study):
     before = study.images.copy()
     Predictor(model_of(), device="cpu").predict(study)
     np.testing.assert_array_equal(study.images, before)
 
 
-def test_provenance_is_json_and_complete(study, model_of, tmp_path):
+def test_provenance_is_json_and_complete(study, tmp_path):
     study = dataclasses.replace(study, sources=(Source("t1c", tmp_path / "toy-t1c.nii.gz", "abc"),))
     predictor = Predictor(model_of(), device="cpu")
     provenance = predictor.predict(study, command="uncseg predict toy").provenance
@@ -147,14 +146,14 @@ def test_provenance_is_json_and_complete(study, model_of, tmp_path):
     assert all(provenance[key] == value for key, value in before.items())
 
 
-def test_studies_made_in_memory_are_told_apart(study_of, model_of):
+def test_studies_made_in_memory_are_told_apart():
     predictor = Predictor(model_of(), device="cpu")
     first, again, other = (predictor.provenance(study_of(seed=seed))["inputs"] for seed in (0, 0, 1))
     assert first == again
     assert all(first[role] != other[role] for role in ("t1c", "t1n", "t2f", "t2w"))
 
 
-def test_another_coding_of_the_reference_is_another_result(study, model_of):
+def test_another_coding_of_the_reference_is_another_result(study):
     predictor = Predictor(model_of(), device="cpu")
     marks = {
         fingerprint(predictor.provenance(dataclasses.replace(study, coding=coding)))
@@ -163,7 +162,7 @@ def test_another_coding_of_the_reference_is_another_result(study, model_of):
     assert len(marks) == 2
 
 
-def test_progress_only_grows_and_ends(study, model_of):
+def test_progress_only_grows_and_ends(study):
     calls = []
     Predictor(model_of(), device="cpu").predict(study, progress=lambda *call: calls.append(call))
     done, totals, messages = zip(*calls, strict=True)
@@ -172,11 +171,6 @@ def test_progress_only_grows_and_ends(study, model_of):
     assert done[0] == 0
     assert done[-1] == totals[0]
     assert all(messages)
-
-
-def test_cancelled_before_it_began(study, model_of):
-    with pytest.raises(Cancelled):
-        Predictor(model_of(), device="cpu").predict(study, cancelled=lambda: True)
 
 
 class Hungry(nn.Module):
@@ -193,9 +187,9 @@ class Hungry(nn.Module):
         return self.network(x)
 
 
-def test_out_of_memory_takes_smaller_tiles_and_says_so(study, model_of, threshold_network):
+def test_out_of_memory_takes_smaller_tiles_and_says_so(study):
     said = []
-    model = model_of(Hungry(threshold_network(), 16 * 16 * 8))
+    model = model_of(Hungry(Threshold(), 16 * 16 * 8))
     prediction = Predictor(model, device="cpu", notify=said.append).predict(study)
     np.testing.assert_array_equal(prediction.segmentation, study.reference)
     assert len(said) == 1
@@ -206,9 +200,9 @@ def test_out_of_memory_takes_smaller_tiles_and_says_so(study, model_of, threshol
     assert prediction.provenance["settings"]["tile"] == [16, 16, 16]
 
 
-def test_too_little_memory_altogether(study, model_of, threshold_network):
+def test_too_little_memory_altogether(study):
     with pytest.raises(DeviceError):
-        Predictor(model_of(Hungry(threshold_network(), 10)), device="cpu").predict(study)
+        Predictor(model_of(Hungry(Threshold(), 10)), device="cpu").predict(study)
 
 
 class Unlimited(nn.Module):
@@ -226,15 +220,15 @@ class Unlimited(nn.Module):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_not_finite_are_an_error_of_the_model(study, model_of, value):
+def test_numbers_that_are_not_finite_are_an_error_of_the_model(study, value):
     with pytest.raises(ModelError):
         Predictor(model_of(Unlimited(value)), device="cpu").predict(study)
 
 
-def test_low_precision_that_overflows_is_repeated_in_float32(study, model_of, threshold_network, monkeypatch):
+def test_low_precision_that_overflows_is_repeated_in_float32(study, monkeypatch):
     monkeypatch.setattr(runner_module, "precision_of", lambda _: torch.bfloat16)
     said = []
-    model = model_of(Unlimited(float("inf"), threshold_network()))
+    model = model_of(Unlimited(float("inf"), Threshold()))
     prediction = Predictor(model, device="cpu", notify=said.append).predict(study)
     np.testing.assert_array_equal(prediction.segmentation, study.reference)
     assert "bfloat16" in said[0]
@@ -243,17 +237,17 @@ def test_low_precision_that_overflows_is_repeated_in_float32(study, model_of, th
 
 @pytest.mark.slow
 @pytest.mark.parametrize("millimetres", [1.0, 2.0])
-def test_a_real_tumour_is_found_where_it_is(real_data, model_of, threshold_network, millimetres):
+def test_a_real_tumour_is_found_where_it_is(real_data, millimetres):
     """Bright FLAIR alone marks most of this oedema: any slip of crop, axes or grid would show in the overlap."""
     study = load_study(real_data / "brats2021" / "BraTS2021_00006")
-    network = threshold_network(shift=1.5)
+    network = Threshold(shift=1.5)
     with torch.no_grad():
         network.layer.weight[0] = network.layer.weight[0].roll(2, 0)
     model = model_of(network, patch=(96, 96, 96), spacing=(millimetres,) * 3)
     assert Predictor(model, device="cpu").predict(study).provenance["dice"]["WT"] > 0.9
 
 
-def test_models_that_do_not_fit_their_plans_are_refused(study, model_of):
+def test_models_that_do_not_fit_their_plans_are_refused(study):
     with pytest.raises(ModelError):
         Predictor(model_of(nn.Conv3d(4, 7, 1)), device="cpu").predict(study)
     with pytest.raises(ModelError):
@@ -274,7 +268,7 @@ def test_components_that_are_too_small_are_left_out_of_their_region():
     assert (found > 0).sum() == 6**3
 
 
-def test_a_model_says_what_is_too_small(study, model_of):
+def test_a_model_says_what_is_too_small(study):
     model = model_of()
     model.plans["uncseg"]["smallest_ml"] = 1000.0
     prediction = Predictor(model, device="cpu").predict(study)

@@ -15,6 +15,7 @@ from napari_uncseg.io.provenance import fingerprint
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import State, check_target, save_prediction
 from napari_uncseg.uncertainty.measures import entropy
+from tests.inference.conftest import model_of, unet_of
 
 
 class Squeeze:
@@ -52,7 +53,7 @@ class StopAfter:
 
 
 @pytest.fixture
-def predictor(model_of, unet_of):
+def predictor():
     return Predictor(model_of(unet_of()), device="cpu")
 
 
@@ -152,7 +153,7 @@ def test_stopped_before_the_first_member_is_done(study, predictor):
         stopped(predictor, study, "tta:8", after=0)
 
 
-def test_stopped_between_samples(study, model_of, unet_of, monkeypatch):
+def test_stopped_between_samples(study, monkeypatch):
     model = model_of(unet_of(outputs=7))
     model.plans["uncseg"]["head"] = "regions_gaussian"
     sampled = []
@@ -168,7 +169,7 @@ def test_stopped_between_samples(study, model_of, unet_of, monkeypatch):
     assert str(prediction.partial) == "partial: 2 of 6"
 
 
-def test_a_network_that_forecasts_the_errors_of_each_region(study, model_of, unet_of):
+def test_a_network_that_forecasts_the_errors_of_each_region(study):
     model = model_of(unet_of(outputs=6), uncertainty=3, head="regions_auxiliary")
     prediction = Predictor(model, device="cpu").predict(study, ensemble="tta:2")
     assert {"unc_output", "unc_output_unmasked", "unc_output-tc", "unc_output-et"} < set(prediction.maps)
@@ -258,7 +259,7 @@ def test_progress_of_members_only_grows_and_ends(study, predictor):
     assert any("member 2 of 3 (flip x)" in message for message in messages)
 
 
-def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study, model_of, unet_of):
+def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study):
     network, sizes = unet_of(), []
 
     def greedy(module, inputs):
@@ -275,7 +276,7 @@ def test_memory_that_did_not_suffice_once_is_not_asked_for_again(study, model_of
     assert prediction.provenance["run"]["tile"] == [8, 16, 16]
 
 
-def test_a_model_is_run_with_the_members_it_was_judged_with(study, model_of):
+def test_a_model_is_run_with_the_members_it_was_judged_with(study):
     model = model_of()
     assert Predictor(model, device="cpu").predict(study).member_count == 1
     judged = dataclasses.replace(model, provenance={**model.provenance, "members": "tta:2"})

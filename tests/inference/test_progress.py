@@ -78,16 +78,6 @@ def test_members_and_the_time_left_are_told(clock):
     assert messages[5] == "Running member 2 of 3 (pass 2), tile 2 of 2; about 30 s left"
 
 
-def test_one_pass_of_one_tile_is_told_as_such(clock):
-    assert [message for *_, message in run(clock, 1, 1, [9.0])] == [
-        "Preparing",
-        "Running the network",
-        "Running the network",
-        "Putting together",
-        "Ready",
-    ]
-
-
 def test_a_wish_to_stop_is_heard_until_the_result_is_worth_keeping():
     report = Reporter(None, lambda: True, 1)
     with pytest.raises(Cancelled):

@@ -27,6 +27,7 @@ from napari_uncseg.models.heads import Head, region_probabilities, split
 from napari_uncseg.models.importers.checkpoint import read_checkpoint
 from napari_uncseg.models.importers.nnunet import find_folds, import_nnunet
 from napari_uncseg.models.model import Model, load_model, save_model
+from tests.plans import OPERATIONS
 
 REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [1, 3], "enhancing_tumor": [3]}
 SWAPPED_REGIONS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": 3}
@@ -44,19 +45,12 @@ CHANNELS = ("T1w", "T1gd", "T2w", "FLAIR")
 ORDER = [1, 0, 3, 2]
 
 KWARGS: dict[str, Any] = {
+    **OPERATIONS,
     "n_stages": 3,
     "features_per_stage": [4, 8, 8],
-    "conv_op": "torch.nn.modules.conv.Conv3d",
     # No axis is like another.
     "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 1]],
     "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 1]],
-    "conv_bias": True,
-    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-    "dropout_op": None,
-    "dropout_op_kwargs": None,
-    "nonlin": "torch.nn.LeakyReLU",
-    "nonlin_kwargs": {"inplace": True},
 }
 PLAIN = {**KWARGS, "n_conv_per_stage": [1, 2, 1], "n_conv_per_stage_decoder": [1, 1]}
 RESIDUAL = {**KWARGS, "n_blocks_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1]}

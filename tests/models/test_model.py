@@ -12,35 +12,9 @@ from napari_uncseg.errors import ModelError
 from napari_uncseg.models.identity import DATASET, PLANS, PROVENANCE, WEIGHTS, bundled_model_folder
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network
+from tests.plans import TWO_LEVELS, make_plans
 
-PLANS_JSON = {
-    "configurations": {
-        "3d_fullres": {
-            "patch_size": [16, 16, 16],
-            "spacing": [2.0, 2.0, 2.0],
-            "normalization_schemes": ["ZScoreNormalization"] * 4,
-            "use_mask_for_norm": [True] * 4,
-            "architecture": {
-                "network_class_name": "PlainConvUNet",
-                "arch_kwargs": {
-                    "n_stages": 2,
-                    "features_per_stage": [4, 8],
-                    "conv_op": "torch.nn.modules.conv.Conv3d",
-                    "kernel_sizes": [[3, 3, 3], [3, 3, 3]],
-                    "strides": [[1, 1, 1], [2, 2, 2]],
-                    "n_conv_per_stage": [1, 1],
-                    "n_conv_per_stage_decoder": [1],
-                    "conv_bias": True,
-                    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                    "norm_op_kwargs": {"affine": True},
-                    "nonlin": "torch.nn.LeakyReLU",
-                    "nonlin_kwargs": {"inplace": True},
-                },
-            },
-        }
-    },
-    "uncseg": {"head": "regions", "uncertainty_channels": 1, "orientation": "RAS"},
-}
+PLANS_JSON = make_plans()
 
 
 @pytest.fixture
@@ -111,8 +85,7 @@ def test_foreign_provenance_is_refused(saved: Model) -> None:
 
 
 def test_weights_of_another_network_are_refused(saved: Model, tmp_path: Path) -> None:
-    plans = json.loads(json.dumps(PLANS_JSON))
-    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [4, 6]
+    plans = make_plans(kwargs={**TWO_LEVELS, "features_per_stage": [4, 6]})
     save_model(Model(saved.network, plans), tmp_path / "other")
     with pytest.raises(ModelError):
         load_model(tmp_path / "other")

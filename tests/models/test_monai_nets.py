@@ -15,6 +15,7 @@ from napari_uncseg.inference.dropout import dropout_layers
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network, output_layer, tile_divisors
+from tests.plans import make_plans
 
 SEGRESNET = {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1], "dropout_prob": 0.2}
 UNET = {"channels": [4, 8, 8], "strides": [2, 2], "num_res_units": 2, "dropout": 0.2}
@@ -28,18 +29,7 @@ CASES = [
 
 
 def plans(name: str, kwargs: dict[str, Any], head: str = "regions", uncertainty: int = 1) -> dict[str, Any]:
-    return {
-        "configurations": {
-            "3d_fullres": {
-                "patch_size": [64, 32, 32],
-                "spacing": [2.0, 2.0, 2.0],
-                "normalization_schemes": ["ZScoreNormalization"] * 4,
-                "use_mask_for_norm": [True] * 4,
-                "architecture": {"network_class_name": f"monai.networks.nets.{name}", "arch_kwargs": kwargs},
-            }
-        },
-        "uncseg": {"head": head, "uncertainty_channels": uncertainty, "orientation": "RAS"},
-    }
+    return make_plans(f"monai.networks.nets.{name}", kwargs, patch=(64, 32, 32), head=head, uncertainty=uncertainty)
 
 
 @pytest.mark.parametrize(("name", "kwargs", "divisors", "dropouts", "kind"), CASES)

@@ -8,28 +8,21 @@ from torch import nn
 
 from napari_uncseg.errors import ModelError
 from napari_uncseg.models.unet import build_network
+from tests.plans import OPERATIONS, make_plans
 
 BASE = {
+    **OPERATIONS,
     "n_stages": 4,
     "features_per_stage": [8, 16, 32, 32],
-    "conv_op": "torch.nn.modules.conv.Conv3d",
     "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]],
     "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]],
-    "conv_bias": True,
-    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-    "dropout_op": None,
-    "dropout_op_kwargs": None,
-    "nonlin": "torch.nn.LeakyReLU",
-    "nonlin_kwargs": {"inplace": True},
 }
 PLAIN = {**BASE, "n_conv_per_stage": [2, 1, 2, 2], "n_conv_per_stage_decoder": [1, 2, 1]}
 RESIDUAL = {**BASE, "n_blocks_per_stage": [1, 2, 1, 2], "n_conv_per_stage_decoder": [1, 1, 1]}
 
 
 def plans(name: str, kwargs: dict) -> dict:
-    module = f"dynamic_network_architectures.architectures.unet.{name}"
-    return {"configurations": {"3d_fullres": {"architecture": {"network_class_name": module, "arch_kwargs": kwargs}}}}
+    return make_plans(f"dynamic_network_architectures.architectures.unet.{name}", kwargs)
 
 
 @pytest.mark.parametrize(("name", "kwargs"), [("PlainConvUNet", PLAIN), ("ResidualEncoderUNet", RESIDUAL)])

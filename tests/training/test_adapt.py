@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from napari_uncseg.evaluation.case import case_from_prediction
 from napari_uncseg.evaluation.error_models import evidence_of
@@ -21,13 +20,11 @@ from napari_uncseg.models.identity import CALIBRATION
 from napari_uncseg.models.model import load_model
 from napari_uncseg.review.corrections import save_correction
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
-from tests.training.conftest import head
-from uncseg_training.cli import app
+from tests.training.conftest import head, refused, uncseg_train, write_phantoms
 from uncseg_training.data.cases import Cases, write_study_cases
 from uncseg_training.data.labelled_studies import labelled_studies
 from uncseg_training.data.previous_stage import write_previous_stage
 from uncseg_training.phantom.anatomy import save_anatomies
-from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.train.adapt import Settings, adapt
 from uncseg_training.train.config import read_config
 from uncseg_training.train.cross_validation import collect, fit_left_out, write_left_out
@@ -38,10 +35,7 @@ SHAPE = (64, 80, 64)
 
 
 def phantoms(folder: Path, prefix: str, count: int, seed: int) -> Path:
-    stream = Phantoms([head()], SHAPE, 2.0, seed=seed)
-    for number in range(count):
-        write_phantom(stream[number], folder, f"{prefix}-{number:03d}", 2.0)
-    return folder
+    return write_phantoms(folder, [f"{prefix}-{number:03d}" for number in range(count)], seed)
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +90,9 @@ def test_a_call_that_was_cut_goes_on(site: Path, adapted: Path, monkeypatch: pyt
 def test_fewer_than_five_studies_are_refused_before_anything_is_written(site: Path, tmp_path: Path, kept: int) -> None:
     for number in range(kept):
         (tmp_path / f"SITE-{number:03d}").symlink_to(site / "studies" / f"SITE-{number:03d}")
-    words = [
-        "adapt",
-        tmp_path,
-        "-o",
-        tmp_path / "out",
-        "--model",
-        site / "model",
-        "--anatomies",
-        site / "anatomies.npz",
-    ]
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == 1
-    assert len(result.output.strip().splitlines()) == 1
+    words = ("--model", site / "model", "--anatomies", site / "anatomies.npz")
+    told = refused("adapt", tmp_path, "-o", tmp_path / "out", *words)
+    assert len(told.strip().splitlines()) == 1
     assert not list(tmp_path.glob("out*"))
 
 
@@ -184,9 +168,7 @@ def test_each_result_is_told_by_what_was_fitted_without_it(site: Path, adapted: 
 
 def test_the_release_is_calibrated_by_a_command(site: Path, adapted: Path) -> None:
     results = site / "out-training" / "out-of-fold"
-    words = ["calibrate-folds", results, adapted, "--studies", site / "studies", "--alpha", "0.3"]
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == 0, result.output
+    uncseg_train("calibrate-folds", results, adapted, "--studies", site / "studies", "--alpha", 0.3)
     calibration = load_calibration(adapted / CALIBRATION)
     assert (calibration.model_sha256, len(calibration.provenance["studies"])) == (load_model(adapted).sha256, 5)
     assert calibration.controls["WT"].alpha == 0.3

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.io.loading import study_from_arrays
 from napari_uncseg.models.model import load_model, load_snapshot
-from uncseg_training.cli import app
+from tests.training.conftest import refused, uncseg_train
 from uncseg_training.train.architectures import ARCHES, divisor, fitting
 from uncseg_training.train.config import Config, read_config
-from uncseg_training.train.trainer import fit
 
 MONAI = [
     pytest.param("segresnet", (1,), id="segresnet"),
@@ -35,24 +33,17 @@ def test_the_grid_is_made_to_fit() -> None:
     assert Config(start="runs/other", dropout=0.3).with_arch("segresnet").dropout == 0.3
     # One cell of the coarsest grid is too little to normalise.
     assert read_config("smoke").with_arch("swin_unetr").patch == (32, 64, 32)
-    with pytest.raises(ValueError, match="multiples of 32"):
-        Config(arch="swin_unetr")
     with pytest.raises(ValueError, match="no network vnet"):
         config.with_arch("vnet")
-    with pytest.raises(ValueError, match="arch is vnet"):
-        Config(arch="vnet")
 
 
 @pytest.mark.parametrize(("arch", "dropped"), MONAI)
 def test_command_line_trains_exports_and_predicts(anatomies, tmp_path, arch, dropped):
     pytest.importorskip("monai")
-    runner, run = CliRunner(), tmp_path / "run"
-    words = ["fit", "--config", "smoke", "--arch", arch, "--anatomies", str(anatomies), "-o", str(run), "--steps", "3"]
-    result = runner.invoke(app, words)
-    assert result.exit_code == 0, result.output
-    assert "finished at step 3" in result.output
-    result = runner.invoke(app, ["export", str(run), str(tmp_path / "model")])
-    assert result.exit_code == 0, result.output
+    run = tmp_path / "run"
+    words = ("--arch", arch, "--anatomies", anatomies, "-o", run, "--steps", 3)
+    assert "finished at step 3" in uncseg_train("fit", "--config", "smoke", *words)
+    uncseg_train("export", run, tmp_path / "model")
     model = load_model(tmp_path / "model")
     assert model.name == f"smoke-{arch}"
     assert model.has_uncertainty
@@ -67,24 +58,10 @@ def test_command_line_trains_exports_and_predicts(anatomies, tmp_path, arch, dro
     assert "unc_output" in prediction.maps
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(anatomies: Path, tmp_path: Path) -> None:
-    pytest.importorskip("monai")
-    config = read_config("smoke", steps=2, validation=0, snapshots=1).with_arch("segresnet")
-    whole = fit(anatomies, tmp_path / "whole", config)
-    for _ in range(config.steps):
-        cut = fit(anatomies, tmp_path / "cut", config, budget=0.0)
-    for name, tensor in whole.averaged.state_dict().items():
-        assert torch.equal(tensor, cut.averaged.state_dict()[name]), name
-
-
 def test_command_line_says_what_is_missing(anatomies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    words = ["fit", "--config", "smoke", "--anatomies", str(anatomies), "-o", str(tmp_path / "run"), "--arch"]
-    result = CliRunner().invoke(app, [*words, "vnet"])
-    assert result.exit_code == 1
-    assert "no network vnet; take one of unet, segresnet" in result.output
+    words = ("fit", "--config", "smoke", "--anatomies", anatomies, "-o", tmp_path / "run", "--arch")
+    assert "no network vnet; take one of unet, segresnet" in refused(*words, "vnet")
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
-    result = CliRunner().invoke(app, [*words, "segresnet"])
-    assert result.exit_code == 1
-    assert 'pip install ".[monai]" in the folder of the clone' in result.output
+    assert 'pip install ".[monai]" in the folder of the clone' in refused(*words, "segresnet")

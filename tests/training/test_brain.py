@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from napari_uncseg.io.nifti import write_volume
 from napari_uncseg.preparation.brain_network import load_brain_network
+from tests.training.conftest import refused, uncseg_train
 from uncseg_training.brain import trainer
 from uncseg_training.brain.export import export
 from uncseg_training.brain.heads import EXTRA, STEP_MM, Head, brain_of, load_heads, prepare_heads
 from uncseg_training.brain.images import draw
 from uncseg_training.brain.phantoms import centred, make_phantom, rigid
-from uncseg_training.cli import app
 from uncseg_training.phantom.anatomy import Tissue
 
 SMALL = {"volume": [32, 32, 32], "wide_volume": [48, 48, 48], "features": [4, 8], "encoder": [1, 1], "decoder": [1]}
@@ -143,11 +142,8 @@ def test_configuration_that_cannot_be_is_refused(changes, tmp_path):
 def test_command_trains_and_writes_weights(folder, tmp_path):
     config = tmp_path / "small.yaml"
     config.write_text("\n".join(f"{key}: {value}" for key, value in {**SMALL, "tumours": 0, "held_out": 1}.items()))
-    words = ["brain", str(folder), "-o", str(tmp_path / "run"), "--config", str(config), "--steps", "2"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
+    uncseg_train("brain", folder, "-o", tmp_path / "run", "--config", config, "--steps", 2)
     assert load_brain_network(tmp_path / "run" / "brain.safetensors").spacing == 2.0
-    refused = CliRunner().invoke(app, ["brain", str(tmp_path), "-o", str(tmp_path / "other")])
-    assert refused.exit_code == 1
+    refused("brain", tmp_path, "-o", tmp_path / "other")
     assert not (tmp_path / "other").exists()
     assert len(EXTRA) + len(Tissue) < 32

@@ -11,12 +11,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from napari_uncseg.errors import StudyError
 from napari_uncseg.io.discovery import find_studies
 from napari_uncseg.labels import MODALITIES
-from uncseg_training.cli import app
+from tests.training.conftest import refused, uncseg_train
 from uncseg_training.data import brats, brats_check
 from uncseg_training.data.brats import convert
 from uncseg_training.data.splits import join_groups, patient, split_by_group
@@ -191,11 +190,7 @@ def test_groups_are_joined_through_a_third() -> None:
 
 
 def test_command(download: Path, tmp_path: Path) -> None:
-    arguments = ["brats", str(download), str(tmp_path / "raw"), "--folds", "2", "--id", "7", "--name", "Toy"]
-    refused = CliRunner().invoke(app, arguments)
-    assert refused.exit_code == 1
-    assert "--expect" in refused.output
-    result = CliRunner().invoke(app, [*arguments, "--expect", "6"])
-    assert result.exit_code == 0, result.output
-    assert "6 studies of 5 patients" in result.output
+    words = ("brats", download, tmp_path / "raw", "--folds", 2, "--id", 7, "--name", "Toy")
+    assert "--expect" in refused(*words)
+    assert "6 studies of 5 patients" in uncseg_train(*words, "--expect", 6)
     assert (tmp_path / "raw" / "Dataset007_Toy" / "splits_final.json").is_file()

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, region_masks
+from tests.training.conftest import run
 from uncseg_training.experiments import choices
 
 
@@ -48,20 +48,8 @@ def test_command_reads_results_and_adds_the_mean_of_two(study_folder, tiny_study
     for name in ("a", "b"):
         probabilities = likely(tiny_study, 0.8)
         save_prediction(replace(tiny_prediction, probabilities=probabilities), tmp_path / name)
-    app = choices.typer.Typer()
-    app.command()(choices.main)
-    words = [
-        f"a={tmp_path / 'a'}",
-        f"b={tmp_path / 'b'}",
-        "--mean",
-        "a,b",
-        "--studies",
-        str(study_folder),
-        "-o",
-        str(tmp_path / "out"),
-    ]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, result.output
+    words = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}", "--mean", "a,b", "--studies", study_folder]
+    run(choices.main, *words, "-o", tmp_path / "out")
     written = (tmp_path / "out" / "candidates.csv").read_text()
     assert "a and b" in written
     assert all(str(region) in written for region in REGIONS)

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from napari_uncseg.labels import region_masks
 from uncseg_training.data import case_maps
 from uncseg_training.data.case_manifest import MANIFEST, Manifest, preprocessing_hash
-from uncseg_training.data.case_maps import MOST_VISITS, CaseMaps, Maps, overlap
+from uncseg_training.data.case_maps import MOST_VISITS, CaseMaps, Maps
 from uncseg_training.paper1.error_map import (
     LARGEST_DECAY,
     ErrorMaps,
@@ -204,12 +204,6 @@ def test_a_translated_crop_finds_the_same_voxels(shift: tuple[int, ...], twice_v
     whole = np.pad(maps.read("A").error[0], 20)
     expected = whole[tuple(slice(start + 20, stop + 20) for start, stop in box)]
     np.testing.assert_array_equal(maps.patch("A", box).error[0], expected)
-
-
-def test_overlap_is_empty_far_outside() -> None:
-    for box in ([(-9, -5)], [(5, 9)], [(7, 9)]):
-        volume, within = overlap(box, [5])
-        assert volume[0].stop - volume[0].start == within[0].stop - within[0].start == 0
 
 
 def test_failures_per_region_have_a_channel_each(tmp_path: Path) -> None:

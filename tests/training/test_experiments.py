@@ -29,7 +29,6 @@ from uncseg_training.experiments import (
     paper1_judging,
     phantom_statistics,
     phantoms,
-    tune_injection,
 )
 from uncseg_training.experiments.paper1_figures import drawn_cases
 from uncseg_training.experiments.paper1_tables import compare
@@ -156,13 +155,6 @@ def test_coarse_to_fine_starts_from_the_coarse_weights(anatomies: Path, tmp_path
     assert (coarse.config.spacing, fine.config.spacing) == (6.0, 4.0)
     assert fine.step == fine.config.steps == 2
     assert fine.config.start.endswith(coarse.config.name)
-
-
-def test_injection_is_tuned_and_told(study_folder: Path, tiny_model_folder: Path) -> None:
-    words = study_folder.parent, "--model", tiny_model_folder, "--candidates", "0.1,0.2", "--count", 2
-    output = run(tune_injection.main, *words)
-    assert "uncseg predict --members dropout_injection:2,p=0." in output
-    assert [line.split()[0] for line in output.splitlines()[1:4]] == ["0.0", "0.1", "0.2"]
 
 
 def test_a_model_is_judged_on_phantoms_and_goes_on(

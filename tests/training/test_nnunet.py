@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
 
 from napari_uncseg.cli.app import app as uncseg
 from napari_uncseg.errors import ModelError
@@ -27,13 +26,11 @@ from napari_uncseg.models.heads import Head
 from napari_uncseg.models.importers.nnunet import import_nnunet
 from napari_uncseg.models.model import load_model
 from tests.models.test_import_nnunet import as_nnunet_counts
-from tests.training.conftest import head
-from uncseg_training.cli import app
+from tests.training.conftest import invoke, refused, uncseg_train, write_phantoms
 from uncseg_training.experiments import nnunet_patients
 from uncseg_training.nnunet.loss import count_voxels, split_target
 from uncseg_training.nnunet.run import newest_checkpoint, settle_splits
 from uncseg_training.paper1.error_map import ErrorMaps
-from uncseg_training.phantom.cohort import Phantoms, write_phantom
 
 IDS = ("00000-000", "00001-000", "00001-001", "00002-000", "00003-000", "00004-000", "00005-000", "00006-000")
 TRAINER = "nnUNetTrainerUncertainty__nnUNetPlans__3d_fullres"
@@ -96,18 +93,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
     pytest.importorskip("nnunetv2")
     place = tmp_path_factory.mktemp("nnunet")
     found = {name: place / name for name in ("download", "raw", "preprocessed", "results", "models")}
-    stream = Phantoms([head()], (40, 48, 40), 4.0, seed=11)
-    for index, number in enumerate(IDS):
-        write_phantom(stream[index], found["download"], f"BraTS-GLI-{number}", 4.0)
+    write_phantoms(found["download"], [f"BraTS-GLI-{number}" for number in IDS], 11, (40, 48, 40), 4.0)
     variables = {f"nnUNet_{name}": str(found[name]) for name in ("raw", "preprocessed", "results")}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**variables, "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}.items():
             patch.setenv(name, value)
         found["preprocessed"].mkdir()
-        done = CliRunner().invoke(
-            app, ["brats", str(found["download"]), str(found["raw"]), "--expect", "8", "--folds", "2"]
-        )
-        assert done.exit_code == 0, done.output
+        uncseg_train("brats", found["download"], found["raw"], "--expect", 8, "--folds", 2)
         plan_and_preprocess()
         patch.setenv("nnUNet_n_proc_DA", "0")  # with none, nnU-Net's planning asks torch for no thread at all
         shrink(found["preprocessed"] / "Dataset137_BraTS2023" / "nnUNetPlans.json")
@@ -201,8 +193,7 @@ def test_two_folds_train_resume_export_import_and_predict(folders, monkeypatch):
     kill_once_there([*words, "0", *options], results / "fold_0" / "checkpoint_latest.pth")
     assert not (results / "fold_0" / "checkpoint_final.pth").exists()
     for fold in ("0", "1"):
-        done = CliRunner().invoke(app, [*words, fold, *options], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        uncseg_train(*words, fold, *options)
     logs = "".join(path.read_text() for path in (results / "fold_0").glob("training_log_*.txt"))
     assert "going on from checkpoint_" in logs
     for fold in (0, 1):
@@ -210,8 +201,7 @@ def test_two_folds_train_resume_export_import_and_predict(folders, monkeypatch):
     check_refusals(folders, results / "fold_0")
 
     model = folders["models"] / "phantoms"
-    done = CliRunner().invoke(uncseg, ["model", "import", str(results), "-o", str(model)])
-    assert done.exit_code == 0, done.output
+    invoke(uncseg, "model", "import", results, "-o", model)
     loaded = [load_model(model / f"fold_{fold}") for fold in (0, 1)]
     assert all(each.has_uncertainty and each.head is Head.REGIONS for each in loaded)
     assert loaded[0].sha256 != loaded[1].sha256
@@ -230,36 +220,20 @@ def test_two_folds_train_resume_export_import_and_predict(folders, monkeypatch):
 
 @pytest.mark.slow
 def test_without_the_channel_it_stops_after_an_epoch_and_goes_on(folders: dict[str, Path]) -> None:
-    words = [
-        "nnunet",
-        "137",
-        "3d_fullres",
-        "0",
-        "--no-channel",
-        "--device",
-        "cpu",
-        "--epochs",
-        "2",
-        "--iterations",
-        "2",
-    ]
-    words += ["--validation-iterations", "2", "--workers", "0"]
+    words = ["nnunet", 137, "3d_fullres", 0, "--no-channel", "--device", "cpu", "--epochs", 2, "--iterations", 2]
+    words += ["--validation-iterations", 2, "--workers", 0]
     plain = folders["results"] / "Dataset137_BraTS2023" / TRAINER.replace("Uncertainty", "NoDeepSupervision")
-    done = CliRunner().invoke(app, [*words, "--minutes", "0"], catch_exceptions=False)
-    assert "run the same command to go on" in done.output
+    assert "run the same command to go on" in uncseg_train(*words, "--minutes", 0)
     stopped = torch.load(plain / "fold_0" / "checkpoint_latest.pth", weights_only=False)
     assert stopped["current_epoch"] == 1
-    done = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    uncseg_train(*words)
     loaded = import_nnunet(plain, 0, orientation="LPS")
     assert not loaded.has_uncertainty
 
 
 def test_patients_become_raw_data_in_the_coding_of_2023_with_their_folds(tmp_path: Path) -> None:
-    stream = Phantoms([head()], (40, 48, 40), 4.0, seed=11)
     names = ["BraTS-GLI-00000-000", "BraTS-GLI-00001-000"]
-    for index, name in enumerate(names):
-        write_phantom(stream[index], tmp_path / "studies", name, 4.0)
+    write_phantoms(tmp_path / "studies", names, 11, (40, 48, 40), 4.0)
     splits = [{"train": names[:1], "val": names[1:]}, {"train": names[1:], "val": names[:1]}]
     nnunet_patients.write_raw([tmp_path / "studies"], tmp_path / "raw", splits)
     folder = tmp_path / "raw" / nnunet_patients.NAME
@@ -336,9 +310,7 @@ def check_refusals(folders: dict[str, Path], fold: Path) -> None:
         trainer.load_checkpoint(str(fold / "checkpoint_final.pth"))
     with pytest.raises(ModelError, match=r"cannot be read|damaged"):
         trainer.load_checkpoint(str(fold / "uncertainty.jsonl"))
-    none = CliRunner().invoke(app, ["nnunet", "137", "3d_fullres", "2", "--device", "cpu"])
-    assert none.exit_code == 1
-    assert "There is no fold 2" in none.output
+    assert "There is no fold 2" in refused("nnunet", 137, "3d_fullres", 2, "--device", "cpu")
 
 
 class Segmentation(nn.Module):

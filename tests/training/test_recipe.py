@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from napari_uncseg.io.results import find_results, read_result
 from napari_uncseg.models.identity import CALIBRATION, identify
 from napari_uncseg.uncertainty.recalibration.io import load_calibration
-from tests.training.conftest import head
+from tests.training.conftest import head, uncseg_train
 from tests.training.test_adapt import phantoms
-from uncseg_training.cli import app
 from uncseg_training.phantom.anatomy import save_anatomies
 from uncseg_training.train.recipe import RECIPES, Recipe, run_recipe
 
@@ -28,16 +26,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words(place: Path) -> list[str]:
-    told = ["recipe", place / "here", place / "there", "-o", place / "out", "--config", "smoke", "--folds", 2]
-    return [str(word) for word in (*told, "--anatomies", place / "anatomies.npz")]
+def make(place: Path) -> str:
+    words = ("-o", place / "out", "--config", "smoke", "--folds", 2, "--anatomies", place / "anatomies.npz")
+    return uncseg_train("recipe", place / "here", place / "there", *words)
 
 
 @pytest.fixture(scope="module")
 def made(place: Path) -> Path:
-    result = CliRunner().invoke(app, words(place))
-    assert result.exit_code == 0, result.output
-    assert "Report:" in result.output
+    assert "Report:" in make(place)
     return place / "out"
 
 
@@ -68,28 +64,14 @@ def test_calibration_and_evaluation_are_those_of_all_studies(made: Path) -> None
 
 
 def test_what_is_done_is_kept(place: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = [
-        *(made / "work").rglob("*.nii.gz"),
-        *(made / "work").rglob("*.npz"),
-        *(made / "evaluation" / "studies").iterdir(),
-    ]
+    work = made / "work"
+    kept = [*work.rglob("*.nii.gz"), *work.rglob("*.npz"), *(made / "evaluation" / "studies").iterdir()]
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     steps: list[int] = []
     monkeypatch.setattr("uncseg_training.train.trainer._train_step", lambda *a, **k: steps.append(1))
-    assert CliRunner().invoke(app, words(place)).exit_code == 0
+    make(place)
     assert not steps
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
-
-
-def test_a_phantom_stage_that_is_there_is_begun_with(place: Path, made: Path) -> None:
-    with pytest.raises(ValueError, match="nowhere"):
-        run_recipe(
-            [place / "here", place / "there"],
-            place / "other",
-            place / "anatomies.npz",
-            Recipe.read("smoke"),
-            start=place / "nowhere",
-        )
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(RECIPES.glob("*.yaml"))])
@@ -116,4 +98,6 @@ def test_folds_of_other_studies_and_too_few_studies_are_refused(place: Path, tmp
         run_recipe(both, tmp_path / "out", anatomies, Recipe.read("smoke"), splits=tmp_path / "splits.json")
     with pytest.raises(ValueError, match="at least 5"):
         run_recipe(both[:1], tmp_path / "out", anatomies, Recipe.read("smoke"))
+    with pytest.raises(ValueError, match="nowhere"):
+        run_recipe(both, tmp_path / "out", anatomies, Recipe.read("smoke"), start=place / "nowhere")
     assert not (tmp_path / "out").exists()

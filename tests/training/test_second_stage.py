@@ -8,20 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.inference.preprocessing import InputPlan
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.models.model import load_model
-from tests.training.conftest import head
-from uncseg_training.cli import app
+from tests.training.conftest import head, refused, uncseg_train, write_phantoms
 from uncseg_training.data.cases import Cases, fit_into, write_study_cases
 from uncseg_training.data.patches import Patches
 from uncseg_training.data.previous_stage import mirrored_probabilities, write_previous_stage
 from uncseg_training.data.splits import write_splits
 from uncseg_training.phantom.anatomy import save_anatomies
-from uncseg_training.phantom.cohort import Phantoms, write_phantom
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.cross_validation import predict_out_of_fold
 from uncseg_training.train.export import export_run
@@ -38,15 +35,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Studies, their cases on two grids, folds, and a finished first stage."""
     folder = tmp_path_factory.mktemp("cascade")
     save_anatomies([head()], folder / "anatomies.npz")
-    stream = Phantoms([head()], (64, 80, 64), 2.0, seed=4)
-    for number, name in enumerate(NAMES):
-        write_phantom(stream[number], folder / "studies", name, 2.0)
+    write_phantoms(folder / "studies", NAMES, seed=4)
     first, second = first_config(), second_config(folder)
     grids = {folder / "lowres": first, folder / "fullres": replace(second, previous_stage="", phantoms="")}
     write_study_cases(folder / "studies", grids)
-    write_splits(
-        [{"train": NAMES[:2], "val": NAMES[2:]}, {"train": NAMES[2:], "val": NAMES[:2]}], folder / "splits.json"
-    )
+    write_splits(SPLITS, folder / "splits.json")
     fit(folder / "anatomies.npz", folder / "run-lowres", replace(first, **cohort(folder, "lowres")))
     return folder
 
@@ -145,9 +138,6 @@ def test_second_stage_trains_is_exported_and_predicts_out_of_fold(work, previous
 
 
 def test_commands_of_the_cascade_say_what_is_wrong(work: Path, tmp_path: Path):
-    runner = CliRunner()
-    words = ["predict-folds", str(work / "model"), "--studies", str(work / "studies"), "-o", str(tmp_path / "o")]
-    assert runner.invoke(app, words).exit_code != 0
-    words = ["splits", str(work / "lowres"), "-o", str(tmp_path / "s.json"), "--config", "smoke", "--folds", "3"]
-    assert runner.invoke(app, words).exit_code == 0
+    refused("predict-folds", work / "model", "--studies", work / "studies", "-o", tmp_path / "o")
+    uncseg_train("splits", work / "lowres", "-o", tmp_path / "s.json", "--config", "smoke", "--folds", 3)
     assert (tmp_path / "s.json").is_file()

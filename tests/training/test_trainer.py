@@ -15,39 +15,21 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from typer.testing import CliRunner
 
 from napari_uncseg.errors import SaveError
 from napari_uncseg.models.model import load_model, load_snapshot
 from napari_uncseg.models.unet import output_layer
-from uncseg_training.cli import app
+from tests.training.conftest import assert_same_bits, fit_in_pieces, refused, uncseg_train
 from uncseg_training.data.patches import Indices, Patches, augment
 from uncseg_training.train import trainer
 from uncseg_training.train.config import Config, read_config
 from uncseg_training.train.curves import draw_curves, read_log
 from uncseg_training.train.export import export_run
-from uncseg_training.train.losses import failure_loss, region_loss
+from uncseg_training.train.losses import failure_loss
 from uncseg_training.train.progress import reporter
 from uncseg_training.train.schedule import cycles, learning_rate
 from uncseg_training.train.state import Training, save_state
 from uncseg_training.train.trainer import fit
-
-
-def test_region_loss_by_hand() -> None:
-    regions = torch.zeros(1, 3, 2, 1, 1)
-    regions[0, :, 0] = 1
-    logits = torch.zeros(1, 3, 2, 1, 1)
-    # p = 1/2 everywhere: cross-entropy ln 2; Dice (2 * 0.5 + 1) / (1 + 1 + 1) = 2/3.
-    assert float(region_loss(logits, regions)) == pytest.approx(math.log(2) + 1 / 3, abs=1e-6)
-
-
-def test_region_loss_is_finite_and_falls_for_empty_regions() -> None:
-    regions = torch.zeros(1, 3, 8, 8, 8)
-    logits = torch.zeros(1, 3, 8, 8, 8, requires_grad=True)
-    loss = region_loss(logits, regions)
-    (gradient,) = torch.autograd.grad(loss, logits)
-    assert bool(torch.isfinite(gradient).all())
-    assert float(region_loss(torch.full_like(logits, -10).detach(), regions)) < 0.05 * float(loss.detach())
 
 
 def test_failure_loss_targets_the_xor_and_leaves_the_segmentation_alone() -> None:
@@ -112,21 +94,14 @@ def test_augmentation_keeps_the_outside_and_loses_a_modality_now_and_then() -> N
 def test_interrupted_training_ends_with_the_same_bits(anatomies: Path, tmp_path: Path) -> None:
     config = read_config("smoke")
     whole = fit(anatomies, tmp_path / "whole", config)
-    # A budget of nothing stops after the first step, again and again.
-    for _ in range(config.steps):
-        cut = fit(anatomies, tmp_path / "cut", config, budget=0.0)
-    assert cut.step == whole.step == config.steps
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(tensor, cut.network.state_dict()[name]), name
-    for name, tensor in whole.averaged.state_dict().items():
-        assert torch.equal(tensor, cut.averaged.state_dict()[name]), name
+    cut = fit_in_pieces(anatomies, tmp_path / "cut", config)
+    assert_same_bits(whole.network.state_dict(), cut.network.state_dict())
+    assert_same_bits(whole.averaged.state_dict(), cut.averaged.state_dict())
     lines = read_log(tmp_path / "whole")
     assert [line["step"] for line in lines if "validation" in line] == [6]
     snapshots = sorted((tmp_path / "whole" / "snapshots").glob("*.pt"))
     assert [path.name for path in snapshots] == ["1.pt", "2.pt"]
-    kept = torch.load(snapshots[-1], weights_only=True)
-    for name, tensor in whole.averaged.state_dict().items():
-        assert torch.equal(tensor, kept[name]), name
+    assert_same_bits(whole.averaged.state_dict(), torch.load(snapshots[-1], weights_only=True))
     draw_curves([tmp_path / "whole", tmp_path / "cut"], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 5000
 
@@ -148,8 +123,7 @@ def test_a_killed_process_goes_on_with_the_same_bits(anatomies: Path, tmp_path: 
     subprocess.run([*words, "-o", str(tmp_path / "cut")], check=True, capture_output=True)
     ends = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut")]
     for part in ("network", "averaged"):
-        for name, tensor in ends[0][part].items():
-            assert torch.equal(tensor, ends[1][part][name]), name
+        assert_same_bits(ends[0][part], ends[1][part])
 
 
 @pytest.mark.slow
@@ -204,8 +178,7 @@ def test_a_run_may_start_from_another(anatomies: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finish that run"):
         fit(anatomies, tmp_path / "second", second)
     before = fit(anatomies, tmp_path / "first", first).averaged.state_dict()
-    for name, tensor in Training.fresh(second).network.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
+    assert_same_bits(Training.fresh(second).network.state_dict(), before)
     with pytest.raises(ValueError, match="features"):
         fit(anatomies, tmp_path / "wide", replace(second, features=(8, 8, 8)))
     plain = fit(anatomies, tmp_path / "plain", replace(second, uncertainty="none"))
@@ -229,22 +202,10 @@ def test_a_run_may_start_from_one_with_another_dropout(anatomies: Path, tmp_path
         assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_unknown_configurations_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="smoke"):
-        read_config("absent")
-    (tmp_path / "bad.yaml").write_text("stepz: 3\n")
-    with pytest.raises(ValueError, match="stepz"):
-        read_config(tmp_path / "bad.yaml")
-
-
 def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> None:
-    runner = CliRunner()
-    arguments = ["fit", "--config", "smoke", "--anatomies", str(anatomies), "-o", str(tmp_path / "run"), "--steps", "2"]
-    result = runner.invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    assert "finished at step 2" in result.output
-    result = runner.invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / "model")])
-    assert result.exit_code == 0, result.output
+    words = ("--anatomies", anatomies, "-o", tmp_path / "run", "--steps", 2)
+    assert "finished at step 2" in uncseg_train("fit", "--config", "smoke", *words)
+    uncseg_train("export", tmp_path / "run", tmp_path / "model")
     model = load_model(tmp_path / "model")
     assert model.name == "smoke"
     assert model.spacing == (4.0, 4.0, 4.0)
@@ -253,15 +214,13 @@ def test_command_line_trains_and_exports(anatomies: Path, tmp_path: Path) -> Non
     earlier = load_snapshot(model, 1)
     name = "encoder.stages.0.0.convs.0.conv.weight"
     assert not torch.equal(earlier.network.get_parameter(name), model.network.get_parameter(name))
-    result = runner.invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / "mean"), "--average"])
-    assert result.exit_code == 0, result.output
+    uncseg_train("export", tmp_path / "run", tmp_path / "mean", "--average")
     mean = load_model(tmp_path / "mean")
     by_hand = (earlier.network.get_parameter(name) + model.network.get_parameter(name)) / 2
     torch.testing.assert_close(mean.network.get_parameter(name), by_hand, atol=1e-3, rtol=1e-2)  # stored in half
     assert mean.provenance["weights"] == "mean of 2 snapshots"
     assert torch.equal(load_snapshot(mean, 1).network.get_parameter(name), earlier.network.get_parameter(name))
-    result = runner.invoke(app, ["curve", str(tmp_path / "run")])
-    assert result.exit_code == 0, result.output
+    uncseg_train("curve", tmp_path / "run")
     assert (tmp_path / "run" / "curve.png").is_file()
 
 
@@ -282,9 +241,7 @@ def test_an_export_may_be_averaged_with_another_run(anatomies: Path, finished: P
     here = fit(anatomies, tmp_path / "second", replace(SHORT, seed=9)).averaged.state_dict()
     name = "encoder.stages.0.0.convs.0.conv.weight"
     assert float((here[name] - there[name]).abs().mean()) > 0.05
-    words = ["export", str(tmp_path / "second"), str(tmp_path / "model"), "--halfway", str(finished)]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, result.output
+    uncseg_train("export", tmp_path / "second", tmp_path / "model", "--halfway", finished)
     model = load_model(tmp_path / "model")
     assert model.provenance["weights"] == "mean of the last network and first"
     mean = (here[name] + there[name]) / 2
@@ -299,25 +256,15 @@ def test_an_export_refuses_what_it_cannot_meet(anatomies, finished, tmp_path, ru
         fit(anatomies, tmp_path / run, replace(SHORT, steps=4), budget=0.0)
     if run == "wider":
         fit(anatomies, tmp_path / run, replace(SHORT, features=tuple(n + 4 for n in SHORT.features)))
-    result = CliRunner().invoke(
-        app, ["export", str(finished), str(tmp_path / "model"), "--average-with", str(tmp_path / run)]
-    )
-    assert result.exit_code == 1
-    assert "is to meet" in result.output
-    assert words in " ".join(result.output.split())
+    told = refused("export", finished, tmp_path / "model", "--average-with", tmp_path / run)
+    assert "is to meet" in told
+    assert words in " ".join(told.split())
     assert not (tmp_path / "model").exists()
 
 
 def test_command_line_explains_what_is_missing(tmp_path: Path) -> None:
-    runner = CliRunner()
-    for arguments, words in (
-        (["fit", "--config", "smoke", "--anatomies", str(tmp_path / "no.npz")], "uncseg-train anatomies"),
-        (["fit", "--config", "absent"], "no configuration absent"),
-        (["export", str(tmp_path), str(tmp_path / "model")], "no checkpoint"),
-    ):
-        result = runner.invoke(app, arguments)
-        assert result.exit_code == 1
-        assert words in result.output
+    assert "no configuration absent" in refused("fit", "--config", "absent")
+    assert "no checkpoint" in refused("export", tmp_path, tmp_path / "model")
 
 
 def test_training_needs_torch_and_numpy_alone(anatomies: Path, tmp_path: Path) -> None:

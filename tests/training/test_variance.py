@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from uncseg_training.data.case_manifest import preprocessing_hash
-from uncseg_training.data.normalise import Normalisation, affine_fit, min_max, normalise, squeeze, times_four
-from uncseg_training.paper1.error_map import ErrorMaps
+from uncseg_training.data.normalise import Normalisation, affine_fit, min_max, normalise, squeeze
 from uncseg_training.paper1.variance import (
     History,
     Reading,
@@ -89,13 +88,6 @@ def test_the_spread_of_a_coin_falls_apart_into_within_and_between(passes: Floats
     np.testing.assert_allclose(found.mean * (1 - found.mean), found.bernoulli + found.variance, rtol=0, atol=1e-12)
     assert (found.variance >= 0).all()
     assert (found.variance <= 0.25 + 1e-12).all()
-
-
-def test_without_memory_only_the_last_pass_counts() -> None:
-    passes = np.random.default_rng(0).random((4, 6))
-    found = history(passes, 0.0)
-    np.testing.assert_array_equal(found.mean, passes[-1])
-    np.testing.assert_array_equal(found.variance, 0)
 
 
 def test_half_precision_keeps_welford_and_loses_the_difference_of_moments() -> None:
@@ -174,15 +166,6 @@ def test_histories_on_disk(tmp_path: Path) -> None:
         VarianceMaps.create(tmp_path / "slow", {}, HASH, decay=1.0)
 
 
-def test_error_and_variance_count_apart(tmp_path: Path) -> None:
-    error = ErrorMaps.create(tmp_path / "error", {"A": SHAPE}, HASH)
-    variance = VarianceMaps.create(tmp_path / "variance", {"A": SHAPE}, HASH)
-    for epoch in range(3):
-        error.update("A", np.ones(SHAPE, bool), epoch)
-        variance.update("A", np.full(SHAPE, 0.5), epoch)
-    assert error.read("A").visits.max() == variance.read("A").visits.max() == 3
-
-
 # -- normalisations --------------------------------------------------------------------------------------------------
 
 
@@ -191,10 +174,6 @@ def maps() -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     random = np.random.default_rng(6)
     error = random.random((7, 6, 5)) ** 2
     return 0.2 * error + 0.02 * random.random(error.shape), error, random.random(error.shape) < 0.4
-
-
-def test_times_four_brings_a_coin_to_one() -> None:
-    np.testing.assert_array_equal(times_four(np.array([0, 0.0625, 0.25])), [0, 0.25, 1])
 
 
 def test_min_max_looks_into_the_mask_alone(maps: tuple[Floats, Floats, npt.NDArray[np.bool_]]) -> None:
@@ -228,13 +207,6 @@ def test_squeeze_is_torchs_average_pooling(maps: tuple[Floats, Floats, npt.NDArr
     pooled = torch.nn.functional.avg_pool3d(torch.from_numpy(variance)[None, None], 3, 1, 1)[0, 0].clamp(min=1e-3)
     expected = torch.sigmoid(pooled - pooled[torch.from_numpy(mask)].mean()).numpy()
     np.testing.assert_allclose(squeeze(variance, mask), expected, atol=1e-12)
-
-
-def test_squeeze_makes_any_two_maps_near(maps: tuple[Floats, Floats, npt.NDArray[np.bool_]]) -> None:
-    _, error, mask = maps
-    nonsense = error[::-1, ::-1]
-    assert np.sqrt(np.mean((error - nonsense)[mask] ** 2)) > 0.3
-    assert np.sqrt(np.mean((squeeze(error, mask) - squeeze(nonsense, mask))[mask] ** 2)) < 0.05
 
 
 def test_affine_fit_is_least_squares(maps: tuple[Floats, Floats, npt.NDArray[np.bool_]]) -> None:

@@ -124,20 +124,6 @@ def test_one_member_is_given_back_bit_for_bit_and_left_alone():
     assert torch.equal(member, before)
 
 
-def test_memory_does_not_grow_with_the_members():
-    reducer = reduced(np.random.default_rng(0).random((2, 3, 1000)))
-
-    def held() -> int:
-        arrays = [reducer.mean, *reducer._squares.values()]
-        arrays += [mean.value for mean in (*reducer._entropy.values(), *reducer._votes.values())]
-        return sum(array.nbytes for array in arrays)
-
-    before = held()
-    for member in np.random.default_rng(1).random((30, 3, 1000)):
-        reducer.add(member)
-    assert held() == before == (3 + 3 + 3) * 8000 + 3 * 4000
-
-
 def test_only_what_was_asked_for_is_kept():
     reducer = reduced(np.ones((2, 3, 4)), maps=[MapName(Measure.VARIANCE, Region.ET)])
     assert not reducer.map(MapName(Measure.VARIANCE, Region.ET)).any()

@@ -1,4 +1,4 @@
-"""Entropy and p(1-p): hand-computed values and what holds for every probability, in numpy and torch."""
+"""Entropy, p(1-p) and failure: hand-computed values and what holds for every probability, in numpy and torch."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_uncseg.uncertainty.measures import bernoulli_variance, entropy
+from napari_uncseg.uncertainty.measures import bernoulli_variance, compute_prediction_failure, entropy
 
 probabilities = st.floats(0.0, 1.0, width=64)
 
@@ -62,3 +62,38 @@ def test_rounding_beyond_the_bounds_is_clipped_and_nan_is_not_hidden():
 
 def test_small_probabilities_keep_their_entropy_in_float32():
     assert float(entropy(np.array([1e-9], np.float32))[0]) == pytest.approx(1e-9 * (1 + 9 * math.log(10)), rel=1e-5)
+
+
+#                      agree  FP  FN  NCR for ET  ED for ET  agree
+PREDICTION = np.array([0, 2, 0, 1, 2, 3], np.uint8).reshape(6, 1, 1)
+REFERENCE = np.array([0, 0, 3, 3, 3, 3], np.uint8).reshape(6, 1, 1)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_each_reading_of_failure(convert):
+    def failure(kind):
+        return np.asarray(compute_prediction_failure(convert(PREDICTION), convert(REFERENCE), kind))
+
+    assert failure("wt").ravel().tolist() == [False, True, True, False, False, False]
+    assert failure("any_region").ravel().tolist() == [False, True, True, True, True, False]
+    per_region = failure("per_region")
+    assert per_region.shape == (3, 6, 1, 1)
+    assert per_region.reshape(3, 6).astype(int).tolist() == [
+        [0, 1, 1, 0, 0, 0],  # WT
+        [0, 0, 1, 0, 1, 0],  # TC
+        [0, 0, 1, 1, 1, 0],  # ET
+    ]
+
+
+def test_default_is_the_whole_tumour_and_torch_stays_torch():
+    result = compute_prediction_failure(torch.from_numpy(PREDICTION), torch.from_numpy(REFERENCE))
+    assert isinstance(result, torch.Tensor)
+    assert result.dtype == torch.bool
+    assert int(result.sum()) == 2
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="cannot be compared"):
+        compute_prediction_failure(PREDICTION, REFERENCE[:3])
+    with pytest.raises(ValueError, match="none of"):
+        compute_prediction_failure(PREDICTION, REFERENCE, "tumour")
