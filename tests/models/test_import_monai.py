@@ -24,6 +24,7 @@ from napari_uncseg.models.importers.monai import import_monai
 from napari_uncseg.models.importers.monai_bundle import meaning_of_name
 from napari_uncseg.models.model import load_model
 from napari_uncseg.models.monai import KNOWN
+from tests.models.conftest import Bomb
 
 SHAPE = (24, 32, 16)
 PUBLIC = "brats_mri_segmentation"
@@ -192,14 +193,6 @@ def test_a_bundle_may_be_yaml_and_lack_its_metadata(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*words, "tc,wt,et", "--tile", "20,20,9", "-o", str(tmp_path / "model")])
     assert result.exit_code == 0, result.output
     assert load_model(tmp_path / "model").patch_size == (20, 20, 12)
-
-
-class Bomb:
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.place,)
 
 
 def test_nothing_is_executed(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from napari_uncseg.models.heads import Head, region_probabilities, split
 from napari_uncseg.models.importers.checkpoint import read_checkpoint
 from napari_uncseg.models.importers.nnunet import find_folds, import_nnunet
 from napari_uncseg.models.model import Model, load_model, save_model
+from tests.models.conftest import Bomb
 from tests.plans import OPERATIONS
 
 REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [1, 3], "enhancing_tumor": [3]}
@@ -226,14 +227,6 @@ def test_names_of_compiled_and_spread_networks_are_understood(tmp_path: Path) ->
     torch.save(content, path)
     again = import_nnunet(tmp_path).network.state_dict()
     assert all(torch.equal(plain[key], again[key]) for key in plain)
-
-
-class Bomb:
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.place,)
 
 
 def test_a_pickle_is_never_executed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from napari_uncseg.errors import ModelError
 from napari_uncseg.models.identity import DATASET, PLANS, PROVENANCE, WEIGHTS, bundled_model_folder
 from napari_uncseg.models.model import Model, load_model, output_channels, save_model
 from napari_uncseg.models.unet import build_network
+from tests.models.conftest import Bomb
 from tests.plans import TWO_LEVELS, make_plans
 
 PLANS_JSON = make_plans()
@@ -56,11 +57,7 @@ def test_flipped_byte_is_named(saved: Model, name: str) -> None:
 
 
 def test_pickle_posing_as_weights_is_never_executed(saved: Model, tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple:
-            return (Path.touch, (tmp_path / "exploded",))
-
-    torch.save(Bomb(), saved.folder / WEIGHTS)
+    torch.save(Bomb(tmp_path / "exploded"), saved.folder / WEIGHTS)
     with pytest.raises(ModelError, match="pickle"):
         load_model(saved.folder)
     assert not (tmp_path / "exploded").exists()

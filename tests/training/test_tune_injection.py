@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from napari_uncseg.errors import Cancelled, EvaluationError
+from napari_uncseg.errors import EvaluationError
 from napari_uncseg.inference.ensemble_spec import parse_ensemble
 from napari_uncseg.inference.predictor import Predictor
 from napari_uncseg.labels import REGIONS, region_masks
@@ -63,33 +63,6 @@ def test_what_the_choice_does_not_tell_is_said():
     assert tuned_of(0.4, one_pass=0.3).notes == (
         "One pass without dropout fits the references no worse; injection gains nothing here.",
     )
-
-
-def test_stopped_in_the_middle_chooses_nothing(model, study):
-    told = []
-    with pytest.raises(Cancelled):
-        tune_injection(
-            model,
-            [study],
-            candidates=(0.1, 0.2),
-            count=2,
-            device="cpu",
-            progress=lambda *step: told.append(step),
-            cancelled=lambda: len(told) == 2,
-        )
-    assert told == [(0, 3, "one pass without dropout"), (1, 3, "p=0.1")]
-
-
-def test_a_partial_prediction_is_never_counted(model, study, monkeypatch):
-    predict = Predictor.predict
-
-    def stopped(self, study, **options):
-        found = predict(self, study, **options)
-        return dataclasses.replace(found, provenance={"members": {"members_done": 1, "members_wanted": 2}})
-
-    monkeypatch.setattr(Predictor, "predict", stopped)
-    with pytest.raises(Cancelled, match="nothing was chosen"):
-        tune_injection(model, [study], candidates=(0.1,), count=2, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ chosen on studies that did not train it, by the negative log-likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,11 +21,10 @@ import pandas as pd
 import typer
 
 from napari_uncseg.arrays import Mask
-from napari_uncseg.errors import Cancelled, EvaluationError
+from napari_uncseg.errors import EvaluationError
 from napari_uncseg.inference.ensemble_spec import MOST, SINGLE, EnsembleSpec, Kind, Layers
 from napari_uncseg.inference.forward_pass import Notify
 from napari_uncseg.inference.predictor import Predictor
-from napari_uncseg.inference.progress import Progress
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.study import Study
 from napari_uncseg.labels import REGIONS, Region, region_masks
@@ -35,8 +34,6 @@ from napari_uncseg.uncertainty.recalibration.fit import Counts, count_steps, neg
 from napari_uncseg.uncertainty.recalibration.models import STEPS, steps_of
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.studies import usable
-
-STOPPED = "Stopped before all candidates were tried on all studies; nothing was chosen."
 
 INJECTION_CANDIDATES: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
 """Shares of channels that are tried when nobody says."""
@@ -146,11 +143,8 @@ def tune_injection(
     candidates: Sequence[float] = INJECTION_CANDIDATES,
     count: int = 10,
     layers: Layers = Layers.DECODER,
-    seed: int = 0,
     device: str = "auto",
     notify: Notify | None = None,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Tuned:
     """Choose the share of channels that injected dropout drops, on studies with references.
 
@@ -165,17 +159,10 @@ def tune_injection(
         Passes per prediction.
     layers : Layers
         Where dropout works.
-    seed : int
-        As in :class:`napari_uncseg.inference.ensemble_spec.EnsembleSpec`.
     device : str
         As for :class:`napari_uncseg.inference.predictor.Predictor`.
     notify : callable, optional
         Told a sentence when a run goes on differently than asked for.
-    progress : callable, optional
-        Called as ``progress(done, total, message)``, where total are the runs of the study at hand: one without
-        dropout, and one for each candidate.
-    cancelled : callable, optional
-        Asked before every layer of the network; once true, nothing comes out.
 
     Returns
     -------
@@ -185,16 +172,11 @@ def tune_injection(
     ------
     EvaluationError
         When there is no study, one has no reference, or the candidates make no sense.
-    Cancelled
-        When ``cancelled()`` became true.
     ModelError, DeviceError, StudyError
         As :meth:`napari_uncseg.inference.predictor.Predictor.predict`.
     """
     shares = check_candidates(candidates)
-    runs = {
-        0.0: SINGLE,
-        **{p: EnsembleSpec(Kind.DROPOUT_INJECTION, count, p=p, layers=layers, seed=seed) for p in shares},
-    }
+    runs = {0.0: SINGLE} | {p: EnsembleSpec(Kind.DROPOUT_INJECTION, count, p=p, layers=layers) for p in shares}
     sums = {p: _Sums() for p in runs}
     predictor = Predictor(model, device=device, notify=notify)
     ids = []
@@ -202,13 +184,8 @@ def tune_injection(
         if study.reference is None:
             raise EvaluationError(f"{study.id} has no reference; tune on studies with expert segmentations.")
         reference = region_masks(study.reference)
-        for number, (p, members) in enumerate(runs.items()):
-            if progress is not None:
-                progress(number, len(runs), f"p={p:g}" if p else "one pass without dropout")
-            prediction = predictor.predict(study, ensemble=members, maps=("entropy",), cancelled=cancelled)
-            if prediction.partial is not None:
-                raise Cancelled(STOPPED)
-            sums[p].add(prediction, study, reference)
+        for p, ensemble in runs.items():
+            sums[p].add(predictor.predict(study, ensemble=ensemble, maps=("entropy",)), study, reference)
         ids.append(study.id)
     if not ids:
         raise EvaluationError("There is no study to tune on; name studies with expert segmentations.")
