@@ -152,7 +152,7 @@ def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, pane
     panel.members.preset.setCurrentIndex(FLIPS)
     panel.run()
     qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
-    assert str(panel.network.asked[0]["members"]) == "tta:8"
+    assert str(panel.network.asked[0]["ensemble"]) == "tta:8"
     panel.bar.cancel()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
     assert "3 of 8 members" in panel.bar.status.text()
