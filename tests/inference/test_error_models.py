@@ -92,6 +92,13 @@ def test_other_members_get_no_estimate_that_was_not_fitted_for_them(tiny_model_f
         assert "expected_dice" not in prediction.provenance
 
 
+def test_studies_that_the_estimates_were_fitted_on_get_none(tiny_model_folder: Path, tiny_study: Study) -> None:
+    bring(tiny_model_folder, "single")
+    prediction = Predictor(load_model(tiny_model_folder), own_calibration=False).predict(tiny_study)
+    assert not set(RISKS) & set(prediction.maps)
+    assert "expected_dice" not in prediction.provenance
+
+
 def test_a_chosen_map_leaves_the_risk_as_it_is(tiny_model_folder: Path, tiny_study: Study) -> None:
     bring(tiny_model_folder, "tta:2")
     predictor = Predictor(load_model(tiny_model_folder), device="cpu")

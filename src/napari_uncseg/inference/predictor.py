@@ -45,6 +45,8 @@ class Predictor:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
     notify : callable, optional
         Told a sentence when a run goes on differently than asked for (smaller tiles, another device).
+    own_calibration : bool
+        Whether error risk and expected Dice are told by what the model brings along; not of studies it was fitted on.
 
     Raises
     ------
@@ -54,12 +56,14 @@ class Predictor:
         When the model's plans ask for something that is not done here.
     """
 
-    def __init__(self, model: Model, *, device: str = "auto", notify: Notify | None = None) -> None:
+    def __init__(
+        self, model: Model, *, device: str = "auto", notify: Notify | None = None, own_calibration: bool = True
+    ) -> None:
         self.model = model
         self.device = resolve_device(device)
         self._notify = notify
         self._ensembles = {SINGLE: plan_ensemble(SINGLE, model)}
-        self._brought = None if model.folder is None else calibration_of(model.folder)
+        self._brought = calibration_of(model.folder) if own_calibration and model.folder is not None else None
 
     def check(self, **asked: Unpack[Asked]) -> None:
         """Make sure, before a study is read, that the model can do what will be asked for.

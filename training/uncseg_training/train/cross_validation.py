@@ -80,7 +80,7 @@ def predict_out_of_fold(
             raise ValueError(f"Study {absent[0]} of fold {fold} is in none of the folders; name its folder, too.")
         model = load_model(folder)
         _require_unseen(model, fold, held_out)
-        predictor = Predictor(model, device="auto")
+        predictor = Predictor(model, own_calibration=False)  # it may have been fitted on these patients
         for name in held_out:
             study, folds[name] = studies[name](), fold
             promised = predictor.provenance(study, ensemble=members, maps=maps)
