@@ -57,6 +57,14 @@ def test_the_result_of_another_patient_is_refused(tiny_study: Study, results: Pa
     assert view.result_of(other, None, [results]) is None
 
 
+@pytest.mark.parametrize("command", ["view", "demo", "review"])
+def test_no_picture_is_saved_over_an_image(command: str, study_folder: Path, uncseg) -> None:
+    image = study_folder / f"{study_folder.name}-t1c.nii.gz"
+    before = image.read_bytes()
+    uncseg(command, study_folder, "--screenshot", image, code=2)
+    assert image.read_bytes() == before
+
+
 def test_view_refuses_a_folder_of_many(study_folder: Path, tmp_path: Path, uncseg) -> None:
     for name in ("a", "b"):
         shutil.copytree(study_folder, tmp_path / "cohort" / name)

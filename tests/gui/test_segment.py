@@ -110,7 +110,7 @@ def test_the_result_goes_to_its_study_whatever_is_selected_by_then(qtbot, viewer
     add_study(viewer, dataclasses.replace(tiny_study, id="another"))
     viewer.layers.selection.active = viewer.layers[-1]
     finish(qtbot, panel)
-    assert list(open_predictions(viewer)) == [tiny_study.id]
+    assert list(open_predictions(viewer)) == list(open_studies(viewer)) == [tiny_study.id], "one is on show"
     assert tiny_study.id in panel.results.title.text()
 
 

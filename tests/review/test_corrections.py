@@ -129,6 +129,9 @@ def test_a_correction_of_another_patient_is_refused(tmp_path, tiny_prediction):
     other = dataclasses.replace(tiny_prediction, provenance={**tiny_prediction.provenance, "inputs": inputs})
     with pytest.raises(StudyError, match=path.name):
         load_correction(path, other)
+    theirs = save_prediction(other, tmp_path / "theirs").folder
+    with pytest.raises(SaveError):
+        save_correction(tiny_prediction, tiny_prediction.segmentation, theirs, reviewer="R1")
     model = {**tiny_prediction.provenance, "model": {"name": "another", "sha256": "3" * 64}}
     assert load_correction(path, dataclasses.replace(tiny_prediction, provenance=model)).any()
 

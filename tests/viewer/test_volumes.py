@@ -1,5 +1,8 @@
 """Single files as layers, and layers as studies."""
 
+import dataclasses
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,9 +13,9 @@ from napari_uncseg.errors import StudyError
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import LABEL_COLOURS, MODALITIES, Label
-from napari_uncseg.viewer.layers import add_study, adopt_layers
+from napari_uncseg.viewer.layers import add_study, adopt_layers, study_layers
 from napari_uncseg.viewer.orientation import to_display
-from napari_uncseg.viewer.tags import open_studies
+from napari_uncseg.viewer.tags import open_studies, tag_of
 from napari_uncseg.viewer.volumes import layer_volume, study_from_layers, volume_layers
 
 
@@ -90,6 +93,22 @@ def test_layers_of_a_study_give_that_study_back(tiny_study):
     images = add_study(viewer, tiny_study)[:4]
     chosen = dict(zip(("t2w", "t1n", "t2f", "t1c"), images, strict=True))
     assert study_from_layers(chosen) is tiny_study
+
+
+def test_layers_in_one_anothers_place_or_of_another_study_are_told(tiny_study):
+    other = dataclasses.replace(tiny_study, id="other", images=tiny_study.images + 1)
+    chosen, others = ({tag_of(each).name: each for each in study_layers(study)[:4]} for study in (tiny_study, other))
+    swapped = {**chosen, "t1c": chosen["t2w"], "t2w": chosen["t1c"]}
+    assert sum("opened as" in warning for warning in study_from_layers(swapped).warnings) == 2
+    mixed = study_from_layers({**chosen, "t1c": others["t1c"]})
+    assert any("other" in warning for warning in mixed.warnings)
+
+
+def test_files_of_another_study_are_told(file_layers, study_folder):
+    path = study_folder / "another-t2w.nii.gz"
+    shutil.copy(study_folder / f"{study_folder.name}-t2w.nii.gz", path)
+    (layer,) = opened(path)
+    assert any(path.name in warning for warning in study_from_layers({**file_layers, "t2w": layer}).warnings)
 
 
 def test_a_missing_modality_is_named(file_layers):

@@ -31,8 +31,20 @@ Reference = Annotated[Path, typer.Option("--reference", help="Folder of studies,
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the studies' images, if not that of the references.")
 ]
+
+
+def _picture(path: Path | None) -> Path | None:
+    """What a picture may be saved as, for what stands there is replaced; all else is wrong usage."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{path} is no name of a picture; let it end in .png")
+    return path
+
+
 Screenshot = Annotated[
-    Path | None, typer.Option("--screenshot", help="Save a picture of the window here (.png) instead of opening it.")
+    Path | None,
+    typer.Option(
+        "--screenshot", callback=_picture, help="Save a picture of the window here (.png) instead of opening it."
+    ),
 ]
 BrainMask = Annotated[
     Path | None, typer.Option("--brain-mask", metavar="FILE", help="Mask of the brain on T1c, of a raw study.")

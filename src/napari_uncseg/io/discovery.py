@@ -164,12 +164,12 @@ def study_files(
         for role, path in zip((*MODALITIES, REFERENCE), files, strict=False)
         if (name := naming.read_name(path)) is not None and name.role != role
     )
-    warnings += tuple(_strangers(name for name in map(naming.read_name, files) if name is not None))
+    warnings += tuple(strangers(name for name in map(naming.read_name, files) if name is not None))
     study_id = id or _common_id(list(paths.values()), named)
     return StudyFiles(study_id, dict(paths), expert, coding, warnings=warnings)
 
 
-def _strangers(files: Iterable[NamedFile]) -> Iterator[str]:
+def strangers(files: Iterable[NamedFile]) -> Iterator[str]:
     """Of files that are taken for one study, those named after another one than most, a sentence each."""
     named = [(file, naming.subject_of(file.prefix)) for file in files]
     (most, count), *_ = Counter(subject for _, subject in named).most_common() or [("", 0)]
@@ -281,7 +281,7 @@ def _named_study(study_id: str, folder: Path, named: list[NamedFile]) -> StudyFi
             problem = f"{folder} holds {what}; keep one or name the files one by one."
     modalities = {modality: by_role[modality][0] for modality in MODALITIES if modality in by_role}
     reference, coding = next(iter(by_role[REFERENCE]), None), naming.implied_coding(named)
-    told = tuple(_strangers(name for name in named if name.path in (*modalities.values(), reference)))
+    told = tuple(strangers(name for name in named if name.path in (*modalities.values(), reference)))
     return _checked(StudyFiles(study_id, modalities, reference, coding, problem=problem, warnings=told, folder=folder))
 
 

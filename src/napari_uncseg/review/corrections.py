@@ -20,6 +20,7 @@ from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.nifti import encode_volume, read_volume
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY, fingerprint, input_hashes, plain
+from napari_uncseg.io.results import check_made_from, find_results, read_result
 from napari_uncseg.labels import MODALITIES, REGION_LABELS, REGIONS, Region
 from napari_uncseg.metrics.overlap import confusion
 from napari_uncseg.review.findings import Findings
@@ -165,9 +166,13 @@ def save_correction(
     EvaluationError
         As :func:`compare`.
     SaveError
-        When the disk cannot take it.
+        When the disk cannot take it, or the folder holds a result of other images.
     """
     labels = _checked(prediction, corrected)
+    for path in find_results(folder, prediction.study_id):
+        with suppress(StudyError):  # a damaged JSON costs nobody the correction
+            there = read_result(path).provenance
+            check_made_from(there, prediction.inputs, prediction.study_id, f"in {folder}", SaveError)
     encoded = encode_volume(labels, prediction.affine, prediction.header)
     provenance = {
         "schema": SCHEMA,

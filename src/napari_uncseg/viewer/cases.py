@@ -41,6 +41,8 @@ def show_case(viewer: ViewerModel, before: str, study: Study | None, prediction:
                 show.add_study(viewer, study)
             if prediction is not None:
                 show.add_prediction(viewer, prediction)
+    shown = prediction.study_id if prediction is not None else study.id if study is not None else ""
+    show.close_others(viewer, shown)  # opened by another way
     if painted and prediction is not None:  # what they lay over was hidden
         for layer, _ in tagged(viewer, prediction.study_id, "segmentation"):
             set_visible(layer, True)

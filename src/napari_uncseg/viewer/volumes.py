@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,10 @@ import numpy.typing as npt
 from napari.layers import Image, Labels, Layer
 
 from napari_uncseg.errors import StudyError
+from napari_uncseg.io.discovery import strangers
 from napari_uncseg.io.geometry import same_grid
 from napari_uncseg.io.loading import study_from_arrays
+from napari_uncseg.io.naming import read_name
 from napari_uncseg.io.nifti import Volume, finite, stem
 from napari_uncseg.io.study import Source, Study
 from napari_uncseg.labels import MODALITIES, MODALITY_TITLES, Label
@@ -125,13 +127,26 @@ def study_from_layers(layers: Mapping[str, Layer | None]) -> Study:
                 f"({first.shape} and {data.shape} voxels); put them on one grid, as uncseg predict --resample does."
             )
     files = {m: known for m, layer in chosen.items() if isinstance(known := layer.metadata.get(KEY), Plain)}
+    names = [read_name(known.source.path) for known in files.values() if known.source is not None]
     return study_from_arrays(
         np.stack([data for data, _ in volumes.values()]).astype(np.float32),
         affine,
         id=_common_name([layer.name for layer in chosen.values()]),
         sources=[replace(known.source, role=m) for m, known in files.items() if known.source is not None],
         header=files["t1c"].header if "t1c" in files else None,
+        warnings=[*_misplaced(chosen, tags), *strangers(filter(None, names))],
     )
+
+
+def _misplaced(chosen: Mapping[str, Layer], tags: Mapping[str, Tag | None]) -> Iterator[str]:
+    """Of layers that were opened as something else, or of another study, a sentence each."""
+    known = {modality: tag for modality, tag in tags.items() if tag is not None}
+    for modality, tag in known.items():
+        if tag.name != modality:
+            what = f"Layer {chosen[modality].name} is taken for {MODALITY_TITLES[modality]}"
+            yield f"{what}, but was opened as {tag.title}; check which it is."
+    if len(ids := {tag.study_id for tag in known.values()}) > 1:
+        yield f"The layers are of different studies ({' and '.join(sorted(ids))}); check whose they are."
 
 
 def _four_layers(layers: Mapping[str, Layer | None]) -> dict[str, Layer]:

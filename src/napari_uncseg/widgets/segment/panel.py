@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import ModelError, UncsegError
 from napari_uncseg.inference.pipeline import PredictionSettings
-from napari_uncseg.viewer.layers import add_prediction, add_study, adopt_layers
+from napari_uncseg.viewer.layers import add_prediction, add_study, adopt_layers, close_others
 from napari_uncseg.viewer.tags import open_studies, tag_of
 from napari_uncseg.widgets.common import PathRow, choice, form, heading
 from napari_uncseg.widgets.job import JobPanel
@@ -97,6 +97,7 @@ class SegmentWidget(JobPanel):
             else:
                 add_study(self._viewer, study)
         add_prediction(self._viewer, prediction)
+        close_others(self._viewer, study.id)  # one may have been opened meanwhile
         self.results.present(outcome)
         seconds = self.bar.seconds
         if prediction.partial is not None:
