@@ -6,7 +6,8 @@
 # make screenshots         the pictures of the guide, from phantoms (some minutes)
 # make clean               what builds and tests leave behind (.venv stays; remove it by hand)
 #
-# The first target builds .venv (some minutes) and, as root on Debian, installs the few system libraries a Qt window needs.
+# The first target builds .venv (some minutes, 2 GB) and, as root on Debian, installs the few system libraries a Qt window needs.
+# `make demo` brings the plugin alone; all others also training, tests and pages.
 # PYTHON=python3.12 chooses the interpreter. TORCH_INDEX=https://download.pytorch.org/whl/cpu brings the small CPU-only torch.
 
 PYTHON ?= python3
@@ -14,6 +15,7 @@ TORCH_INDEX ?=
 STUDY ?=
 
 VENV := .venv
+PLUGIN := $(VENV)/.plugin
 STAMP := $(VENV)/.complete
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip install -qq -c constraints.txt
 # Tests draw real windows, on a virtual screen where Linux provides one.
@@ -26,7 +28,7 @@ TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
 .PHONY: demo test test-slow test-gpu lint docs wheel screenshots clean system
 .DEFAULT_GOAL := test
 
-demo: $(STAMP)
+demo: $(PLUGIN)
 	@PYTHON=$(PYTHON) scripts/system-libraries $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--xvfb)
 	@$(VENV)/bin/uncseg demo $(if $(STUDY),"$(STUDY)")
 
@@ -59,13 +61,20 @@ screenshots: system $(STAMP)
 system:
 	@PYTHON=$(PYTHON) scripts/system-libraries --xvfb --dicom
 
-# torch comes first, so that TORCH_INDEX decides which build. nnU-Net brings a torchvision that was built for CUDA: beside a
-# torch for the processor it fails at its import, and takes with it what would do without.
-$(STAMP): pyproject.toml training/pyproject.toml constraints.txt
+# torch comes first, so that TORCH_INDEX decides which build.
+$(PLUGIN): pyproject.toml constraints.txt
 	@PYTHON=$(PYTHON) scripts/system-libraries
-	@echo "Building $(VENV) (some minutes the first time) ..."
+	@echo "Building $(VENV) (some minutes the first time): PyTorch, the largest part ..."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@echo "Building $(VENV): napari and the plugin ..."
+	@$(PIP) -e ".[all]"
+	@touch $@
+
+# nnU-Net brings a torchvision that was built for CUDA: beside a torch for the processor it fails at its import, and takes with
+# it what would do without.
+$(STAMP): $(PLUGIN) training/pyproject.toml
+	@echo "Building $(VENV): what training, tests and pages need ..."
 	@$(PIP) -e ".[all,dev,docs]" -e "training[nnunet]"
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip uninstall -qq -y torchvision
 	@touch $@

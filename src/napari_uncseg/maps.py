@@ -188,10 +188,10 @@ def parse_maps(words: Iterable[str]) -> tuple[MapName, ...]:
     for word in words:
         name = MapName.parse(word.strip().lower())
         if name.measure not in COMPUTED:
-            raise UnknownMap(
-                f"There is no map {word!r}; choose from {', '.join(COMPUTED)}, with -tc or -et behind for these "
-                "regions."
-            )
+            what = f"There is no map {word!r}"
+            if name.measure in MAPS:
+                what = f"{word!r} is saved without asking, wherever the network or the study allows it"
+            raise UnknownMap(f"{what}; choose from {', '.join(COMPUTED)}, with -tc or -et behind for these regions.")
         names.append(name)
     if not names:
         raise UnknownMap(f"No map is named; choose from {', '.join(COMPUTED)}.")

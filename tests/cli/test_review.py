@@ -36,6 +36,15 @@ def test_without_a_display_it_says_so(uncseg, results, monkeypatch):
     assert "display" in result.stderr
 
 
+def test_without_a_display_a_picture_is_taken_elsewhere(uncseg, results, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(window, "has_display", lambda: False)
+    monkeypatch.setattr(window, "picture_elsewhere", lambda *words: asked.append(words))
+    result = uncseg("review", results, "--images", tmp_path, "--screenshot", tmp_path / "list.png")
+    assert result.exit_code == 0
+    assert asked == [(["review", str(results), "--images", str(tmp_path)], tmp_path / "list.png")]
+
+
 @pytest.fixture
 def opened(make_napari_viewer_proxy, monkeypatch, tmp_path):
     """What `build_review` opens, with the state of no earlier review."""

@@ -93,7 +93,7 @@ def test_view_takes_no_study_for_results(study_folder, tiny_prediction, tmp_path
 
 def test_a_failed_picture_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UncsegError, match="nowhere"):
-        window.picture_elsewhere([str(tmp_path / "nowhere")], tmp_path / "demo.png")
+        window.picture_elsewhere(["view", str(tmp_path / "nowhere")], tmp_path / "demo.png")
     assert not (tmp_path / "demo.png").exists()
 
 

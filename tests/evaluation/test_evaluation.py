@@ -62,7 +62,9 @@ def test_cases_with_other_maps_are_evaluated_together(cases: list[Case]):
     assert auroc.count == 1
 
 
-@pytest.mark.parametrize("cases_of", [lambda case: [], lambda case: [case, case]])
+@pytest.mark.parametrize(
+    "cases_of", [lambda case: [], lambda case: [case, case], lambda case: case.reference, lambda case: 1]
+)
 def test_no_case_and_the_same_case_twice_are_refused(case: Case, cases_of):
     with pytest.raises(EvaluationError):
         evaluate(cases_of(case), metrics=[Overlap(Region.WT)])

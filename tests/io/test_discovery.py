@@ -99,6 +99,8 @@ def test_flat_folder_holds_several_studies(tmp_path, write_study):
 def test_nothing_of_a_study(tmp_path, write):
     with pytest.raises(StudyError):
         find_studies(tmp_path)
+    with pytest.raises(StudyError, match=rf"{tmp_path.name}/t1_bet\.nii\.gz.*--t1c"):
+        find_studies(tmp_path.parent)
     with pytest.raises(StudyError):
         find_studies(tmp_path / "nowhere")
     with pytest.raises(StudyError):
@@ -296,7 +298,11 @@ def test_a_reference_belongs_to_its_study(study_folder):
 
 
 def test_files_that_nobody_recognises_are_named(tmp_path):
+    folder = tmp_path / "studies" / "patient"
+    folder.mkdir(parents=True)
     for name in ("t1c_bet", "t1_bet"):
-        (tmp_path / f"{name}.nii.gz").write_bytes(b"x")
+        (folder / f"{name}.nii.gz").write_bytes(b"x")
+    with pytest.raises(StudyError, match=r"t1_bet\.nii\.gz, t1c_bet\.nii\.gz.*--t1c"):
+        find_studies(folder)
     with pytest.raises(StudyError, match=r"t1_bet\.nii\.gz.*--t1c"):
-        find_studies(tmp_path)
+        find_studies(folder.parent)

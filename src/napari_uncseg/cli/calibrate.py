@@ -77,17 +77,17 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
         rows.append(
             [str(region), found.map.words(), str(found.studies_with_region), f"{found.voxels:,}", share, *figures]
         )
-    head = ("region", "map", "studies", "voxels", "prevalence", "ECE", "NLL, nats", "Brier")
+    head = ("region", "curve", "studies", "voxels", "prevalence", "ECE", "NLL, nats", "Brier")
     print_table(head, rows, words=(0, 1))
     what = f"Before → after, on the voxel set {voxel_set}, voxels of {len(fit.studies)} studies together"
-    print_lines(f"{what}; after: each study recalibrated by a map fitted on the others. ECE class-wise, 15 bins.")
+    print_lines(f"{what}; after: each study recalibrated by a curve fitted on the others. ECE class-wise, 15 bins.")
     for region, control in calibration.controls.items():
         marked = fit.regions[region].marked_over_region
         if control.threshold is not None:
             mask = f", by a mask {marked:.3g} times as large as the region" if marked is not None else ""
             here = f"Here {control.false_negative_rate:.3g}, in {control.studies} studies{mask}."
             print_lines(f"{region}: {control.words()} {here}")
-    if calibration.controls:
+    if any(control.threshold is not None for control in calibration.controls.values()):
         print_lines(f"{GUARANTEE} It holds for studies like these, not for a single one.")
     print_lines(
         *(f"note: {note}" for note in fit.notes),

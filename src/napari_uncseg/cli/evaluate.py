@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_uncseg.evaluation.runner import Cohort, EvaluationSettings
     from napari_uncseg.evaluation.summary import Summary
 
+_REVIEW_BELOW = "Expected Dice of the whole tumour below which a study needs review; by default, what the results say."
+
 
 @handle_errors
 def evaluate(
@@ -27,11 +29,13 @@ def evaluate(
     reference: Reference,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the report.")],
     images: Images = None,
-    review_below: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Expected Dice WT below which a study needs review.")
+    review_below: Annotated[float | None, typer.Option(min=0, max=1, help=_REVIEW_BELOW)] = None,
+    calibration_ids: Annotated[
+        Path | None, typer.Option(help="File of ids, one a line, of studies that fix this bound.")
     ] = None,
-    calibration_ids: Annotated[Path | None, typer.Option(help="File of ids, one a line, that fix this bound.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="OUT of other studies, which fix this bound.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="An earlier OUT of other studies, which fix this bound.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Studies measured at once.", show_default="2")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler that measures instead.")] = None,
     coding: LabelCoding = None,

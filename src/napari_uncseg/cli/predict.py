@@ -30,14 +30,19 @@ if TYPE_CHECKING:
 
 
 _MEMBERS = f"Ensembling or test-time augmentation method: {EXAMPLES}; auto is the one that the model was judged with."
-_MAPS = f"Instead of the usual: {', '.join(COMPUTED)}; of a region: entropy-tc, entropy-et."
+_MAPS = (
+    "Maps to save in place of entropy, variance and, of several members, mutual_information: "
+    f"{', '.join(COMPUTED)}; of a region: entropy-tc, entropy-et. error_risk and unc_output are saved anyway."
+)
 _CALIBRATION = "A file of `uncseg calibrate` for this model and these members, or the one that comes with the package."
 
 
 @handle_errors
 def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes a folder per study.")],
-    studies: Annotated[list[Path] | None, typer.Argument(metavar="STUDY", help="Studies, or folders of them.")] = None,
+    studies: Annotated[
+        list[Path] | None, typer.Argument(metavar="STUDY", help="Studies (NIfTI or DICOM), or folders of them.")
+    ] = None,
     device: OnDevice = Device.AUTO,
     model: ModelFolder = None,
     members: Annotated[str, typer.Option(metavar="KIND[:N][,OPTION=VALUE]", help=_MEMBERS)] = "auto",

@@ -32,7 +32,9 @@ LEAST_SHARE = 0.45
 
 @handle_errors
 def review(
-    results: Annotated[Path, typer.Argument(help="OUT of uncseg predict, or the result of one study in it.")],
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="OUT of uncseg predict, or the result of one study in it.")
+    ],
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the studies, if it moved since they were predicted.")
     ] = None,
@@ -40,14 +42,21 @@ def review(
     debug: Debug = False,
 ) -> None:
     """Review saved results: open the study to review first, or the one you stopped at; neither needs a network."""
-    from napari_uncseg.cli.window import has_display, run_or_save, splash
+    from napari_uncseg.cli.window import has_display, picture_elsewhere, run_or_save, splash
+    from napari_uncseg.errors import UncsegError
+    from napari_uncseg.io.command import option_words
     from napari_uncseg.review.opened_case import open_case
     from napari_uncseg.review.state import recall_case, state_folder
     from napari_uncseg.review.worklist import list_cases
 
     listed = list_cases(results, images)
     if not has_display():
-        raise UncsegError("There is no display to open a window on: run it on a desktop, or under xvfb-run.")
+        if screenshot is None:
+            what = "There is no display to open a window on: run it on a desktop, or name a picture with --screenshot"
+            raise UncsegError(f"{what}.")
+        picture_elsewhere(["review", str(results), *option_words({"--images": images})], screenshot)
+        typer.echo(f"picture of the window saved as {screenshot}")
+        return
     what = f"{len(listed.cases)} {'study' if len(listed.cases) == 1 else 'studies'} of {results}"
     note(f"Opening {what} …")
     first = listed.case(recall_case(state_folder(), results, images)) or next(iter(listed.cases), None)

@@ -26,7 +26,7 @@ DEMO_FOLDER = Path("demo-output")
 
 @handle_errors
 def view(
-    study: Annotated[Path, typer.Argument(help="A study folder or file.")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder or file.")],
     results: Annotated[Path | None, typer.Option(help="OUT of uncseg predict; else looked for nearby.")] = None,
     resample: Resample = False,
     coding: LabelCoding = None,
@@ -65,7 +65,9 @@ def view(
 
 @handle_errors
 def demo(
-    study: Annotated[Path | None, typer.Argument(help="A study of your own instead of the phantom.")] = None,
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="A study of your own instead of the phantom.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that takes the result.")] = DEMO_FOLDER,
     screenshot: Screenshot = None,
     device: OnDevice = Device.AUTO,
@@ -104,7 +106,7 @@ def _take_picture(
 
     options = {"--results": results, "--resample": resample, "--coding": coding}
     place = wanted or otherwise
-    picture_elsewhere([str(study), *option_words(options)], place)
+    picture_elsewhere(["view", str(study), *option_words(options)], place)
     typer.echo(("" if wanted else "There is no display; ") + f"picture of the window saved as {place.resolve()}")
 
 

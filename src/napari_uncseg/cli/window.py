@@ -273,13 +273,13 @@ def save_picture(viewer: Viewer, path: Path) -> None:
         raise SaveError(f"The picture cannot be saved as {path} ({reason_of(error)}): choose another place.") from error
 
 
-def picture_elsewhere(view_arguments: Sequence[str], path: Path) -> None:
+def picture_elsewhere(arguments: Sequence[str], path: Path) -> None:
     """Have a picture taken by a process of its own, on a virtual display when there is no other.
 
     Parameters
     ----------
-    view_arguments : sequence of str
-        Arguments of ``uncseg view`` without ``--screenshot``.
+    arguments : sequence of str
+        A command of ``uncseg`` that opens a window, and its arguments without ``--screenshot``.
     path : Path
         The ``.png`` file to write.
 
@@ -289,7 +289,7 @@ def picture_elsewhere(view_arguments: Sequence[str], path: Path) -> None:
         When no window can be opened; the message says why as far as it is known.
     """
     path = path.resolve()
-    command = ["-m", "napari_uncseg.cli.app", "view", *view_arguments, "--screenshot", str(path)]
+    command = ["-m", "napari_uncseg.cli.app", *arguments, "--screenshot", str(path)]
     result = run_windowed(command, timeout=PICTURE_TIMEOUT_S)
     if result.returncode == 0 and is_file(path):
         return

@@ -137,8 +137,10 @@ def fit_error_models(samples: Sequence[Sample]) -> ErrorModels:
     """Fit error risk and expected Dice on all studies."""
     samples, notes = in_folds(samples), []
     if len(samples) < FEWEST:
-        told = "results that tell their own quality" if samples else "results of this version"
-        return ErrorModels(notes=(f"Error risk and expected Dice need {FEWEST} {told}; here are {len(samples)}.",))
+        what = (
+            f"Error risk and expected Dice are not fitted: they need {FEWEST} studies whose results are of this version"
+        )
+        return ErrorModels(notes=(f"{what}; here are {len(samples)}.",))
     fitted: dict[str, Any] = {}
     for name, fit in (("error_risk", fit_error_risk), ("expected_dice", fit_expected_dice)):
         try:

@@ -114,7 +114,7 @@ def evaluate(cases: Case | Iterable[Case], *, metrics: Sequence[Metric] | None =
     Raises
     ------
     EvaluationError
-        When there is no case, two share an id, or a case lacks what a metric given needs.
+        When there is no case, something is none, two share an id, or a case lacks what a metric given needs.
 
     Examples
     --------
@@ -129,7 +129,10 @@ def evaluate(cases: Case | Iterable[Case], *, metrics: Sequence[Metric] | None =
     """
     fed: dict[str, Metric] = {metric.key: copy.deepcopy(metric) for metric in metrics or ()}
     seen = False
-    for case in [cases] if isinstance(cases, Case) else cases:
+    for case in cases if isinstance(cases, Iterable) else [cases]:
+        if not isinstance(case, Case):
+            what = f"A {type(case).__name__} is no case"
+            raise EvaluationError(f"{what}; make one with case_from_prediction or case_from_arrays of {__package__}.")
         seen = True
         for metric in metrics_for(case) if metrics is None else tuple(fed.values()):
             fed.setdefault(metric.key, metric).add(case)

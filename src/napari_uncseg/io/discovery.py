@@ -104,8 +104,8 @@ def find_studies(path: str | Path) -> list[StudyFiles]:
     if not studies:
         what = f"{path} holds no study: no four NIfTI files named after T1c, T1n, FLAIR (T2f) and T2w."
         there = [entry for entry in entries(path) if is_file(entry, None) and not entry.name.startswith(".")]
-        read = [entry for entry in there if is_nifti(entry)]
-        names = " and ".join(entry.name for entry in (read or there)[:2])
+        read = [file for level in ("*", "*/*") for file in sorted(path.glob(level)) if is_nifti(file)]
+        names = ", ".join(str(file.relative_to(path)) for file in (read or there)[: len(MODALITIES)])
         do = "name each file with --t1c, --t1n, --t2f and --t2w" if read else "convert images to NIfTI (.nii.gz)"
         raise StudyError(f"{what} There are {names}: {do}." if names else what)
     return _distinct(studies)
