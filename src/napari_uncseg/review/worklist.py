@@ -121,7 +121,8 @@ class CaseList:
     def summary(self) -> str:
         """How many studies there are, and of which status; empty where there is none."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
-        return f"{len(self.cases)} studies: {counts}" if self.cases else ""
+        what = "1 study" if len(self.cases) == 1 else f"{len(self.cases)} studies"
+        return f"{what}: {counts}" if self.cases else ""
 
 
 def list_cases(results: Path | None, studies: Path | None = None, reviewer: str | None = None) -> CaseList:
