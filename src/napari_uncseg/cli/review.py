@@ -43,7 +43,6 @@ def review(
 ) -> None:
     """Review saved results: open the study to review first, or the one you stopped at; neither needs a network."""
     from napari_uncseg.cli.window import has_display, picture_elsewhere, run_or_save, splash
-    from napari_uncseg.errors import UncsegError
     from napari_uncseg.io.command import option_words
     from napari_uncseg.review.opened_case import open_case
     from napari_uncseg.review.state import recall_case, state_folder

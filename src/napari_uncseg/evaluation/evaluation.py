@@ -129,7 +129,8 @@ def evaluate(cases: Case | Iterable[Case], *, metrics: Sequence[Metric] | None =
     """
     fed: dict[str, Metric] = {metric.key: copy.deepcopy(metric) for metric in metrics or ()}
     seen = False
-    for case in cases if isinstance(cases, Iterable) else [cases]:
+    given: Iterable[object] = cases if isinstance(cases, Iterable) else [cases]
+    for case in given:
         if not isinstance(case, Case):
             what = f"A {type(case).__name__} is no case"
             raise EvaluationError(f"{what}; make one with case_from_prediction or case_from_arrays of {__package__}.")
