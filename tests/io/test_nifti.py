@@ -155,6 +155,13 @@ def test_whatever_a_header_holds_is_read_or_refused(at, bytes_, tmp_path_factory
         volume.values()
 
 
+@pytest.mark.parametrize("size", [0.0, -2.0, np.nan])
+def test_sizes_that_are_none_beside_a_sound_sform_are_not_handed_on(size, write, tiny_study):
+    volume = read_volume(_edit_header(write("a.nii.gz"), pixdim=[1, size, size, size, 1, 1, 1, 1]))
+    assert np.allclose(volume.affine, tiny_study.affine)
+    assert np.allclose(volume.header["pixdim"][1:4], tiny_study.spacing)
+
+
 def test_degenerate_sform_falls_back_on_the_qform(write, tiny_study):
     path = write("a.nii.gz")
     image = nib.load(path)

@@ -152,6 +152,8 @@ def read_geometry(
         raise StudyError(f"{path} has a damaged qform ({error}); repair its header.") from error
     if not _usable(affine):
         raise StudyError(f"{path} has a degenerate affine {affine.tolist()}; repair its header or convert it again.")
+    if clean["sform_code"] > 0 and not (clean["pixdim"][1:4] > 0).all():  # which other readers refuse
+        clean["pixdim"][1:4] = voxel_sizes(affine)
     width = float((voxel_sizes(affine) * shape[:3]).max())
     if width > _WIDEST_MM:
         raise StudyError(

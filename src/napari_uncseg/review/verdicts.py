@@ -201,7 +201,8 @@ def append(path: Path, *records: Record) -> None:
             os.fsync(log.fileno())
     except OSError as error:
         why = reason_of(error)
-        raise SaveError(f"The verdict cannot be written to {path} ({why}); free some space, and repeat it.") from error
+        do = "make room, or move away what stands there, and repeat it"
+        raise SaveError(f"The verdict cannot be written to {path} ({why}); {do}.") from error
 
 
 def read_log(path: Path) -> Log:
