@@ -43,7 +43,7 @@ def test_planes_of_their_own_scroll_along_their_own_axes(data):
     for number, plane in enumerate(PLANES):
         moved = slices(state.scrolled(2, within=number))
         assert moved == [place + 2 * (place_of == number) for place_of, place in enumerate(start)], plane
-    assert slices(state.pointed(views[1], data.world(0, 5), data.world(2, 7))) == [5, start[1], 7]
+    assert slices(state.pointed(views[1], (data.world(0, 5), 0, data.world(2, 7)))) == [5, start[1], 7]
     assert caption(state).startswith("Three planes: ")
 
 
@@ -57,11 +57,11 @@ def test_one_patient_scrolls_alone(data):
 
 def test_the_crosshair_goes_where_it_is_pointed_and_stays_in_the_volume(state, data):
     _, down, right = state.views[0].axes(state.cut)
-    moved = state.pointed(state.views[0], data.world(down, 5.2), data.world(right, 9.9))
+    moved = state.pointed(state.views[0], tuple(data.world(axis, (0, 5.2, 9.9)[axis]) for axis in range(3)))
     assert data.index(down, moved.cut.point[down]) == 5
     assert data.index(right, moved.cut.point[right]) == 10
     assert slices(moved) == slices(state)
-    outside = state.pointed(state.views[0], 1e5, -1e5)
+    outside = state.pointed(state.views[0], (0, 1e5, -1e5))
     assert data.index(down, outside.cut.point[down]) == data.shape[down] - 1
     assert outside.cut.point[right] == pytest.approx(data.world(right, 0))
 

@@ -1,17 +1,51 @@
 """What window tests share: colours at places of the patient, a network that is none, and options that are forgotten."""
 
 import dataclasses
+import hashlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QSettings
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QInputDialog
+from qtpy.QtCore import QPoint, QPointF, QSettings, Qt
+from qtpy.QtGui import QKeySequence, QWheelEvent
+from qtpy.QtWidgets import QApplication, QInputDialog
 
 from napari_uncseg.errors import Cancelled
+from napari_uncseg.io.saving import save_prediction
+from napari_uncseg.labels import MODALITIES
+
+
+def turn_wheel(widget, place, notches, keys=Qt.KeyboardModifier.NoModifier) -> None:
+    """Turn the wheel over a place of a widget."""
+    none, turned = Qt.MouseButton.NoButton, QPoint(0, 120 * notches)
+    places = (QPointF(place), QPointF(widget.mapToGlobal(place)))
+    event = QWheelEvent(*places, QPoint(), turned, none, keys, Qt.ScrollPhase.NoScrollPhase, False)
+    QApplication.sendEvent(widget, event)
+
+
+def inputs_of(folder: Path) -> dict[str, dict[str, str]]:
+    """What a result tells of the images that it was made from, as they lie in a study's folder."""
+    files = {role: next(folder.glob(f"*-{role}.nii.gz")) for role in MODALITIES}
+    return {
+        role: {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for role, file in files.items()
+    }
+
+
+@pytest.fixture
+def save_result(tmp_path, tiny_prediction):
+    """Saves the tiny result under the name of another study, and tells the folder of results."""
+
+    def save(name, segmentation=tiny_prediction.segmentation, **told):
+        provenance = {**tiny_prediction.provenance, "study": name, **told}
+        changes = {"study_id": name, "segmentation": segmentation, "provenance": provenance}
+        save_prediction(dataclasses.replace(tiny_prediction, **changes), tmp_path / "results")
+        return tmp_path / "results"
+
+    return save
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from tests.gui.closing import close_case
 
 from napari_uncseg.errors import SaveError, StudyError
 from napari_uncseg.io.results import load_prediction
-from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.drafts import drafts_of
 from napari_uncseg.review.verdicts import Decision, Status, log_path
 from napari_uncseg.review.worklist import list_cases
@@ -36,21 +35,14 @@ pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
-def results(tmp_path, tiny_prediction, study_folder):
+def results(tmp_path, save_result, study_folder):
     """Three results; the images of the first one are where its command says."""
-    folder = tmp_path / "results"
     images = tmp_path / "images" / "case-a"
     images.parent.mkdir()
     study_folder.rename(images)
     for name, score in SCORES.items():
-        content = {
-            **tiny_prediction.provenance,
-            "study": name,
-            "triage_score": score,
-            "command": f"uncseg predict {images.parent} -o {folder}",
-        }
-        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=content), folder)
-    return folder
+        save_result(name, triage_score=score, command=f"uncseg predict {images.parent} -o {tmp_path / 'results'}")
+    return tmp_path / "results"
 
 
 @pytest.fixture
@@ -60,6 +52,14 @@ def panel(qtbot, viewer, results):
     widget.show_folders(results)
     yield widget
     widget.close_patients()
+
+
+@pytest.fixture
+def browsing(qtbot, panel):
+    """The panel with the first case of its list open."""
+    panel.open_chosen()
+    opened(qtbot, panel, "case-b")
+    return panel
 
 
 def column(panel, number):
@@ -93,12 +93,11 @@ def test_the_list_begins_with_what_needs_eyes(panel):
     assert column(panel, STUDY) == ["case-a", "case-c", "case-b"]
 
 
-def test_expected_dice_takes_the_place_of_doubt(panel, results, tiny_prediction):
+def test_expected_dice_takes_the_place_of_doubt(panel, results, save_result):
     for name, value in {"case-x": 0.9, "case-y": 0.45}.items():
         regions = {region: {"value": value, "low": 0.2, "high": 0.95} for region in ("WT", "TC", "ET")}
         reasons = [{"code": "low_expected_dice", "text": "It is low."}] if value < 0.5 else []
-        told = {**tiny_prediction.provenance, "study": name, "expected_dice": regions, "needs_review": reasons}
-        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=told), results)
+        save_result(name, expected_dice=regions, needs_review=reasons)
     panel.show_folders(results)
     shown = dict(zip(column(panel, STUDY), column(panel, SCORE), strict=True))
     assert list(shown)[:2] == ["case-y", "case-x"]
@@ -109,20 +108,18 @@ def test_expected_dice_takes_the_place_of_doubt(panel, results, tiny_prediction)
     assert poor.foreground() != good.foreground()
 
 
-def test_one_key_leads_from_case_to_case(qtbot, panel, viewer):
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
+def test_one_key_leads_from_case_to_case(qtbot, browsing, viewer):
     assert list(open_predictions(viewer)) == ["case-b"]
-    assert "case-b" in panel.notes.text()
-    for key in panel.findChildren(QShortcut)[:1] * 2:
+    assert "case-b" in browsing.notes.text()
+    for key in browsing.findChildren(QShortcut)[:1] * 2:
         key.activated.emit()
-        qtbot.waitUntil(lambda: not panel._wanted, timeout=PATIENCE)
-    assert panel.shown == "case-a"
+        qtbot.waitUntil(lambda: not browsing._wanted, timeout=PATIENCE)
+    assert browsing.shown == "case-a"
     assert list(open_predictions(viewer)) == list(open_studies(viewer)) == ["case-a"]
-    panel.step(1)
-    assert panel.notes.isVisibleTo(panel)
-    panel.step(-1)
-    opened(qtbot, panel, "case-c")
+    browsing.step(1)
+    assert browsing.notes.isVisibleTo(browsing)
+    browsing.step(-1)
+    opened(qtbot, browsing, "case-c")
     assert list(open_predictions(viewer)) == ["case-c"]
     assert not open_studies(viewer)
 
@@ -141,31 +138,20 @@ def test_verdicts_change_status_filter_and_order(qtbot, panel, viewer):
     assert column(panel, STUDY) == ["case-b"]
 
 
-def test_it_stands_where_the_reviewer_stopped(qtbot, panel, viewer, results):
-    panel.open(panel.listed.case("case-c"))
-    opened(qtbot, panel, "case-c")
-    again = CaseBrowserWidget(viewer)
-    qtbot.addWidget(again)
-    again.show_folders(results)
-    assert again.table.chosen().id == "case-c"
-
-
-def test_after_a_verdict_the_next_case_is_the_one_that_came_next(qtbot, panel, viewer):
+def test_after_a_verdict_the_next_case_is_the_one_that_came_next(qtbot, browsing, viewer):
     session = session_of(viewer)
     session.reviewer = "R1"
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
     for decision in (Decision.REJECT, Decision.ACCEPT):  # who thinks again still stands where they stood
         session.decide(decision)
-        assert column(panel, STUDY) == ["case-c", "case-a", "case-b"]
-    panel.step(-1)
-    assert panel.notes.isVisibleTo(panel)
-    panel.step(1)
-    opened(qtbot, panel, "case-c")
+        assert column(browsing, STUDY) == ["case-c", "case-a", "case-b"]
+    browsing.step(-1)
+    assert browsing.notes.isVisibleTo(browsing)
+    browsing.step(1)
+    opened(qtbot, browsing, "case-c")
     session.decide(Decision.ACCEPT)
-    assert column(panel, STUDY) == ["case-a", "case-b", "case-c"]
-    panel.step(1)
-    opened(qtbot, panel, "case-a")
+    assert column(browsing, STUDY) == ["case-a", "case-b", "case-c"]
+    browsing.step(1)
+    opened(qtbot, browsing, "case-a")
 
 
 def test_the_case_on_show_is_the_one_under_review(qtbot, panel, viewer, tiny_prediction):
@@ -176,26 +162,22 @@ def test_the_case_on_show_is_the_one_under_review(qtbot, panel, viewer, tiny_pre
     assert session_of(viewer).study == "case-b"
 
 
-def test_verdicts_stay_with_the_folder_that_the_open_case_came_from(qtbot, panel, viewer, results, tmp_path):
+def test_verdicts_stay_with_the_folder_that_the_open_case_came_from(qtbot, browsing, viewer, results, tmp_path):
     session = session_of(viewer)
     session.reviewer = "R1"
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
     other = shutil.copytree(results, tmp_path / "other")
-    panel.show_folders(other)
+    browsing.show_folders(other)
     session.decide(Decision.ACCEPT)
     assert log_path(results).is_file()
     assert not log_path(other).exists()
-    assert column(panel, STATUS) == ["new"] * 3
-    panel.open(panel.listed.case("case-b"))
+    assert column(browsing, STATUS) == ["new"] * 3
+    browsing.open(browsing.listed.case("case-b"))
     qtbot.waitUntil(lambda: session.results == other, timeout=PATIENCE)
     assert session.verdict() is None
 
 
-def test_the_next_panel_knows_what_is_open_and_what_is_unsaved(qtbot, panel, viewer, results):
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
-    panel.setParent(None)
+def test_the_next_panel_knows_what_is_open_and_what_is_unsaved(qtbot, browsing, viewer, results):
+    browsing.setParent(None)
     again = CaseBrowserWidget(viewer)
     qtbot.addWidget(again)
     assert again.results.path == results  # where the reviewer stopped
@@ -211,9 +193,7 @@ def test_the_next_panel_knows_what_is_open_and_what_is_unsaved(qtbot, panel, vie
     assert (to_display(draft.labels, prediction.affine) == left).all()
 
 
-def test_the_last_list_is_there_at_the_next_start(qtbot, panel, results, tmp_path):
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
+def test_the_last_list_is_there_at_the_next_start(qtbot, browsing, results):
     later = CaseBrowserWidget(ViewerModel())
     qtbot.addWidget(later)
     assert later.results.path == results
@@ -233,15 +213,13 @@ def test_one_result_by_itself_keeps_its_log_with_the_others(qtbot, panel, viewer
     assert session_of(viewer).results == results
 
 
-def test_a_correction_outlives_its_result(qtbot, panel, viewer, results):
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
+def test_a_correction_outlives_its_result(browsing, viewer, results):
     painted = start_correction(viewer, open_predictions(viewer)["case-b"])
     painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
     for layer, _ in tagged(viewer, "case-b"):
         viewer.layers.remove(layer)
-    panel.step(1)
-    assert panel.failure.isVisibleTo(panel)
+    browsing.step(1)
+    assert browsing.failure.isVisibleTo(browsing)
     again = load_prediction(results / "case-b")
     add_prediction(viewer, again)
     assert correction_layer(viewer, again) is painted
@@ -250,9 +228,7 @@ def test_a_correction_outlives_its_result(qtbot, panel, viewer, results):
     assert painted not in viewer.layers
 
 
-def test_an_unsaved_correction_of_which_no_draft_can_be_kept_is_not_left(qtbot, panel, viewer, results, monkeypatch):
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
+def test_an_unsaved_correction_of_which_no_draft_can_be_kept_is_not_left(qtbot, browsing, viewer, monkeypatch):
     painted = start_correction(viewer, open_predictions(viewer)["case-b"])
     painted.data = np.where(np.asarray(painted.data) > 0, 2, 1).astype(np.uint8)
 
@@ -260,23 +236,21 @@ def test_an_unsaved_correction_of_which_no_draft_can_be_kept_is_not_left(qtbot, 
         raise SaveError("the disk is full")
 
     monkeypatch.setattr("napari_uncseg.viewer.corrections.write_draft", refuse)
-    panel.step(1)
-    assert panel.failure.isVisibleTo(panel)
-    assert "the disk is full" in panel.failure.text()
-    assert panel.shown == "case-b"
+    browsing.step(1)
+    assert browsing.failure.isVisibleTo(browsing)
+    assert "the disk is full" in browsing.failure.text()
+    assert browsing.shown == "case-b"
     viewer.layers.remove(painted)
-    panel.step(1)
-    opened(qtbot, panel, "case-c")
+    browsing.step(1)
+    opened(qtbot, browsing, "case-c")
 
 
-def test_a_damaged_case_is_told_and_leaves_what_is_open(qtbot, panel, viewer, results):
-    panel.open_chosen()
-    opened(qtbot, panel, "case-b")
+def test_a_damaged_case_is_told_and_leaves_what_is_open(qtbot, browsing, viewer, results):
     (results / "case-c" / "case-c_entropy.nii.gz").write_bytes(b"")
-    panel.step(1)
-    qtbot.waitUntil(lambda: panel.failure.isVisibleTo(panel), timeout=PATIENCE)
-    assert "case-c_entropy" in panel.failure.text()
-    assert panel.shown == "case-b"
+    browsing.step(1)
+    qtbot.waitUntil(lambda: browsing.failure.isVisibleTo(browsing), timeout=PATIENCE)
+    assert "case-c_entropy" in browsing.failure.text()
+    assert browsing.shown == "case-b"
     assert list(open_predictions(viewer)) == ["case-b"]
 
 
@@ -313,11 +287,9 @@ def test_another_map_keeps_a_patients_own_slice(qtbot, patients):
     assert "entropy" in patients.canvas.state.views[1].title
 
 
-def test_pages_of_six(qtbot, results, tiny_prediction):
+def test_pages_of_six(qtbot, results, save_result):
     for number in range(5):
-        name = f"more-{number}"
-        provenance = {**tiny_prediction.provenance, "study": name}
-        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), results)
+        save_result(f"more-{number}")
     window = PatientsWindow(list_cases(results).cases)
     qtbot.addWidget(window)
     assert len(window.cases_shown) == 6
@@ -379,11 +351,10 @@ viewer.close()
     assert result.returncode == 0, result.stderr
 
 
-def test_the_columns_fit_a_default_dock(qtbot, panel, results, tiny_prediction):
+def test_the_columns_fit_a_default_dock(qtbot, panel, save_result):
     """No scroll bar at the width of a dock, with the longest names of BraTS; all columns where there is room."""
     for name in ("BraTS-GLI-01484-000", "BraTS-GLI-01485-100"):
-        provenance = {**tiny_prediction.provenance, "study": name}
-        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), results)
+        save_result(name)
     panel.refresh()
     panel.resize(PANEL_WIDTH, 700)
     panel.show()

@@ -20,14 +20,13 @@ class Disk:
 
     def __init__(self) -> None:
         self.read: list[str] = []
-        self.broken: set[str] = set()
         self.go_on = threading.Event()
         self.go_on.set()
 
     def open(self, case):
         self.read.append(case.id)
         assert self.go_on.wait(PATIENCE / 1000)
-        if case.id in self.broken:
+        if case.id == "broken":
             raise StudyError(f"{case.id} is damaged.")
         return OpenedCase(case, None, None)
 
@@ -43,7 +42,7 @@ def disk(monkeypatch):
 @pytest.fixture
 def cases(tmp_path):
     listed = {}
-    for name in "abc":
+    for name in ("a", "b", "c", "broken"):
         (tmp_path / f"{name}.json").write_text(name)
         listed[name] = ListedCase(name, None, tmp_path / f"{name}.json")
     return listed
@@ -61,28 +60,37 @@ def desk(qtbot, disk):
     qtbot.waitUntil(lambda: not reader.busy, timeout=PATIENCE)
 
 
-def rest(qtbot, reader):
-    qtbot.waitUntil(lambda: not reader.busy, timeout=PATIENCE)
-
-
-def test_a_case_that_was_read_ahead_is_there_at_once(qtbot, desk, disk, cases):
-    reader, told = desk
-    reader.read_ahead(cases["b"])
-    rest(qtbot, reader)
-    assert told == [], "nobody wanted it yet"
-    reader.read(cases["b"])
-    assert told == ["b"]
-    assert disk.read == ["b"]
-
-
-def test_one_that_is_being_read_ahead_is_waited_for(qtbot, desk, disk, cases):
-    reader, told = desk
-    disk.go_on.clear()
-    reader.read_ahead(cases["b"])
-    reader.read(cases["b"])
+@pytest.mark.parametrize(
+    ("asked", "told", "read"),
+    [
+        ("ahead:b wait b", ["b"], ["b"]),
+        ("ahead:b b", ["b"], ["b"]),
+        ("ahead:b c", ["c"], ["b", "c"]),
+        ("a ahead:b", ["a"], ["a"]),
+        ("ahead:broken wait", [], ["broken"]),
+        ("ahead:broken wait broken", ["broken is damaged."], ["broken", "broken"]),
+        ("ahead:b wait touch:b b", ["b"], ["b", "b"]),
+        ("a drop", [], ["a"]),
+    ],
+)
+def test_what_is_wanted_is_told_and_read_no_more_often_than_needed(qtbot, desk, disk, cases, asked, told, read):
+    """One that was read ahead is there at once, unless it was made anew; what is wanted goes before what may be."""
+    reader, heard = desk
+    for step in asked.split():
+        what, _, name = step.rpartition(":")
+        if "wait" not in asked:
+            disk.go_on.clear()
+        if step == "wait":
+            qtbot.waitUntil(lambda: not reader.busy, timeout=PATIENCE)
+            assert heard == [], "nobody wanted it yet"
+        elif step == "drop":
+            reader.drop()
+        elif what == "touch":
+            os.utime(cases[name].result, (1, 1))
+        else:
+            (reader.read_ahead if what else reader.read)(cases[name])
     disk.go_on.set()
-    qtbot.waitUntil(lambda: told == ["b"], timeout=PATIENCE)
-    assert disk.read == ["b"]
+    qtbot.waitUntil(lambda: not reader.busy and heard == told and sorted(disk.read) == read, timeout=PATIENCE)
 
 
 def test_what_somebody_reads_already_is_not_read_again(qtbot, desk, disk, cases):
@@ -95,54 +103,3 @@ def test_what_somebody_reads_already_is_not_read_again(qtbot, desk, disk, cases)
     reader.read(cases["c"])
     qtbot.waitUntil(lambda: told == ["b", "c"], timeout=PATIENCE)
     assert disk.read == ["c"], "another one was wanted"
-
-
-def test_another_one_than_was_read_ahead_is_the_one_that_is_told(qtbot, desk, disk, cases):
-    reader, told = desk
-    disk.go_on.clear()
-    reader.read_ahead(cases["b"])
-    reader.read(cases["c"])
-    disk.go_on.set()
-    qtbot.waitUntil(lambda: told == ["c"], timeout=PATIENCE)
-    rest(qtbot, reader)
-    assert told == ["c"]
-
-
-def test_a_result_that_was_made_anew_is_read_anew(qtbot, desk, disk, cases):
-    reader, told = desk
-    reader.read_ahead(cases["b"])
-    rest(qtbot, reader)
-    os.utime(cases["b"].result, (1, 1))
-    reader.read(cases["b"])
-    qtbot.waitUntil(lambda: told == ["b"], timeout=PATIENCE)
-    assert disk.read == ["b", "b"]
-
-
-def test_reading_ahead_gives_way(qtbot, desk, disk, cases):
-    reader, told = desk
-    disk.go_on.clear()
-    reader.read(cases["a"])
-    reader.read_ahead(cases["b"])
-    disk.go_on.set()
-    qtbot.waitUntil(lambda: told == ["a"], timeout=PATIENCE)
-    assert disk.read == ["a"]
-
-
-def test_what_could_not_be_read_is_told_when_it_is_wanted(qtbot, desk, disk, cases):
-    reader, told = desk
-    disk.broken.add("b")
-    reader.read_ahead(cases["b"])
-    rest(qtbot, reader)
-    assert told == []
-    reader.read(cases["b"])
-    qtbot.waitUntil(lambda: told == ["b is damaged."], timeout=PATIENCE)
-
-
-def test_what_was_dropped_is_not_told(qtbot, desk, disk, cases):
-    reader, told = desk
-    disk.go_on.clear()
-    reader.read(cases["a"])
-    reader.drop()
-    disk.go_on.set()
-    rest(qtbot, reader)
-    assert told == []

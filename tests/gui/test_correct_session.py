@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from tests.conftest import write_study
+from tests.gui.conftest import inputs_of
 
-from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.results import load_prediction
-from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Label
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.drafts import drafts_of
@@ -44,16 +43,10 @@ def studies(tmp_path, tiny_study):
 
 
 @pytest.fixture
-def results(tmp_path, studies, tiny_prediction):
+def results(studies, save_result):
     """Their results."""
-    for name in CASES:
-        sources = load_study(studies / name).sources
-        inputs = {source.role: {"file": source.path.name, "sha256": source.sha256} for source in sources}
-        provenance = {**tiny_prediction.provenance, "study": name, "inputs": inputs}
-        save_prediction(
-            dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), tmp_path / "results"
-        )
-    return tmp_path / "results"
+    *_, folder = (save_result(name, inputs=inputs_of(studies / name)) for name in CASES)
+    return folder
 
 
 class Desk:

@@ -17,7 +17,7 @@ from napari_uncseg.evaluation.overlap import Overlap
 from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.volumes import volume_layers
-from napari_uncseg.widgets.evaluate.inputs import inputs_of, references_of
+from napari_uncseg.widgets.evaluate.measure import inputs_of, references_of
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
 from napari_uncseg.widgets.evaluate.table import COLUMNS, DASH
 

@@ -69,27 +69,25 @@ def test_all_that_can_be_used_has_a_tip(opened):
 
 
 def test_volume_and_share(opened, tiny_study, tiny_prediction):
-    panel = opened
-    assert panel.choice.map_box.currentText() == "unc_output"
-    assert not panel.hint.isVisibleTo(panel)
-    panel.slider.setValue(0.3)
+    assert opened.choice.map_box.currentText() == "unc_output"
+    assert not opened.hint.isVisibleTo(opened)
+    opened.slider.setValue(0.3)
     values, tumour = tiny_prediction.maps["unc_output"], tiny_prediction.segmentation > 0
     flagged = values >= np.float32(0.3)
-    assert f"{flagged.sum() * tiny_study.voxel_ml:.1f} mL" in panel.volume.text()
-    assert f"{flagged[tumour].mean():.0%} of the predicted tumour" in panel.share.text()
+    assert f"{flagged.sum() * tiny_study.voxel_ml:.1f} mL" in opened.volume.text()
+    assert f"{flagged[tumour].mean():.0%} of the predicted tumour" in opened.share.text()
 
 
 def test_with_a_reference_it_tells_what_that_is_worth(opened, tiny_study, tiny_prediction):
-    panel = opened
-    panel.slider.setValue(0.3)
+    opened.slider.setValue(0.3)
     flagged = tiny_prediction.maps["unc_output"] >= np.float32(0.3)
     wrong = (tiny_prediction.segmentation > 0) ^ (tiny_study.reference > 0)
-    assert f"{flagged[wrong].mean():.0%} of the errors are flagged" in panel.against.text()
-    assert f"{wrong[flagged].mean():.0%} of what is flagged is an error" in panel.against.text()
-    dice, caught = panel.curve.curves
+    assert f"{flagged[wrong].mean():.0%} of the errors are flagged" in opened.against.text()
+    assert f"{wrong[flagged].mean():.0%} of what is flagged is an error" in opened.against.text()
+    dice, caught = opened.curve.curves
     assert caught[60] == pytest.approx(flagged[wrong].mean())
-    assert dice[-1] == pytest.approx(panel.sweep.dice, abs=1e-9)
-    assert panel.curve.isVisibleTo(panel)
+    assert dice[-1] == pytest.approx(opened.sweep.dice, abs=1e-9)
+    assert opened.curve.isVisibleTo(opened)
 
 
 def test_without_a_reference_there_is_no_curve(qtbot, viewer, panel, tiny_study, tiny_prediction):
@@ -102,7 +100,6 @@ def test_without_a_reference_there_is_no_curve(qtbot, viewer, panel, tiny_study,
 
 
 def test_the_picture_follows_the_slider(qtbot, viewer, opened, tiny_study, tiny_prediction, colour_at):
-    panel = opened
     viewer.show()
     viewer.layers["Segmentation"].visible = False
     ras = tiny_study.affine @ (*BORDER, 1)
@@ -113,23 +110,22 @@ def test_the_picture_follows_the_slider(qtbot, viewer, opened, tiny_study, tiny_
         return np.ptp(colour_at(viewer, picture, tiny_study.affine, BORDER, half=1))
 
     value = float(tiny_prediction.maps["unc_output"][BORDER])
-    panel.slider.setValue(value - 0.05)
+    opened.slider.setValue(value - 0.05)
     qtbot.waitUntil(lambda: colourfulness() > 40, timeout=PATIENCE)
-    panel.slider.setValue(value + 0.05)
+    opened.slider.setValue(value + 0.05)
     qtbot.waitUntil(lambda: colourfulness() < 10, timeout=PATIENCE)
     assert viewer.layers["unc_output"].contrast_limits == [0, 1]
     assert np.shares_memory(viewer.layers["unc_output"].data, tiny_prediction.maps["unc_output"])
 
 
 def test_another_map_has_its_own_range_and_is_the_one_shown(qtbot, viewer, opened):
-    panel = opened
-    panel.choice.map_box.setCurrentText("entropy (WT)")
-    assert panel.slider.strip.maximum() == pytest.approx(np.log(2), abs=1e-3)
-    assert "nats" in panel.explanation.text()
+    opened.choice.map_box.setCurrentText("entropy (WT)")
+    assert opened.slider.field.maximum() == pytest.approx(np.log(2), abs=1e-3)
+    assert "nats" in opened.explanation.text()
     assert viewer.layers["entropy (WT)"].visible
     assert not viewer.layers["unc_output"].visible
-    found(qtbot, panel)
-    assert "by volume weighted by the map" in panel.findings.summary.text()
+    found(qtbot, opened)
+    assert "by volume weighted by the map" in opened.findings.summary.text()
 
 
 def test_it_begins_with_the_map_that_is_seen(qtbot, viewer, panel, tiny_study, tiny_prediction):
@@ -144,31 +140,29 @@ def test_it_begins_with_the_map_that_is_seen(qtbot, viewer, panel, tiny_study, t
 
 
 def test_another_region_has_a_map_of_its_own(qtbot, viewer, opened, tiny_prediction):
-    panel = opened
-    panel.choice.map_box.setCurrentText("entropy (WT)")
-    panel.choice.region_box.setCurrentIndex(2)
-    found(qtbot, panel)
-    assert panel.choice.region is Region.ET
-    assert panel.choice.map_box.currentText() == "entropy (ET)"
+    opened.choice.map_box.setCurrentText("entropy (WT)")
+    opened.choice.region_box.setCurrentIndex(2)
+    found(qtbot, opened)
+    assert opened.choice.region is Region.ET
+    assert opened.choice.map_box.currentText() == "entropy (ET)"
     layer = viewer.layers["entropy (ET)"]
     assert layer.visible
     assert layer.contrast_limits == pytest.approx([0, np.log(2)])
     findings = session_of(viewer).findings
     assert {item.region for item in findings.items} == {Region.ET}
-    panel.choice.region_box.setCurrentIndex(0)
-    assert panel.choice.map_box.currentText() == "entropy (WT)"
+    opened.choice.region_box.setCurrentIndex(0)
+    assert opened.choice.map_box.currentText() == "entropy (WT)"
 
 
 def test_a_voxel_set_cuts_what_is_flagged(qtbot, opened, tiny_study, tiny_prediction):
-    panel = opened
-    panel.choice.map_box.setCurrentText("unc_output, unmasked")
-    panel.slider.setValue(0.1)
-    whole = panel.sweep.volume_ml(20)
-    panel.choice.set_box.setCurrentIndex(panel.choice.set_box.findData(VoxelSet.PREDICTION))
-    assert panel.threshold == pytest.approx(0.1)
+    opened.choice.map_box.setCurrentText("unc_output, unmasked")
+    opened.slider.setValue(0.1)
+    whole = opened.sweep.volume_ml(20)
+    opened.choice.set_box.setCurrentIndex(opened.choice.set_box.findData(VoxelSet.PREDICTION))
+    assert opened.threshold == pytest.approx(0.1)
     inside = (tiny_prediction.maps["unc_output_unmasked"] >= 0.1) & (tiny_prediction.segmentation > 0)
-    assert panel.sweep.volume_ml(20) == pytest.approx(inside.sum() * tiny_study.voxel_ml)
-    assert panel.sweep.volume_ml(20) < whole
+    assert opened.sweep.volume_ml(20) == pytest.approx(inside.sum() * tiny_study.voxel_ml)
+    assert opened.sweep.volume_ml(20) < whole
 
 
 def test_the_brain_is_offered_while_it_is_known(qtbot, viewer, panel, tiny_study, tiny_prediction):
@@ -201,13 +195,12 @@ def test_when_the_maps_go_the_panel_empties(qtbot, viewer, opened):
 
 @pytest.mark.usefixtures("windowed")
 def test_map_region_and_threshold_are_there_again(qtbot, viewer, opened, dock):
-    panel = opened
-    panel.choice.region_box.setCurrentIndex(1)
-    found(qtbot, panel)
-    panel.slider.setValue(0.35)
-    found(qtbot, panel)
+    opened.choice.region_box.setCurrentIndex(1)
+    found(qtbot, opened)
+    opened.slider.setValue(0.35)
+    found(qtbot, opened)
     qtbot.waitUntil(lambda: session_of(viewer).state.thresholds.get("entropy-tc", 0) > 0.3, timeout=PATIENCE)
-    viewer.window.remove_dock_widget(panel)
+    viewer.window.remove_dock_widget(opened)
     again = dock(FindingsWidget(viewer))
     assert again.choice.map_box.currentText() == "entropy (TC)"
     assert again.choice.region is Region.TC
@@ -235,6 +228,9 @@ def test_the_handle_is_dragged_stepped_and_typed(qtbot, opened):
     assert opened.threshold == pytest.approx(0.455)
     field.setValue(0.9)
     assert opened.threshold == pytest.approx(0.9)
+    field.setValue(0.123)
+    assert opened.threshold == pytest.approx(0.125), "a map is cut at steps"
+    assert field.value() == pytest.approx(0.125)
     opened.slider.setValue(7)
     assert opened.threshold == 1
 

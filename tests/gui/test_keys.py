@@ -9,6 +9,7 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtGui import QKeySequence, QShortcut
 
 from napari_uncseg.viewer.bindings import (
+    COMPARE_KEYS,
     CORRECTION_KEYS,
     FINDING_KEYS,
     PICTURE_KEYS,
@@ -83,7 +84,9 @@ def test_keys_of_the_six_views(qtbot, viewer, tiny_study, tiny_prediction):
     )
 
 
-@pytest.mark.parametrize("keys", [CORRECTION_KEYS, FINDING_KEYS, PICTURE_KEYS, VERDICT_KEYS, WORKLIST_KEYS])
+@pytest.mark.parametrize(
+    "keys", [COMPARE_KEYS, CORRECTION_KEYS, FINDING_KEYS, PICTURE_KEYS, VERDICT_KEYS, WORKLIST_KEYS]
+)
 def test_no_key_is_naparis_own(keys):
     taken = {binding for bindings in default_shortcuts.values() for binding in bindings}
     for kind in (ViewerModel, Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
@@ -96,6 +99,7 @@ def test_no_key_is_naparis_own(keys):
 
 def test_the_list_and_the_findings_share_no_key():
     assert not set(WORKLIST_KEYS.values()) & set(FINDING_KEYS.values())
+    assert set(COMPARE_KEYS.values()) & set(FINDING_KEYS.values()) == {"H"}, "it hides what lies on the images"
 
 
 def test_the_panel_shows_them_all(qtbot, viewer):

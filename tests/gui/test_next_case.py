@@ -1,7 +1,6 @@
 """After *next study*, by its key, all that is seen is of the new patient; blind, nothing of the truth is."""
 
 import dataclasses
-import hashlib
 
 import numpy as np
 import pytest
@@ -9,9 +8,8 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 from tests.conftest import write_study
+from tests.gui.conftest import inputs_of
 
-from napari_uncseg.io.saving import save_prediction
-from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.bindings import PICTURE_KEYS, WORKLIST_KEYS
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.outlines import OUTLINES
@@ -28,20 +26,13 @@ pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
-def results(tmp_path, tiny_study, tiny_prediction):
+def results(tmp_path, tiny_study, tiny_prediction, save_result):
     """Two patients with images; of the second they are twice as bright, and the tumour lies elsewhere."""
     for name, factor, score, shift in ((FIRST, 1, 0.5, 0), (SECOND, 2, 0.1, 5)):
         study = dataclasses.replace(tiny_study, id=name, images=factor * tiny_study.images)
         folder = write_study(study, tmp_path / "studies")
-        files = {role: next(folder.glob(f"*-{role}.nii.gz")) for role in MODALITIES}
-        inputs = {
-            role: {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-            for role, file in files.items()
-        }
-        told = {**tiny_prediction.provenance, "study": name, "triage_score": score, "inputs": inputs}
         labels = np.roll(tiny_prediction.segmentation, shift, axis=1)
-        result = dataclasses.replace(tiny_prediction, study_id=name, segmentation=labels, provenance=told)
-        save_prediction(result, tmp_path / "results")
+        save_result(name, labels, triage_score=score, inputs=inputs_of(folder))
     return tmp_path / "results"
 
 

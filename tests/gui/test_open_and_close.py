@@ -2,12 +2,9 @@
 
 import dataclasses
 
-import nibabel as nib
-import numpy as np
 import pytest
+from tests.conftest import write_study
 
-from napari_uncseg.io.saving import save_prediction
-from napari_uncseg.labels import MODALITIES
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.tags import open_predictions, open_studies
 from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
@@ -22,18 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_memory")]
 
 
 @pytest.fixture
-def folders(tmp_path, tiny_study, tiny_prediction):
+def folders(tmp_path, tiny_study, save_result):
     """Results and images of two studies."""
     for name in NAMES:
-        folder = tmp_path / "studies" / name
-        folder.mkdir(parents=True)
-        for kind, volume in zip(MODALITIES, tiny_study.images, strict=True):
-            image = nib.Nifti1Image(volume.astype(np.int16), tiny_study.affine, tiny_study.header)
-            image.to_filename(folder / f"{name}-{kind}.nii.gz")
-        provenance = {**tiny_prediction.provenance, "study": name, "inputs": {}}
-        save_prediction(
-            dataclasses.replace(tiny_prediction, study_id=name, provenance=provenance), tmp_path / "results"
-        )
+        write_study(dataclasses.replace(tiny_study, id=name), tmp_path / "studies")
+        save_result(name, inputs={})
     return tmp_path / "results", tmp_path / "studies"
 
 

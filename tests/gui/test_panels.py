@@ -5,20 +5,31 @@ import weakref
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLineEdit, QPlainTextEdit, QPushButton
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QTableView,
+)
 
+from napari_uncseg.review.worklist import ListedCase
 from napari_uncseg.widgets.agreement.panel import AgreementWidget
 from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
 from napari_uncseg.widgets.compare.panel import SixViewsWidget
+from napari_uncseg.widgets.compare.patients import PatientsWindow
+from napari_uncseg.widgets.compare.six_views import SixViewsWindow
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
 from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.review.panel import ReviewWidget
 from napari_uncseg.widgets.segment.panel import SegmentWidget
-from napari_uncseg.widgets.verdict.correction import CorrectionBox
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
 
 PATIENCE = 20000
-CONTROLS = (QComboBox, QLineEdit, QPlainTextEdit, QPushButton)
+CONTROLS = (QComboBox, QLineEdit, QPlainTextEdit, QAbstractButton)
 
 pytestmark = pytest.mark.usefixtures("no_memory")
 
@@ -50,15 +61,15 @@ def test_a_dock_of_somebody_else_is_left_alone(qtbot, make_napari_viewer_proxy):
     assert dock not in viewer.__wrapped__.window._qt_window.tabifiedDockWidgets(other)
 
 
-@pytest.mark.parametrize("panel", [CaseBrowserWidget, VerdictWidget, CorrectionBox])
-def test_every_control_tells_what_it_does(qtbot, viewer, panel):
-    verdict = VerdictWidget(viewer)
-    widget = verdict.correction if panel is CorrectionBox else verdict if panel is VerdictWidget else panel(viewer)
-    qtbot.addWidget(verdict)
+@pytest.mark.parametrize("kind", [CaseBrowserWidget, VerdictWidget, SixViewsWidget, SixViewsWindow, PatientsWindow])
+def test_every_control_tells_what_it_does(qtbot, viewer, tiny_study, tiny_prediction, kind):
+    shown = {SixViewsWindow: (tiny_study, tiny_prediction), PatientsWindow: ((ListedCase("a"),),)}
+    widget = kind(*shown.get(kind, (viewer,)))
     qtbot.addWidget(widget)
-    controls = [each for kind in CONTROLS for each in widget.findChildren(kind)]
+    controls = [each for control in CONTROLS for each in widget.findChildren(control)]
     assert controls
-    within = [each for each in controls if not isinstance(each.parent(), (QComboBox, QAbstractSpinBox))]
+    inner = (QComboBox, QAbstractSpinBox, QLineEdit, QTableView)  # what Qt puts inside of these
+    within = [each for each in controls if not isinstance(each.parent(), inner)]
     assert [each for each in within if not each.toolTip()] == []
 
 

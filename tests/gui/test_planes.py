@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QWidget
+from tests.gui.conftest import turn_wheel
 
 from napari_uncseg.compare.data import comparison_data
 from napari_uncseg.compare.presets import THREE_PLANES, panes_of
@@ -35,20 +35,6 @@ def slices(canvas):
     return [view.slice_index(canvas.state.cut) for view in canvas.state.views]
 
 
-def turn(widget, where, keys=Qt.KeyboardModifier.NoModifier):
-    event = QWheelEvent(
-        QPointF(where),
-        QPointF(widget.mapToGlobal(where)),
-        QPoint(),
-        QPoint(0, -120),
-        Qt.MouseButton.NoButton,
-        keys,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QApplication.sendEvent(widget, event)
-
-
 def middle(canvas, number):
     return canvas.frames[number].picture.center().toPoint()
 
@@ -62,9 +48,9 @@ def test_a_click_and_the_wheel_set_the_place_everywhere(qtbot, viewer, planes):
     assert slices(canvas)[0] != start[0]
     qtbot.waitUntil(lambda: np.allclose(viewer.dims.point, canvas.state.cut.point), timeout=PATIENCE)
     before = slices(canvas)
-    turn(canvas, middle(canvas, 2))
+    turn_wheel(canvas, middle(canvas, 2), -1)
     assert slices(canvas) == [before[0], before[1], before[2] + 1, before[3]]
-    turn(canvas, middle(canvas, 0), Qt.KeyboardModifier.ControlModifier)
+    turn_wheel(canvas, middle(canvas, 0), -1, Qt.KeyboardModifier.ControlModifier)
     assert canvas.state.cut.zoom == pytest.approx(1 / 1.2)
     viewer.dims.set_point(0, viewer.dims.range[0].start)
     assert slices(canvas)[0] == 0

@@ -1,12 +1,9 @@
 """The panel *Review*: a list of results without the mouse, in a small window that does not grow."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from napari_uncseg.io.results import load_prediction
-from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.review.corrections import corrections_in, load_correction
 from napari_uncseg.review.verdicts import Decision, Judgement, log_path, read_log
 from napari_uncseg.viewer.bindings import FINDING_KEYS, VERDICT_KEYS
@@ -24,12 +21,10 @@ pytestmark = pytest.mark.usefixtures("no_memory")
 
 
 @pytest.fixture
-def results(tmp_path, tiny_prediction):
+def results(save_result):
     """Three results without their images."""
-    for name, score in SCORES.items():
-        told = {**tiny_prediction.provenance, "study": name, "triage_score": score}
-        save_prediction(dataclasses.replace(tiny_prediction, study_id=name, provenance=told), tmp_path / "results")
-    return tmp_path / "results"
+    *_, folder = (save_result(name, triage_score=score) for name, score in SCORES.items())
+    return folder
 
 
 def test_a_list_by_keys_alone(qtbot, make_napari_viewer_proxy, press_key, results, monkeypatch, asked):

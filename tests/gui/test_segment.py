@@ -33,8 +33,28 @@ def panel(viewer, dock, network):
     return dock(widget)
 
 
+@pytest.fixture
+def ready(viewer, panel, tiny_study):
+    """The panel with the layers of a study."""
+    add_study(viewer, tiny_study)
+    panel.study.refresh()
+    return panel
+
+
 def finish(qtbot, panel):
     panel.network.may_answer.set()
+    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
+
+
+def run(qtbot, panel):
+    panel.run()
+    finish(qtbot, panel)
+
+
+def stop(qtbot, panel):
+    panel.run()
+    qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
+    panel.bar.cancel()
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
 
 
@@ -71,20 +91,17 @@ def test_a_run_is_of_the_study_that_was_opened_last(qtbot, viewer, panel, tiny_s
     assert panel.study.boxes["t1n"].currentText() == first
 
 
-def test_running_twice_replaces(qtbot, viewer, panel, tiny_study):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
+def test_running_twice_replaces(qtbot, viewer, ready):
     for _ in range(2):
-        panel.run()
-        finish(qtbot, panel)
+        ready.run()
+        finish(qtbot, ready)
     assert len(viewer.layers) == 11
 
 
 def test_a_run_on_a_folder_opens_the_study(qtbot, viewer, panel, study_folder):
     panel.study.source.setCurrentIndex(FOLDER)
     panel.study.folder.line.setText(str(study_folder))
-    panel.run()
-    finish(qtbot, panel)
+    run(qtbot, panel)
     assert list(open_studies(viewer)) == [study_folder.name]
     assert str(study_folder.parent) in panel.results.folder.line.text()
 
@@ -95,46 +112,35 @@ def test_a_run_on_four_files_adopts_their_layers(qtbot, viewer, panel, study_fol
             viewer.add_layer(layer)
     panel.study.refresh()
     assert panel.study.boxes["t2f"].currentText() == f"{study_folder.name}-t2f"
-    panel.run()
-    finish(qtbot, panel)
+    run(qtbot, panel)
     assert not panel.bar.failure.isVisibleTo(panel), panel.bar.failure.text()
     assert list(open_studies(viewer)) == [study_folder.name]
     assert sum(layer.name.endswith(("t1c", "T1c")) for layer in viewer.layers) == 1
 
 
-def test_the_result_goes_to_its_study_whatever_is_selected_by_then(qtbot, viewer, panel, tiny_study):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.run()
-    qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
+def test_the_result_goes_to_its_study_whatever_is_selected_by_then(qtbot, viewer, ready, tiny_study):
+    ready.run()
+    qtbot.waitUntil(ready.network.started.is_set, timeout=PATIENCE)
     add_study(viewer, dataclasses.replace(tiny_study, id="another"))
     viewer.layers.selection.active = viewer.layers[-1]
-    finish(qtbot, panel)
+    finish(qtbot, ready)
     assert list(open_predictions(viewer)) == list(open_studies(viewer)) == [tiny_study.id], "one is on show"
-    assert tiny_study.id in panel.results.title.text()
+    assert tiny_study.id in ready.results.title.text()
 
 
-def test_volumes_are_shown(qtbot, viewer, panel, tiny_study, tiny_prediction):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.run()
-    finish(qtbot, panel)
-    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in panel.results.table.text()
-    assert panel.results.isVisibleTo(panel)
+def test_volumes_are_shown(qtbot, ready, tiny_prediction):
+    run(qtbot, ready)
+    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in ready.results.table.text()
+    assert ready.results.isVisibleTo(ready)
 
 
-def test_cancel_stops_and_changes_nothing(qtbot, viewer, panel, tiny_study):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.run()
-    qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
-    panel.bar.cancel()
-    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert panel.network.stopped.is_set()
+def test_cancel_stops_and_changes_nothing(qtbot, viewer, ready):
+    stop(qtbot, ready)
+    assert ready.network.stopped.is_set()
     assert len(viewer.layers) == 5
-    assert panel.bar.status.text() == STOPPED
-    assert not panel.bar.failure.isVisibleTo(panel)
-    assert panel.bar.run_button.isEnabled()
+    assert ready.bar.status.text() == STOPPED
+    assert not ready.bar.failure.isVisibleTo(ready)
+    assert ready.bar.run_button.isEnabled()
 
 
 def partial(prediction, done, wanted):
@@ -145,39 +151,34 @@ def partial(prediction, done, wanted):
     )
 
 
-def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, panel, tiny_study, tiny_prediction):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.network.partial = partial(tiny_prediction, 3, 8)
-    panel.members.preset.setCurrentIndex(FLIPS)
-    panel.run()
-    qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
-    assert str(panel.network.asked[0]["ensemble"]) == "tta:8"
-    panel.bar.cancel()
-    qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
-    assert "3 of 8 members" in panel.bar.status.text()
-    assert "partial: 3 of 8 members (tta:8)" in panel.results.summary.text()
+def test_members_that_are_done_are_shown_as_a_partial_result(qtbot, viewer, ready, tiny_prediction):
+    ready.network.partial = partial(tiny_prediction, 3, 8)
+    ready.members.preset.setCurrentIndex(FLIPS)
+    ready.run()
+    qtbot.waitUntil(ready.network.started.is_set, timeout=PATIENCE)
+    assert str(ready.network.asked[0]["ensemble"]) == "tta:8"
+    ready.bar.cancel()
+    qtbot.waitUntil(lambda: not ready.running, timeout=PATIENCE)
+    assert "3 of 8 members" in ready.bar.status.text()
+    assert "partial: 3 of 8 members (tta:8)" in ready.results.summary.text()
     assert viewer.layers[-2].name == "unc_output · partial: 3 of 8"
-    assert "last run" not in panel.members.cost.text()
+    assert "last run" not in ready.members.cost.text()
 
 
-def test_what_members_cost_is_said_before_they_run(qtbot, viewer, panel, tiny_study):
-    choice = panel.members
+def test_what_members_cost_is_said_before_they_run(qtbot, ready):
+    choice = ready.members
     assert choice.cost.text() == "2 passes: up to 2 times the time of one."  # what the bundled network is judged with
     choice.preset.setCurrentIndex(FLIPS)
     assert choice.cost.text() == "8 passes: up to 8 times the time of one."
     choice.preset.setCurrentIndex(SNAPSHOTS)
     assert choice.preset.currentText() == "Snapshots (none)"
     choice.preset.setCurrentIndex(CUSTOM)
-    assert choice.words.isVisibleTo(panel)
-    assert not choice.cost.isVisibleTo(panel)
+    assert choice.words.isVisibleTo(ready)
+    assert not choice.cost.isVisibleTo(ready)
     choice.words.setText("mc_dropout:20,p=2")
     assert choice.cost.code == UncsegError.code
     choice.preset.setCurrentIndex(0)
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.run()
-    finish(qtbot, panel)
+    run(qtbot, ready)
     assert re.fullmatch(r"Expected: about \d+ (s|min), as the last run went\.", choice.cost.text())
     choice.learn(parse_ensemble("single"), 12.0)
     choice.preset.setCurrentIndex(FLIPS)
@@ -219,16 +220,13 @@ def test_a_folder_without_snapshots_is_told(panel, tmp_path):
         (ValueError("odd"), "The run failed unexpectedly (ValueError: odd)"),
     ],
 )
-def test_a_failure_is_one_sentence_that_can_be_copied(qtbot, viewer, panel, tiny_study, error, sentence):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.network.error = error
-    panel.run()
-    finish(qtbot, panel)
-    assert panel.bar.failure.text().startswith(sentence)
-    assert "Traceback" not in panel.bar.failure.text()
-    assert panel.bar.failure.textInteractionFlags() & panel.bar.failure.textInteractionFlags().TextSelectableByMouse
-    assert panel.bar.run_button.isEnabled()
+def test_a_failure_is_one_sentence_that_can_be_copied(qtbot, ready, error, sentence):
+    ready.network.error = error
+    run(qtbot, ready)
+    assert ready.bar.failure.text().startswith(sentence)
+    assert "Traceback" not in ready.bar.failure.text()
+    assert ready.bar.failure.textInteractionFlags() & ready.bar.failure.textInteractionFlags().TextSelectableByMouse
+    assert ready.bar.run_button.isEnabled()
 
 
 def test_nothing_chosen_is_said_at_once(panel):
@@ -254,32 +252,27 @@ def save(qtbot, panel):
     return panel.results.message.text()
 
 
-def test_save_results(qtbot, viewer, panel, tiny_study, tiny_prediction, tmp_path):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.run()
-    finish(qtbot, panel)
-    panel.results.folder.line.setText(str(tmp_path / "out"))
-    assert str(tmp_path / "out" / tiny_study.id) in save(qtbot, panel)
+def test_save_results(qtbot, ready, tiny_study, tiny_prediction, tmp_path):
+    run(qtbot, ready)
+    ready.results.folder.line.setText(str(tmp_path / "out"))
+    assert str(tmp_path / "out" / tiny_study.id) in save(qtbot, ready)
     saved = load_prediction(tmp_path / "out" / tiny_study.id)
     assert (saved.segmentation == tiny_prediction.segmentation).all()
-    assert "there already" in save(qtbot, panel)
+    assert "there already" in save(qtbot, ready)
     # Another run with another model finds those files in its way.
     provenance = {**tiny_prediction.provenance, "model": {"name": "b", "sha256": "b" * 64}}
-    panel.network.prediction = dataclasses.replace(tiny_prediction, provenance=provenance)
-    panel.run()
-    finish(qtbot, panel)
-    assert "overwrite it" in save(qtbot, panel)
-    panel.results.overwrite.setChecked(True)
-    assert save(qtbot, panel).startswith("Saved")
+    ready.network.prediction = dataclasses.replace(tiny_prediction, provenance=provenance)
+    run(qtbot, ready)
+    assert "overwrite it" in save(qtbot, ready)
+    ready.results.overwrite.setChecked(True)
+    assert save(qtbot, ready).startswith("Saved")
 
 
 def test_saved_results_name_the_command_that_remakes_them(qtbot, viewer, panel, study_folder, tmp_path):
     panel.study.source.setCurrentIndex(FOLDER)
     panel.study.folder.line.setText(str(study_folder))
     panel.device.setCurrentText("cpu")
-    panel.run()
-    finish(qtbot, panel)
+    run(qtbot, panel)
     panel.results.folder.line.setText(str(tmp_path / "out"))
     save(qtbot, panel)
     saved = load_prediction(tmp_path / "out" / study_folder.name)
@@ -299,13 +292,11 @@ def test_a_missing_modality_is_named(qtbot, viewer, panel, tiny_study):
 
 
 @pytest.mark.usefixtures("windowed")
-def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, panel, tiny_study):
-    add_study(viewer, tiny_study)
-    panel.study.refresh()
-    panel.run()
-    qtbot.waitUntil(panel.network.started.is_set, timeout=PATIENCE)
+def test_closing_the_viewer_during_a_run_leaves_nothing(qtbot, viewer, ready):
+    ready.run()
+    qtbot.waitUntil(ready.network.started.is_set, timeout=PATIENCE)
     viewer.close()
-    qtbot.waitUntil(panel.network.stopped.is_set, timeout=PATIENCE)
+    qtbot.waitUntil(ready.network.stopped.is_set, timeout=PATIENCE)
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=PATIENCE)
     qtbot.wait(50)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.settings import get_settings
-from qtpy.QtWidgets import QAbstractButton, QComboBox
 from tests.gui.closing import close_case
 
 from napari_uncseg.io.provenance import fingerprint
@@ -217,12 +216,6 @@ def test_the_window_closes_with_the_last_study_it_could_show(qtbot, viewer, pane
     add_study(viewer, dataclasses.replace(tiny_study, id="without-a-result"))
     qtbot.waitUntil(lambda: panel.window_shown is None, timeout=PATIENCE)
     assert panel.hint.isVisibleTo(panel)
-
-
-def test_every_control_says_what_it_does(panel):
-    controls = panel.findChildren(QComboBox) + panel.findChildren(QAbstractButton)
-    assert controls
-    assert [control for control in controls if not control.toolTip()] == []
 
 
 def test_closing_leaves_nothing(qtbot, viewer, panel):

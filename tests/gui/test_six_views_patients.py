@@ -6,7 +6,6 @@ import weakref
 from functools import partial
 
 import pytest
-from qtpy.QtWidgets import QAbstractButton, QComboBox
 from superqt.utils import qimage_to_array
 
 from napari_uncseg.compare.patients import patient_view
@@ -100,10 +99,3 @@ def test_a_window_goes_without_the_garbage_collector(qtbot, case):
         qtbot.waitUntil(lambda: gone() is None, timeout=PATIENCE)
     finally:
         gc.enable()
-
-
-def test_every_control_says_what_it_does(show, case):
-    window = show(case)
-    controls = window.findChildren(QComboBox) + window.findChildren(QAbstractButton)
-    assert len(controls) >= 10
-    assert [control for control in controls if not control.toolTip()] == []

@@ -47,6 +47,11 @@ def decide(panel, decision):
     panel.decision_buttons[decision].click()
 
 
+def judge(panel, decision):
+    decide(panel, decision)
+    panel.save_button.click()
+
+
 def test_without_a_result_it_says_what_to_do(viewer, dock):
     panel = dock(VerdictWidget(viewer))
     assert panel.hint.isVisibleTo(panel)
@@ -96,8 +101,7 @@ def test_what_is_missing_is_said_and_nothing_is_lost(viewer, dock, tiny_predicti
 
 
 def test_what_was_said_of_one_study_is_not_told_of_the_next(qtbot, viewer, panel, tiny_prediction):
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     assert "Saved: accept" in panel.message.text()
     add_prediction(viewer, dataclasses.replace(tiny_prediction, study_id="another"))
     qtbot.waitUntil(lambda: panel.study_choice.findText("another") >= 0, timeout=PATIENCE)
@@ -107,8 +111,7 @@ def test_what_was_said_of_one_study_is_not_told_of_the_next(qtbot, viewer, panel
 
 
 def test_a_verdict_on_the_result_before_is_told_and_does_not_count(qtbot, panel, tiny_study):
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     session = panel._session
     session.look_at(tiny_study.id, "e" * 64)
     panel._tell_status()
@@ -136,8 +139,7 @@ def test_a_draft_survives_the_window(viewer, dock, panel, tmp_path, tiny_study):
 
 
 def test_another_study_has_a_verdict_of_its_own(viewer, panel, tiny_prediction):
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     add_prediction(viewer, dataclasses.replace(tiny_prediction, study_id="other"))
     panel.refresh()
     panel.study_choice.setCurrentText("other")
@@ -156,8 +158,7 @@ def test_a_result_that_was_opened_has_its_folder(qtbot, viewer, dock, results, t
     qtbot.waitUntil(lambda: viewer.canvas.overlays.scale_bar.visible, timeout=PATIENCE)
     panel = dock(VerdictWidget(viewer))
     assert panel.folder.path == results
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     assert len(read_log(log_path(results)).records) == 1
 
 
@@ -170,8 +171,7 @@ def test_a_result_of_another_patient_of_the_same_name_has_its_own_folder(viewer,
 
 
 def test_a_torn_log_is_told(viewer, panel, results):
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     log = log_path(results)
     log.write_bytes(log.read_bytes()[:-20])
     panel.folder.line.setText("")
@@ -221,8 +221,7 @@ def test_painted_nonsense_is_refused_in_one_sentence(qtbot, viewer, panel, tiny_
 
 
 def test_the_report_is_made(qtbot, viewer, panel, results, tiny_study):
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     panel.report_button.click()
     qtbot.waitUntil(lambda: not panel.report.running, timeout=PATIENCE)
     folder = results / tiny_study.id
@@ -241,7 +240,6 @@ def test_a_report_needs_the_images(viewer, panel):
 
 def test_the_csv_is_written(panel, tmp_path):
     assert not panel.csv_button.isEnabled()
-    decide(panel, Decision.ACCEPT)
-    panel.save_button.click()
+    judge(panel, Decision.ACCEPT)
     panel.export(str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text(encoding="utf-8-sig").count("\n") == 2

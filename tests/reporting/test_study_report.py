@@ -40,30 +40,13 @@ def material(tiny_study, tiny_prediction, findings):
     first = findings.items[0]
     labels = tiny_prediction.segmentation.copy()
     labels[:2, :2, :2] = 1
-    return Material(
-        tiny_study,
-        tiny_prediction,
-        findings,
-        (
-            StudyVerdict(tiny_study.id, "R1", now(), Decision.ACCEPT, 2, "<b>good</b> & $x$", result),
-            FindingVerdict(
-                tiny_study.id,
-                "R1",
-                now(),
-                Judgement.FINE,
-                "unc_output_unmasked",
-                "WT",
-                first.voxel,
-                0.05,
-                first.volume_ml,
-                first.peak,
-                "",
-                result,
-            ),
-            StudyVerdict(tiny_study.id, "R2", now(), Decision.REJECT, None, "", "of another result"),
-        ),
-        compare(tiny_prediction, labels, findings),
+    found = ("unc_output_unmasked", "WT", first.voxel, 0.05, first.volume_ml, first.peak, "", result)
+    records = (
+        StudyVerdict(tiny_study.id, "R1", now(), Decision.ACCEPT, 2, "<b>good</b> & $x$", result),
+        FindingVerdict(tiny_study.id, "R1", now(), Judgement.FINE, *found),
+        StudyVerdict(tiny_study.id, "R2", now(), Decision.REJECT, None, "", "of another result"),
     )
+    return Material(tiny_study, tiny_prediction, findings, records, compare(tiny_prediction, labels, findings))
 
 
 def test_files_are_written_whole_and_load_nothing(tmp_path, material):
@@ -117,13 +100,10 @@ def test_all_of_it_stays_on_the_page(material, findings):
     figure = page_figure(material, findings, compose(material, findings))
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    width, height = figure.canvas.get_width_height()
     for text in figure.texts:
         box = text.get_window_extent(renderer)
-        assert box.x0 >= 0
-        assert box.x1 <= width, text.get_text()
-        assert box.y0 >= 0, text.get_text()
-        assert box.y1 <= height
+        assert 0 <= box.x0 <= box.x1 <= figure.bbox.width, text.get_text()
+        assert 0 <= box.y0 <= box.y1 <= figure.bbox.height, text.get_text()
     tops = sorted((text.get_position()[1] for text in figure.texts), reverse=True)
     picture = figure.axes[0].get_position()
     above = [top for top in tops if top > picture.y1]
@@ -133,9 +113,8 @@ def test_all_of_it_stays_on_the_page(material, findings):
 
 
 def test_without_findings_or_reference_there_is_a_report_too(tmp_path, tiny_study, tiny_prediction):
-    silent = dataclasses.replace(
-        tiny_prediction, maps={"unc_output": np.zeros_like(tiny_prediction.maps["unc_output"])}
-    )
+    nothing = np.zeros_like(tiny_prediction.maps["unc_output"])
+    silent = dataclasses.replace(tiny_prediction, maps={"unc_output": nothing})
     material = Material(dataclasses.replace(tiny_study, reference=None), silent)
     html = write_study_report(material, tmp_path)[1].read_text(encoding="utf-8")
     assert "flags no place to check" in html
@@ -188,10 +167,8 @@ def test_titles_of_cuts_stand_clear_of_each_other(material, findings):
 
 
 def test_volumes_of_the_interval_enclose_the_segmented_one(tiny_prediction):
-    for each in volume_intervals(tiny_prediction):
-        assert each.low_ml < each.high_ml
-        assert each.low_ml <= each.expected_ml <= each.high_ml
-    wt = volume_intervals(tiny_prediction)[0]
+    wt, *_ = found = volume_intervals(tiny_prediction)
+    assert all(each.low_ml <= each.expected_ml <= each.high_ml > each.low_ml for each in found)
     p = tiny_prediction.probabilities[0]
     assert wt.low_ml == pytest.approx((p > 0.9).sum() * 0.01)
     assert wt.high_ml == pytest.approx((p > 0.1).sum() * 0.01)

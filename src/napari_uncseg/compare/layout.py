@@ -238,13 +238,12 @@ class ComparisonState:
         moved = replace(view, origin=_with(view.origin, axis, world - point[axis]))
         return replace(self, views=tuple(moved if one is view else one for one in self.views))
 
-    def pointed(self, view: PaneView, down_mm: float, right_mm: float) -> ComparisonState:
-        """The state with its crosshair at a place of one pane's cut plane, in that pane's world millimetres."""
+    def pointed(self, view: PaneView, place: Point) -> ComparisonState:
+        """The state with its crosshair at a place of that pane's world, as far as it lies in the cut plane."""
         assert view.data is not None
-        _, down, right = view.axes(self.cut)
         point = self.cut.point
-        for axis, world in ((down, down_mm), (right, right_mm)):
-            inside = view.data.world(axis, view.data.index(axis, world))
+        for axis in view.axes(self.cut)[1:]:
+            inside = view.data.world(axis, view.data.index(axis, place[axis]))
             point = _with(point, axis, inside - view.origin[axis])
         return self.at(point=point)
 

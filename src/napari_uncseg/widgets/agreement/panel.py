@@ -126,12 +126,10 @@ class AgreementWidget(Panel):
         self._session = session_of(viewer)
         self._log, self._folder = Log(), Path()
         self._answers: tuple[Answers, ...] = ()
-        self.logs = tuple(
-            PathRow(title, placeholder=empty, files="Logs (*.jsonl)", changed=self.refresh)
-            for title, empty in (
-                ("Log of verdicts", "log of verdicts, or its folder"),
-                ("Second log of verdicts", "another one, if there are two"),
-            )
+        line = partial(PathRow, files="Logs (*.jsonl)", changed=self.refresh)
+        self.logs = (
+            line("Log of verdicts", placeholder="log of verdicts, or its folder"),
+            line("Second log of verdicts", placeholder="another one, if there are two"),
         )
         self.people = tuple(
             choice(f"{which} reviewer that is compared", changed=self._compare, least=4)  # two in a row
@@ -142,9 +140,8 @@ class AgreementWidget(Panel):
         self.only_different.setToolTip("Leave out what both said alike")
         self.only_different.setChecked(True)
         self.table = AnswersTable()
-        self.open_button = button(
-            "Open", "Open the study of the chosen row in the case browser (double click, Enter)", self._open_chosen
-        )
+        tip = "Open the study of the chosen row in the case browser (double click, Enter)"
+        self.open_button = button("Open", tip, self._open_chosen)
         self.csv_button = button("Export CSV…", "Save all answers, the equal ones too, as a table", weakly(self.export))
         self._body = QWidget()
         people = row(RowLabel("Reviewers"), *self.people, stretch=(0, 1, 1))

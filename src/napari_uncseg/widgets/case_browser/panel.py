@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QSettings, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QLineEdit, QWidget
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
 
 from napari_uncseg.errors import UncsegError
 from napari_uncseg.io.provenance import fingerprint
@@ -25,7 +25,6 @@ from napari_uncseg.viewer.navigation import go_to_voxel, session_of
 from napari_uncseg.viewer.orientation import study_notes
 from napari_uncseg.viewer.tags import open_predictions
 from napari_uncseg.widgets.base import Panel
-from napari_uncseg.widgets.case_browser.blind import BlindBox
 from napari_uncseg.widgets.case_browser.reader import CaseReader
 from napari_uncseg.widgets.case_browser.table import CaseTable
 from napari_uncseg.widgets.common import Note, PathRow, button, choice, form, row, weakly
@@ -74,9 +73,10 @@ class CaseBrowserWidget(Panel):
         self._voxel: Voxel | None = None
         self.patients_window: PatientsWindow | None = None
         """The window of six patients, while it is open."""
-        empty, changed = ("folder that uncseg predict wrote", "folder of images, if they moved"), self._on_folders
-        self.results = PathRow("Folder of results", placeholder=empty[0], changed=changed)
-        self.studies = PathRow("Folder of studies", placeholder=empty[1], changed=changed)
+        place = "folder that uncseg predict wrote"
+        self.results = PathRow("Folder of results", placeholder=place, changed=self._on_folders)
+        place = "folder of images, if they moved"
+        self.studies = PathRow("Folder of studies", placeholder=place, changed=self._on_folders)
         entries = [_ALL, _OPEN, *map(str, Status)]
         self.filter_choice = choice("Which studies of the list are shown", entries, self._on_filter, least=4)
         self.search = QLineEdit()
@@ -93,7 +93,11 @@ class CaseBrowserWidget(Panel):
         compare = "Compare the chosen studies, six at a time; all of them when one is chosen"
         self.patients_button = button("Six patients", compare, self.compare_patients)
         self.refresh_button = button("Refresh", "Look for new results", self.refresh)
-        self.blind = BlindBox(self._on_blind)
+        self._settings = QSettings("napari-uncseg", "napari-uncseg")
+        self.blind = QCheckBox("Blind")
+        self.blind.setToolTip("Open studies without their reference: no Dice and no errors are seen while judging")
+        self.blind.setChecked(self._settings.value("blind", False, type=bool))
+        self.blind.toggled.connect(self._on_blind)
         self.summary, self.notes, self.failure, self.hint = Note(), Note(), Note(), Note(EMPTY)
         self._buttons = QWidget()
         self._buttons.setLayout(row(self.previous_button, self.open_button, self.next_button, self.patients_button))
@@ -278,7 +282,8 @@ class CaseBrowserWidget(Panel):
         QTimer.singleShot(READ_AHEAD_MS, self._read_ahead)
 
     def _on_blind(self, blind: bool) -> None:
-        """Open the study anew, with its reference or without."""
+        """Remember it, and open the study anew, with its reference or without."""
+        self._settings.setValue("blind", blind)
         case = self.listed.case(self.shown)
         if case is not None and self._is_open(self.shown):
             self.open(case)

@@ -175,8 +175,7 @@ class ComparisonCanvas(QWidget):
             ruler = (self._from_origin(number, start), self._from_origin(number, event.position()))
             self.show_state(replace(self.state, ruler=ruler))
         elif button == Qt.MouseButton.LeftButton and view.data is not None:
-            down, right = frame.to_world(view.data, self.state, event.position())
-            self.show_state(self.state.pointed(view, down, right))
+            self.show_state(self.state.pointed(view, frame.to_world(event.position())))
         elif button == Qt.MouseButton.MiddleButton:
             self.show_state(self.state.at(shift=_moved(state.cut.shift, frame, -moved)))
         elif button == Qt.MouseButton.RightButton and view.pane.image:
@@ -205,8 +204,7 @@ class ComparisonCanvas(QWidget):
         """Whether the crosshair of a state lies in the pictures."""
         for view, frame in zip(state.views, self.frames, strict=True):
             if view.data is not None:
-                place, (_, down, right) = view.place(state.cut), frame.axes
-                return frame.picture.contains(frame.to_pixel(view.data, state, place[down], place[right]))
+                return frame.picture.contains(frame.to_pixel(view.place(state.cut)))
         return True
 
     def _pane_at(self, position: QPointF) -> int | None:
@@ -228,10 +226,9 @@ class ComparisonCanvas(QWidget):
         """Place in the world of a pane's study that is drawn at a pixel, mm."""
         view, frame = self.state.views[number], self.frames[number]
         assert view.data is not None
-        across, down, right = frame.axes
-        place = list(view.place(self.state.cut))
+        across, *_ = frame.axes
+        place = list(frame.to_world(position))
         place[across] = view.data.world(across, view.slice_index(self.state.cut))
-        place[down], place[right] = frame.to_world(view.data, self.state, position)
         return tuple(place)
 
 

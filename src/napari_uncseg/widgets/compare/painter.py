@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
 
-from napari_uncseg.compare.data import Colour, ComparisonData, LabelOverlay, MapOverlay
+from napari_uncseg.compare.data import Colour, ComparisonData, LabelOverlay, MapOverlay, Point
 from napari_uncseg.compare.layout import ComparisonState, PaneView
 from napari_uncseg.compare.render import Pixels, Renderer, colour_table, scale_bar_mm
 from napari_uncseg.viewer.orientation import LETTERS, slice_number
@@ -81,29 +81,27 @@ class Frame:
         Painter's units per millimetre.
     axes : tuple of int
         Axis that is cut, axis that runs down, axis that runs to the right.
+    middle : tuple of float
+        What lies in the middle of the picture, world millimetres (I, P, L), but for the slice.
     """
 
     whole: QRectF
     picture: QRectF
     scale: float
     axes: tuple[int, int, int]
+    middle: Point
 
-    def to_pixel(self, data: ComparisonData, state: ComparisonState, down_mm: float, right_mm: float) -> QPointF:
-        """Where a place of the cut plane, in world millimetres, is drawn."""
-        top, left = self._middle(data, state)
-        centre = self.picture.center()
-        return QPointF(centre.x() + (right_mm - left) * self.scale, centre.y() + (down_mm - top) * self.scale)
+    def to_pixel(self, place: Point) -> QPointF:
+        """Where a place of the world is drawn, whichever slice it lies in."""
+        down, right = (self.scale * (place[axis] - self.middle[axis]) for axis in self.axes[1:])
+        return self.picture.center() + QPointF(right, down)
 
-    def to_world(self, data: ComparisonData, state: ComparisonState, pixel: QPointF) -> tuple[float, float]:
-        """Place of the cut plane that is drawn at a pixel, world millimetres down and to the right."""
-        top, left = self._middle(data, state)
-        away = (pixel - self.picture.center()) / self.scale
-        return away.y() + top, away.x() + left
-
-    def _middle(self, data: ComparisonData, state: ComparisonState) -> tuple[float, float]:
-        """What lies in the middle of the picture, world millimetres down and to the right."""
-        _, down, right = self.axes
-        return data.middle[down] + state.cut.shift[down], data.middle[right] + state.cut.shift[right]
+    def to_world(self, pixel: QPointF) -> Point:
+        """Place that is drawn at a pixel, but for the slice."""
+        away, place = (pixel - self.picture.center()) / self.scale, list(self.middle)
+        for axis, moved in zip(self.axes[1:], (away.y(), away.x()), strict=True):
+            place[axis] += moved
+        return tuple(place)
 
 
 def frames(state: ComparisonState, area: QRectF, style: Style) -> list[Frame]:
@@ -118,7 +116,9 @@ def frames(state: ComparisonState, area: QRectF, style: Style) -> list[Frame]:
         whole = QRectF(area.x() + column * (width + gap), area.y() + row * (height + gap), width, height)
         picture = whole.adjusted(0, style.head, -style.side, 0)
         fit = min(max(picture.height(), 1.0) / tall, max(picture.width(), 1.0) / wide)
-        found.append(Frame(whole, picture, fit * state.cut.zoom, view.axes(state.cut)))
+        middle = view.data.middle if view.data is not None else (0.0, 0.0, 0.0)
+        seen = tuple(start + shift for start, shift in zip(middle, state.cut.shift, strict=True))
+        found.append(Frame(whole, picture, fit * state.cut.zoom, view.axes(state.cut), seen))
     return found
 
 
@@ -156,7 +156,7 @@ class PanePainter:
         self.painter.setClipRect(picture)
         self.paint_slice(view.data, renderer)
         if self.state.crosshair:
-            self.paint_crosshair(view.data)
+            self.paint_crosshair()
         self.paint_ruler(view.data)
         self.painter.restore()
         self.paint_letters()
@@ -182,11 +182,8 @@ class PanePainter:
     def paint_slice(self, data: ComparisonData, renderer: Renderer) -> None:
         """The image, what lies on it, and contours."""
         _, down, right = self.frame.axes
-        corners = [
-            self.frame.to_pixel(data, self.state, data.world(down, row), data.world(right, column))
-            for row, column in ((-0.5, -0.5), (data.shape[down] - 0.5, data.shape[right] - 0.5))
-        ]
-        target = QRectF(*corners)
+        first, last = (tuple(data.world(axis, end * data.shape[axis] - 0.5) for axis in range(3)) for end in (0, 1))
+        target = QRectF(self.frame.to_pixel(first), self.frame.to_pixel(last))
         opacity = self.state.opacity if isinstance(self.view.overlay, MapOverlay) else 1.0
         image, overlay = renderer.image(self.state, self.view), renderer.overlay(self.state, self.view)
         for pixels, smooth, alpha in ((image, True, 1.0), (overlay, False, opacity)):
@@ -216,11 +213,10 @@ class PanePainter:
             place = QRectF(corner.x() + text * 0.4, corner.y() + text * (top + 1.2 * number), text * 8, text * 1.2)
             self.write(place, name, colour=QColor.fromRgbF(*colour), size=0.85)
 
-    def paint_crosshair(self, data: ComparisonData) -> None:
+    def paint_crosshair(self) -> None:
         """Where all panes are cut; the place itself stays open to be seen."""
-        _, down, right = self.frame.axes
-        place, picture, gap = self.view.place(self.state.cut), self.frame.picture, self.style.text
-        at = self.frame.to_pixel(data, self.state, place[down], place[right])
+        picture, gap = self.frame.picture, self.style.text
+        at = self.frame.to_pixel(self.view.place(self.state.cut))
         self._pen(CROSSHAIR)
         self.painter.drawLines(
             QLineF(picture.left(), at.y(), at.x() - gap, at.y()),
@@ -231,14 +227,11 @@ class PanePainter:
 
     def paint_ruler(self, data: ComparisonData) -> None:
         """What was measured in this very slice, in millimetres."""
-        across, down, right = self.frame.axes
-        ends = [
-            tuple(start + step for start, step in zip(self.view.origin, end, strict=True))
-            for end in self.state.ruler or ()
-        ]
+        across, _, _ = self.frame.axes
+        ends = [self.view.place(replace(self.state.cut, point=end)) for end in self.state.ruler or ()]
         if not ends or {data.index(across, end[across]) for end in ends} != {self.view.slice_index(self.state.cut)}:
             return
-        first, last = (self.frame.to_pixel(data, self.state, end[down], end[right]) for end in ends)
+        first, last = map(self.frame.to_pixel, ends)
         self._pen(INK, 1.5)
         self.painter.drawLine(QLineF(first, last))
         text = self.style.text

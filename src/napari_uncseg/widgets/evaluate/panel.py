@@ -6,12 +6,18 @@ from functools import partial
 
 import napari
 
-from napari_uncseg.viewer.tags import tagged
+from napari_uncseg.viewer.tags import open_predictions, open_studies, tagged
 from napari_uncseg.widgets.base import EDIT_DELAY_MS, Watch
 from napari_uncseg.widgets.common import Note, choice, form, offer
-from napari_uncseg.widgets.evaluate.inputs import Inputs, inputs_of, missing_sentence, references_of, study_ids
+from napari_uncseg.widgets.evaluate.measure import (
+    Evaluated,
+    Inputs,
+    evaluate,
+    inputs_of,
+    missing_sentence,
+    references_of,
+)
 from napari_uncseg.widgets.evaluate.results import EvaluationResults
-from napari_uncseg.widgets.evaluate.task import Evaluated, evaluate
 from napari_uncseg.widgets.job import JobPanel
 
 _TIP = "Compare the result with the reference, region by region"
@@ -44,7 +50,8 @@ class EvaluateWidget(JobPanel):
 
     def refresh(self) -> None:
         """Offer the studies that are open, and drop results of those that are not."""
-        ids, chosen = study_ids(self._viewer), self.study_choice.currentText()
+        ids = list(dict.fromkeys([*open_studies(self._viewer), *open_predictions(self._viewer)]))
+        chosen = self.study_choice.currentText()
         ready = [study_id for study_id in ids if references_of(self._viewer, study_id)]
         self._done = {study_id: done for study_id, done in self._done.items() if study_id in ids}
         offer(self.study_choice, ids, chosen if chosen in ids else next(iter(ready), None), or_first=True)
@@ -54,7 +61,7 @@ class EvaluateWidget(JobPanel):
         """Evaluate the chosen study against the chosen reference."""
         inputs = self._inputs()
         if not self.running and inputs is not None:
-            self.bar.start(partial(evaluate, inputs.snapshot()))
+            self.bar.start(partial(evaluate, inputs.snapshot(), inputs.stamp))
 
     def _inputs(self) -> Inputs | None:
         """What would be evaluated now."""
@@ -67,7 +74,7 @@ class EvaluateWidget(JobPanel):
         found = references_of(self._viewer, study_id)
         same = (each for each in found if before is not None and each.layer is before.layer)
         chosen = next(same, next((each for each in found if each.certain), None))
-        offer(self.reference_choice, {each: each.title for each in found}, chosen)
+        offer(self.reference_choice, {each: each.layer.name for each in found}, chosen)
         labels = [layer for layer, _ in tagged(self._viewer, study_id, "segmentation")]
         self._edits.follow_edits([*labels, *(each.layer for each in found)])
         done = self._done.get(study_id)

@@ -20,8 +20,8 @@ from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import encode_figure
 from napari_uncseg.reporting.plots import reliability_figure
 from napari_uncseg.widgets.common import Note, button, choice, column, form, heading, offer, row
+from napari_uncseg.widgets.evaluate.measure import Evaluated
 from napari_uncseg.widgets.evaluate.table import EvaluationTable
-from napari_uncseg.widgets.evaluate.task import Evaluated
 
 if TYPE_CHECKING:
     from napari_uncseg.widgets.evaluate.reliability_plot import Ink, ReliabilityPlot
@@ -82,9 +82,8 @@ class EvaluationResults(QWidget):
         """Show a study; the voxel set stays, unless it was not measured."""
         self.evaluated = evaluated
         self.title.setText(f"{evaluated.study_id} against {evaluated.reference}")
-        offer(
-            self.set_choice, {each: SHORT_TITLES[each] for each in evaluated.voxel_sets}, self.voxel_set, or_first=True
-        )
+        sets = {each: SHORT_TITLES[each] for each in evaluated.voxel_sets}
+        offer(self.set_choice, sets, self.voxel_set, or_first=True)
         self.remarks.tell("\n".join(evaluated.remarks))
         self.message.hide()
         self.stale.hide()

@@ -10,14 +10,13 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWi
 
 from napari_uncseg.evaluation.evaluation import MEANINGS, entry_of
 from napari_uncseg.evaluation.overlap import Overlap
-from napari_uncseg.evaluation.table import MetricResult
 from napari_uncseg.io.provenance import RESEARCH_USE_ONLY
 from napari_uncseg.labels import REGION_TITLES, REGIONS, Region
 from napari_uncseg.metrics.calibration import DEFAULT_BINS
 from napari_uncseg.metrics.histograms import BINS
 from napari_uncseg.metrics.voxel_sets import VOXEL_SET_TITLES, VoxelSet
 from napari_uncseg.reporting.plot_style import REGION_COLOURS
-from napari_uncseg.widgets.evaluate.task import ENTROPY, FORECAST, Evaluated
+from napari_uncseg.widgets.evaluate.measure import ENTROPY, FORECAST, Evaluated
 from napari_uncseg.widgets.table import Row, Table
 
 DASH = "–"
@@ -57,9 +56,13 @@ class Column:
     digits: int = 3
     factor: float = 1.0
 
+    def over(self, voxel_set: VoxelSet) -> VoxelSet:
+        """What it is taken over when the user chose a voxel set."""
+        return voxel_set if self.chosen_set else VoxelSet.ALL
+
     def tooltip(self, voxel_set: VoxelSet) -> str:
         """What the header tells when the mouse rests on it."""
-        over = voxel_set if self.chosen_set else VoxelSet.ALL
+        over = self.over(voxel_set)
         bins = f"{self.bins} bins" if self.bins else "no bins: every voxel is counted"
         told = f"{self.title}: {MEANINGS[entry_of(self.metric.removesuffix('_any_size'))]}. {self.remark}".strip()
         return f"{told}\n\nVoxels: {VOXEL_SET_TITLES[over]} ({over}); {bins}; this study alone."
@@ -105,7 +108,9 @@ class EvaluationTable(Table):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._write()
         for row, region in enumerate(REGIONS):
-            item = QTableWidgetItem(_swatch(region), str(region))
+            swatch = QPixmap(self.iconSize())
+            swatch.fill(QColor(REGION_COLOURS[region]))
+            item = QTableWidgetItem(QIcon(swatch), str(region))
             item.setToolTip(f"{region}: {REGION_TITLES[region]}")
             self.setVerticalHeaderItem(row, item)
 
@@ -155,27 +160,17 @@ class EvaluationTable(Table):
         """Text and tooltip."""
         if self._evaluated is None:
             return "", ""
-        over = self._voxel_set if column.chosen_set else None
-        value = self._evaluated.value(column.metric, region, voxel_set=over, map=column.map)
+        over = column.over(self._voxel_set)
+        value = self._evaluated.value(column.metric, region, over, column.map)
         if value is None:
-            return DASH, _not_measured(column, region)
+            alone = column.map == FORECAST and region is not Region.WT
+            why = f"{FORECAST} speaks of the whole tumour alone" if alone else f"the result has no map {column.map}"
+            return DASH, f"Undefined: {why}."
         if not value.defined:
             return DASH, f"Undefined: {value.undefined}."
         empty = _empty(self._evaluated, region) if column.metric.endswith("any_size") else ""
-        return f"{value.value * column.factor:.{column.digits}f}", _count(value) + empty
-
-
-def _not_measured(column: Column, region: Region) -> str:
-    if column.map == FORECAST and region is not Region.WT:
-        return "Undefined: unc_output speaks of the whole tumour alone."
-    if column.map is not None:
-        return f"Undefined: the result has no map {column.map}."
-    return "Undefined: it was not measured."
-
-
-def _count(value: MetricResult) -> str:
-    over = value.voxel_set or VoxelSet.ALL
-    return f"{value.count:,} voxels: {VOXEL_SET_TITLES[over]}"
+        counted = f"{value.count:,} voxels: {VOXEL_SET_TITLES[over]}"
+        return f"{value.value * column.factor:.{column.digits}f}", counted + empty
 
 
 def _empty(evaluated: Evaluated, region: Region) -> str:
@@ -189,9 +184,3 @@ def _empty(evaluated: Evaluated, region: Region) -> str:
     if true.value < Overlap(region).small_ml:
         return f"\nThe reference is below {Overlap(region).small_ml:g} mL: cohorts report such regions apart."
     return ""
-
-
-def _swatch(region: Region) -> QIcon:
-    pixmap = QPixmap(10, 10)
-    pixmap.fill(QColor(REGION_COLOURS[region]))
-    return QIcon(pixmap)

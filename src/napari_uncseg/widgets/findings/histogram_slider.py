@@ -7,36 +7,29 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
-from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
-from superqt import QDoubleSlider
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
+from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QSlider, QWidget
 from superqt.utils import signals_blocked
 
 from napari_uncseg.review.threshold_sweep import ThresholdSweep
+from napari_uncseg.review.watershed import STEPS
 from napari_uncseg.widgets.common import row
 
 Colours = Callable[[float], tuple[float, float, float]]
-"""Red, green and blue, 0 to 1, of a value of the map."""
+"""Red, green and blue, 0 to 1, of a place in the range of a map, from 0 to 1."""
 
 _HEIGHT, _FOOT, _INSET = 66, 9, 6
-_DECIMALS = 3
-_STEPS = 200
-_PAGE = 10
-_KEYS = {
-    **{Qt.Key.Key_Left: -1, Qt.Key.Key_Down: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: 1},
-    **{Qt.Key.Key_PageDown: -_PAGE, Qt.Key.Key_PageUp: _PAGE, Qt.Key.Key_Home: -_STEPS, Qt.Key.Key_End: _STEPS},
-}
-"""Steps of a key."""
 
 
-class HistogramStrip(QDoubleSlider):
-    """The histogram with its handle; drag or click to move it, arrow keys step by 1/200 of the range."""
+class HistogramStrip(QSlider):
+    """The histogram with its handle, in steps of the range; drag or click to move it, or use the arrow keys."""
 
     def __init__(self) -> None:
         super().__init__(Qt.Orientation.Horizontal)
         self._counts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._colours: Colours | None = None
+        self.setRange(0, STEPS)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -50,11 +43,9 @@ class HistogramStrip(QDoubleSlider):
         """As high as a few lines of text."""
         return QSize(200, max(_HEIGHT, 4 * self.fontMetrics().height()))
 
-    def present(self, counts: npt.NDArray[np.int64], upper: float, colours: Colours | None) -> None:
-        """Draw another histogram, whose range goes to `upper`."""
+    def present(self, counts: npt.NDArray[np.int64], colours: Colours | None) -> None:
+        """Draw another histogram."""
         self._counts, self._colours = counts, colours
-        self.setRange(0.0, upper)
-        self.setSingleStep(upper / _STEPS)
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -64,26 +55,23 @@ class HistogramStrip(QDoubleSlider):
         text = self.palette().color(QPalette.ColorRole.WindowText)
         faint = QColor(text)
         faint.setAlphaF(0.35)
-        base, upper = self.height() - _FOOT, self.maximum()
+        base, room, here = self.height() - _FOOT, self.width() - 2 * _INSET, self.value() / STEPS
         heights = np.sqrt(self._counts / max(int(self._counts.max(initial=0)), 1))
-        width = (self.width() - 2 * _INSET) / len(heights)
+        width = 1 / len(heights)
         painter.setPen(Qt.PenStyle.NoPen)
-        for number, height in enumerate(heights):
+        for left, height in zip(np.arange(len(heights)) * width, heights, strict=True):
             if height > 0:
-                low, high = (upper * edge / len(heights) for edge in (number, number + 1))
-                above = self._colours if high > self.value() else None
-                painter.setBrush(QColor.fromRgbF(*above((low + high) / 2)) if above is not None else faint)
+                above = self._colours if left + width > here else None
+                painter.setBrush(QColor.fromRgbF(*above(left + width / 2)) if above is not None else faint)
                 tall = max(height * (base - 4), 1.0)
-                painter.drawRect(QRectF(_INSET + number * width, base - tall, width + 0.3, tall))
+                painter.drawRect(QRectF(_INSET + left * room, base - tall, width * room + 0.3, tall))
         painter.setPen(QPen(faint, 1))
-        painter.drawLine(QPointF(_INSET, base), QPointF(self.width() - _INSET, base))
-        at = _INSET + self.value() / upper * (self.width() - 2 * _INSET)
+        painter.drawLine(QPointF(_INSET, base), QPointF(_INSET + room, base))
+        at, foot = _INSET + here * room, self.height() - 1
         painter.setPen(QPen(text, 1.6))
         painter.drawLine(QPointF(at, 1), QPointF(at, base))
         painter.setBrush(text if self.isEnabled() else faint)
-        painter.drawPolygon(
-            QPolygonF([QPointF(at, base - 1), QPointF(at - 5, self.height() - 1), QPointF(at + 5, self.height() - 1)])
-        )
+        painter.drawPolygon(QPolygonF([QPointF(at, base - 1), QPointF(at - 5, foot), QPointF(at + 5, foot)]))
         if self.hasFocus():
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 1))
@@ -97,27 +85,18 @@ class HistogramStrip(QDoubleSlider):
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
         """Drag the handle."""
         if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
-            share = (event.position().x() - _INSET) / max(self.width() - 2 * _INSET, 1)
-            self.setValue(min(max(share, 0.0), 1.0) * self.maximum())
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Step with the arrow keys, and in tens with Page Up and Page Down."""
-        steps = _KEYS.get(Qt.Key(event.key())) if event is not None else None
-        if steps is None:
-            super().keyPressEvent(event)
-        else:
-            self.setValue(self.value() + steps * self.singleStep())
+            self.setValue(round(STEPS * (event.position().x() - _INSET) / max(self.width() - 2 * _INSET, 1)))
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Step with the wheel, only while the strip has the focus: else the panel is scrolled."""
         if event is not None and self.hasFocus():
-            self.setValue(self.value() + (1 if event.angleDelta().y() > 0 else -1) * self.singleStep())
+            self.setValue(self.value() + (1 if event.angleDelta().y() > 0 else -1))
         elif event is not None:
             event.ignore()
 
 
 class HistogramSlider(QWidget):
-    """A threshold: the strip above and a field for the number beside it.
+    """A threshold, one of the steps that a map can be cut at: the strip, and a field for the number beside it.
 
     Attributes
     ----------
@@ -131,49 +110,39 @@ class HistogramSlider(QWidget):
         super().__init__()
         self.strip = HistogramStrip()
         self.field = QDoubleSpinBox()
-        self.field.setDecimals(_DECIMALS)
+        self.field.setDecimals(3)
         self.field.setAccessibleName("Threshold, number")
         self.field.setToolTip("Threshold in the map's unit; type a number")
         self.field.setKeyboardTracking(False)
         self.setLayout(row(self.strip, self.field, stretch=(1, 0)))
+        self._upper = 1.0
         self.strip.valueChanged.connect(self._on_strip)
-        self.field.valueChanged.connect(self._on_field)
-        self._fit_field()
-        self.present(np.zeros(1, dtype=np.int64), 1.0, None)
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme's letters."""
-        super().changeEvent(event)
-        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
-            self._fit_field()
+        self.field.valueChanged.connect(self.setValue)
 
     def value(self) -> float:
         """The threshold."""
-        return float(self.strip.value())
+        return self.strip.value() / STEPS * self._upper
 
     def setValue(self, value: float) -> None:
-        """Move the handle; says so when it moved."""
-        self.strip.setValue(value)
+        """Move the handle to the nearest step; says so when it moved."""
+        self.strip.setValue(round(value / self._upper * STEPS))
+        self._show_value()
 
     def present(self, counts: npt.NDArray[np.int64], upper: float, colours: Colours | None) -> None:
         """Show the histogram of another map, whose range goes to `upper`."""
+        self._upper = upper
         with signals_blocked(self.field):
             self.field.setRange(0.0, upper)
-            self.field.setSingleStep(upper / _STEPS)
-        self.strip.present(counts, upper, colours)
+            self.field.setSingleStep(upper / STEPS)
+        self.strip.present(counts, colours)
 
-    def _fit_field(self) -> None:
-        """Room for all digits between the buttons."""
-        self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0.0000") + 56)
-
-    def _on_strip(self, value: float) -> None:
+    def _show_value(self) -> None:
         with signals_blocked(self.field):
-            self.field.setValue(value)
-        self.valueChanged.emit(value)
+            self.field.setValue(self.value())
 
-    def _on_field(self, value: float) -> None:
-        if abs(value - self.value()) > 0.5 * 10**-_DECIMALS:  # the field rounds
-            self.setValue(value)
+    def _on_strip(self, _step: int) -> None:
+        self._show_value()
+        self.valueChanged.emit(self.value())
 
 
 DICE_COLOUR, CAUGHT_COLOUR = "#4aa3df", "#e69f00"

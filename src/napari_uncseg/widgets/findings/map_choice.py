@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import napari
 import numpy as np
@@ -58,6 +56,11 @@ class Chosen:
     layer: Image
     within: npt.NDArray[np.bool_] | None
     study: Study | None
+
+    @property
+    def map(self) -> tuple[Prediction, MapName, Study | None]:
+        """What a watershed is made of."""
+        return self.prediction, self.key, self.study
 
     @property
     def reference(self) -> npt.NDArray[np.uint8] | None:
@@ -163,8 +166,7 @@ class MapChoice(QWidget):
         study = open_studies(self._viewer).get(study_id)
         study = study if study is not None and study.shape == prediction.shape else None
         layer, now = find_map_layer(self._viewer, prediction, key), self._chosen
-        wanted = (prediction, key, voxel_set, layer, study)
-        if now is None or (now.prediction, now.key, now.voxel_set, now.layer, now.study) != wanted:
+        if now is None or (now.map, now.voxel_set, now.layer) != ((prediction, key, study), voxel_set, layer):
             within = review_voxels(prediction, voxel_set, key.region, study.brain if study is not None else None)
             layer = ensure_map_layer(self._viewer, prediction, key)
             self._chosen = Chosen(prediction, key, voxel_set, layer, within, study)
@@ -233,7 +235,7 @@ class Finder(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._wanted: tuple[Chosen, float] | None = None
-        self._watershed: tuple[tuple[Any, ...], Watershed | None] = ((), None)
+        self._known: tuple[Chosen, Watershed] | None = None
         self._job = Job(self, "a search for findings")
         self._job.returned.connect(self._on_found)
         self._job.failed.connect(self.failed)
@@ -255,28 +257,21 @@ class Finder(QObject):
     def drop(self) -> None:
         """Drop what was asked and what was kept of the last study; what is being searched is not told."""
         self._wanted = None
-        self._watershed = ((), None)  # it holds its prediction
+        self._known = None  # it holds its prediction
         self._job.drop()
 
     def start(self) -> None:
         """Search for what was asked last, unless a search still goes on."""
         if self._wanted is not None and not self._job.running:
             (chosen, threshold), self._wanted = self._wanted, None
-            made_of, watershed = self._watershed
-            known = watershed if made_of == _map_of(chosen) else None
-            self._job.start(partial(_search, chosen, threshold, known))
+            watershed = self._known[1] if self._known is not None and self._known[0].map == chosen.map else None
+            self._job.start(partial(_search, chosen, threshold, watershed))
 
     def _on_found(self, answer: tuple[Chosen, Watershed, Findings]) -> None:
         chosen, watershed, findings = answer
-        self._watershed = _map_of(chosen), watershed
+        self._known = chosen, watershed
         if self._wanted is None or self._wanted[0] is chosen:
             self.found.emit(chosen, findings)
-
-
-def _map_of(chosen: Chosen) -> tuple[Any, ...]:
-    """What a watershed is made of; nothing of it is kept alive."""
-    study = weakref.ref(chosen.study) if chosen.study is not None else None
-    return weakref.ref(chosen.prediction), chosen.key, study
 
 
 def _search(

@@ -78,21 +78,17 @@ class FindingsWidget(Panel):
         self.findings.next_button.clicked.connect(partial(self._session.step, 1))
         self.findings.previous_button.clicked.connect(partial(self._session.step, -1))
         self.findings.judgement_requested.connect(self._judge)
-        for signal, method in (
-            (self._session.current_changed, self._on_current),
-            (self._session.study_changed, self._on_study),
-            (self._session.verdicts_changed, self._on_verdicts),
-        ):
-            self._connections.connect(signal, method)
+        self._connections.connect(self._session.current_changed, self._on_current)
+        self._connections.connect(self._session.study_changed, self._on_study)
+        self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
         actions: dict[str, tuple[Any, ...]] = {
             "next": (self._session.step, 1),
             "previous": (self._session.step, -1),
             "overlay": (self._toggle_overlay,),
             **{each.replace(" ", "_"): (self.findings.toggle, each) for each in Judgement},
         }
-        self._connections.bind_keys(
-            viewer, host or self, {FINDING_KEYS[what]: action for what, action in actions.items()}
-        )
+        keys = {FINDING_KEYS[what]: action for what, action in actions.items()}
+        self._connections.bind_keys(viewer, host or self, keys)
         self.watch_layers()
         self.refresh()
 
@@ -163,7 +159,7 @@ class FindingsWidget(Panel):
         counts = value_histogram(values if chosen.within is None else values[chosen.within], upper)
         colours = map_colormap(key.measure, 0.0)
         with signals_blocked(self.slider):
-            self.slider.present(counts, upper, lambda at: tuple(colours.map(at / upper)[0][:3]))
+            self.slider.present(counts, upper, lambda at: tuple(colours.map(at)[0][:3]))
             self.slider.setValue(value)
         self.curve.present(self.sweep)
         unit = f" ({key.unit})" if key.unit else ""
@@ -194,9 +190,8 @@ class FindingsWidget(Panel):
             + (f"error risk of {threshold * 100:.3g} % or more" if risk else f"a value of {threshold:.3f} or more")
         )
         share = sweep.tumour_share(step)
-        self.share.tell(
-            "No tumour was predicted." if math.isnan(share) else f"{share:.0%} of the predicted tumour is flagged."
-        )
+        flagged = f"{share:.0%} of the predicted tumour is flagged."
+        self.share.tell("No tumour was predicted." if math.isnan(share) else flagged)
         self.against.tell(_against(sweep, step))
         self.curve.place(step)
         self._finder.ask(chosen, threshold)

@@ -46,11 +46,8 @@ class CheckBox(QWidget):
         self._viewer = viewer
         self._checked: Checked | None = None
         self._grey: dict[str, npt.NDArray[np.float32]] = {}
-        self.image = choice(
-            "Image that is set against T1c",
-            {role: MODALITY_TITLES[role] for role in MODALITIES[1:]},
-            self._draw,
-        )
+        others = {role: MODALITY_TITLES[role] for role in MODALITIES[1:]}
+        self.image = choice("Image that is set against T1c", others, self._draw)
         self.how = choice("Edges must run on from square to square, and not jump as the images alternate", [*Compare])
         self.how.currentIndexChanged.connect(self._draw)
         self.paint = button("Paint the mask", "Add to the brain with the brush; erase with napari's eraser (key 1)")
@@ -82,12 +79,8 @@ class CheckBox(QWidget):
         brain = to_display(checked.brain, affine).astype(np.uint8)
         below = Image(self._grey["t1c"], name="T1c, with the skull", **limits, **placed)
         above = Image(self._grey["t1c"], name="Compared", **limits, **placed)
-        mask = Labels(
-            brain,
-            name="Brain",
-            colormap=DirectLabelColormap(color_dict={None: "transparent", 1: BRAIN_COLOUR}),
-            **placed,
-        )
+        colours = DirectLabelColormap(color_dict={None: "transparent", 1: BRAIN_COLOUR})
+        mask = Labels(brain, name="Brain", colormap=colours, **placed)
         mask.contour = 1
         self._layers = [below, above, mask]
         for layer in self._layers:

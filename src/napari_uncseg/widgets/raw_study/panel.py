@@ -51,11 +51,8 @@ class RawStudyWidget(JobPanel):
         self.study_id.setToolTip("What files and folders are called; by default a keyed hash that names no patient")
         out = read_preferences().results or Path.home() / "uncseg-studies"
         self.folder = PathRow("Folder for prepared studies", str(out))
-        self.brain = choice(
-            "How the brain is found in images that show the skull",
-            ["Bundled network", "Mask file", "HD-BET, installed by you"],
-            self._on_brain,
-        )
+        tip, ways = "How the brain is found in images that show the skull", ["Bundled network", "Mask file"]
+        self.brain = choice(tip, [*ways, "HD-BET, installed by you"], self._on_brain)
         self.mask_file = PathRow("Mask of the brain on T1c", placeholder="NIfTI file", files="NIfTI (*.nii *.nii.gz)")
         self.overwrite = QCheckBox("Overwrite an earlier preparation")
         self.overwrite.setToolTip("Replace what was prepared of other series, or with another mask, under this name")
@@ -65,12 +62,10 @@ class RawStudyWidget(JobPanel):
         self._form, self._check_form = QWidget(), QWidget()
         fields = form(Study_id=self.study_id, Save_in=self.folder, Brain=self.brain)
         self._form.setLayout(column(self.series, fields, self.mask_file, self.overwrite))
-        self._check_form.setLayout(
-            column(heading("Check"), self.check, row(self.use_mask, self.segment_button, stretch=(1, 1)))
-        )
-        self._choices = Fold(
-            "Series and settings", "Which series is which modality, and how they are prepared", self._form
-        )
+        buttons = row(self.use_mask, self.segment_button, stretch=(1, 1))
+        self._check_form.setLayout(column(heading("Check"), self.check, buttons))
+        tip = "Which series is which modality, and how they are prepared"
+        self._choices = Fold("Series and settings", tip, self._form)
         self.fill(heading("Raw study"), self.path, self.patient, self._choices, self.bar, self._check_form)
         self._on_brain()
         self._on_running()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +141,7 @@ def prepare_with_mask(checked: Checked, mask: Mask, report: Report) -> Checked:
     path = request.out / raw.id / f"{raw.id}_brain_painted.nii.gz"
     write_volume(path, mask.astype(np.uint8), raw.scans["t1c"].affine)
     options = Options(path, request.options.brain, overwrite=True)
-    return _prepared(
-        Request(request.path, request.roles, raw.id, request.out, options), raw, checked.registered, report
-    )
+    return _prepared(replace(request, study_id=raw.id, options=options), raw, checked.registered, report)
 
 
 def _prepared(request: Request, raw: RawStudy, registered: Registered | None, report: Report) -> Checked:

@@ -48,10 +48,8 @@ class SegmentWidget(JobPanel):
         self.results = ResultsBox()
         self._model_form = QWidget()  # its words are greyed with its boxes
         self._model_form.setLayout(form(Network=self.model, Device=self.device))
-        self.fill(
-            *(heading("Study"), self.study, heading("Model"), self._model_form, self.model_folder, self.members),
-            *(self.calibration, self.bar, self.results),
-        )
+        model = (heading("Model"), self._model_form, self.model_folder, self.members, self.calibration)
+        self.fill(heading("Study"), self.study, *model, self.bar, self.results)
         self.model_folder.line.textChanged.connect(self._on_model)
         self.members.changed.connect(self._on_members)
         self.model.setCurrentIndex(OWN_FOLDER if preferences.model_folder else BUNDLED)

@@ -122,12 +122,8 @@ class ResultsBox(QWidget):
         self._job.returned.connect(self._on_saved)
         self._job.failed.connect(self.message.fail)
         self._job.finished.connect(self._on_finished)
-        self.setLayout(
-            column(
-                *(self.title, self.table, self.summary, heading("Save"), self.folder, self.overwrite),
-                *(self.save_button, self.message),
-            )
-        )
+        saving = (heading("Save"), self.folder, self.overwrite, self.save_button, self.message)
+        self.setLayout(column(self.title, self.table, self.summary, *saving))
         self.hide()
 
     def present(self, outcome: Outcome) -> None:

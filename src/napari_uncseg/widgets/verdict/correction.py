@@ -88,18 +88,15 @@ class CorrectionBox(QWidget):
         self.told, self.message = Note(), Note()
         buttons = row(self.correct_button, self.save_button)
         self.setLayout(column(self.offer, self.tools, buttons, self.told, self.message))
-        for signal, method in (
-            (self.tools.add_button.clicked, weakly(self.change_finding, True)),
-            (self.tools.remove_button.clicked, weakly(self.change_finding, False)),
-            (self.tools.tissues.idClicked, self._on_tissue),
-            (self.tools.brush_button.toggled, self._apply_tools),
-            (self.tools.outline_button.toggled, self._apply_tools),
-            (self.tools.grow_button.toggled, self._on_grow),
-            (self.tools.fill_button.clicked, self.fill_between),
-            (self.offer.take_button.clicked, self._go_on),
-            (self.offer.discard_button.clicked, self._discard),
-        ):
-            signal.connect(method)
+        self.tools.add_button.clicked.connect(weakly(self.change_finding, True))
+        self.tools.remove_button.clicked.connect(weakly(self.change_finding, False))
+        self.tools.tissues.idClicked.connect(self._on_tissue)
+        self.tools.brush_button.toggled.connect(self._apply_tools)
+        self.tools.outline_button.toggled.connect(self._apply_tools)
+        self.tools.grow_button.toggled.connect(self._on_grow)
+        self.tools.fill_button.clicked.connect(self.fill_between)
+        self.offer.take_button.clicked.connect(self._go_on)
+        self.offer.discard_button.clicked.connect(self._discard)
         self._edits = Watch(self, self._measure, EDIT_DELAY_MS)
         self._connections, self._layer_connections = Connections(self), Connections(self)
         self._connections.connect(session.current_changed, self._on_finding)

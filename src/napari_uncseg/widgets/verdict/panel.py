@@ -87,14 +87,12 @@ class VerdictWidget(Panel):
         self.comment = CommentField()
         self.next_button = button("Save and next", "Save the verdict and open the next study", self.save_and_go_on)
         self.save_button = button("Save verdict", "Write the verdict into the log beside the results", self.save)
-        self.withdraw_button = button(
-            "Undo verdict", "Take the standing verdict back; the log keeps both", self.withdraw
-        )
+        tip = "Take the standing verdict back; the log keeps both"
+        self.withdraw_button = button("Undo verdict", tip, self.withdraw)
         self.message, self.output_message = Note(), Note()
         self.correction = CorrectionBox(viewer, self._session)
-        self.report_button = button(
-            "Make report", "Write a page on this study, as PDF and HTML, beside its result", self.make_report
-        )
+        tip = "Write a page on this study, as PDF and HTML, beside its result"
+        self.report_button = button("Make report", tip, self.make_report)
         self.csv_button = button("Export CSV…", "Write all verdicts of these results into a table", weakly(self.export))
         self.report = Job(self, "the report of a study")
         self.measures = MeasuresFold(viewer, unfolded=host is None)
@@ -109,24 +107,17 @@ class VerdictWidget(Panel):
         self.refresh()
 
     def _lay_out(self, *, unfolded: bool) -> None:
-        verdict = row(self.next_button, self.save_button, self.withdraw_button)
-        told = Fold(
-            *("Comment and difficulty", "What goes into the log with the verdict"),
-            *(form(Difficulty=self.difficulty), self.comment),
-            unfolded=unfolded,
-        )
-        self._correct = Fold(
-            *("Correction", "Paint on a copy of the segmentation, and save it beside the original"),
-            *(self.correction,),
-            unfolded=unfolded,
-        )
-        handed_on = Fold(
-            *("Report, log and reviewer", "Whose verdicts go where, and the page of the study"),
-            *(form(Study=self.study_choice, Results=self.folder, Reviewer=self.reviewer),),
-            *(row(self.report_button, self.csv_button), self.output_message),
-            unfolded=unfolded,
-        )
+        fold = partial(Fold, unfolded=unfolded)
+        tip = "What goes into the log with the verdict"
+        told = fold("Comment and difficulty", tip, form(Difficulty=self.difficulty), self.comment)
+        tip = "Paint on a copy of the segmentation, and save it beside the original"
+        self._correct = fold("Correction", tip, self.correction)
+        places = form(Study=self.study_choice, Results=self.folder, Reviewer=self.reviewer)
+        buttons = row(self.report_button, self.csv_button)
+        tip = "Whose verdicts go where, and the page of the study"
+        handed_on = fold("Report, log and reviewer", tip, places, buttons, self.output_message)
         decisions = row(*self.decision_buttons.values())
+        verdict = row(self.next_button, self.save_button, self.withdraw_button)
         parts = (told, self._correct, self.measures, handed_on)
         self._body.setLayout(column(self.status, decisions, verdict, self.message, *parts))
 
@@ -142,11 +133,9 @@ class VerdictWidget(Panel):
         self.report.finished.connect(self._update_buttons)
         self._connections.connect(self._session.study_changed, self._on_other_study)
         self._connections.connect(self._session.verdicts_changed, self._on_verdicts)
-        actions: dict[str, tuple[Any, ...]] = {
-            VERDICT_KEYS[_key_name(each)]: (self.decide_and_go_on, each) for each in Decision
-        }
-        actions |= {CORRECTION_KEYS[what]: (self.correction.change_finding, what == "add") for what in CORRECTION_KEYS}
-        self._connections.bind_keys(self._viewer, keys_of, actions)
+        decide = {VERDICT_KEYS[_key_name(each)]: (self.decide_and_go_on, each) for each in Decision}
+        change = {key: (self.correction.change_finding, what == "add") for what, key in CORRECTION_KEYS.items()}
+        self._connections.bind_keys(self._viewer, keys_of, {**decide, **change})
 
     @property
     def prediction(self) -> Prediction | None:

@@ -32,11 +32,8 @@ class EditTools(QWidget):
         for label, each in self.tissue_buttons.items():
             self.tissues.addButton(each, label)
         self.brush_button = button("3-D brush", "The brush is a ball, and paints the slices beside too", checkable=True)
-        self.grow_button = button(
-            "Grow",
-            "A click into the picture grows the tissue over what looks like it, in the image on show",
-            checkable=True,
-        )
+        tip = "A click into the picture grows the tissue over what looks like it, in the image on show"
+        self.grow_button = button("Grow", tip, checkable=True)
         self.fill_button = button("Interpolate", "Paint a shape in two slices, and fill those between them")
         self.outline_button = button("Outline", "Show the correction as an outline", checkable=True)
         self.tolerance = _number(TOLERANCE_PERCENT, 1, 60, " %", "How much the intensity may differ, of the window")
