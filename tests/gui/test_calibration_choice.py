@@ -72,21 +72,16 @@ def choose(choice, path):
     choice.file.line.setText(str(path))
 
 
-def test_without_a_bundled_one_the_choice_is_off_and_says_why(choice_of):
-    choice = choice_of()
-    box = choice.box
+@pytest.mark.parametrize("damaged", [False, True])
+def test_without_a_good_bundled_one_the_choice_is_off_and_says_why(choice_of, bundle, damaged):
+    if damaged:
+        (bundle / "calibration.json").write_text("{")
+    box = choice_of().box
     assert box.currentIndex() == NONE
     assert not box.model().item(SHIPPED).isEnabled()
-    assert box.itemData(SHIPPED, Qt.ItemDataRole.ToolTipRole) == NO_BUNDLED
-
-
-def test_a_damaged_bundled_one_is_off_too(choice_of, bundle):
-
-    (bundle / "calibration.json").write_text("{")
-    choice = choice_of()
-    box = choice.box
-    assert not box.model().item(SHIPPED).isEnabled()
-    assert box.itemData(SHIPPED, Qt.ItemDataRole.ToolTipRole)
+    why = box.itemData(SHIPPED, Qt.ItemDataRole.ToolTipRole)
+    assert (why == NO_BUNDLED) is not damaged
+    assert why
 
 
 def test_the_bundled_one_belongs_to_the_bundled_model(choice_of, bundle, tiny_model_folder):

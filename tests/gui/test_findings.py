@@ -64,11 +64,6 @@ def test_places_are_short_in_the_table():
     assert short_place("no ET predicted, left", Region.ET) == "no ET, L"
 
 
-def test_columns_say_what_they_hold(panel):
-    table = panel.findings.table
-    assert all(table.horizontalHeaderItem(column).toolTip() for column in range(table.columnCount()))
-
-
 def test_keys_go_round_in_all_views(viewer, panel, session, tiny_prediction, press_key):
     affine, shape = tiny_prediction.affine, tiny_prediction.segmentation.shape
     for key, rank in (("N", 1), ("N", 2), ("Shift-N", 1), ("Shift-N", len(session.findings.items))):
@@ -162,15 +157,6 @@ def test_the_region_brings_the_image_on_which_it_is_seen_best(viewer, panel):
     for region, image in ((Region.ET, "T1c"), (Region.WT, "FLAIR (T2f)")):
         panel.choice.region_box.setCurrentIndex(list(Region).index(region))
         assert [name for name in ("T1c", "FLAIR (T2f)") if viewer.layers[name].visible] == [image]
-
-
-def test_world_is_where_the_layers_say(viewer, tiny_study, tiny_prediction):
-    voxel = (7, 31, 12)
-    layer = viewer.layers["entropy (WT)"]
-    world = world_of(voxel, tiny_study.shape, tiny_study.affine)
-    at = tuple(round(float(index)) for index in layer.world_to_data(world))
-    assert layer.data[at] == tiny_prediction.maps["entropy"][voxel]
-    assert world == pytest.approx(tuple(-(tiny_study.affine @ (*voxel, 1))[[2, 1, 0]]))
 
 
 def test_h_hides_and_shows_the_map(viewer, panel, session, press_key):

@@ -8,22 +8,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractItemView,
-    QAbstractScrollArea,
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QComboBox,
-    QLineEdit,
-    QScrollBar,
-)
 
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
-from napari_uncseg.widgets.findings.histogram_slider import HistogramStrip
 from napari_uncseg.widgets.findings.panel import FindingsWidget
 
 BORDER = (25, 25, 20)
@@ -56,16 +45,6 @@ def test_without_a_map_it_says_what_to_do(panel):
     assert "Run Segment with uncertainty" in panel.hint.text()
     assert not panel.slider.isVisibleTo(panel)
     assert not panel.findings.isVisibleTo(panel)
-
-
-def test_all_that_can_be_used_has_a_tip(opened):
-    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, HistogramStrip)
-    used = [each for kind in kinds for each in opened.findChildren(kind)]
-    # What Qt puts inside of a number's field, a table or a scroll bar asks its parent.
-    inner = (QAbstractSpinBox, QAbstractItemView, QAbstractScrollArea)
-    own = [each for each in used if not isinstance(each.parent(), inner) and not isinstance(each, QScrollBar)]
-    assert {opened.choice.region_box, opened.choice.map_box, opened.choice.set_box, opened.slider.field} <= set(own)
-    assert [each for each in own if not each.toolTip()] == []
 
 
 def test_volume_and_share(opened, tiny_study, tiny_prediction):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, QRectF, Qt
 from qtpy.QtGui import QImage, QKeySequence, QPainter
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QMessageBox
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QMessageBox, QStyleOptionComboBox
 from superqt.utils import qimage_to_array
 from tests.gui.conftest import turn_wheel
 
@@ -14,6 +14,7 @@ from napari_uncseg.compare.layout import Pane
 from napari_uncseg.compare.presets import panes_of
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.viewer.colormaps import ERROR_COLOURS, MISSED
+from napari_uncseg.widgets.compare import six_views
 from napari_uncseg.widgets.compare.painter import Frame, PanePainter, Style
 from napari_uncseg.widgets.compare.six_views import CUSTOM, SixViewsWindow
 
@@ -276,6 +277,28 @@ def test_a_narrow_window_keeps_all_its_controls(qtbot, window):
     controls = [each for each in controls if each.isVisibleTo(window)]
     assert len(controls) >= 9
     assert all(window.bar.rect().contains(each.geometry()) for each in controls if each.parent() is window.bar)
+
+
+def test_boxes_above_narrow_panes_end_with_dots(qtbot, window):
+    box = window.choosers[3].overlay
+    shown = []
+
+    class Option(QStyleOptionComboBox):
+        """Keeps what is drawn."""
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "currentText":
+                shown.append(value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(six_views, "QStyleOptionComboBox", Option)
+        window.resize(500, 400)
+        qtbot.waitUntil(lambda: box.width() < 110, timeout=PATIENCE)
+        shown.clear()
+        box.grab()
+    assert shown[-1].endswith("…")
+    assert shown[-1].startswith("variance")
 
 
 @pytest.mark.parametrize("width", [80, 103, 130, 200, 400])

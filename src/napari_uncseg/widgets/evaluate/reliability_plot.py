@@ -73,8 +73,8 @@ class ReliabilityPlot(FigureCanvasQTAgg):
                 right.minorticks_off()
                 left.set_ylabel("share in the region")
                 right.set_ylabel("voxels")
-            for axis in pairs[-1]:
-                axis.set_xlabel("mean probability in the bin")
+            pairs[-1][0].set_xlabel("mean probability in bin")
+            pairs[-1][1].set_xlabel("probability")
         self.draw_idle()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QSlider, QWidget
 from superqt.utils import signals_blocked
@@ -118,6 +118,13 @@ class HistogramSlider(QWidget):
         self._upper = 1.0
         self.strip.valueChanged.connect(self._on_strip)
         self.field.valueChanged.connect(self.setValue)
+        self._fit_field()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme's letters."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit_field()
 
     def value(self) -> float:
         """The threshold."""
@@ -135,6 +142,10 @@ class HistogramSlider(QWidget):
             self.field.setRange(0.0, upper)
             self.field.setSingleStep(upper / STEPS)
         self.strip.present(counts, colours)
+
+    def _fit_field(self) -> None:
+        """Room for all digits between the buttons, and no more: the strip has the rest."""
+        self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0.0000") + 56)
 
     def _show_value(self) -> None:
         with signals_blocked(self.field):
