@@ -58,7 +58,7 @@ def stop(qtbot, panel):
     qtbot.waitUntil(lambda: not panel.running, timeout=PATIENCE)
 
 
-def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study):
+def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study, tiny_prediction):
     add_study(viewer, tiny_study)
     qtbot.waitUntil(lambda: panel.study.boxes["t1c"].currentText() == "T1c", timeout=PATIENCE)
     panel.run()
@@ -74,8 +74,12 @@ def test_a_run_on_open_layers(qtbot, viewer, panel, tiny_study):
     assert list(open_predictions(viewer)) == [tiny_study.id]
     assert len(viewer.layers) == 11
     assert "The tiles were made smaller." in panel.bar.warnings.text()
+    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in panel.results.table.text()
+    assert panel.results.isVisibleTo(panel)
     assert panel.bar.run_button.isEnabled()
     assert not panel.bar.cancel_button.isEnabled()
+    run(qtbot, panel)
+    assert len(viewer.layers) == 11, "another run replaces the first"
 
 
 def test_a_run_is_of_the_study_that_was_opened_last(qtbot, viewer, panel, tiny_study):
@@ -89,13 +93,6 @@ def test_a_run_is_of_the_study_that_was_opened_last(qtbot, viewer, panel, tiny_s
     viewer.layers[1].name = "renamed"
     panel.study.refresh()
     assert panel.study.boxes["t1n"].currentText() == first
-
-
-def test_running_twice_replaces(qtbot, viewer, ready):
-    for _ in range(2):
-        ready.run()
-        finish(qtbot, ready)
-    assert len(viewer.layers) == 11
 
 
 def test_a_run_on_a_folder_opens_the_study(qtbot, viewer, panel, study_folder):
@@ -126,12 +123,6 @@ def test_the_result_goes_to_its_study_whatever_is_selected_by_then(qtbot, viewer
     finish(qtbot, ready)
     assert list(open_predictions(viewer)) == list(open_studies(viewer)) == [tiny_study.id], "one is on show"
     assert tiny_study.id in ready.results.title.text()
-
-
-def test_volumes_are_shown(qtbot, ready, tiny_prediction):
-    run(qtbot, ready)
-    assert f"{tiny_prediction.provenance['volumes_ml']['WT']:.1f} mL" in ready.results.table.text()
-    assert ready.results.isVisibleTo(ready)
 
 
 def test_cancel_stops_and_changes_nothing(qtbot, viewer, ready):

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.reporting.conftest import forecast
+from tests.reporting.conftest import cohort_of, forecast
 
 from napari_uncseg.errors import EvaluationError, ForeignFile
 from napari_uncseg.evaluation import Case, case_from_arrays
 from napari_uncseg.evaluation import expected_dice as forecasting
 from napari_uncseg.evaluation import summary as summaries
-from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.evaluation import evaluate
 from napari_uncseg.evaluation.expected_dice import bound_of
 from napari_uncseg.evaluation.runner import Cohort, Failure
 from napari_uncseg.evaluation.summary import Summary, summarise, summary_json
@@ -52,14 +50,6 @@ def summary(cohort: Cohort) -> Summary:
 def written(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Files of a report, the page last."""
     return write_report(summary, MAKING, tmp_path_factory.mktemp("report") / "out")
-
-
-def cohort_of(cases: Sequence[Case], **fields: object) -> Cohort:
-    records = tuple(
-        Record(study=case.id, inputs={"prediction": f"p{case.id}", "reference": f"r{case.id}"}, brain="images")
-        for case in cases
-    )
-    return replace(Cohort(evaluate(cases).metrics, records), **fields)
 
 
 def html_of(summary: Summary) -> str:

@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.reporting.conftest import forecast
+from tests.reporting.conftest import cohort_of, forecast
 
-from napari_uncseg.evaluation import Case, evaluate
-from napari_uncseg.evaluation.cache import Record
-from napari_uncseg.evaluation.runner import Cohort
+from napari_uncseg.evaluation import Case
 from napari_uncseg.evaluation.summary import Summary, summarise
 from napari_uncseg.labels import REGIONS, Region
 from napari_uncseg.metrics.calibration import Reliability
@@ -19,8 +17,7 @@ from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, lo
 
 
 def summary_of(cases: tuple[Case, ...]) -> Summary:
-    records = tuple(Record(study=case.id, brain="images") for case in cases)
-    return summarise(Cohort(evaluate(cases).metrics, records), bound=0.8)
+    return summarise(cohort_of(cases), bound=0.8)
 
 
 @pytest.fixture(scope="module")
