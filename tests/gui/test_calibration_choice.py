@@ -76,7 +76,8 @@ def choose(choice, path):
 def test_without_a_good_bundled_one_the_choice_is_off_and_says_why(choice_of, bundle, damaged):
     if damaged:
         (bundle / "calibration.json").write_text("{")
-    box = choice_of().box
+    choice = choice_of()
+    box = choice.box
     assert box.currentIndex() == NONE
     assert not box.model().item(SHIPPED).isEnabled()
     why = box.itemData(SHIPPED, Qt.ItemDataRole.ToolTipRole)
