@@ -16,6 +16,9 @@ from uncseg_training.brain.export import export
 from uncseg_training.brain.heads import EXTRA, STEP_MM, Head, brain_of, load_heads, prepare_heads
 from uncseg_training.brain.images import draw
 from uncseg_training.brain.phantoms import centred, make_phantom, rigid
+from uncseg_training.experiments.brain import tissue_kept
+from uncseg_training.experiments.open_ms import read_visits
+from uncseg_training.experiments.raw_path import step
 from uncseg_training.phantom.anatomy import Tissue
 
 SMALL = {"volume": [32, 32, 32], "wide_volume": [48, 48, 48], "features": [4, 8], "encoder": [1, 1], "decoder": [1]}
@@ -147,3 +150,49 @@ def test_command_trains_and_writes_weights(folder, tmp_path):
     refused("brain", tmp_path, "-o", tmp_path / "other")
     assert not (tmp_path / "other").exists()
     assert len(EXTRA) + len(Tissue) < 32
+
+
+def test_visits_of_open_ms_data_have_their_mask_where_it_was_published(tmp_path):
+    affine = centred((4.0, 4.0, 4.0), (40, 48, 44), (0, 0, 0))
+    ball = np.linalg.norm(np.indices((40, 48, 44)).T - [19.5, 23.5, 21.5], axis=-1).T < 16
+    raw, common = tmp_path / "raw", tmp_path / "coregistered"
+    for patient, mask in (("patient01", ball), ("patient19", np.ones_like(ball))):
+        write_volume(common / patient / "brainmask.nii.gz", mask.astype(np.uint8), affine)
+        write_volume(raw / patient / "study1_FLAIR.nii.gz", ball.astype(np.float32), affine)
+        write_volume(raw / patient / "study1_T1W.nii.gz", ball.astype(np.float32), affine)
+        for visit in ("study1", "study2"):
+            for name, mm in (
+                ("FLAIR_to_common_space", 0),
+                ("T1W_intrastudy_to_FLAIR", 8),
+                ("T2W_intrastudy_to_FLAIR", 0),
+            ):
+                numbers = f"Parameters: 1 0 0 0 1 0 0 0 1 {mm} 0 0"
+                text = f"#Insight Transform File V1.0\n#Transform 0\n{numbers}\nFixedParameters: 5 0 0\n"
+                (raw / patient / f"{visit}_{name}.txt").write_text(text)
+    (visit,) = read_visits(tmp_path)
+    assert (visit.name, set(visit.scans)) == ("patient01 study1", {"FLAIR", "T1W"})
+    np.testing.assert_array_equal(visit.brain("FLAIR"), ball)
+    # 8 mm to the left in ITK's axes are two voxels towards lower indices here.
+    np.testing.assert_array_equal(visit.brain("T1W")[:-2], ball[2:])
+
+
+def test_a_faint_tumour_is_told_from_one_that_stands_out():
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[12:28, 12:28, 12:28] = 2
+    brain = np.ones(labels.shape, bool)
+    images = np.random.default_rng(0).normal(10, 1, (4, *labels.shape)).astype(np.float32)
+    assert abs(step(images, labels, brain, 1.0)) < 0.2
+    images[3][labels > 0] += 5
+    assert step(images, labels, brain, 1.0) > 1.5
+    assert np.isnan(step(images, np.zeros_like(labels), brain, 1.0))
+
+
+def test_tissue_of_a_published_mask_is_as_bright_as_the_brain():
+    truth = np.zeros((40, 40, 40), bool)
+    truth[4:36, 4:36, 4:36] = True
+    found = truth.copy()
+    found[:, :, :8] = False
+    flair = np.where(truth, np.float32(10), np.float32(1))
+    assert tissue_kept(found, truth, flair, (1.0, 1.0, 1.0)) == pytest.approx(28 / 32)
+    flair[:, :, :8] = 2  # fluid
+    assert tissue_kept(found, truth, flair, (1.0, 1.0, 1.0)) == 1

@@ -1,15 +1,17 @@
-"""Known moves found again: ``python -m uncseg_training.experiments.registration HEADS -o OUT [--real FOLDER]``.
+"""Known moves found again: ``python -m uncseg_training.experiments.registration HEADS -o OUT [--open-ms FOLDER]``.
 
 A head is moved by up to 30 degrees about each of up to three axes and 40 mm, and registered to where it was, between
 contrasts and grids. Told are the mean error at the brain's surface, how many are off by more than 3 mm, and how many of
-these the checks of the registration did not notice. Each move is kept when it is done, so that a run goes on.
+these the checks of the registration did not notice. Real heads of open_ms_data are registered as they lie, too, and
+compared with the published transforms. Each registration is kept when it is done, so that a run goes on.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,14 +19,14 @@ import numpy as np
 import typer
 
 from napari_uncseg.arrays import Floats64, Mask
-from napari_uncseg.io.nifti import read_volume
 from napari_uncseg.labels import MODALITIES
 from napari_uncseg.preparation.registration import Matrix, register
 from napari_uncseg.preparation.scans import Scan
 from uncseg_training.brain.heads import load_heads
-from uncseg_training.brain.phantoms import GRIDS, make_phantom, rigid
+from uncseg_training.brain.phantoms import GRIDS, HeadPhantom, make_phantom, rigid
 from uncseg_training.experiments import harness
 from uncseg_training.experiments.harness import Row
+from uncseg_training.experiments.open_ms import FLAIR, read_visits
 
 DEGREES, MM = 30.0, 40.0
 WRONG_MM = 3.0
@@ -52,16 +54,31 @@ def surface_of(mask: Mask, affine: Matrix) -> Floats64:
     return np.asarray(voxels @ affine[:3, :3].T + affine[:3, 3])
 
 
-def real_pairs(folder: Path) -> list[tuple[Scan, Scan, Floats64]]:
-    """Images of one real head that lie well to one another, and the surface of its published mask."""
-    pairs = []
-    for path in sorted(folder.glob("*/mask.nii.gz")):
-        mask = read_volume(path)
-        points = surface_of(mask.values() > 0, mask.affine)
-        volumes = [read_volume(scan) for scan in sorted(path.parent.glob("*.nii.gz")) if scan != path]
-        scans = [Scan(np.asarray(each.values(), np.float32), each.affine, each.sha256) for each in volumes]
-        pairs += [(one, other, points) for one, other in itertools.permutations(scans, 2)]
-    return pairs
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two scans of one visit, and how they were published to lie."""
+
+    name: str
+    fixed: Scan
+    moving: Scan
+    published: Matrix
+    points: Floats64
+
+
+def real_pairs(folder: Path) -> list[Pair]:
+    """FLAIR and another sequence of each visit of open_ms_data."""
+    return [
+        Pair(
+            f"{visit.name} {name}",
+            visit.scans[FLAIR],
+            scan,
+            visit.published[name],
+            surface_of(visit.mask, visit.affine),
+        )
+        for visit in read_visits(folder)
+        for name, scan in visit.scans.items()
+        if name != FLAIR and FLAIR in visit.scans
+    ]
 
 
 def _one(number: int, fixed: Scan, moving: Scan, truth: Matrix, points: Floats64, what: str) -> Row:
@@ -105,35 +122,43 @@ def summary(rows: list[Row]) -> Iterator[Row]:
 def main(
     heads: Annotated[Path, typer.Argument(help="File heads.npz of the run of uncseg-train brain.")],
     out: harness.Out,
-    scans: Annotated[
-        Path | None, typer.Option("--real", help="Folder of folders with mask.nii.gz and images in its space.")
-    ] = None,
-    moves: Annotated[int, typer.Option(help="How many, of each kind of head.")] = 100,
+    open_ms: Annotated[Path | None, typer.Option(help="Folder longitudinal of open_ms_data.")] = None,
+    moves: Annotated[int, typer.Option(help="How many, of phantoms.")] = 100,
+    living_moves: Annotated[int, typer.Option("--real-moves", help="How many, of real heads.")] = 20,
     minutes: harness.Minutes = None,
 ) -> None:
     """Register heads that were moved by known amounts."""
     clock, rows = harness.Clock(minutes), []
     found = load_heads(heads)
-    pairs = real_pairs(scans) if scans else []
+    pairs = real_pairs(open_ms) if open_ms else []
     roles = MODALITIES[1:]
-    for number in range(moves):
-        truth = draw_move(number)
 
-        def phantom(number: int = number, truth: Matrix = truth) -> Row:
-            made = make_phantom(found[number // 3 % len(found)], 6_000_000 + number // 3)
-            role = roles[number % 3]
-            moving = made.scan(MODALITIES.index(role), truth, *GRIDS[role])
-            fixed = Scan(made.images[0], made.affine, "")
-            return _one(number, fixed, moving, truth, surface_of(made.brain, made.affine), f"phantom {role}")
+    @lru_cache(maxsize=1)
+    def head(number: int) -> HeadPhantom:
+        return make_phantom(found[number % len(found)], 6_000_000 + number)
 
-        def living(number: int = number, truth: Matrix = truth) -> Row:
-            fixed, moving, points = pairs[number % len(pairs)]
-            moved = Scan(moving.values, truth @ moving.affine, "")
-            return _one(number, fixed, moved, truth, points, "real")
+    def published(number: int) -> Row:
+        pair = pairs[number]
+        return _one(number, pair.fixed, pair.moving, pair.published, pair.points, "published")
 
-        for make, name in ((phantom, "phantom"), *(((living, "real"),) if pairs else ())):
+    def living(number: int) -> Row:
+        pair, truth = pairs[number % len(pairs)], draw_move(number)
+        moved = Scan(pair.moving.values, truth @ pair.moving.affine, "")
+        return _one(number, pair.fixed, moved, truth @ pair.published, pair.points, "real")
+
+    def phantom(number: int) -> Row:
+        truth, role = draw_move(number), roles[number % 3]
+        made = head(number // 3)
+        moving = made.scan(MODALITIES.index(role), truth, *GRIDS[role])
+        fixed = Scan(made.images[0], made.affine, "")
+        return _one(number, fixed, moving, truth, surface_of(made.brain, made.affine), f"phantom {role}")
+
+    kinds = ((published, len(pairs)), (phantom, moves), (living, living_moves if pairs else 0))
+    for make, count in kinds:
+        name = "real" if make is living else make.__name__
+        for number in range(count):
             clock.check()
-            rows.append(harness.kept(out / "moves" / f"{name}-{number:03d}.json", make))
+            rows.append(harness.kept(out / "moves" / f"{name}-{number:03d}.json", partial(make, number)))
             typer.echo(" ".join(f"{key} {value}" for key, value in rows[-1].items()))
     harness.write_table(rows, out / "registration_moves", "Known moves, one by one")
     harness.write_table(list(summary(rows)), out / "registration", "Known moves found again")
