@@ -104,7 +104,7 @@ def test_another_map_has_its_own_range_and_is_the_one_shown(qtbot, viewer, opene
     assert viewer.layers["entropy (WT)"].visible
     assert not viewer.layers["unc_output"].visible
     found(qtbot, opened)
-    assert "by volume weighted by the map" in opened.findings.summary.text()
+    assert "by volume weighted by the map" in opened.findings.summary.toolTip()
 
 
 def test_it_begins_with_the_map_that_is_seen(qtbot, viewer, panel, tiny_study, tiny_prediction):

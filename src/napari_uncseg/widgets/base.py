@@ -159,7 +159,8 @@ class Panel(QWidget):
             self.setLayout(layout)
             return
         layout.addStretch(1)
-        content, area, footer = QWidget(), _Column(), Note(RESEARCH_USE_ONLY)
+        content, area, footer = QWidget(), _Column(), Note(f"{RESEARCH_USE_ONLY.partition(',')[0]}.")  # one line
+        footer.setToolTip(RESEARCH_USE_ONLY)
         content.setLayout(layout)
         area.setWidget(content)
         area.setMinimumHeight(PANEL_HEIGHT)

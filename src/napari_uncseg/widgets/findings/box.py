@@ -47,7 +47,7 @@ _SAMPLES = {0: "00", 2: "mm", 3: "00.00", 4: "Slice", 5: "✗"}
 _PADDING = 10
 """What Qt leaves empty on both sides of a cell."""
 
-_ROWS_SHOWN = (4, 12)
+_ROWS_SHOWN = (3, 12)
 """Rows there is always room for, and most rows that are shown at once: the table scrolls."""
 
 
@@ -196,12 +196,12 @@ def _summary(findings: Findings | None) -> str:
     if not findings.flagged_ml:
         return "Nothing is flagged at this threshold; that does not mean that nothing was missed."
     rest = findings.ring_ml + findings.small_ml
-    left_out = f" Not listed: {rest:.1f} mL of thin rim and components below 0.05 mL." if rest >= 0.05 else ""
+    left_out = f" Not listed: {rest:.1f} mL of thin rim and specks." if rest >= 0.05 else ""
     count = len(findings.items)
     if not count:
         return f"No place to check at this threshold.{left_out}"
     listed = f", the first {MOST} listed" if count > MOST else ""
-    return f"{count} {'place' if count == 1 else 'places'} to check{listed}, by {findings.ranked_by}.{left_out}"
+    return f"{count} {'place' if count == 1 else 'places'} to check{listed}.{left_out}"
 
 
 def _left_out(findings: Findings | None) -> str:
@@ -209,7 +209,8 @@ def _left_out(findings: Findings | None) -> str:
     if findings is None:
         return ""
     small = f"components below {LEAST_ML} mL {findings.small_ml:.2f} mL"
-    return f"Flagged and not listed: thin rim along the contour {findings.ring_ml:.1f} mL (partial volume), {small}"
+    not_listed = f"thin rim along the contour {findings.ring_ml:.1f} mL (partial volume), {small}"
+    return f"Ranked by {findings.ranked_by}. Flagged and not listed: {not_listed}"
 
 
 def _describe(finding: Finding, findings: Findings | None) -> str:
