@@ -196,7 +196,7 @@ def _summary(findings: Findings | None) -> str:
     if not findings.flagged_ml:
         return "Nothing is flagged at this threshold; that does not mean that nothing was missed."
     rest = findings.ring_ml + findings.small_ml
-    left_out = f" Not listed: {rest:.1f} mL of thin rim and specks." if rest >= 0.05 else ""
+    left_out = f" Not listed: {rest:.1f} mL of thin rim and small components." if rest >= 0.05 else ""
     count = len(findings.items)
     if not count:
         return f"No place to check at this threshold.{left_out}"
