@@ -15,7 +15,7 @@ import typer
 
 from napari_uncseg.cli import app as cli
 from napari_uncseg.errors import UncsegError
-from napari_uncseg.evaluation import cohort, matching, runner, summary  # noqa: F401 (the child forks after the imports)
+from napari_uncseg.evaluation import matching, runner, summary  # noqa: F401 (the child forks after the imports)
 from napari_uncseg.inference import pipeline
 from napari_uncseg.io.results import load_prediction
 from napari_uncseg.io.saving import save_prediction

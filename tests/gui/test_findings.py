@@ -50,7 +50,7 @@ def test_the_list_says_what_the_findings_are(panel, session):
     assert items[0].place in table.item(0, 1).toolTip()
     assert table.item(0, 3).text() == f"{items[0].volume_ml:.2f}"
     assert f"{len(items)} places to check" in panel.findings.summary.text()
-    assert "expected error volume" in panel.findings.summary.text()
+    assert "expected error volume" in panel.findings.summary.toolTip()
 
 
 def test_places_are_short_in_the_table():

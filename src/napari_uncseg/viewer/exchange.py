@@ -17,10 +17,10 @@ _adding: WeakSet[ViewerModel] = WeakSet()
 
 @contextmanager
 def added_at_once(viewer: ViewerModel) -> Iterator[None]:
-    """Add layers with one layout of the canvas and one change of selection; the last one is selected, as ever.
+    """Add layers with one change of selection; the last one is selected, as ever.
 
-    After each of a dozen layers napari would lay out the canvas with all overlays, and show the layer's controls.
-    Within another one it does nothing.
+    After each of a dozen layers napari would show the layer's controls. (Its own batches of changes cost what was to
+    be drawn: they end by flushing OpenGL's commands outside of a draw.) Within another one this does nothing.
     """
     model = model_of(viewer)
     if model in _adding:
@@ -29,16 +29,15 @@ def added_at_once(viewer: ViewerModel) -> Iterator[None]:
     selection = viewer.layers.selection
     before = set(selection)
     _adding.add(model)
-    with viewer.layers.batched_update():
-        try:
-            with selection.events.blocker_all():
-                yield
-        finally:
-            _adding.discard(model)
-            with selection.events.blocker_all():
-                after = set(selection)
-                viewer.layers.selection = before  # as listeners know it
-            viewer.layers.selection = after
+    try:
+        with selection.events.blocker_all():
+            yield
+    finally:
+        _adding.discard(model)
+        with selection.events.blocker_all():
+            after = set(selection)
+            viewer.layers.selection = before  # as listeners know it
+        viewer.layers.selection = after
 
 
 def exchange_layers(
