@@ -53,15 +53,13 @@ def entries(folder: Path, error: Error = StudyError) -> list[Path]:
 
 def read_bytes(path: Path, error: Error = StudyError) -> bytes:
     """All bytes of a file; an error of the package's when it cannot be read."""
-    _check_no_pipe(path, error)
-    with _reading(path, error):
+    with _reading_file(path, error):
         return path.read_bytes()
 
 
 def read_text(path: Path, error: Error = StudyError) -> str:
     """A text file in UTF-8, with or without its mark; an error of the package's when it cannot be read."""
-    _check_no_pipe(path, error)
-    with _reading(path, error):
+    with _reading_file(path, error):
         return path.read_text(encoding="utf-8-sig")
 
 
@@ -101,8 +99,7 @@ def sha256_of(path: Path, error: Error = StudyError) -> str:
     """Hash of a file's bytes, in hexadecimal; an error of the package's when it cannot be read."""
     import hashlib
 
-    _check_no_pipe(path, error)
-    with _reading(path, error), path.open("rb") as file:
+    with _reading_file(path, error), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -222,13 +219,6 @@ def check_writable(folder: Path) -> None:
         raise SaveError(f"Results cannot be written to {folder}: {nearest} {why}; choose another output folder.")
 
 
-def _check_no_pipe(path: Path, error: Error) -> None:
-    """Refuse what may never end, or never begin."""
-    mode = _mode(path, error)
-    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise error(f"{path} is a pipe or a device; give a file.")
-
-
 def _mode(path: Path, error: Error | None) -> int:
     """Kind of what has this name; 0 when there is nothing."""
     absent = (FileNotFoundError, NotADirectoryError) if error else (OSError, ValueError)
@@ -270,3 +260,13 @@ def _reading(path: Path, error: Error) -> Iterator[None]:
         raise error(f"{path} does not exist; check how it is written.") from reason
     except (OSError, ValueError) as reason:
         raise error(f"{path} cannot be read ({reason_of(reason)}); check its name and its permissions.") from reason
+
+
+@contextlib.contextmanager
+def _reading_file(path: Path, error: Error) -> Iterator[None]:
+    """The same of what holds bytes, and not of a pipe or a device, which may never end, or never begin."""
+    mode = _mode(path, error)
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise error(f"{path} is a pipe or a device; give a file.")
+    with _reading(path, error):
+        yield

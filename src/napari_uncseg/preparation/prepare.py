@@ -196,9 +196,9 @@ def prepare_study(
     if (there := _look(folder, files, raw.id, inputs, settings, options)) is not None:
         return Prepared(_study_files(raw.id, folder, files), there, files["brain"])
     clock, t1c = _Clock(), raw.scans["t1c"]
-    if options.brain_mask is not None:  # what is missing is told before the long computation
-        read_mask(options.brain_mask, t1c.shape, t1c.affine)
-    elif options.brain is not Method.AUTO:
+    # What is missing is told before the long computation.
+    given = read_mask(options.brain_mask, t1c.shape, t1c.affine) if options.brain_mask else None
+    if given is None and options.brain is not Method.AUTO:
         find_extractor(options.brain)
     if registered is None:
         registered = _register(raw, clock, progress, cancelled)
@@ -206,7 +206,7 @@ def prepare_study(
     _check(cancelled)
     progress(4, _STEPS, "Finding the brain")
     with clock("brain"):
-        brain, how = _brain(raw, registered, options)
+        brain, how = (given, "a mask by the user") if given is not None else _brain(raw, registered, options.brain)
     _check_head(raw, brain, registered.covered)
     _check(cancelled)
     progress(5, _STEPS, "Saving")
@@ -298,20 +298,18 @@ def _look(
     return None
 
 
-def _brain(raw: RawStudy, registered: Registered, options: Options) -> tuple[Mask, str]:
+def _brain(raw: RawStudy, registered: Registered, method: Method) -> tuple[Mask, str]:
     """The brain on T1c's grid, and where it comes from; an image that may lie elsewhere has no say."""
     t1c, images = raw.scans["t1c"], registered.images
-    if options.brain_mask:
-        return read_mask(options.brain_mask, t1c.shape, t1c.affine), "a mask by the user"
-    if options.brain is Method.AUTO:
+    if method is Method.AUTO:
         stripped = brain_mask(images)
         constant = background_value(t1c.values) is not None
         if constant and stripped.any() and not has_skull(images, stripped, spacing(t1c.affine)):
             return stripped, "skull-stripped before"
     fits = [place for place, role in enumerate(MODALITIES) if place == 0 or registered.found[role].works]
     covered = [registered.covered[MODALITIES[place]] for place in fits]
-    mask = find_extractor(options.brain)(images[fits], t1c.affine, covered)
-    how = "the bundled network" if options.brain is Method.AUTO else str(options.brain)
+    mask = find_extractor(method)(images[fits], t1c.affine, covered)
+    how = "the bundled network" if method is Method.AUTO else str(method)
     return check_mask(mask, t1c.affine, "The mask of the brain"), how
 
 

@@ -75,9 +75,8 @@ class CaseReader(QObject):
 
     def _start(self, case: ListedCase) -> None:
         self._reading = _stamp(case)
-        expected, self._expected = self._expected, None
-        known = expected is not None and expected[0] == self._reading
-        self._job.start(partial(_read, expected[1] if expected and known else partial(open_case, case)))
+        (stamp, read), self._expected = self._expected or (None, None), None
+        self._job.start(partial(_read, read if read and stamp == self._reading else partial(open_case, case)))
 
     def _on_read(self, opened: OpenedCase) -> None:
         wanted, self._wanted = self._wanted, None
