@@ -2,6 +2,8 @@
 
 import dataclasses
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -130,3 +132,19 @@ def predictions() -> list[Prediction]:
     """All that are in memory; other things may not like to be asked what they are."""
     gc.collect()
     return [thing for thing in gc.get_objects() if type(thing) is Prediction]
+
+
+def test_a_script_that_ends_before_its_work_does_ends_well() -> None:
+    code = """
+import time
+import napari
+from napari_uncseg.widgets.job import Job
+viewer = napari.Viewer(show=False)
+def work(report):
+    while not report.cancelled():
+        time.sleep(0.05)
+Job(viewer.window._qt_window, "wait").start(work)
+viewer.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from napari_uncseg.errors import SaveError
+from napari_uncseg.inference import device as device_module
 from napari_uncseg.models.model import load_model, load_snapshot
 from napari_uncseg.models.unet import output_layer
 from tests.training.conftest import assert_same_bits, fit_in_pieces, refused, uncseg_train
@@ -297,6 +298,7 @@ def test_a_step_whose_gradient_is_not_finite_is_taken_once_more_in_float32(anato
         return (loss * float("nan") if len(tried) <= failures else loss), named
 
     monkeypatch.setattr(trainer, "_loss", failing)
+    monkeypatch.setattr(device_module, "processor_has_bfloat16", lambda: True)
     config = read_config("smoke", steps=1, snapshots=1)
     if failures == 1:
         assert trainer.fit(anatomies, tmp_path / "run", config).step == 1
@@ -304,6 +306,20 @@ def test_a_step_whose_gradient_is_not_finite_is_taken_once_more_in_float32(anato
         with pytest.raises(RuntimeError, match="non-finite"):
             trainer.fit(anatomies, tmp_path / "run", config)
     assert tried == [True, False]
+
+
+def test_a_processor_without_bfloat16_trains_in_float32(anatomies, tmp_path, monkeypatch):
+    seen: list[torch.dtype] = []
+    honest = trainer._loss
+
+    def watching(output, *others):
+        seen.append(output.dtype)
+        return honest(output, *others)
+
+    monkeypatch.setattr(trainer, "_loss", watching)
+    monkeypatch.setattr(device_module, "processor_has_bfloat16", lambda: False)
+    assert trainer.fit(anatomies, tmp_path / "run", read_config("smoke", steps=1, snapshots=1)).step == 1
+    assert seen == [torch.float32]
 
 
 def test_lines_of_a_log_that_a_disk_damaged_are_left_out(tmp_path: Path) -> None:

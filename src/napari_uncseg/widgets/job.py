@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import napari
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 
 from napari_uncseg.errors import Cancelled
@@ -24,6 +25,9 @@ LOOK_INTERVAL_MS = 100
 
 STOPPED = "Stopped; nothing was changed."
 
+_EVERY_REPORT: weakref.WeakSet[Report] = weakref.WeakSet()
+"""Of works that may still go on, whoever they belonged to."""
+
 
 class Report:
     """What a running thread tells, and the flag that stops it.
@@ -33,6 +37,7 @@ class Report:
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
+        _EVERY_REPORT.add(self)
         self.progress: tuple[int, int, str] = (0, 0, "Waiting to start")
         self.notices: tuple[str, ...] = ()
 
@@ -161,6 +166,14 @@ class _Task:
     def forget(self) -> None:
         """Called where windows live, not in the thread: the work may hold the last of a window's things."""
         self._work = None
+
+
+@atexit.register
+def _stop_and_wait() -> None:
+    """A script that ends before its work does: a thread must not tell of its end what Qt has deleted by then."""
+    for report in _EVERY_REPORT:
+        report.cancel()
+    QThreadPool.globalInstance().waitForDone()
 
 
 def _drop_all(reports: list[Report], _object: object = None) -> None:

@@ -20,8 +20,11 @@ from uncseg_training.brain.images import Sample, draw
 from uncseg_training.train.architectures import architecture
 from uncseg_training.train.config_files import CONFIGS, config_of, find_yaml, read_yaml
 from uncseg_training.train.config_limits import check_type
+from uncseg_training.train.precision import autocast, training_precisions
 from uncseg_training.train.schedule import up_and_down, update_average
 from uncseg_training.train.state import CHECKPOINT, LOG, check_same, load_state, put_state, save_state
+
+CPU = torch.device("cpu")
 
 UNIT_MM = 10.0
 """Millimetres per unit of the network's output."""
@@ -248,8 +251,8 @@ def _train_step(training: Training, sample: Sample) -> float:
     config = training.config
     for group in training.optimiser.param_groups:
         group["lr"] = learning_rate(config, training.step)
-    for precision in (torch.bfloat16, torch.float32):  # now and then a gradient of bfloat16 is not finite
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+    for precision in training_precisions(CPU):  # now and then a gradient of bfloat16 is not finite
+        with autocast(CPU, precision):
             output = training.network(sample.image[None, None])
         loss = distance_loss(output.float()[0, 0], sample.distance)
         training.optimiser.zero_grad(set_to_none=True)
@@ -280,7 +283,7 @@ def validate(network: nn.Module, heads: Sequence[Head], config: Config, count: i
     scores: dict[str, list[float]] = {"Dice": [], "sensitivity": [], "tumour": []}
     for number in range(count):
         sample = draw(heads[number % len(heads)], config.volume, 7_000_000_007 + number)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(CPU):
             output = network(sample.image[None, None]).float()
         fine = [
             F.interpolate(each, scale_factor=2, mode="trilinear")[0, 0] < 0

@@ -16,6 +16,7 @@ from napari_uncseg.io.files import write_files
 from napari_uncseg.models.heads import region_probabilities, split
 from uncseg_training.data.cases import Cases, fit_into
 from uncseg_training.data.patches import whole_case
+from uncseg_training.train.precision import autocast
 
 
 def write_previous_stage(
@@ -70,7 +71,7 @@ def mirrored_probabilities(network: nn.Module, cases: Cases, name: str, device: 
     images = whole_case(cases, name).images[None, :4].to(device)
     total = torch.zeros((3, *images.shape[2:]))
     for axes in ([], [2]):
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             output = network(images.flip(axes))
         found = region_probabilities(split(output.float(), "regions")[0], "regions")[0]
         total += found.flip([axis - 1 for axis in axes]).cpu() / 2

@@ -28,6 +28,7 @@ from uncseg_training.paper1.published import visit
 from uncseg_training.paper1.variance import readings
 from uncseg_training.train.crossfit import examples_of_cases, out_of_fold_errors, teach_uncertainty
 from uncseg_training.train.curves import read_log
+from uncseg_training.train.precision import autocast
 from uncseg_training.train.state import Training
 from uncseg_training.train.targets import Targets, predict_case
 
@@ -170,7 +171,7 @@ def through_slots(run: Path, cases: Cases, device: torch.device) -> dict[str, fl
     network, answers = training.averaged.to(device).eval(), []
     for name in held_out(training, cases):
         sample = whole_case(cases, name)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(device):
             output = network(sample.images[None].to(device)).float().cpu()
         logits, doubt = split(output, "regions")
         assert doubt is not None  # the run has the channel

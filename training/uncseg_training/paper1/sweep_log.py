@@ -16,6 +16,7 @@ from napari_uncseg.arrays import AnyFloats, Mask
 from napari_uncseg.metrics.discrimination import SMALLEST_VARIANCE, correlation, moments
 from napari_uncseg.models.unet import output_layer
 from uncseg_training.paper1.paper_losses import PaperLoss, segmentation_loss
+from uncseg_training.train.precision import autocast
 
 SWEEPS = "sweeps.jsonl"
 
@@ -58,7 +59,7 @@ def pull(network: nn.Module, images: Tensor, regions: Tensor, error: Tensor, vis
     layer, features = output_layer(network), list[Tensor]()
     hook = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     try:
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(images.device):
             network(images)
     finally:
         hook.remove()

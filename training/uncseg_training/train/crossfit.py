@@ -30,6 +30,7 @@ from uncseg_training.data.cases import Cases
 from uncseg_training.data.patches import Patches, whole_case
 from uncseg_training.paper1.error_map import ErrorMaps
 from uncseg_training.train.losses import failure_loss
+from uncseg_training.train.precision import autocast
 from uncseg_training.train.state import SNAPSHOTS, Training, load_state, put_state
 from uncseg_training.train.targets import predict_case
 
@@ -250,7 +251,7 @@ def teach_uncertainty(
     try:
         for step, example in enumerate(examples):
             regions = example.regions.to(device)
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad(), autocast(device):
                 features.clear()
                 output = network(example.images.to(device))
             logits = split(output, Head.REGIONS)[0].float()

@@ -25,6 +25,7 @@ from uncseg_training.paper1.paper_losses import Mask, PaperLoss, loss_mask, segm
 from uncseg_training.paper1.published import published_loss, visit
 from uncseg_training.paper1.variance import VarianceMaps
 from uncseg_training.train.config import Channel, Config
+from uncseg_training.train.precision import autocast
 from uncseg_training.train.refresh import Inference, open_maps, refresh_sweep
 
 NEAR_MM = 5.0
@@ -226,7 +227,7 @@ def predict_case(network: nn.Module, cases: Cases, name: str, device: torch.devi
         in evaluation mode.
     """
     network.eval()
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         output = network(whole_case(cases, name).images[None].to(device))
     logits, uncertainty = split(output.float(), "regions")
     probabilities = region_probabilities(logits, "regions")

@@ -28,6 +28,7 @@ from uncseg_training.data.patches import Indices, Patches, Sample, stack, whole_
 from uncseg_training.train.config import Config
 from uncseg_training.train.head_losses import auxiliary_loss, gaussian_region_loss
 from uncseg_training.train.losses import failure_loss, region_loss
+from uncseg_training.train.precision import autocast, training_precisions
 from uncseg_training.train.processes import Process, agreed, joined, meet
 from uncseg_training.train.schedule import cycles, learning_rate, update_average
 from uncseg_training.train.state import CHECKPOINT, LOG, SNAPSHOTS, Training, save_state
@@ -201,10 +202,10 @@ def _train_step(
     named: dict[str, Tensor] = {}
     # A processor's bfloat16 convolutions now and then give a tiny grid a gradient that is not finite (seen with
     # torch 2.13 on AVX-512): that step is taken once more in float32.
-    for precision in (torch.bfloat16, torch.float32):
+    for precision in training_precisions(device):
         # Dropout masks and samples of logits, the only randomness on the device, depend on the step as well.
         torch.manual_seed(config.seed * 1_000_003 + step)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with autocast(device, precision):
             output = trained(images)
         # What a step adds to the maps of places of the batch counts once, however often the step is taken.
         slots = dict(training.slots)
@@ -278,7 +279,7 @@ def validate(
     network.eval()
     each: list[list[float | None]] = []
     for sample in samples:
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             output = network(sample.images[None].to(device))
         predicted = split(output, head)[0][0, :3].float().cpu() > 0
         scores: list[float | None] = []
