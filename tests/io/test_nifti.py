@@ -10,7 +10,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -141,7 +141,15 @@ def test_a_unit_that_nobody_knows_is_taken_for_millimetres(code, write):
     assert volume.header.get_xyzt_units()[0] == "mm"
 
 
+def test_a_damaged_qform_beside_a_sound_sform_is_not_handed_on(write, tiny_study):
+    volume = read_volume(_edit_header(write("a.nii.gz"), qform_code=1, quatern_b=1.0, quatern_c=0.5))
+    assert np.allclose(volume.affine, tiny_study.affine)
+    assert volume.header["qform_code"] == 0
+    assert "qform" in volume.warnings[0]
+
+
 @settings(deadline=None, max_examples=100)
+@example(at=253, bytes_=b"\x01\x00\x01\x00\x00\x00;")
 @given(at=st.integers(0, 347), bytes_=st.binary(min_size=1, max_size=8))
 def test_whatever_a_header_holds_is_read_or_refused(at, bytes_, tmp_path_factory):
     header = nib.Nifti1Image(np.ones((3, 4, 5), dtype=np.int16), AFFINE).header

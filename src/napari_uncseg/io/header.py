@@ -160,9 +160,12 @@ def read_geometry(
             f"{path} has voxels of {max(voxel_sizes(affine)):.3g} mm and is {width / 1000:.3g} m wide, as no head is; "
             "correct the voxel size in its header."
         )
-    if clean["sform_code"] > 0 and clean["qform_code"] > 0 and _usable(qform := clean.get_qform()):
-        used, other = ("".join(map(str, nib.aff2axcodes(each))) for each in (affine, qform))
-        if used != other:
+    if clean["sform_code"] > 0 and clean["qform_code"] > 0:
+        qform = _qform(clean)
+        if qform is None:  # which other readers refuse
+            clean["qform_code"] = 0
+            warnings.append(f"{path.name} has a damaged qform; its sform was used.")
+        elif (used := _axes(affine)) != (other := _axes(qform)):
             warnings.append(
                 f"{path.name} has voxels that run {used} by its sform, which was used, but {other} by its "
                 "qform; check left and right."
@@ -181,6 +184,19 @@ def _bare(shape: tuple[int, ...], header: nib.Nifti1Header | None) -> nib.Nifti1
             new[field] = header[field]
     new["pixdim"][4:] = 1.0
     return new
+
+
+def _qform(header: nib.Nifti1Header) -> Affine | None:
+    """Affine of the qform; None where it is none."""
+    try:
+        affine = header.get_qform()
+    except (HeaderDataError, ValueError):  # a quaternion longer than 1
+        return None
+    return affine if _usable(affine) else None
+
+
+def _axes(affine: Affine) -> str:
+    return "".join(map(str, nib.aff2axcodes(affine)))
 
 
 def _usable(affine: Affine) -> bool:

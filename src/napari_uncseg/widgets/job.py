@@ -173,7 +173,8 @@ def _stop_and_wait() -> None:
     """A script that ends before its work does: a thread must not tell of its end what Qt has deleted by then."""
     for report in _EVERY_REPORT:
         report.cancel()
-    QThreadPool.globalInstance().waitForDone()
+    if (pool := QThreadPool.globalInstance()) is not None:
+        pool.waitForDone()
 
 
 def _drop_all(reports: list[Report], _object: object = None) -> None:
