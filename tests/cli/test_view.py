@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -176,3 +178,15 @@ def test_demo_saves_a_picture_in_which_all_is_seen(study_folder, tiny_prediction
     grey = np.ptp(canvas, axis=2) < 12
     assert (grey & (canvas.mean(axis=2) > 20)).mean() > 0.2
     assert 0.01 < (np.ptp(canvas, axis=2) > 60).mean() < 0.5
+
+
+def test_where_napari_may_not_write_is_said_before_there_is_a_window(monkeypatch):
+    """Its import writes icons; a home that is read-only is met there."""
+
+    class ReadOnly(ModuleType):
+        def __getattr__(self, name):
+            raise PermissionError(13, "Permission denied", "/home/.cache/napari")
+
+    monkeypatch.setitem(sys.modules, "napari.qt", ReadOnly("napari.qt"))
+    with pytest.raises(UncsegError, match=r"/home/\.cache/napari.*XDG_CACHE_HOME"), window.splash("opening"):
+        pass

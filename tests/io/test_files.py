@@ -32,6 +32,19 @@ def test_the_systems_errors_become_the_packages(probe, unreadable):
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_may_not_be_entered_is_named_itself(tmp_path, monkeypatch):
+    """And not what was looked for in it, of which a user has never heard."""
+    closed, enter = tmp_path / "closed", os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and enter(path, mode))
+
+    def refuse(path, **_asked):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(StudyError, match="closed cannot be read"):
+        files.is_dir(closed / "imagesTr")
+
+
 @pytest.mark.parametrize("probe", PROBES[:3], ids=lambda probe: probe.__name__)
 def test_a_probe_that_is_told_no_error_says_no(probe, unreadable):
     assert probe(unreadable, None) is False

@@ -136,7 +136,8 @@ def splash(text: str) -> Iterator[None]:
     text : str
         What is being opened.
     """
-    from napari.qt import get_qapp
+    with _napari_writes():
+        from napari.qt import get_qapp
     from qtpy.QtCore import Qt
     from qtpy.QtGui import QPixmap
     from qtpy.QtWidgets import QSplashScreen
@@ -159,21 +160,22 @@ def splash(text: str) -> Iterator[None]:
         screen.close()
 
 
-def make_viewer(title: str) -> Viewer:
-    """Open an empty window of napari.
-
-    Raises
-    ------
-    UncsegError
-        When napari finds no place for its settings.
-    """
+@contextmanager
+def _napari_writes() -> Iterator[None]:
+    """Say what to do where napari finds no place for its settings or its icons: importing it writes both."""
     try:
+        yield
+    except OSError as error:
+        what = f"napari cannot write to {error.filename} ({reason_of(error)})"
+        raise UncsegError(f"{what}; name folders for it with XDG_CONFIG_HOME and XDG_CACHE_HOME.") from error
+
+
+def make_viewer(title: str) -> Viewer:
+    """Open an empty window of napari; an UncsegError when it cannot write its settings."""
+    with _napari_writes():
         import napari
 
         return napari.Viewer(title=title)
-    except OSError as error:
-        what = f"napari cannot write its settings to {error.filename} ({reason_of(error)})"
-        raise UncsegError(f"{what}; name a folder with NAPARI_CONFIG or XDG_CONFIG_HOME.") from error
 
 
 def build_window(study: Study, prediction: Prediction | None, folder: Path | None) -> Viewer:

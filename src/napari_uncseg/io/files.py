@@ -259,7 +259,9 @@ def _reading(path: Path, error: Error) -> Iterator[None]:
             raise error(f"{path} is a link to {to}, which is not there; fetch or copy that file.") from reason
         raise error(f"{path} does not exist; check how it is written.") from reason
     except (OSError, ValueError) as reason:
-        raise error(f"{path} cannot be read ({reason_of(reason)}); check its name and its permissions.") from reason
+        closed = (folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK))
+        what = next(closed, path) if isinstance(reason, PermissionError) else path
+        raise error(f"{what} cannot be read ({reason_of(reason)}); check its name and its permissions.") from reason
 
 
 @contextlib.contextmanager
