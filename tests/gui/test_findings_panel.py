@@ -11,8 +11,10 @@ from qtpy.QtGui import QMouseEvent
 
 from napari_uncseg.labels import Region
 from napari_uncseg.metrics.voxel_sets import VoxelSet
+from napari_uncseg.review.verdicts import Judgement
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
+from napari_uncseg.viewer.tags import tagged
 from napari_uncseg.widgets.findings.panel import FindingsWidget
 
 BORDER = (25, 25, 20)
@@ -241,3 +243,20 @@ def test_the_panel_goes_and_leaves_nothing(qtbot, viewer, dock, no_memory, tiny_
     session_of(viewer).step(1)
     viewer.add_points([[0, 0, 0]])
     qtbot.wait(50)
+
+
+def test_of_a_result_that_is_gone_no_key_judges(viewer, opened, tmp_path):
+    """A case without a result was opened, or its layers were removed: its findings are on no screen any more."""
+    session = session_of(viewer)
+    session.open_log(tmp_path)
+    session.step(1)
+    assert session.current is not None
+    for layer, _ in tagged(viewer, None, "map", "segmentation"):
+        viewer.layers.remove(layer)
+    opened.refresh()
+    session.step(1)
+    assert session.current is None
+    for judge in opened.findings.judge_buttons.values():
+        assert not judge.isEnabled()
+    opened.findings.toggle(Judgement.FINE)
+    assert session.log.records == ()

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers._layer_actions import _convert, _duplicate_layer
 
 from napari_uncseg.errors import SaveError
 from napari_uncseg.viewer.cases import show_case
 from napari_uncseg.viewer.corrections import correction_layer, correction_layers, leave_correction, start_correction
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.outlines import OUTLINES
-from napari_uncseg.viewer.picture import TITLE
+from napari_uncseg.viewer.picture import TITLE, fit_to_brain
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of
 
 
@@ -79,9 +80,13 @@ def test_there_and_back_is_the_first_case_again(viewer, first, second):
 
 
 def _shown(case, name):
+    return _layers(case)[name].data
+
+
+def _layers(case):
     model = ViewerModel()
     show_case(model, "", *case)
-    return model.layers[name].data
+    return model.layers
 
 
 def test_what_was_hidden_dimmed_or_added_stays(viewer, first, second):
@@ -134,3 +139,50 @@ def test_a_case_without_images_or_without_a_result(viewer, first, second):
     show_case(viewer, "second", first[0], None)
     assert list(open_studies(viewer)) == [first[0].id]
     assert open_predictions(viewer) == {}
+
+
+def test_layers_that_the_user_converted_are_replaced(viewer, first, second):
+    """By napari's own menu: an image in the place of the segmentation, which shows the same array."""
+    viewer.layers.selection = {viewer.layers["Segmentation"]}
+    _convert(viewer.layers, "image")
+    assert viewer.layers["Segmentation"]._type_string == "image"
+    show_case(viewer, first[0].id, *second)
+    assert viewer.layers["Segmentation"]._type_string == "labels"
+    assert np.array_equal(viewer.layers["Segmentation"].data, _shown(second, "Segmentation"))
+    assert {layer.name for layer in viewer.layers} == {layer.name for layer in _layers(second)}
+
+
+def test_copies_of_another_patients_layers_are_not_seen(viewer, first, second):
+    for name in ("T1c", "Segmentation"):
+        viewer.layers.selection = {viewer.layers[name]}
+        _duplicate_layer(viewer.layers)
+    viewer.layers.selection = {viewer.layers["unc_output"]}
+    _convert(viewer.layers, "labels")
+    viewer.layers.selection = {start_correction(viewer, first[1])}
+    _convert(viewer.layers, "image")
+    copies = [layer for layer in viewer.layers if tag_of(layer) is None]
+    assert len(copies) == 4
+    show_case(viewer, first[0].id, *second)
+    assert not any(layer.visible for layer in copies)
+    assert all(layer in viewer.layers for layer in copies), "they are the user's"
+
+
+def test_a_painted_copy_of_a_correction_is_named_before_the_case_is_left(viewer, first, tmp_path):
+    painted = start_correction(viewer, first[1])
+    viewer.layers.selection = {painted}
+    _duplicate_layer(viewer.layers)
+    copy = next(layer for layer in correction_layers(viewer, first[0].id) if layer is not painted)
+    assert leave_correction(viewer, first[0].id, tmp_path) == "", "nothing is painted"
+    copy.data[:2] = 1
+    with pytest.raises(SaveError, match=copy.name):
+        leave_correction(viewer, first[0].id, tmp_path)
+
+
+def test_in_the_grid_the_brain_fills_one_of_the_pictures(viewer):
+    viewer.canvas.size = (600, 800)
+    fit_to_brain(viewer)
+    alone = viewer.scene.camera.zoom
+    viewer.canvas.grid.enabled = True
+    fit_to_brain(viewer)
+    rows, columns = viewer.canvas.grid.actual_shape(viewer.layers)
+    assert alone / max(rows, columns) * 0.7 < viewer.scene.camera.zoom < alone / min(rows, columns) * 1.01

@@ -200,12 +200,15 @@ def leave_correction(viewer: ViewerModel, study_id: str, results: Path | None, r
     """
     prediction, layers = open_predictions(viewer).get(study_id), correction_layers(viewer, study_id)
     current = correction_layer(viewer, prediction) if prediction is not None else None
-    unsaved = [layer for layer in layers if prediction is None or layer is not current or is_unsaved(layer, prediction)]
+    unsaved = [layer for layer in layers if prediction is None or current is None or is_unsaved(layer, prediction)]
     if not unsaved:
         return ""
     what = f"The correction of {study_id} is not saved"
-    if prediction is None or results is None or unsaved != [current]:
+    if prediction is None or results is None:
         raise SaveError(f"{what}; save it under Correction, or delete its layer, then go on.")
+    if others := [layer.name for layer in unsaved if layer is not current]:
+        names = " and ".join(f"“{name}”" for name in others)
+        raise SaveError(f"What is painted in the layer {names} is not saved as a correction; delete it, then go on.")
     try:
         keep_draft(unsaved[0], prediction, results / study_id, reviewer)
     except UncsegError as error:

@@ -57,13 +57,13 @@ def exchange_layers(
     above : Layer, optional
         What new layers are inserted below, where no earlier ones tell; the top of the list if not given.
     """
-    left = {(tag.role, tag.name): layer for layer in earlier if (tag := layer.metadata[KEY])}
+    left = {_what(layer): layer for layer in earlier}
     if earlier:
         higher = list(viewer.layers)[viewer.layers.index(earlier[-1]) + 1 :]
         above = next((layer for layer in higher if layer not in layers), None)
     missing: list[tuple[Layer, Layer | None]] = []
     for layer in reversed(layers):
-        there = left.pop((layer.metadata[KEY].role, layer.metadata[KEY].name), None)
+        there = left.pop(_what(layer), None)
         if there is None:
             missing.append((layer, above))
         else:
@@ -78,6 +78,12 @@ def exchange_layers(
                 _put(viewer, layer, over)
     if earlier:
         layer_events(viewer)[-1]()
+
+
+def _what(layer: Layer) -> tuple[str, str, type[Layer]]:
+    """What has to be the same for a layer to show another's data: napari's menu turns labels into images."""
+    tag = layer.metadata[KEY]
+    return tag.role, tag.name, type(layer)
 
 
 def _put(viewer: ViewerModel, layer: Layer, over: Layer | None) -> None:

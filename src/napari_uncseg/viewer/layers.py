@@ -31,7 +31,7 @@ from napari_uncseg.viewer.exchange import exchange_layers
 from napari_uncseg.viewer.orientation import display_grid, to_display
 from napari_uncseg.viewer.outlines import RegionLabels
 from napari_uncseg.viewer.picture import fit_to_brain, say_how_it_is_shown, volumes_table
-from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, set_visible, tagged
+from napari_uncseg.viewer.tags import CORRECTION_KEY, KEY, Role, Tag, set_visible, tag_of, tagged
 
 _IMAGE_ORDER: tuple[str, ...] = ("t2w", "t1n", "t2f", "t1c")
 """From the bottom of the layer list to the top: what is looked at first lies on top."""
@@ -264,12 +264,17 @@ def _arrange(viewer: ViewerModel, layers: Sequence[Layer], source: Study | Predi
 
 
 def close_others(viewer: ViewerModel, study_id: str) -> None:
-    """Have one study on the screen: layers of others go, but for those on which somebody paints, which are hidden."""
-    corrected = {layer.metadata[CORRECTION_KEY].study_id for layer in viewer.layers if CORRECTION_KEY in layer.metadata}
-    for layer, tag in tagged(viewer):
-        if tag.study_id == study_id:
+    """Have one study on the screen: layers of others go.
+
+    Those of a study on whose segmentation somebody paints are hidden, and so are the user's own copies of any.
+    """
+    painted = [layer for layer in viewer.layers if isinstance(layer, Labels) and CORRECTION_KEY in layer.metadata]
+    corrected = {layer.metadata[CORRECTION_KEY].study_id for layer in painted}
+    for layer in list(viewer.layers):
+        tag = layer.metadata.get(KEY) or layer.metadata.get(CORRECTION_KEY)
+        if tag is None or tag.study_id == study_id:
             continue
-        if tag.study_id in corrected:
+        if tag.study_id in corrected or tag_of(layer) is None:
             layer.visible = False
         else:
             viewer.layers.remove(layer)

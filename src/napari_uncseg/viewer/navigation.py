@@ -94,7 +94,7 @@ def go_to(viewer: ViewerModel, point: tuple[float, ...]) -> None:
     if viewer.dims.ndisplay != 2:
         return
     camera: Any = viewer.scene.camera
-    rows, columns = (float(pixels) / camera.zoom for pixels in viewer.canvas.size)
+    rows, columns = (float(pixels) / camera.zoom for pixels in viewer.canvas.viewbox_size(viewer.layers))
     row, column = (point[axis] for axis in viewer.dims.displayed)
     off_rows, off_columns = abs(row - camera.center[-2]), abs(column - camera.center[-1])
     if off_rows > rows * (0.5 - KEEP_CLEAR) or off_columns > columns * (0.5 - KEEP_CLEAR):

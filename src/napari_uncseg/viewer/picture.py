@@ -232,7 +232,8 @@ def fit(viewer: ViewerModel, ends: Sequence[tuple[float, float]]) -> None:
     camera = viewer.scene.camera
     camera.center = (0.0, *(sum(end) / 2 for end in ends))
     camera.zoom = FILLED * min(
-        float(pixels) / (stop - start) for pixels, (start, stop) in zip(viewer.canvas.size, ends, strict=True)
+        float(pixels) / (stop - start)
+        for pixels, (start, stop) in zip(viewer.canvas.viewbox_size(viewer.layers), ends, strict=True)
     )
 
 

@@ -103,7 +103,7 @@ def show_surfaces(viewer: ViewerModel, prediction: Prediction, findings: Finding
     if outermost is not None:
         low, high = np.asarray(outermost.extent.world)
         camera.center = tuple((low + high) / 2)
-        camera.zoom = 0.8 * min(model.canvas.size) / float(np.linalg.norm(high - low) / 3**0.5)
+        camera.zoom = 0.8 * min(model.canvas.viewbox_size(model.layers)) / float(np.linalg.norm(high - low) / 3**0.5)
     return layers
 
 

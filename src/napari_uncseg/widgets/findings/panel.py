@@ -139,6 +139,7 @@ class FindingsWidget(Panel):
             self.sweep = None
             self._finder.drop()
             self._outline.remove()
+            self._session.present(None)  # no key may judge what is no longer on the screen
             self.against.hide()
             self.curve.hide()
             return
