@@ -52,6 +52,8 @@ def test_fits_saves_and_tells(folder, tiny_prediction, run):
     assert all(len(hash_) == 64 for files in told["studies"].values() for hash_ in files.values())
     assert all(f"note: {note}" in result.stdout for note in told["notes"])
     assert any("first" in note and "second" in note for note in told["notes"]), "copies of one study are told"
+    sentences = [note.partition(": ")[2] for note in told["notes"] if note.startswith(("WT", "TC", "ET"))]
+    assert len(sentences) == len(set(sentences)), "what holds for several regions is told once"
     assert "--alpha 0.3" in told["command"]
     figures = told["figures"]["regions"]["WT"]
     assert set(figures["after"]) == set(figures["before"]) == {"nll", "brier", "ece_classwise"}
@@ -88,7 +90,7 @@ def test_too_few_studies_for_an_alpha_are_told(folder, run):
     result = run(folder, "--voxels", "all")
     control = load_calibration(folder / "calibration.json").controls[Region.WT]
     assert control.threshold is None
-    assert f"note: WT: {control.reason}" in result.stdout
+    assert control.reason in result.stdout
 
 
 OTHER = {"name": "another", "sha256": "5" * 64}

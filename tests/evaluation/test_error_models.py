@@ -95,8 +95,9 @@ def test_a_quarter_of_the_studies_lies_below_the_bound() -> None:
     expected = [fitted.estimate(each.quality)[Region.WT].value for each in many]
     assert np.mean(np.array(expected) < fitted.bound) == pytest.approx(0.25, abs=0.06)
     assert np.corrcoef(expected, values)[0, 1] > 0.98
+    assert fit_expected_dice(many[:5]).bound
     with pytest.raises(EvaluationError):
-        fit_expected_dice(many[:3])
+        fit_expected_dice(many[:4])
 
 
 def test_a_case_without_probabilities_is_refused() -> None:

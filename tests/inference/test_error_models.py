@@ -115,6 +115,14 @@ def test_a_calibration_without_estimates_leaves_the_result_as_it_was(tiny_model_
     assert Predictor(load_model(tiny_model_folder), device="cpu").provenance(tiny_study) == before
 
 
+def test_what_a_chosen_calibration_does_not_tell_the_model_goes_on_telling(tiny_model_folder, tiny_study):
+    bring(tiny_model_folder, "single")
+    chosen = Calibration(dict.fromkeys(REGIONS, IDENTITY), identify(tiny_model_folder).sha256, "single")
+    prediction = Predictor(load_model(tiny_model_folder), device="cpu").predict(tiny_study, calibration=chosen)
+    assert set(RISKS) <= set(prediction.maps)
+    assert set(prediction.provenance["expected_dice"]) == {"WT", "TC", "ET"}
+
+
 def test_a_core_without_a_tumour_round_it_is_a_tumour_in_what_is_told_of_quality() -> None:
     probabilities = torch.zeros(3, 4, 4, 4)
     probabilities[0, :2], probabilities[1, :2] = 0.3, 0.9

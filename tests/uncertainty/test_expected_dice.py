@@ -102,4 +102,4 @@ def test_empty_region_is_told_by_how_often_it_was_right():
 def test_too_few_studies_are_refused():
     qualities, dice, _ = made_up(20, 3)
     with pytest.raises(EvaluationError):
-        fit_dice_model(qualities[:4], dice[:4])
+        fit_dice_model(qualities[:2], dice[:2])

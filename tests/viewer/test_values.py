@@ -36,6 +36,20 @@ def test_a_result_alone_tells_its_values(viewer):
     assert values_at(viewer, (1e6, 1e6, 1e6)) == {}
 
 
+def test_values_follow_the_slice_and_go_when_the_picture_moves_below_the_mouse(viewer):
+    bind_viewer(viewer)
+    world, value = peak(viewer)
+    viewer.dims.set_point(0, 0.0)
+    viewer.cursor.position = (0.0, *world[1:])
+    show_values(viewer)
+    words = viewer.canvas.overlays[VALUES]
+    assert f"unc_output {value}" not in words.text
+    viewer.dims.set_point(0, world[0])
+    assert f"unc_output {value}" in words.text
+    viewer.scene.camera.center = (0.0, 1.0, 1.0)
+    assert (words.text, words.visible) == ("", False)
+
+
 def test_of_several_results_the_topmost_that_is_seen_there_tells(viewer, tiny_prediction):
     world, value = peak(viewer)
     below = list(viewer.layers)

@@ -206,7 +206,7 @@ class Collected:
         fits = {metric.region: fit_region(metric, settings.method, settings.alpha) for metric in self._metrics}
         models = fit_error_models(self.samples)
         notes = (
-            *(note for fit in fits.values() for note in fit.notes),
+            *_notes_of_regions(fits),
             *_remarks(self.hashes, failures),
             *models.notes,
         )
@@ -234,6 +234,15 @@ class Collected:
             expected_dice=models.expected_dice,
         )
         return Fit(calibration, fits, tuple(self.hashes), failures, notes)
+
+
+def _notes_of_regions(fits: Mapping[Region, RegionFit]) -> list[str]:
+    """Each note once, before it the regions that it speaks of."""
+    regions: dict[str, list[str]] = {}
+    for region, fit in fits.items():
+        for note in fit.notes:
+            regions.setdefault(note, []).append(str(region))
+    return [f"{', '.join(names)}: {note}" for note, names in regions.items()]
 
 
 def _origin(pair: Pair) -> Identity:

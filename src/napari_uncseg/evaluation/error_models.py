@@ -22,7 +22,7 @@ from napari_uncseg.metrics.morphology import bounding_box
 from napari_uncseg.metrics.overlap import dice
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 from napari_uncseg.uncertainty.error_risk import ErrorRisk, Evidence, fit_perceptron
-from napari_uncseg.uncertainty.expected_dice import ExpectedDice, Quality, fit_dice_model, out_of_fold
+from napari_uncseg.uncertainty.expected_dice import EMPTY_ML, ExpectedDice, Quality, fit_dice_model, out_of_fold
 
 NEAR, FAR = 6000, 3000
 """Voxels drawn from a study near the tumour and in the rest of the brain; each stands for as many as there are."""
@@ -183,11 +183,16 @@ def fit_expected_dice(samples: Sequence[Sample]) -> ExpectedDice:
     Raises
     ------
     EvaluationError
-        When there are too few studies.
+        When there are too few studies that a region is predicted in.
     """
     folds = [sample.fold for sample in samples]
     qualities = {region: [sample.quality[region] for sample in samples] for region in REGIONS}
     true = {region: [sample.dice[region] for sample in samples] for region in REGIONS}
+    for region, found in qualities.items():
+        there = sum(each.volume_ml >= EMPTY_ML for each in found)
+        if there < FEWEST:
+            what = f"it needs {FEWEST} studies in which {region} is predicted; here are {there}."
+            raise EvaluationError(f"Expected Dice is not fitted: {what}")
     fits = {region: fit_dice_model(qualities[region], true[region]) for region in REGIONS}
     whole = out_of_fold(qualities[Region.WT], true[Region.WT], folds)
     return ExpectedDice(fits, round(float(np.quantile([each.value for each in whole], REVIEWED)), 3))

@@ -19,7 +19,7 @@ from napari_uncseg.io.label_coding import labels_of
 from napari_uncseg.io.loading import load_study
 from napari_uncseg.io.nifti import Volume, read_volume
 from napari_uncseg.io.results import check_made_from, doubt_about, load_prediction, other_inputs, read_result
-from napari_uncseg.labels import MODALITIES, REGIONS, Coding, region_masks
+from napari_uncseg.labels import MODALITIES, REGIONS, Coding, labels_from_regions, region_masks
 from napari_uncseg.metrics.overlap import confusion, dice
 
 
@@ -82,9 +82,10 @@ def read_case(
     else:
         prediction = load_prediction(pair.prediction.path)
         segmentation, shape, affine = prediction.segmentation, prediction.shape, prediction.affine
-        # 1 but for the order in which labels are written.
-        masks = zip(REGIONS, region_masks(segmentation), prediction.probabilities, strict=True)
-        checks["agreement"] = {str(region): dice(mask, probability > 0.5) for region, mask, probability in masks}
+        # 1 but for components that were left out.
+        written = region_masks(labels_from_regions(prediction.probabilities))
+        masks = zip(REGIONS, region_masks(segmentation), written, strict=True)
+        checks["agreement"] = {str(region): dice(mask, own) for region, mask, own in masks}
         checks |= {name: prediction.provenance.get(name) for name in ("model", "settings", "needs_review")}
         if other_inputs(prediction.provenance, {"reference": {"file": volume.path.name, "sha256": volume.sha256}}):
             notes.append(f"{pair.id} was predicted beside another reference than {volume.path}.")

@@ -97,7 +97,7 @@ class RegionFit:
     marked_over_region : float, optional
         Voxels of the set above its threshold, as a multiple of those in the region: what the promise costs.
     notes : tuple of str
-        A sentence each.
+        A sentence each, which does not name the region.
     """
 
     map: MonotoneMap
@@ -155,14 +155,12 @@ def fit_region(metric: ProbabilitySteps, method: Method, alpha: float | None = N
         have = "study has" if count == 1 else "studies have"
         notes.append(f"only {count} {have} the region; {FEW_STUDIES} or more are advised.")
     if len(studies) == 1:
-        notes.append("one study leaves no other to judge the map by; the figures after are missing.")
+        notes.append("one study leaves no other to judge the curve by; the figures after are missing.")
     elif after["nll"] > before["nll"]:
-        nll = f"NLL {before['nll']:.4g} before, {after['nll']:.4g} after"
-        notes.append(f"studies left out are predicted no better than before ({nll}); the map does not carry over.")
+        notes.append("on studies left out the NLL is no lower than before: this calibration will not help on others.")
     if control is not None and control.reason:
         notes.append(control.reason)
-    told = tuple(f"{metric.region}: {note}" for note in notes)
-    return RegionFit(fitted.map, counts.voxels, counts.positives, count, before, after, control, marked, told)
+    return RegionFit(fitted.map, counts.voxels, counts.positives, count, before, after, control, marked, tuple(notes))
 
 
 def judge(recalibrated: Iterable[tuple[MonotoneMap, Counts]]) -> dict[str, float]:

@@ -210,7 +210,9 @@ class Predictor:
             raise UncsegError(f"{undefined[0]} is a map between members; choose several (tta:8), or leave it out.")
         if calibration is not None:
             calibration.check(str(ready.identity["sha256"]), ready.spec.method)
-        error_models = calibration or self._own_calibration(ready)
+        error_models = self._own_calibration(ready)
+        if calibration is not None:
+            error_models = calibration.completed_by(error_models)
         mask, smallest = cancer_mask_of(self.model.plans), smallest_of(self.model.plans)
         return PredictionPlan(ready, names, calibration, error_models, mask, smallest)
 

@@ -16,7 +16,7 @@ from napari_uncseg.evaluation.summary import RESAMPLES, SEED, Summary, summary_j
 from napari_uncseg.evaluation.table import csv_text, select
 from napari_uncseg.io.files import exists, write_files
 from napari_uncseg.io.json_format import JsonFormat
-from napari_uncseg.labels import REGION_TITLES
+from napari_uncseg.labels import REGION_TITLES, REGIONS
 from napari_uncseg.reporting.page import fill_template
 from napari_uncseg.reporting.plot_style import REGION_COLOURS, encode_figure, look
 from napari_uncseg.reporting.plots import illustrate
@@ -150,6 +150,7 @@ def report_html(summary: Summary, making: Making, pictures: Mapping[str, bytes])
     str
     """
     models = [record.checks.get("model") for record in summary.cohort.records]
+    ranked = select(summary.estimates, metric="auroc")[["region", "map"]].drop_duplicates()
     estimates = summary.estimates.assign(bins=summary.estimates["bins"].astype("string").fillna(""))
     return fill_template(
         "evaluation.html.j2",
@@ -157,7 +158,7 @@ def report_html(summary: Summary, making: Making, pictures: Mapping[str, bytes])
         in_words=studies_in_words,
         models=sorted({str(each["name"]) for each in models if isinstance(each, Mapping) and each.get("name")}),
         answer=answer(summary),
-        maps=select(estimates, metric="auroc")[["region", "map"]].drop_duplicates().to_numpy().tolist(),
+        maps=sorted(ranked.to_numpy().tolist(), key=lambda each: REGIONS.index(each[0])),
         look=look,
         forecasts=forecast_grid(summary),
         review=review_lines(summary),

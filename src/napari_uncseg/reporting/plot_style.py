@@ -26,12 +26,14 @@ REGION_COLOURS: Mapping[Region, str] = {Region.WT: "#0072B2", Region.TC: "#D55E0
 REGION_MARKERS: Mapping[Region, str] = {Region.WT: "o", Region.TC: "s", Region.ET: "^"}
 
 _LINES: Mapping[str, tuple[str, str]] = {
+    "error_risk": ("#009E73", "-"),
     "unc_output": ("#CC79A7", "-"),
     "entropy": ("#0072B2", "-"),
     "variance": ("#E69F00", "--"),
     "unc_output_unmasked": ("#CC79A7", ":"),
+    "mutual_information": ("#D55E00", "--"),
 }
-_MORE = ("#009E73", "#D55E00", "#56B4E9", "#999933", "#882255", "#44AA99", "#661100", "#117733")
+_MORE = ("#56B4E9", "#999933", "#882255", "#44AA99", "#661100", "#117733")
 _DASHES = ("-", "--", "-.", ":")
 GREY = "#6b6b6b"
 

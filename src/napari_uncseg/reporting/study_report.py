@@ -41,6 +41,9 @@ TOP, LEFT = 0.97, 0.05
 WIDTHS = {5: (0.27, 0.15, 0.15, 0.22, 0.15), 6: (0.26, 0.14, 0.14, 0.14, 0.18, 0.12)}
 """Shares of the width that the columns of the table of volumes have, by their number."""
 
+LETTER_EM = 0.535
+"""Width of a letter of DejaVu Sans on average, in its size."""
+
 LEAST_PICTURE = 0.12
 """Least height of the cuts, as a fraction of the page."""
 
@@ -189,8 +192,8 @@ class _Writer:
 
     def line(self, text: str, size: float, weight: str = "normal", colour: str = INK, most: int | None = None) -> None:
         """A paragraph, broken into as many lines as it needs, or cut off after `most`."""
-        # DejaVu Sans is about 0.56 em wide on average; 7.4 inches of 72 points are there.
-        width = int(7.4 * 72 / (0.535 * size * (1.07 if weight == "bold" else 1.0)))
+        # 7.4 inches of 72 points are there.
+        width = int(7.4 * 72 / (LETTER_EM * size * (1.07 if weight == "bold" else 1.0)))
         for row in textwrap.wrap(text, width, max_lines=most, placeholder=" …") or [""]:
             self._put(LEFT, row, size, weight, colour)
             self.y -= 1.32 * size / 72 / PAGE_INCHES[1]
@@ -204,7 +207,8 @@ class _Writer:
             for column, (text, width) in enumerate(zip(texts, widths, strict=True)):
                 left += 0.9 * width
                 if column in grid.words or column == 0:
-                    self._put(left - 0.9 * width, text, size, weight, INK)
+                    room = 0.9 * width * PAGE_INCHES[0] * 72 / LETTER_EM
+                    self._put(left - 0.9 * width, text, min(size, room / max(len(text), 1)), weight, INK)
                 else:
                     self._put(left - 0.01, text, size, weight, INK, "right")
             self.y -= 1.45 * size / 72 / PAGE_INCHES[1]

@@ -67,7 +67,7 @@ class Page:
         Which map, threshold and order.
     calibration : Grid
     verdicts, making : tuple of str
-        Sentences.
+        Sentences: why it needs review and what was decided; how it was made.
     """
 
     title: str
@@ -94,7 +94,7 @@ def compose(material: Material, findings: Findings) -> Page:
         f"Report: napari-uncseg {__version__}; findings, contours and expected volumes are those of the "
         "segmentation as predicted.",
     ]
-    making += [f"Needs review: {reason.get('text')}" for reason in prediction.provenance.get("needs_review") or ()]
+    reasons = [f"Needs review: {reason.get('text')}" for reason in prediction.provenance.get("needs_review") or ()]
     making += [f"Warning: {warning}" for warning in material.study.warnings]
     return Page(
         title=f"Review of {prediction.study_id}",
@@ -104,7 +104,7 @@ def compose(material: Material, findings: Findings) -> Page:
         findings_lead=_findings_lead(prediction, findings),
         findings=_findings_grid(material, findings),
         calibration=Grid.of(("region", "calibration of its probability"), list(notes.items()), (0, 1)),
-        verdicts=tuple(_verdict_sentences(material)),
+        verdicts=(*reasons, *_verdict_sentences(material)),
         making=tuple(making),
     )
 

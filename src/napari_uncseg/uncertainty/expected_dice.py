@@ -197,11 +197,11 @@ def fit_dice_model(qualities: Sequence[Quality], dice: Sequence[float], ridge: f
     Raises
     ------
     EvaluationError
-        When fewer than five studies have the region.
+        When the region is predicted in fewer than three studies.
     """
     drawn = [index for index, quality in enumerate(qualities) if quality.volume_ml >= EMPTY_ML]
     hollow = [float(dice[index]) for index, quality in enumerate(qualities) if quality.volume_ml < EMPTY_ML]
-    if len(drawn) < 5:
+    if len(drawn) < 3:
         raise EvaluationError(f"{len(drawn)} studies are too few to fit expected Dice.")
     features = np.stack([qualities[index].features for index in drawn])
     target = np.array([_logit(dice[index]) for index in drawn])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ FILLED = 0.92
 """Share of the canvas that the brain takes when it is fitted."""
 
 _captions: WeakKeyDictionary[ViewerModel, Caption] = WeakKeyDictionary()
+_with_values: WeakSet[ViewerModel] = WeakSet()
 
 
 def model_of(viewer: ViewerModel) -> ViewerModel:
@@ -124,6 +125,7 @@ def show_unsaved(viewer: ViewerModel, text: str) -> None:
 
 def tell(viewer: ViewerModel, text: str) -> None:
     """Write below the title of the picture, until the mouse is moved."""
+    _with_values.discard(model_of(viewer))
     write(viewer, VALUES, text, size=8)
 
 
@@ -133,6 +135,7 @@ def show_values(viewer: ViewerModel, _event: Any = None) -> None:
     if image is not None and image.ndim == 3 and (index := _index(image, viewer.cursor.position)) is not None:
         told = {_title(image): f"{float(image.data[index]):.4g}", **told}
     tell(viewer, "\n".join(f"{name} {value}" for name, value in told.items()))
+    _with_values.add(model_of(viewer))
 
 
 def values_at(viewer: ViewerModel, position: Sequence[float]) -> dict[str, str]:
@@ -266,6 +269,7 @@ class Caption:
         ):
             event.connect(self.refresh)
         layers.inserted.connect(self._on_inserted)
+        viewer.scene.camera.events.center.connect(self._forget_values)
 
     def _on_inserted(self, event: Any) -> None:
         self._follow(event.value)
@@ -275,11 +279,21 @@ class Caption:
         layer.events.visible.connect(self.refresh)
         layer.events.name.connect(self.refresh)
 
+    def _forget_values(self) -> None:
+        """Leave out the values under the mouse when the picture moves below it."""
+        viewer = self._viewer()
+        if viewer is not None and viewer in _with_values:
+            tell(viewer, "")
+
     def refresh(self, _event: object = None) -> None:
-        """Write anew whose picture it is and where it is cut."""
+        """Write anew whose picture it is, where it is cut, and the values under the mouse."""
         viewer = self._viewer()
         if viewer is None:
             return
+        if viewer in _with_values and len(viewer.cursor.position) == viewer.dims.ndim:
+            place, hidden = viewer.cursor.position, viewer.dims.not_displayed
+            viewer.cursor.position = tuple(viewer.dims.point[i] if i in hidden else at for i, at in enumerate(place))
+            show_values(viewer)
         study, image = shown_study(viewer), shown_image(viewer)
         if study != self._study:
             self._study = study

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
@@ -77,6 +77,13 @@ class Calibration:
             **self._estimates(),
         }
         return sha256_of_json(decisive)
+
+    def completed_by(self, other: Calibration | None) -> Calibration:
+        """Take the error risk and expected Dice of another where there are none of its own."""
+        if other is None:
+            return self
+        error_risk, expected_dice = self.error_risk or other.error_risk, self.expected_dice or other.expected_dice
+        return replace(self, error_risk=error_risk, expected_dice=expected_dice)
 
     def apply(self, probabilities: ArrayT) -> ArrayT:
         """Recalibrate mean probabilities.
