@@ -6,6 +6,8 @@ from weakref import WeakMethod
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_uncseg.io.saving import save_prediction
 from napari_uncseg.labels import Label, Region, region_masks
@@ -21,6 +23,7 @@ from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.viewer.navigation import session_of
 from napari_uncseg.viewer.orientation import world_of
 from napari_uncseg.viewer.picture import UNSAVED
+from napari_uncseg.widgets.drop import qt_viewer_of
 from napari_uncseg.widgets.verdict.panel import VerdictWidget
 
 PATIENCE = 120000
@@ -304,3 +307,13 @@ def test_no_finding_and_no_result_do_no_harm(dock):
         for name in [name for name in vars(each) if name.endswith("_button")]:
             getattr(each, name).click()
     assert len(viewer.layers) == 0
+
+
+@pytest.mark.usefixtures("windowed")
+def test_the_last_stroke_is_kept_as_the_window_closes_wherever_the_box_is_folded_away(viewer, panel, results):
+    panel.correction.correct()
+    panel.correction.hide()
+    layer = correction_layer(viewer, panel.prediction)
+    layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 1)
+    QApplication.sendEvent(qt_viewer_of(viewer), QHideEvent())
+    assert len(drafts_of(results / panel.prediction.study_id, panel.prediction)) == 1

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 from napari.settings import get_settings
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QLabel,
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_uncseg.viewer.layers import add_prediction, add_study
 from napari_uncseg.widgets.agreement.panel import AgreementWidget
 from napari_uncseg.widgets.case_browser.panel import CaseBrowserWidget
+from napari_uncseg.widgets.common import Note, column, heading, label
 from napari_uncseg.widgets.evaluate.panel import EvaluateWidget
 from napari_uncseg.widgets.findings.panel import FindingsWidget
 from napari_uncseg.widgets.fold import Fold
@@ -116,3 +118,13 @@ def test_nothing_is_cut_whatever_the_size_of_letters(
 def sizes_of_labels(content: QWidget) -> list[float]:
     """In points, of those that are seen."""
     return [each.fontInfo().pointSizeF() for each in content.findChildren(QLabel) if each.isVisible()]
+
+
+@pytest.mark.parametrize("make", [heading, label, Note])
+def test_a_name_is_shown_as_it_is_written_and_takes_no_room_from_the_picture(qtbot, make):
+    """The name of a study, or a comment: one that looks like HTML, one that has nowhere to be broken."""
+    page, made = QWidget(), make("a&b <b>bold " + "x" * 200)
+    page.setLayout(column(made))
+    qtbot.addWidget(page)
+    assert made.textFormat() == Qt.TextFormat.PlainText
+    assert page.minimumSizeHint().width() < 100

@@ -152,6 +152,13 @@ def test_layers_that_the_user_converted_are_replaced(viewer, first, second):
     assert {layer.name for layer in viewer.layers} == {layer.name for layer in _layers(second)}
 
 
+def test_a_layer_that_was_moved_by_hand_lies_straight_for_the_next_patient(viewer, first, second):
+    moved, where = viewer.layers["FLAIR (T2f)"], viewer.layers["T1c"].extent.world
+    moved.affine, moved.rotate, moved.shear = np.diag([2, 2, 2, 1.0]), 30, [0.1, 0, 0]
+    show_case(viewer, first[0].id, *second)
+    assert np.allclose(moved.extent.world, where)
+
+
 def test_copies_of_another_patients_layers_are_not_seen(viewer, first, second):
     for name in ("T1c", "Segmentation"):
         viewer.layers.selection = {viewer.layers[name]}

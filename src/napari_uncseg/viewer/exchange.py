@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from weakref import WeakSet
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
@@ -101,8 +102,8 @@ def _exchange(there: Layer, layer: Layer) -> None:
     """Let a layer show what another one does."""
     there.metadata = layer.metadata
     there.data = layer.data
-    for name in ("scale", "translate"):
-        if tuple(getattr(there, name)) != tuple(getattr(layer, name)):
+    for name in ("scale", "translate", "rotate", "shear", "affine"):  # the user may have moved it by hand
+        if not np.array_equal(np.asarray(getattr(there, name)), np.asarray(getattr(layer, name))):
             setattr(there, name, getattr(layer, name))
     for name in ("contrast_limits_range", "contrast_limits") if isinstance(there, Image) else ("features", "editable"):
         setattr(there, name, getattr(layer, name))

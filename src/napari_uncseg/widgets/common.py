@@ -60,6 +60,7 @@ class Note(QLabel):
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.setMinimumWidth(1)  # a long name would take the room of the picture
         if not text:
             self.hide()
 
@@ -117,15 +118,23 @@ def failure_sentence(error: BaseException) -> str:
     return f"The run failed unexpectedly ({type(error).__name__}: {error}); the log holds the details."
 
 
+def label(text: str = "") -> QLabel:
+    """Words as they were written, in whatever room there is: names and comments may be long, or look like HTML."""
+    made = QLabel(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setMinimumWidth(1)
+    return made
+
+
 def heading(text: str) -> QLabel:
     """Title of a part of a panel."""
-    label = QLabel(text)
-    font = label.font()
+    made = label(text)
+    font = made.font()
     font.setBold(True)
-    label.setFont(font)
-    label.setWordWrap(True)
-    label.setContentsMargins(0, 6, 0, 0)
-    return label
+    made.setFont(font)
+    made.setWordWrap(True)
+    made.setContentsMargins(0, 6, 0, 0)
+    return made
 
 
 def weakly(method: Callable[..., object], *arguments: object) -> Callable[..., None]:

@@ -30,7 +30,7 @@ from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.picture import NOTE, layer_events, model_of, shown_image, shown_study
 from napari_uncseg.viewer.tags import open_predictions, open_studies, tag_of, tagged
 from napari_uncseg.widgets.base import Connections, Watch
-from napari_uncseg.widgets.common import button, choice, offer, opacity_slider, row
+from napari_uncseg.widgets.common import button, choice, label, offer, opacity_slider, row
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
 from napari_uncseg.widgets.drop import qt_viewer_of
 
@@ -117,9 +117,7 @@ class PlanesView(QWidget):
         self.image = choice("Image of the planes", {name: MODALITY_TITLES[name] for name in MODALITIES}, least=8)
         self.map = choice("Map that lies on the planes", least=10)
         self.opacity = opacity_slider(self._choose_opacity)
-        self.name = QLabel()
-        self.values, note = QLabel(), QLabel(NOTE)
-        self.values.setMinimumWidth(1)
+        self.name, self.values, note = label(), label(), QLabel(NOTE)
         for small in (self.values, note):
             small.setStyleSheet(f"font-size: {FOOT_POINTS}pt;")
         key, words = declared_key("planes", "picture")

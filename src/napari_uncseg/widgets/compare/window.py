@@ -43,7 +43,7 @@ from napari_uncseg.viewer.bindings import (
 from napari_uncseg.viewer.orientation import PLANES
 from napari_uncseg.viewer.picture import NOTE
 from napari_uncseg.widgets.base import Connections
-from napari_uncseg.widgets.common import choice, column, failure_sentence, opacity_slider
+from napari_uncseg.widgets.common import choice, column, failure_sentence, label, opacity_slider
 from napari_uncseg.widgets.compare.canvas import ComparisonCanvas
 from napari_uncseg.widgets.compare.export import completed, export_figure
 from napari_uncseg.widgets.keys import keys_table
@@ -97,7 +97,7 @@ class ComparisonWindow(QMainWindow):
         self.canvas.changed.connect(self._follow)
         self.bar = QWidget()
         self.bar.setLayout(QFlowLayout(self.bar))
-        self.readout, content = QLabel(), QWidget()
+        self.readout, content = label(), QWidget()
         self.readout.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.readout.setWordWrap(True)
         self.readout.setContentsMargins(6, 2, 6, 4)

@@ -9,8 +9,7 @@ import napari
 import numpy as np
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Signal
-from qtpy.QtGui import QHideEvent
+from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_uncseg.errors import SaveError, StudyError
@@ -42,6 +41,7 @@ from napari_uncseg.viewer.picture import model_of, show_unsaved, shown_image
 from napari_uncseg.viewer.tags import hide_layers, show_layers, tagged
 from napari_uncseg.widgets.base import EDIT_DELAY_MS, Connections, Watch
 from napari_uncseg.widgets.common import Note, button, column, row, weakly
+from napari_uncseg.widgets.drop import qt_viewer_of
 from napari_uncseg.widgets.reviewer import ask_reviewer
 from napari_uncseg.widgets.verdict.tools import DraftOffer, EditTools
 
@@ -100,6 +100,9 @@ class CorrectionBox(QWidget):
         self._edits = Watch(self, self._measure, EDIT_DELAY_MS)
         self._connections, self._layer_connections = Connections(self), Connections(self)
         self._connections.connect(session.current_changed, self._on_finding)
+        picture = qt_viewer_of(viewer)
+        if picture is not None:
+            picture.installEventFilter(self)
         self._measure()
 
     @property
@@ -123,10 +126,11 @@ class CorrectionBox(QWidget):
         self._follow(None)
         self._connections.disconnect_all()
 
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """Keep what was painted in the last moment before the window closes."""
-        self._measure()
-        super().hideEvent(event)
+    def eventFilter(self, picture: QObject | None, event: QEvent | None) -> bool:
+        """Keep what was painted in the last moment before the window closes, wherever this box is folded away."""
+        if event is not None and event.type() == QEvent.Type.Hide:
+            self._measure()
+        return super().eventFilter(picture, event)
 
     # What is asked for
 
