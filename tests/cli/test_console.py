@@ -58,3 +58,13 @@ def test_lack_of_memory_is_one_sentence(error: Exception, capsys) -> None:
 def test_a_study_is_named_once(capsys) -> None:
     report(StudyError("/cohort/b/b-t1c.nii.gz is empty."), debug=False, study="b")
     assert capsys.readouterr().err == "error: /cohort/b/b-t1c.nii.gz is empty.\n"
+
+
+def test_a_table_too_wide_for_the_terminal_is_turned_over(monkeypatch, capsys):
+    from napari_uncseg.cli import console
+
+    monkeypatch.setattr(console, "_WIDE", 40)
+    console.print_table(["region", *(f"metric number {n}" for n in range(4))], [["WT", *"1234"], ["TC", *"5678"]])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["region", "WT", "TC"]
+    assert lines[1] == ["metric", "number", "0", "1", "5"]

@@ -20,7 +20,7 @@ from napari_uncseg.evaluation.loading import input_hashes, read_case
 from napari_uncseg.evaluation.matching import LabelFile, Pair, match
 from napari_uncseg.evaluation.runner import EvaluationSettings, Measured, evaluate_pairs, evaluate_study, merge
 from napari_uncseg.evaluation.table import by_case, csv_text, select
-from napari_uncseg.labels import Coding, Region
+from napari_uncseg.labels import Coding, Region, labels_from_regions
 from napari_uncseg.metrics.voxel_sets import VoxelSet
 
 
@@ -237,6 +237,17 @@ def test_confusion_and_volumes_are_kept_for_the_sanity_checks(folder, tiny_study
     whole = read.checks["volumes_ml"]["reference"]["WT"]
     assert whole == pytest.approx(counts[1:].sum() * tiny_study.voxel_ml)
     assert read.checks["agreement"] == {"WT": 1.0, "TC": 1.0, "ET": 1.0}
+
+
+def test_a_core_that_is_likelier_than_its_tumour_is_the_segmentation_of_its_probabilities(
+    tmp_path, add_study, tiny_prediction
+):
+    probabilities = np.array(tiny_prediction.probabilities)
+    probabilities[0], probabilities[1:] = 0.4, np.where(probabilities[1:] > 0.5, 0.9, 0.1)
+    segmentation = labels_from_regions(probabilities)
+    add_study(tmp_path, "first", replace(tiny_prediction, probabilities=probabilities, segmentation=segmentation))
+    assert segmentation.any()
+    assert read_case(pairs_of(tmp_path)[0]).checks["agreement"] == {"WT": 1.0, "TC": 1.0, "ET": 1.0}
 
 
 def test_a_dask_cluster_does_the_same(folder, tmp_path):

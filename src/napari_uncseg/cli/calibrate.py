@@ -97,4 +97,4 @@ def print_fit(fit: Fit, voxel_set: str, place: Path) -> None:
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4f}" if value >= 0.01 else f"{value:.2g}"
+    return "–" if math.isnan(value) else f"{value:.4f}" if value >= 0.01 else f"{value:#.2g}"

@@ -41,7 +41,7 @@ def print_lines(*lines: str) -> None:
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[int] = (0,), red: Collection[int] = ()
 ) -> None:
-    """Print a table on stdout.
+    """Print a table on stdout; turned over where that alone fits the terminal.
 
     Parameters
     ----------
@@ -53,15 +53,27 @@ def print_table(
     red : collection of int
         Rows that stand out.
     """
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    screen, rows = console(), list(rows)
+    wide = screen.options.update(width=10_000)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(head):
         table.add_column(title, justify="left" if number in words else "right", overflow="fold")
     for number, row in enumerate(rows):
         table.add_row(*map(Text, row), style="red" if number in red else None)
-    console().print(table)
+    if Measurement.get(screen, wide, table).maximum > screen.width and not red:
+        turned = Table(head[0], box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            width = max(len(line) for text in row for line in text.split("\n"))
+            turned.add_column(row[0], justify="right", no_wrap=True, min_width=width)
+        for title, *texts in zip(head[1:], *(row[1:] for row in rows), strict=True):
+            turned.add_row(title, *map(Text, texts))
+        if Measurement.get(screen, wide, turned).minimum <= screen.width:
+            table = turned
+    screen.print(table)
 
 
 @contextmanager
