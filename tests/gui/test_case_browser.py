@@ -245,6 +245,16 @@ def test_an_unsaved_correction_of_which_no_draft_can_be_kept_is_not_left(qtbot, 
     opened(qtbot, browsing, "case-c")
 
 
+def test_a_settings_folder_that_is_read_only_is_told_as_that(qtbot, browsing, monkeypatch):
+    def refuse(*_told):
+        raise SaveError("the disk is read-only")
+
+    monkeypatch.setattr("napari_uncseg.widgets.case_browser.panel.remember_case", refuse)
+    browsing.step(1)
+    opened(qtbot, browsing, "case-c")
+    assert "the list is not remembered: the disk is read-only" in browsing.notes.text()
+
+
 def test_a_damaged_case_is_told_and_leaves_what_is_open(qtbot, browsing, viewer, results):
     (results / "case-c" / "case-c_entropy.nii.gz").write_bytes(b"")
     browsing.step(1)

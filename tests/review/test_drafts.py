@@ -1,7 +1,9 @@
 """Drafts of corrections: whole or not at all, bound to their result, never one over another."""
 
 import dataclasses
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +99,13 @@ def test_a_label_that_is_no_tissue_is_kept_for_its_painter_to_mend(tmp_path, she
     keep(shell_prediction, np.where(painted == Label.ET, 7, painted), tmp_path)
     (draft,) = drafts_of(tmp_path, shell_prediction)
     assert (draft.labels == 7).any()
+
+
+def test_a_draft_that_is_not_there_is_deleted_on_a_read_only_disk_too(tmp_path, monkeypatch):
+    """Whose system says so before it looks."""
+
+    def refuse(path, **_asked):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    delete_draft(draft_path(tmp_path, "study", "0123abcd"))

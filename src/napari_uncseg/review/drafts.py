@@ -16,7 +16,7 @@ from pydantic import Field
 
 from napari_uncseg.arrays import AnyInts, Labels
 from napari_uncseg.errors import SaveError, StudyError, UncsegError
-from napari_uncseg.io.files import read_json, sha256, write_files
+from napari_uncseg.io.files import exists, read_json, sha256, write_files
 from napari_uncseg.io.json_format import JsonFormat
 from napari_uncseg.io.prediction import Prediction
 from napari_uncseg.io.provenance import fingerprint
@@ -123,7 +123,8 @@ def drafts_of(folder: Path, prediction: Prediction) -> list[CorrectionDraft]:
 def delete_draft(path: Path) -> None:
     """Delete a draft that is saved or not wanted; SaveError when the disk does not let go of it."""
     try:
-        path.unlink(missing_ok=True)
+        if exists(path, SaveError):  # a disk that is read-only complains of what is not there, too
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise SaveError(f"The draft {path} cannot be deleted; delete it by hand.") from error
 

@@ -266,9 +266,12 @@ class CaseBrowserWidget(Panel):
         notes = list(opened.notes)
         try:
             self._open_log(self._folders[0])
-            remember_case(self._state, *self._folders, case.id)
         except UncsegError as error:
             notes.append(str(error))
+        try:
+            remember_case(self._state, *self._folders, case.id)
+        except UncsegError as error:
+            notes.append(f"Where you are in the list is not remembered: {error}")
         show_case(self._viewer, before, study, prediction)
         self.paint_picture()  # findings and lists take their time
         notes += study_notes(study) if study is not None else ()
