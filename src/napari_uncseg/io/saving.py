@@ -162,7 +162,7 @@ class Saved:
     skipped: bool
 
 
-def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = False) -> Saved:
+def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = False, anew: bool = False) -> Saved:
     """Write a prediction to ``OUT/<id>/<id>_<map>.nii.gz`` and, last, ``<id>_uncseg.json``.
 
     Probabilities and maps are int16 with a slope that spans 0 to their upper bound, segmentation and error are uint8;
@@ -177,6 +177,8 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     overwrite : bool
         Replace another result of the same study; files that no result lists, and a segmentation that somebody changed,
         stay in any case.
+    anew : bool
+        Write it although a result of the same input, model and settings stands there, which is skipped otherwise.
 
     Returns
     -------
@@ -194,7 +196,7 @@ def save_prediction(prediction: Prediction, out: Path, *, overwrite: bool = Fals
     paths = (*(target.folder / name for name in names.values()), json_path)
     old, new = target.result.partial if target.result is not None else None, prediction.partial
     as_far = old is not None and new is not None and old.done >= new.done
-    if target.state is State.SAME or (target.state is State.PARTIAL and as_far):
+    if not anew and (target.state is State.SAME or (target.state is State.PARTIAL and as_far)):
         return Saved(target.folder, paths, skipped=True)
     target.refuse(overwrite=overwrite)
     with ThreadPoolExecutor() as pool:  # compression runs beside the interpreter, on all cores

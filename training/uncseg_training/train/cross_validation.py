@@ -178,9 +178,9 @@ def write_left_out(
             volumes = {region: provenance["volumes_ml"][region] for region in REGIONS}
             kept = [Reason(**each) for each in provenance["needs_review"] if each["code"] not in RESULT_CODES]
             provenance |= told_by(found.expected_dice, sample.quality, volumes, kept)
-        save_prediction(
-            replace(prediction, maps=maps | dict(prediction.maps), provenance=provenance), results, overwrite=True
-        )
+        # Those of an earlier call are replaced; the map that leads comes first.
+        maps |= {name: each for name, each in prediction.maps.items() if name not in maps}
+        save_prediction(replace(prediction, maps=maps, provenance=provenance), results, overwrite=True, anew=True)
         tell(f"fold {sample.fold}: {sample.id}")
 
 
