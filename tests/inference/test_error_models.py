@@ -83,6 +83,17 @@ def test_it_tells_how_good_it_expects_to_be(tiny_model_folder: Path, tiny_study:
     assert told["needs_review"][0]["code"] == "low_expected_dice"
 
 
+def test_calibrations_that_differ_in_their_estimates_alone_make_other_results(tiny_model_folder, tiny_study) -> None:
+    settings = []
+    for bound in (0.6, 0.7):
+        made = bring(tiny_model_folder, "single", bound=bound)
+        (tiny_model_folder / "calibration.json").unlink()
+        predictor = Predictor(load_model(tiny_model_folder))
+        settings.append(predictor.predict(tiny_study, calibration=made).provenance["settings"])
+    assert settings[0]["calibration"] == settings[1]["calibration"]
+    assert settings[0]["estimates"] != settings[1]["estimates"]
+
+
 def test_other_members_get_no_estimate_that_was_not_fitted_for_them(tiny_model_folder: Path, tiny_study: Study) -> None:
     bring(tiny_model_folder, "tta:2")
     predictor = Predictor(load_model(tiny_model_folder), device="cpu")

@@ -67,7 +67,7 @@ class PredictionPlan:
             told["maps"] = sorted(map(str, self.maps))
         if self.calibration is not None:
             told["calibration"] = _digest(self.calibration)
-        elif self.error_models is not None:
+        if self.error_models is not None:
             told["estimates"] = self.error_models.sha256
         return told
 
