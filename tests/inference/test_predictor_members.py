@@ -22,6 +22,11 @@ class Squeeze:
     """A calibration that halves what is above 0.5 and remembers what it was asked."""
 
     error_risk = expected_dice = None
+    has_estimates = False
+
+    def completed_by(self, other):
+        assert other is None
+        return self
 
     def __init__(self, factor: float = 0.5, error: Exception | None = None) -> None:
         self.factor = factor

@@ -67,7 +67,7 @@ class PredictionPlan:
             told["maps"] = sorted(map(str, self.maps))
         if self.calibration is not None:
             told["calibration"] = _digest(self.calibration)
-        if self.error_models is not None:
+        if self.error_models is not None and self.error_models.has_estimates:
             told["estimates"] = self.error_models.sha256
         return told
 

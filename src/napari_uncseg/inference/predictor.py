@@ -219,7 +219,7 @@ class Predictor:
     def _own_calibration(self, ensemble: EnsemblePlan) -> Calibration | None:
         """What the model brings along to tell how good its predictions are, when it was fitted for these members."""
         own, identity = self._brought, (ensemble.identity["sha256"], ensemble.spec.method)
-        if own is None or (own.error_risk is None and own.expected_dice is None):
+        if own is None or not own.has_estimates:
             return None
         return own if (own.model_sha256, own.ensemble) == identity else None
 

@@ -78,6 +78,11 @@ class Calibration:
         }
         return sha256_of_json(decisive)
 
+    @property
+    def has_estimates(self) -> bool:
+        """Whether it holds error risk or expected Dice."""
+        return self.error_risk is not None or self.expected_dice is not None
+
     def completed_by(self, other: Calibration | None) -> Calibration:
         """Take the error risk and expected Dice of another where there are none of its own."""
         if other is None:
